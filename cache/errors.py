@@ -1,0 +1,75 @@
+"""Every error a user can cause, as one tree; `cli.py` prints each as one line and exits with 1.
+
+    HeadstartError
+    ├── FeaturesNotFound   (FileNotFoundError)  no complete feature set answers
+    ├── FeaturesAmbiguous  (LookupError)        several answer
+    ├── FeaturesStale      (ValueError)         a set exists, made from something else
+    ├── FeaturesDamaged    (ValueError)         a file is missing, altered or not of our layout
+    ├── FeaturesInvalid    (ValueError)         the numbers can't be used: not finite, one class only, wrong D
+    ├── DataNotFound       (FileNotFoundError)  a data set is not where it was said to be
+    ├── DataInvalid        (ValueError)         a data set's files are not what they should be
+    ├── ImageUnreadable    (ValueError)         one picture can't be decoded
+    ├── WeightsNotFound    (FileNotFoundError)  a backbone's weights can't be had
+    ├── WeightsMismatch    (ValueError)         weights that don't fit the backbone, or are not the recorded ones
+    ├── DeviceUnavailable  (RuntimeError)       the device or precision asked for is not there
+    ├── RunNotFound        (FileNotFoundError)  no trained head answers
+    └── RunDamaged         (ValueError)         a head or its record is altered or not of our layout
+
+It lives in `cache` because that is the one room which all the others may import.
+"""
+
+
+class HeadstartError(Exception):
+    """Base of all errors whose message is meant for the user: place, found, expected, next step."""
+
+
+class FeaturesNotFound(HeadstartError, FileNotFoundError):
+    """No complete feature set answers what was asked for."""
+
+
+class FeaturesAmbiguous(HeadstartError, LookupError):
+    """Several feature sets answer; the message lists them and the option that tells them apart."""
+
+
+class FeaturesStale(HeadstartError, ValueError):
+    """A feature set exists that was made from something else; the message names the field or the rows."""
+
+
+class FeaturesDamaged(HeadstartError, ValueError):
+    """A file of a feature set is missing, altered or not of our layout."""
+
+
+class FeaturesInvalid(HeadstartError, ValueError):
+    """Features or labels that no head can be trained on, or that don't fit the head."""
+
+
+class DataNotFound(HeadstartError, FileNotFoundError):
+    """A data set, or the part of it that was asked for, is not there."""
+
+
+class DataInvalid(HeadstartError, ValueError):
+    """A data set's files are not what its format says."""
+
+
+class ImageUnreadable(HeadstartError, ValueError):
+    """One picture can't be decoded whole."""
+
+
+class WeightsNotFound(HeadstartError, FileNotFoundError):
+    """A backbone's weights are not on this machine and can't be downloaded."""
+
+
+class WeightsMismatch(HeadstartError, ValueError):
+    """Weights that don't fit the backbone, or whose SHA-256 is not the recorded one."""
+
+
+class DeviceUnavailable(HeadstartError, RuntimeError):
+    """The device or the precision asked for is not available here."""
+
+
+class RunNotFound(HeadstartError, FileNotFoundError):
+    """No trained head answers what was asked for."""
+
+
+class RunDamaged(HeadstartError, ValueError):
+    """A head file or a run record is altered or not of our layout."""

@@ -1,0 +1,103 @@
+"""Bytes on disk: durable writes, SHA-256, and JSON read strictly."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+MAX_JSON_BYTES = 64 * 2**20  # a manifest of a million shards' worth of rows stays far below this
+
+
+def sha256(*parts: bytes | bytearray | memoryview) -> str:
+    """The SHA-256 of the parts one after the other, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _temporary_beside(path: Path) -> Iterator[tuple[int, Path]]:
+    """A new file in `path`'s own folder, removed again unless it was renamed: os.replace can't cross file systems."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        yield descriptor, Path(name)
+    finally:
+        os.close(descriptor)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Put `content` at `path` so that after a crash either the old file or the whole new one is there.
+
+    Temporary file in the same folder, write, fsync, rename, fsync of the folder: without the last one the rename itself
+    can be lost (https://man7.org/linux/man-pages/man2/fsync.2.html). Raises OSError; the old file is then untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _temporary_beside(path) as (descriptor, temporary):
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fchmod(descriptor, 0o644)
+        os.fsync(descriptor)
+        os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and removals in `folder` survive a power cut. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def canonical_json(value: Any) -> bytes:
+    """One spelling for equal values: sorted keys, no spaces, UTF-8; NaN and infinity are a ValueError."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def pretty_json(value: Any) -> bytes:
+    """JSON for people, in the order given; NaN and infinity are a ValueError."""
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"holds {name}, which is not JSON")
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object names the same key twice")
+    return found
+
+
+def read_json(path: Path) -> Any:
+    """The one JSON document in `path`. Raises OSError, and ValueError for anything that isn't strict JSON.
+
+    Python's own parser lets a duplicate key win silently and takes NaN; a file from elsewhere must do neither.
+    """
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise ValueError(f"is larger than {MAX_JSON_BYTES} bytes")
+    return parse_json(path.read_bytes())
+
+
+def parse_json(content: bytes) -> Any:
+    """As `read_json`, from bytes."""
+    try:
+        return json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None

@@ -1,0 +1,169 @@
+"""The manifest: what a complete feature set holds, where it came from, and the SHA-256 of every shard.
+
+It is written last, so its presence means that the set is complete; each run that extends the set replaces it.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cache.errors import FeaturesDamaged
+from cache.files import canonical_json, pretty_json, read_json, sha256
+from cache.key import FeatureKey
+from cache.plan import Part
+from cache.shard import Skipped
+
+NAME = "manifest.json"
+FORMAT = "headstart feature set"
+VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardRecord:
+    """What the manifest says of one shard: rows `start` to `stop`, `rows` of them present (the rest is `skipped`).
+
+    `inputs` is the SHA-256 of what went in. `inputs_stat` is a cheap stand-in for it over the files' sizes and
+    modification times, or None where there are no files. `elapsed_s` is None where the run that computed the shard
+    was killed before it could write a manifest.
+    """
+
+    file: str
+    start: int
+    stop: int
+    rows: int
+    sha256: str
+    inputs: str
+    inputs_stat: str | None
+    elapsed_s: float | None
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def part(self) -> Part:
+        """The record's place in the plan. Raises ValueError for a name that isn't a shard's."""
+        number = self.file.removeprefix("shard-").removesuffix(".h5")
+        part = Part(int(number) if number.isdecimal() else -1, self.start, self.stop)
+        if part.index < 0 or part.file != self.file:
+            raise ValueError(f"{self.file!r} is no shard's name")
+        return part
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "ShardRecord":
+        """The record written as JSON. Raises ValueError, TypeError or KeyError."""
+        return cls(**{**found, "skipped": tuple(Skipped(**image) for image in found["skipped"])})
+
+
+@dataclasses.dataclass(frozen=True)
+class Provenance:
+    """Where a set came from: nothing here changes a feature's value, all of it helps to understand one.
+
+    `notes` are what must be said wherever a figure from these features stands (a stand-in test set, say).
+    `parameters` is the SHA-256 of the backbone's parameters and buffers as they were on the device.
+    """
+
+    split_rows: int
+    weights_from: str
+    data_from: str
+    parameters: str
+    device: str
+    batch_size: int
+    created: str
+    versions: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """A complete feature set: its key, split and shards, the feature dimension D, and where it came from."""
+
+    key: FeatureKey
+    split: str
+    feature_dim: int
+    dtype: str
+    shards: tuple[ShardRecord, ...]
+    provenance: Provenance
+
+    @property
+    def rows(self) -> int:
+        """N: the rows that are there."""
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def stop(self) -> int:
+        """How many rows of the split are covered, skipped ones included."""
+        return self.shards[-1].stop
+
+    @property
+    def skipped(self) -> int:
+        """How many images were left out."""
+        return sum(len(shard.skipped) for shard in self.shards)
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the features alone, in bytes."""
+        return self.rows * self.feature_dim * (2 if self.dtype == "float16" else 4)
+
+    @property
+    def elapsed_s(self) -> float | None:
+        """Seconds spent on all shards; None where a killed run's share is unknown."""
+        known = [shard.elapsed_s for shard in self.shards]
+        return None if None in known else sum(seconds for seconds in known if seconds is not None)
+
+    @property
+    def digest(self) -> str:
+        """64 hexadecimal digits that name the contents: the key's and every shard's."""
+        return sha256(canonical_json([self.key.digest, *(shard.sha256 for shard in self.shards)]))
+
+    def to_bytes(self) -> bytes:
+        """The manifest as the bytes of its file."""
+        document = {
+            "format": FORMAT,
+            "version": VERSION,
+            "key_digest": self.key.digest,
+            "digest": self.digest,
+            "rows": self.rows,
+            **dataclasses.asdict(self),
+        }
+        return pretty_json(document)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of the set in `folder`. Raises FileNotFoundError where there is none, FeaturesDamaged for a bad one."""
+    path = folder / NAME
+    try:
+        return _parse(read_json(path))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise FeaturesDamaged(
+            f"{path}: not a manifest of ours ({error}); `headstart extract --force` computes the set anew"
+        ) from error
+
+
+def _parse(found: Any) -> Manifest:
+    if (found.get("format"), found.get("version")) != (FORMAT, VERSION):
+        raise ValueError(f"format {found.get('format')!r} version {found.get('version')!r}, expected {FORMAT!r} {VERSION}")
+    provenance = found["provenance"]
+    manifest = Manifest(
+        key=FeatureKey.from_json(found["key"]),
+        split=str(found["split"]),
+        feature_dim=int(found["feature_dim"]),
+        dtype=str(found["dtype"]),
+        shards=tuple(ShardRecord.from_json(shard) for shard in found["shards"]),
+        provenance=Provenance(**{**provenance, "notes": tuple(provenance["notes"])}),
+    )
+    _check(manifest, found)
+    return manifest
+
+
+def _check(manifest: Manifest, found: Mapping[str, Any]) -> None:
+    for field, value in (("key_digest", manifest.key.digest), ("digest", manifest.digest), ("rows", manifest.rows)):
+        if found[field] != value:
+            raise ValueError(f"{field} is {found[field]!r}, its contents give {value!r}")
+    done = 0
+    for index, shard in enumerate(manifest.shards):
+        if shard.part != Part(index, done, shard.stop) or shard.rows != shard.stop - done - len(shard.skipped):
+            raise ValueError(f"shard {index}, {shard.file}, has rows {shard.start}-{shard.stop}, expected from {done} on")
+        done = shard.stop
+    if not manifest.shards:
+        raise ValueError("it lists no shard")

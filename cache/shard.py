@@ -1,0 +1,163 @@
+"""One shard: some rows of features as an HDF5 file that anyone with h5py can open, built and read in memory.
+
+    shard-00000.h5
+    ├── features  (n, D)  float32 or float16
+    ├── labels    (n,)    int64, -1 where unknown
+    ├── ids       (n,)    fixed-length UTF-8 bytes
+    └── attributes: key, inputs (SHA-256 as 64 bytes), start, stop (row numbers in the split), skipped (JSON)
+
+libhdf5 never touches the disk here: growing a file in place left it unopenable or full of silent zeros after a kill,
+and a flush issues no fsync (docs of the measurement: docs/reliability.md). The bytes are the same for the same rows.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from cache.errors import FeaturesDamaged
+from cache.files import canonical_json, parse_json
+
+ROWS_PER_CHUNK = 64
+"""A chunk of 64 rows read at 1.1-1.4 GB/s with its checksum; larger ones gain nothing, smaller ones lose (measured)."""
+
+_BOUNDS = ("v110", "v110")
+"""HDF5 1.10's format: the oldest in which the metadata and the chunk index carry checksums too."""
+
+_KINDS = {"features": "f", "labels": "i", "ids": "S"}
+_ATTRIBUTES = {"key", "inputs", "start", "stop", "skipped"}
+_FILTERS = {h5py.h5z.FILTER_FLETCHER32}
+
+
+@dataclasses.dataclass(frozen=True)
+class Skipped:
+    """The image at `row` of the split, which could not be read and was left out because the user asked for that."""
+
+    row: int
+    id: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Rows of a split: features (n, D) float32 or float16, labels (n,) int64, ids (n,) bytes."""
+
+    features: npt.NDArray[Any]
+    labels: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.bytes_]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """Rows `start` to `stop` of a split less the skipped ones, with the digests they are reused by."""
+
+    key: str
+    inputs: str
+    start: int
+    stop: int
+    rows: Rows
+    skipped: tuple[Skipped, ...] = ()
+
+
+def encode_shard(shard: Shard) -> bytes:
+    """The shard as the bytes of an HDF5 file. Raises ValueError where the arrays don't fit each other or the format."""
+    _check(shard)
+    with h5py.File.in_memory(libver=_BOUNDS) as file:
+        for name in _KINDS:
+            data = getattr(shard.rows, name)
+            chunks = (min(ROWS_PER_CHUNK, max(1, len(data))), *data.shape[1:])
+            file.create_dataset(name, data=data, chunks=chunks, fletcher32=True)
+        file.attrs["key"] = np.bytes_(shard.key.encode())
+        file.attrs["inputs"] = np.bytes_(shard.inputs.encode())
+        file.attrs["start"] = np.int64(shard.start)
+        file.attrs["stop"] = np.int64(shard.stop)
+        skipped = canonical_json([dataclasses.asdict(image) for image in shard.skipped])
+        file.attrs["skipped"] = np.frombuffer(skipped, dtype=np.uint8)
+        file.flush()
+        image: bytes = file.id.get_file_image()
+    return image
+
+
+def _check(shard: Shard) -> None:
+    rows, features = shard.rows, shard.rows.features
+    if features.ndim != 2 or features.dtype not in (np.float32, np.float16):
+        raise ValueError(f"features are {features.dtype} {features.shape}, expected float32 or float16 (n, D)")
+    if not len(features) == len(rows.labels) == len(rows.ids) == shard.stop - shard.start - len(shard.skipped):
+        raise ValueError(
+            f"rows {shard.start}-{shard.stop} with {len(shard.skipped)} skipped, but {len(features)} features, "
+            f"{len(rows.labels)} labels and {len(rows.ids)} ids"
+        )
+    if rows.labels.dtype != np.int64 or rows.ids.dtype.kind != "S":
+        raise ValueError(f"labels are {rows.labels.dtype}, ids {rows.ids.dtype}; expected int64 and bytes")
+
+
+def decode_shard(content: bytes, where: str) -> Shard:
+    """The shard in `content`, the bytes of a file called `where` in messages.
+
+    Only what `encode_shard` writes is let in: HDF5's external storage and links read other files as arrays, virtual
+    data sets turn missing sources into zeros, and a kilobyte can declare terabytes. Raises FeaturesDamaged.
+    """
+    try:
+        with h5py.File.in_memory(content) as file:
+            return _read(file, len(content))
+    except FeaturesDamaged as error:
+        raise FeaturesDamaged(f"{where}: {error}") from None
+    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ValueError and TypeError for bad bytes
+        raise FeaturesDamaged(f"{where}: not a readable HDF5 file ({error})") from error
+
+
+def _read(file: h5py.File, size: int) -> Shard:
+    _allow_members(file)
+    arrays = {name: _allow_dataset(file, name, size) for name in _KINDS}
+    if len({len(array) for array in arrays.values()}) != 1:
+        raise FeaturesDamaged("features, labels and ids differ in length")
+    rows = Rows(**{name: array[()] for name, array in arrays.items()})
+    skipped = parse_json(np.asarray(file.attrs["skipped"], dtype=np.uint8).tobytes())
+    return Shard(
+        key=bytes(file.attrs["key"]).decode(),
+        inputs=bytes(file.attrs["inputs"]).decode(),
+        start=int(file.attrs["start"]),
+        stop=int(file.attrs["stop"]),
+        rows=rows,
+        skipped=tuple(Skipped(**image) for image in skipped),
+    )
+
+
+def _links(file: h5py.File) -> Iterator[tuple[str, Any]]:
+    for name in file:
+        yield name, file.get(name, getlink=True)
+
+
+def _allow_members(file: h5py.File) -> None:
+    for name, link in _links(file):
+        if name not in _KINDS:
+            raise FeaturesDamaged(f"holds {name!r}, expected only {', '.join(_KINDS)}")
+        if not isinstance(link, h5py.HardLink):
+            raise FeaturesDamaged(f"{name} is a {type(link).__name__}, expected the data itself")
+    if missing := set(_KINDS) - set(file):
+        raise FeaturesDamaged(f"lacks {', '.join(sorted(missing))}")
+    if set(file.attrs) != _ATTRIBUTES:
+        raise FeaturesDamaged(f"has the attributes {sorted(file.attrs)}, expected {sorted(_ATTRIBUTES)}")
+
+
+def _allow_dataset(file: h5py.File, name: str, size: int) -> h5py.Dataset:
+    data = file[name]
+    if not isinstance(data, h5py.Dataset):
+        raise FeaturesDamaged(f"{name} is no data set")
+    if data.is_virtual or data.external:
+        raise FeaturesDamaged(f"{name} keeps its data outside the file")
+    if data.dtype.kind != _KINDS[name] or data.ndim != (2 if name == "features" else 1):
+        raise FeaturesDamaged(f"{name} is {data.dtype} {data.shape}, expected kind {_KINDS[name]!r}")
+    create = data.id.get_create_plist()
+    filters = {create.get_filter(i)[0] for i in range(create.get_nfilters())}
+    if not filters <= _FILTERS:
+        raise FeaturesDamaged(f"{name} needs the filters {sorted(filters)}, expected only the checksum")
+    if data.nbytes > size:  # ours are not compressed, so the data can't be larger than the file
+        raise FeaturesDamaged(f"{name} declares {data.nbytes} bytes in a file of {size}")
+    return data

@@ -1,0 +1,244 @@
+"""The features directory: sets are found, read whole and checked, and written shard by shard under a lock."""
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import filelock
+import numpy as np
+
+from cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesStale
+from cache.files import sha256, sync_folder, write_durably
+from cache.key import FeatureKey
+from cache.manifest import NAME, Manifest, Provenance, ShardRecord, read_manifest
+from cache.plan import Part
+from cache.shard import Rows, Shard, decode_shard, encode_shard
+
+_SHARD_NAME = re.compile(r"shard-(\d{5,})\.h5")
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSet:
+    """A complete feature set on disk."""
+
+    folder: Path
+    manifest: Manifest
+
+    def load(self, limit: int | None = None) -> Rows:
+        """The rows of the split's first `limit` images (all by default); every shard is checked before it is used.
+
+        Features come as stored, (n, D) float32 or float16. Raises FeaturesNotFound where the set covers fewer images
+        than `limit`, FeaturesDamaged where a shard is missing, altered or unexpected.
+        """
+        stop = self.manifest.stop if limit is None else limit
+        if stop > self.manifest.stop:
+            raise FeaturesNotFound(
+                f"{self.folder}: holds the first {self.manifest.stop} rows, {stop} were asked for; "
+                f"`headstart extract --limit {stop}` adds the missing ones"
+            )
+        self._refuse_strangers()
+        shards = [self.read(index) for index, record in enumerate(self.manifest.shards) if record.start < stop]
+        parts = [_prefix(shard, stop) for shard in shards]
+        return Rows(
+            features=np.concatenate([part.features for part in parts]),
+            labels=np.concatenate([part.labels for part in parts]),
+            ids=np.concatenate([part.ids for part in parts]),
+        )
+
+    def read(self, index: int) -> Shard:
+        """Shard number `index`, whole and checked against the manifest. Raises FeaturesDamaged."""
+        record = self.manifest.shards[index]
+        path = self.folder / record.file
+        shard = decode_shard(_checked_bytes(path, record), str(path))
+        found = (shard.key, shard.inputs, shard.start, shard.stop, len(shard.rows), shard.skipped)
+        key = self.manifest.key.digest
+        if found != (key, record.inputs, record.start, record.stop, record.rows, record.skipped):
+            raise FeaturesDamaged(f"{path}: belongs to another set than {NAME} says; {_MEND}")
+        return shard
+
+    def _refuse_strangers(self) -> None:
+        """Beside what the manifest lists only later rows may lie: an extension under way, or killed."""
+        for path in sorted(self.folder.glob("*.h5")):
+            if _shard_index(path) is None:
+                raise FeaturesDamaged(f"{path}: {NAME} does not list this file; move it out of the folder")
+
+
+_MEND = "run the `headstart extract` that made the set again to compute it anew"
+
+
+def _shard_index(path: Path) -> int | None:
+    match = _SHARD_NAME.fullmatch(path.name)
+    return int(match[1]) if match else None
+
+
+def _checked_bytes(path: Path, record: ShardRecord) -> bytes:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise FeaturesDamaged(f"{path}: missing, though {NAME} lists it; {_MEND}") from None
+    if (found := sha256(content)) != record.sha256:
+        raise FeaturesDamaged(f"{path}: SHA-256 is {found[:12]}…, expected {record.sha256[:12]}…; {_MEND}")
+    return content
+
+
+def _prefix(shard: Shard, stop: int) -> Rows:
+    """The shard's rows below row `stop` of the split."""
+    if shard.stop <= stop:
+        return shard.rows
+    count = stop - shard.start - sum(image.row < stop for image in shard.skipped)
+    return Rows(shard.rows.features[:count], shard.rows.labels[:count], shard.rows.ids[:count])
+
+
+class SetWriter:
+    """One set open for writing; exists only while its lock is held (see `FeatureStore.writing`)."""
+
+    def __init__(self, folder: Path, key: FeatureKey, split: str) -> None:
+        self.folder = folder
+        self.key = key
+        self.split = split
+        self.damaged: list[str] = []
+        self._remove_temporaries()
+
+    def present(self) -> dict[int, ShardRecord]:
+        """The valid shards by number. Those that can't be used are named in `damaged`, and are to be computed again.
+
+        Shards that a manifest lists are checked against it; those of a run that never wrote one by their own checksums.
+        Raises FeaturesStale where the folder holds a set of another key.
+        """
+        listed = {record.part.index: record for record in self._listed()}
+        paths = {index: path for path in self._shards() if (index := _shard_index(path)) is not None}
+        found = {index: self._valid(listed.get(index), index, path) for index, path in sorted(paths.items())}
+        self.damaged += [record.file for index, record in listed.items() if index not in paths]
+        return {index: record for index, record in found.items() if record is not None}
+
+    def put(self, shard: Shard, index: int, inputs_stat: str | None, elapsed_s: float) -> ShardRecord:
+        """Write a shard durably under its final name and return what the manifest will say of it. Raises OSError."""
+        part = Part(index, shard.start, shard.stop)
+        content = encode_shard(shard)
+        write_durably(self.folder / part.file, content)
+        return _record(part, shard, content, inputs_stat, elapsed_s)
+
+    def commit(self, shards: Sequence[ShardRecord], feature_dim: int, dtype: str, provenance: Provenance) -> FeatureSet:
+        """Write the manifest, which makes the set complete. Raises OSError."""
+        manifest = Manifest(self.key, self.split, feature_dim, dtype, tuple(shards), provenance)
+        write_durably(self.folder / NAME, manifest.to_bytes())
+        return FeatureSet(self.folder, manifest)
+
+    def remove(self) -> None:
+        """Remove the set: the manifest first, so that no reader takes what is left for a complete set. Raises OSError."""
+        (self.folder / NAME).unlink(missing_ok=True)
+        sync_folder(self.folder)
+        for path in self._shards():
+            path.unlink()
+
+    def manifest(self) -> Manifest | None:
+        """The manifest that is there, or None; a damaged one counts as none, since the shards can vouch for themselves."""
+        try:
+            return read_manifest(self.folder)
+        except FileNotFoundError:
+            return None
+        except FeaturesDamaged:
+            self.damaged.append(NAME)
+            return None
+
+    def _listed(self) -> Sequence[ShardRecord]:
+        manifest = self.manifest()
+        if manifest is None:
+            return ()
+        if differences := manifest.key.differences(self.key):
+            raise FeaturesStale(f"{self.folder}: made from something else: {'; '.join(differences)}")
+        return manifest.shards
+
+    def _valid(self, record: ShardRecord | None, index: int, path: Path) -> ShardRecord | None:
+        try:
+            if record is not None:
+                _checked_bytes(path, record)
+                return record
+            content = path.read_bytes()
+            shard = decode_shard(content, str(path))
+            if shard.key == self.key.digest:
+                return _record(Part(index, shard.start, shard.stop), shard, content, None, None)
+        except FeaturesDamaged:
+            pass  # named below; computing the shard again is the cure for each kind of damage
+        self.damaged.append(path.name)
+        return None
+
+    def _shards(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("shard-*.h5") if _shard_index(path) is not None)
+
+    def _remove_temporaries(self) -> None:
+        for path in self.folder.glob(".*.tmp"):  # left by a killed run: we hold the lock, so nobody is writing them
+            path.unlink(missing_ok=True)
+
+
+def _record(part: Part, shard: Shard, content: bytes, inputs_stat: str | None, elapsed_s: float | None) -> ShardRecord:
+    return ShardRecord(
+        file=part.file,
+        start=part.start,
+        stop=part.stop,
+        rows=len(shard.rows),
+        sha256=sha256(content),
+        inputs=shard.inputs,
+        inputs_stat=inputs_stat,
+        elapsed_s=elapsed_s,
+        skipped=shard.skipped,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureStore:
+    """A features directory, one folder for each set."""
+
+    root: Path
+
+    def folder(self, key: FeatureKey, split: str) -> Path:
+        """Where the set of `key` and `split` lies or would lie."""
+        name = "-".join((key.dataset, split, key.backbone, key.digest8))
+        return self.root / re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")
+
+    def sets(self) -> list[FeatureSet]:
+        """Every complete set, by folder name. Raises FeaturesDamaged for a manifest that can't be read."""
+        folders = sorted(path.parent for path in self.root.glob(f"*/{NAME}"))
+        return [FeatureSet(folder, read_manifest(folder)) for folder in folders]
+
+    def incomplete(self) -> list[Path]:
+        """Folders with shards but no manifest: a run is under way in them, or was killed."""
+        folders = {path.parent for path in self.root.glob("*/shard-*.h5")}
+        return sorted(folder for folder in folders if not (folder / NAME).exists())
+
+    def get(self, name: str) -> FeatureSet:
+        """The set in the folder `name`. Raises FeaturesNotFound, FeaturesDamaged."""
+        try:
+            return FeatureSet(self.root / name, read_manifest(self.root / name))
+        except FileNotFoundError:
+            names = ", ".join(found.folder.name for found in self.sets()) or "none"
+            raise FeaturesNotFound(f"{self.root / name}: no complete feature set; there are: {names}") from None
+
+    def open(self, key: FeatureKey, split: str) -> FeatureSet | None:
+        """The complete set of exactly this key and split, or None. Raises FeaturesDamaged."""
+        folder = self.folder(key, split)
+        try:
+            return FeatureSet(folder, read_manifest(folder))
+        except FileNotFoundError:
+            return None
+
+    @contextlib.contextmanager
+    def writing(self, key: FeatureKey, split: str, on_wait: Callable[[], None]) -> Iterator[SetWriter]:
+        """The set open for writing, by one process at a time; `on_wait` is called once before waiting for another.
+
+        The lock is the operating system's (flock), so a killed process leaves nothing locked. Raises OSError.
+        """
+        folder = self.folder(key, split)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.root / f".{folder.name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            on_wait()
+            lock.acquire()
+        try:
+            yield SetWriter(folder, key, split)
+        finally:
+            lock.release()

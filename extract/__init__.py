@@ -1,0 +1,1 @@
+"""Images and backbones: data sets, preprocessing, pooled features, the extraction run. Knows no heads."""

@@ -1,0 +1,83 @@
+"""The backbones: each a torchvision architecture up to its last feature map, with its weights and its feature dimension.
+
+Adding one is a line in `BACKBONES`. torch is imported when a network is built, not before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from cache.errors import WeightsMismatch
+
+if TYPE_CHECKING:
+    from torch import nn
+
+POOLING = "global average"
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """A frozen feature extractor: images (N, 3, H, W) to features (N, `feature_dim`) after global average pooling.
+
+    `checkpoints` maps a name of torchvision's weights enum to the file that torchvision keeps it in, whose last eight
+    digits begin the file's SHA-256 (https://docs.pytorch.org/docs/stable/hub.html). `classifier` is the prefix of the
+    parameters that we leave out.
+    """
+
+    name: str
+    family: str
+    feature_dim: int
+    checkpoints: Mapping[str, str]
+
+    @property
+    def classifier(self) -> str:
+        """The prefix of the parameters behind the feature map, which features don't need."""
+        return "fc." if self.family == "resnet" else "classifier."
+
+    def body(self) -> nn.Module:
+        """The network up to its last feature map (N, `feature_dim`, H/32, W/32), with torchvision's parameter names."""
+        import torchvision
+        from torch import nn
+
+        model = getattr(torchvision.models, self.name)(weights=None)
+        if self.family == "vgg":
+            return nn.Sequential(OrderedDict(features=model.features))
+        if self.family == "densenet":  # torchvision applies this ReLU in forward(), so it isn't among the modules
+            return nn.Sequential(OrderedDict(features=model.features, relu=nn.ReLU(inplace=True)))
+        return nn.Sequential(
+            OrderedDict((name, child) for name, child in model.named_children() if name not in ("avgpool", "fc"))
+        )
+
+
+BACKBONES: Mapping[str, Backbone] = {
+    backbone.name: backbone
+    for backbone in (
+        Backbone("vgg16", "vgg", 512, {"IMAGENET1K_V1": "vgg16-397923af.pth"}),
+        Backbone("vgg19", "vgg", 512, {"IMAGENET1K_V1": "vgg19-dcbb9e9d.pth"}),
+        Backbone("resnet18", "resnet", 512, {"IMAGENET1K_V1": "resnet18-f37072fd.pth"}),
+        Backbone(
+            "resnet50",
+            "resnet",
+            2048,
+            {"IMAGENET1K_V1": "resnet50-0676ba61.pth", "IMAGENET1K_V2": "resnet50-11ad3fa6.pth"},
+        ),
+        Backbone(
+            "resnet152",
+            "resnet",
+            2048,
+            {"IMAGENET1K_V1": "resnet152-394f9c45.pth", "IMAGENET1K_V2": "resnet152-f82ba261.pth"},
+        ),
+        Backbone("densenet169", "densenet", 1664, {"IMAGENET1K_V1": "densenet169-b2777c0a.pth"}),
+    )
+}
+
+
+def get_backbone(name: str) -> Backbone:
+    """The backbone called `name`. Raises WeightsMismatch, listing the known ones, where there is none."""
+    try:
+        return BACKBONES[name]
+    except KeyError:
+        raise WeightsMismatch(f"model {name!r} is unknown; there are {', '.join(BACKBONES)}") from None

@@ -1,0 +1,145 @@
+"""A backbone on a device: uint8 images in, pooled features out, in one precision and always in batches of one shape."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from cache.errors import DeviceUnavailable
+from cache.files import sha256
+from extract import preprocess
+from extract.devices import Device
+from extract.preprocess import Preprocessing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureExtractor:
+    """A frozen backbone ready to run. The three stages may be called one by one, to time them, or all at once.
+
+    `batch_size` is the number of images of every forward pass: a shorter batch is padded, so that a row's value does not
+    depend on how many came with it.
+    """
+
+    body: nn.Module
+    preprocessing: Preprocessing
+    device: Device
+    batch_size: int
+    parameters: str
+
+    def to_device(self, images: npt.NDArray[np.uint8]) -> Tensor:
+        """uint8 (n, H, W, 3), n at most `batch_size`, to the same on the device, padded to `batch_size` rows."""
+        if len(images) < self.batch_size:
+            padding = np.zeros((self.batch_size - len(images), *images.shape[1:]), dtype=np.uint8)
+            images = np.concatenate([images, padding])
+        return torch.from_numpy(np.ascontiguousarray(images)).to(self.device.name)
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """uint8 (N, H, W, 3) to the backbone's input (N, 3, S, S), resized in float32 whatever the precision."""
+        pixels = preprocess.resize(images, self.preprocessing.image_size)
+        normal = preprocess.normalise(pixels, self.preprocessing)
+        return normal.to(dtype=_DTYPES[self.device.precision], memory_format=self._memory_format)
+
+    def pool(self, pixels: Tensor) -> Tensor:
+        """The backbone's input to float32 features (N, D): its last feature map, averaged over the picture in float32."""
+        return nn.functional.adaptive_avg_pool2d(self.body(pixels).float(), 1).flatten(1)
+
+    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """uint8 (n, H, W, 3), any n, to float32 features (n, D). Raises DeviceUnavailable where memory runs out."""
+        with torch.inference_mode(), _Tf32(self.device.precision):
+            parts = [self._batch(images[i : i + self.batch_size]) for i in range(0, len(images), self.batch_size)]
+        return np.concatenate(parts)
+
+    def _batch(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        try:
+            features: npt.NDArray[np.float32] = self.pool(self.preprocess(self.to_device(images))).cpu().numpy()
+        except torch.OutOfMemoryError as error:
+            raise DeviceUnavailable(
+                f"{self.device.name}: out of memory with {self.batch_size} images at once; "
+                f"use --batch-size {max(1, self.batch_size // 2)}"
+            ) from error
+        return features[: len(images)]
+
+    @property
+    def _memory_format(self) -> Any:
+        return torch.contiguous_format if self.device.precision == "fp32" else torch.channels_last
+
+
+class _Tf32:
+    """Lets CUDA use TF32 for `tf32` alone: PyTorch's default would use it for the convolutions of `fp32` as well."""
+
+    def __init__(self, precision: str) -> None:
+        self._allow = precision == "tf32"
+
+    def __enter__(self) -> None:
+        self._before = torch.backends.cudnn.allow_tf32
+        torch.backends.cudnn.allow_tf32 = self._allow
+
+    def __exit__(self, *_: object) -> None:
+        torch.backends.cudnn.allow_tf32 = self._before
+
+
+def build(body: nn.Module, preprocessing: Preprocessing, device: Device, batch_size: int) -> FeatureExtractor:
+    """Put a body in float32 on the device. In low precision BatchNorm is folded into the convolutions before the cast,
+    which costs less rounding and less time than casting its statistics; fp32 stays torchvision's own graph."""
+    body = body.eval().requires_grad_(False)
+    parameters = state_digest(body)
+    if device.precision in ("bf16", "fp16"):
+        fold_batch_norm(body)
+        for module in body.modules():
+            if isinstance(module, nn.Conv2d):  # a BatchNorm that can't be folded keeps its float32 statistics
+                module.to(_DTYPES[device.precision])
+    if device.precision != "fp32":
+        body = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stub
+    return FeatureExtractor(body.to(device.name), preprocessing, device, batch_size, parameters)
+
+
+def state_digest(module: nn.Module) -> str:
+    """The SHA-256 of all parameters and buffers, in order and by name."""
+    parts: list[bytes] = []
+    for name, value in module.state_dict().items():
+        data = value.detach().cpu().contiguous()
+        parts += [name.encode(), data.reshape(-1).view(torch.uint8).numpy().tobytes()]
+    return sha256(*parts)
+
+
+def fold_batch_norm(module: nn.Module) -> None:
+    """Replace each convolution and the BatchNorm behind it by one convolution, in place and in the convolution's dtype."""
+    for parent in module.modules():
+        for conv, norm in _pairs(parent):
+            fused = fuse_conv_bn_eval(getattr(parent, conv), getattr(parent, norm))
+            setattr(parent, conv, fused)
+            setattr(parent, norm, nn.Identity())
+
+
+def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:
+    """Names of a convolution and the BatchNorm fed by it, and by it alone: neighbours in a torchvision module.
+
+    True for Sequential by definition, for ResNet's blocks (conv1, bn1, …) and for DenseNet's layers (conv1, norm2).
+    """
+    children = list(parent.named_children())
+    convs = {name: child for name, child in children if isinstance(child, nn.Conv2d)}
+    norms = {name for name, child in children if isinstance(child, nn.BatchNorm2d)}
+    if isinstance(parent, nn.Sequential):
+        for (first, _), (second, _) in itertools.pairwise(children):
+            if first in convs and second in norms:
+                yield first, second
+        return
+    for conv in convs:
+        stem, number = conv.rstrip("0123456789"), conv.lstrip("abcdefghijklmnopqrstuvwxyz")
+        following = f"norm{int(number) + 1}" if number.isdecimal() else ""
+        for norm in (f"bn{number}", following):
+            if stem == "conv" and norm in norms:
+                yield conv, norm

@@ -1,0 +1,97 @@
+"""From uint8 pixels to a backbone's input: torchvision's Resize, ToTensor and Normalize, on any device, bit for bit.
+
+Pillow resizes uint8 images in two passes, width then height, with filter weights in 22-bit fixed point and a rounding to
+uint8 after each pass (https://github.com/python-pillow/Pillow, src/libImaging/Resample.c). The same sums are done here
+as float32 matrix products of integers small enough to be exact.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_BITS = 22  # Pillow's PRECISION_BITS: 32 bits less 8 for the pixel and 2 for the sum
+_HALF = 11  # each weight is split into two numbers of eleven bits, which TF32 holds exactly too
+_MAX_EXACT_TAPS = 32  # 32 taps x 255 x 2^11 stays below 2^24, up to where float32 counts integers without a gap
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """What happens to a picture before the backbone sees it; sizes in pixels, mean and std per channel of [0, 1]."""
+
+    image_size: int = 224
+    interpolation: str = "bilinear"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+@functools.lru_cache(maxsize=16)
+def resize_weights(size: int, target: int) -> npt.NDArray[np.int64]:
+    """The (target, size) integer weights, in units of 2^-22, that Pillow's bilinear filter gives each pixel.
+
+    The filter is a triangle of one pixel's half-width, widened by the scale when shrinking. Sizes in pixels.
+    """
+    scale = size / target
+    support = max(scale, 1.0)
+    weights = np.zeros((target, size), dtype=np.int64)
+    for row in range(target):
+        centre = (row + 0.5) * scale
+        first = max(int(centre - support + 0.5), 0)
+        last = min(int(centre + support + 0.5), size)
+        taps = [max(0.0, 1.0 - abs((x - centre + 0.5) / support)) for x in range(first, last)]
+        total = sum(taps)
+        weights[row, first:last] = [int(0.5 + tap / total * (1 << _BITS)) for tap in taps]
+    return weights
+
+
+def is_exact(size: int, target: int) -> bool:
+    """Whether `resize` reproduces Pillow for this pair of sizes to the bit; it does up to a shrinking by about 15."""
+    return math.ceil(max(size / target, 1.0)) * 2 + 1 <= _MAX_EXACT_TAPS
+
+
+def resize(images: Tensor, target: int) -> Tensor:
+    """uint8 (N, H, W, 3) to float32 (N, 3, target, target) with Pillow's rounded values, 0 to 255.
+
+    Raises ValueError for pictures so large that float32 sums would no longer be exact.
+    """
+    _, height, width, _ = images.shape
+    for size in (height, width):
+        if not is_exact(size, target):
+            raise ValueError(f"pictures of {width}x{height} px can't be resized to {target} px here; let Pillow do it")
+    pixels = images.permute(0, 3, 1, 2).float()
+    if width != target:
+        pixels = _weigh(pixels, width, target)
+    if height != target:
+        pixels = _weigh(pixels.transpose(2, 3), height, target).transpose(2, 3)
+    return pixels
+
+
+def _weigh(pixels: Tensor, size: int, target: int) -> Tensor:
+    """floor((weights . pixels + 1/2) / 1) in fixed point along the last axis, rounded and clipped as Pillow does."""
+    high, low = _split_weights(size, target, pixels.device)
+    carry = (pixels @ low).add_(float(1 << (_BITS - 1))).mul_(2.0**-_HALF).floor_()
+    return (pixels @ high).add_(carry).mul_(2.0**-_HALF).floor_().clamp_(0.0, 255.0)
+
+
+@functools.lru_cache(maxsize=16)
+def _split_weights(size: int, target: int, device: Any) -> tuple[Tensor, Tensor]:
+    import torch
+
+    weights = torch.from_numpy(resize_weights(size, target).T.copy())
+    high, low = weights >> _HALF, weights & ((1 << _HALF) - 1)
+    return high.float().to(device), low.float().to(device)
+
+
+def normalise(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """float32 (N, 3, H, W) of 0 to 255 to the backbone's input: ToTensor's and Normalize's operations in their order."""
+    mean = pixels.new_tensor(preprocessing.mean).view(3, 1, 1)
+    std = pixels.new_tensor(preprocessing.std).view(3, 1, 1)
+    return pixels.div(255).sub_(mean).div_(std)
