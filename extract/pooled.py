@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import resource
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -54,11 +56,31 @@ class FeatureExtractor:
 
     def pool(self, pixels: Tensor) -> Tensor:
         """The backbone's input to float32 features (N, D): its last feature map, averaged over the picture in float32."""
-        return nn.functional.adaptive_avg_pool2d(self.body(pixels).float(), 1).flatten(1)
+        with _Tf32(self.device.precision):
+            feature_map = self.body(pixels)
+        return nn.functional.adaptive_avg_pool2d(feature_map.float(), 1).flatten(1)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that was asked of it: without this a clock measures the asking."""
+        if self.device.kind == "cuda":
+            torch.cuda.synchronize(self.device.name)
+        elif self.device.kind == "mps":
+            torch.mps.synchronize()
+
+    def peak_memory(self) -> int:
+        """The most memory that was in use so far, in bytes: the device's on CUDA, else this process's."""
+        if self.device.kind == "cuda":
+            return int(torch.cuda.max_memory_allocated(self.device.name))
+        unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes there, kilobytes elsewhere
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+    def with_batch_size(self, batch_size: int) -> FeatureExtractor:
+        """The same network for batches of another size."""
+        return dataclasses.replace(self, batch_size=batch_size)
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """uint8 (n, H, W, 3), any n, to float32 features (n, D). Raises DeviceUnavailable where memory runs out."""
-        with torch.inference_mode(), _Tf32(self.device.precision):
+        with torch.inference_mode():
             parts = [self._batch(images[i : i + self.batch_size]) for i in range(0, len(images), self.batch_size)]
         return np.concatenate(parts)
 
@@ -102,7 +124,7 @@ def build(body: nn.Module, preprocessing: Preprocessing, device: Device, batch_s
             if isinstance(module, nn.Conv2d):  # a BatchNorm that can't be folded keeps its float32 statistics
                 module.to(_DTYPES[device.precision])
     if device.precision != "fp32":
-        body = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stub
+        body = body.to(memory_format=torch.channels_last)
     return FeatureExtractor(body.to(device.name), preprocessing, device, batch_size, parameters)
 
 

@@ -19,7 +19,7 @@ from cache.errors import FeaturesInvalid, FeaturesStale, ImageUnreadable
 from cache.key import FeatureKey
 from cache.manifest import Manifest, Provenance, ShardRecord
 from cache.plan import Part, plan
-from cache.shard import Rows, Shard
+from cache.shard import Rows, Shard, Skipped
 from cache.store import FeatureSet, FeatureStore, SetWriter
 from extract.backbones import POOLING, Backbone
 from extract.config import ExtractConfig
@@ -98,6 +98,11 @@ class Job:
         Untrained networks are the exception: an untrained ResNet152 gives values of 10^8, far beyond float16's range.
         """
         return "float32" if self.device.precision in ("fp32", "tf32") or self.key.untrained else "float16"
+
+    @property
+    def row_bytes(self) -> int:
+        """What one row of features takes on disk, in bytes."""
+        return self.backbone.feature_dim * np.dtype(self.dtype).itemsize
 
     @property
     def title(self) -> str:
@@ -222,7 +227,10 @@ def compute_shard(job: Job, extractor: Extractor, part: Part, advance: Callable[
 
     Raises ImageUnreadable with `--on-error fail`, FeaturesInvalid for features that are not finite in the set's dtype.
     """
-    features, labels, ids, marks, skipped = [], [], [], [], []
+    features, labels = [], []
+    ids: list[bytes] = []
+    marks: list[str] = []
+    skipped: list[Skipped] = []
     for batch in _batches(job, part, extractor.batch_size):
         if batch.skipped and job.config.on_error == "fail":
             image = batch.skipped[0]

@@ -1,0 +1,1 @@
+"""(N, D) features and labels: heads, training, evaluation, checkpoints, the report. Knows no images and no backbones."""

@@ -31,7 +31,7 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
     if not found:
         raise DataNotFound(f"{root}: no pictures ({', '.join(SUFFIXES)}); expected {root}/CLASS/PICTURE.jpg")
     return FileImages(
-        name=top.resolve().name,
+        name=f"folder-{top.resolve().name}",  # no folder may pass for a data set of ours
         split=split,
         classes=classes,
         root=root,

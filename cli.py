@@ -1,0 +1,907 @@
+"""The command line: options, help, printing, exit codes. The only file that prints; it joins the rooms.
+
+`python cli.py COMMAND` and `headstart COMMAND` are the same. What computes is imported inside the commands, so that help
+is instant. Results go to stdout, progress and warnings to stderr; a known error is one line there and exit code 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cache.errors import HeadstartError
+from extract.config import ON_ERROR, PRECISIONS, SPLITS, STUDY_MODELS, ExtractConfig
+from heads.config import HEADS, RECIPES, BenchConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from extract.pooled import FeatureExtractor
+    from extract.run import Job, Outcome
+    from heads.checkpoint import Checkpoint
+    from heads.data import Pair
+    from heads.predict import Photo
+    from heads.runs import Run
+
+EXTRACT = ExtractConfig()
+BENCH = BenchConfig()
+PLAIN_EVERY_S = 15.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The options that every command has."""
+
+    features_dir: Path
+    runs_dir: Path
+    data_dir: Path
+    device: str
+    json: bool
+    verbose: bool
+
+
+# ---------------------------------------------------------------------------------------------------- printing
+
+
+def safe(text: object) -> str:
+    """Text for a terminal, with control characters spelled out."""
+    from cache.text import safe as spelled
+
+    return spelled(text)
+
+
+def out(text: object = "") -> None:
+    """A line of results, on stdout."""
+    click.echo("\n".join(safe(line) for line in str(text).split("\n")))
+
+
+def note(text: object) -> None:
+    """A line about the run, on stderr."""
+    click.echo(safe(text), err=True)
+
+
+def document(settings: Settings, value: Any) -> None:
+    """The last line of stdout with --json: one document, strict JSON."""
+    if settings.json:
+        click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def clock(seconds: float) -> str:
+    """Seconds as h:mm:ss."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+class Progress:
+    """Progress on stderr: a rich bar on a terminal, else a plain line now and then. An `extract.run.Observer`."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def note(self, text: str) -> None:
+        note(text)
+
+    def begin(self, title: str, rows: int, done: int) -> None:
+        self._title, self._rows, self._first, self._done = title, rows, done, done
+        self._started = self._said = time.monotonic()
+        if sys.stderr.isatty():
+            self._bar = _rich_bar()
+            self._task = self._bar.add_task(title, total=rows, completed=done, speed="")
+            self._bar.start()
+        else:
+            note(f"{title}: {rows - done:,} of {rows:,} images to do")
+
+    def advance(self, rows: int) -> None:
+        self._done += rows
+        now = time.monotonic()
+        speed = (self._done - self._first) / max(now - self._started, 1e-9)
+        if self._bar:
+            self._bar.update(self._task, completed=self._done, speed=f"{speed:.1f} images/s")
+        elif now - self._said > PLAIN_EVERY_S:
+            self._said = now
+            left = clock((self._rows - self._done) / speed)
+            note(f"{self._title}: {self._done:,}/{self._rows:,} images, {speed:.1f} images/s, {left} left")
+
+    def end(self) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+
+def _rich_bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = ("[bold]{task.description}", BarColumn(), MofNCompleteColumn(), "{task.fields[speed]}")
+    times = (TextColumn("elapsed"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    return Bar(*columns, *times, console=Console(stderr=True))
+
+
+@contextlib.contextmanager
+def progress(title: str, rows: int) -> Iterator[Progress]:
+    """A progress bar for work outside the extraction run."""
+    bar = Progress()
+    bar.begin(title, rows, 0)
+    try:
+        yield bar
+    finally:
+        bar.end()
+
+
+# ----------------------------------------------------------------------------------------------------- options
+
+
+class Commands(click.Group):
+    """Turns known errors into one line on stderr and exit code 1, and prints no traceback for what a user can cause."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HeadstartError as error:
+            note(f"headstart: {' '.join(str(error).split())}")
+        except BrokenPipeError:  # whoever read our output has gone; Python would complain again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            note(f"headstart: {where}{error.strerror or error}")
+        except KeyboardInterrupt:
+            note("headstart: interrupted; the same command goes on from here")
+            ctx.exit(130)
+        return ctx.exit(1)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+def command(group: click.Group, name: str, example: str) -> Callable[[Callable[..., None]], click.Command]:
+    """A command with the common options, whose help ends with an example, and whose first argument is `Settings`."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        def run(**given: Any) -> None:
+            names = [field.name for field in dataclasses.fields(Settings)]
+            function(Settings(**{name: given.pop(name) for name in names}), **given)
+
+        run.__doc__ = function.__doc__
+        run.__click_params__ = [*_common_params(), *getattr(function, "__click_params__", [])]  # type: ignore[attr-defined]
+        return group.command(name, epilog=f"Example: {example}")(run)
+
+    return decorate
+
+
+def _common_params() -> list[click.Parameter]:
+    """The common options as click keeps them on a function: last first, so that help shows them below a command's own."""
+
+    def bare() -> None: ...
+
+    for option in reversed(COMMON):
+        option(bare)
+    return list(bare.__click_params__)  # type: ignore[attr-defined]  # click's own attribute
+
+
+def _folder(flag: str, variable: str, default: str, what: str) -> Callable[[Any], Any]:
+    return click.option(
+        flag,
+        type=click.Path(path_type=Path, file_okay=False),
+        default=default,
+        envvar=variable,
+        show_default=True,
+        show_envvar=True,
+        help=what,
+    )
+
+
+COMMON = (
+    _folder("--features-dir", "HEADSTART_FEATURES", "features", "Where feature sets are kept."),
+    _folder("--runs-dir", "HEADSTART_RUNS", "runs", "Where trained heads and reports are kept."),
+    _folder("--data-dir", "HEADSTART_DATA", "data", "Where data sets are, or are downloaded to."),
+    click.option("--device", default=EXTRACT.device, show_default=True, help="auto, cpu, cuda[:N] or mps."),
+    click.option("--json", is_flag=True, help="One JSON document as the last line of stdout."),
+    click.option("-v", "--verbose", is_flag=True, help="Say more."),
+)
+
+POSITIVE = click.IntRange(min=1)
+models_option = click.option("-m", "--model", "models", multiple=True, metavar="MODEL", help="Backbone; repeatable.")
+
+
+def _weights(default: str) -> Callable[[Any], Any]:
+    what = "IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT, random[:SEED], or a .safetensors or .pth file; repeatable."
+    return click.option("--weights", multiple=True, metavar="[MODEL=]WEIGHTS", help=f"{what} [default: {default}]")
+
+
+weights_option = _weights(EXTRACT.weights)
+recorded_weights_option = _weights("where the head found them")
+batch_option = click.option("-b", "--batch-size", type=POSITIVE, help="Images at once. [default: by device]")
+workers_option = click.option(
+    "-j", "--workers", type=POSITIVE, default=EXTRACT.workers, show_default=True, help="Threads that decode image files."
+)
+image_size_option = click.option(
+    "--image-size", type=click.IntRange(min=32), default=EXTRACT.image_size, show_default=True, help="Pixels, squared."
+)
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default=EXTRACT.precision,
+    show_default=True,
+    help="auto: bf16 if fast here.",
+)
+dataset_option = click.option("--dataset", default="cifar10", show_default=True, help="cifar10, digits or folder:PATH.")
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="headstart")
+def cli() -> None:
+    """Run a frozen backbone over your images once, keep the features, train heads on them in seconds."""
+
+
+# ----------------------------------------------------------------------------------------------------- extract
+
+
+@models_option
+@dataset_option
+@click.option("--split", type=click.Choice(SPLITS), help="[default: all that the data set has]")
+@click.option("--limit", type=POSITIVE, help="The first N rows of each split.")
+@weights_option
+@image_size_option
+@click.option("--shard-rows", type=POSITIVE, default=EXTRACT.shard_rows, show_default=True, help="Rows in each file.")
+@precision_option
+@batch_option
+@workers_option
+@click.option(
+    "--on-error", type=click.Choice(ON_ERROR), default=EXTRACT.on_error, show_default=True, help="Unreadable images."
+)
+@click.option("--force", is_flag=True, help="Compute anew what is there.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done and what is there.")
+def extract_command(
+    settings: Settings,
+    models: tuple[str, ...],
+    dataset: str,
+    split: str | None,
+    weights: tuple[str, ...],
+    dry_run: bool,
+    **config: Any,
+) -> None:
+    """Stage one: run a backbone over a data set once and keep the pooled features.
+
+    What is already there is not computed again; an interrupted or shorter run is extended.
+    """
+    from extract import jobs
+
+    found = jobs.plan(
+        models or ("resnet50",),
+        dataset,
+        split,
+        weights,
+        ExtractConfig(**config, device=settings.device),
+        settings.data_dir,
+    )
+    if dry_run:
+        document(settings, [_dry_run(settings, job) for job in found])
+        return
+    document(settings, [_outcome_facts(extract_one(settings, job)) for job in found])
+
+
+command(cli, "extract", "headstart extract --model resnet50 --dataset cifar10 --limit 24000")(extract_command)
+
+
+def extract_one(settings: Settings, job: Job) -> Outcome:
+    """Run one job and say what came of it."""
+    from cache.store import FeatureStore
+    from extract import text
+    from extract.jobs import load
+    from extract.run import extract
+
+    if job.key.untrained:
+        note(f"WARNING: {job.backbone.name} has UNTRAINED weights ({job.weights.label}): good for trying things out only")
+    for remark in job.images.notes:
+        note(f"note: {remark}")
+    if settings.verbose:
+        note(f"{job.device.name} ({job.device.description}), {job.device.precision}, weights from {job.weights.origin}")
+    outcome = extract(job, load, FeatureStore(settings.features_dir), Progress())
+    out(text.outcome(job, outcome))
+    if skipped := outcome.features.manifest.skipped:
+        note(f"{job.title}: {skipped} unreadable images left out; `headstart cache show` lists them")
+    return outcome
+
+
+def _outcome_facts(outcome: Outcome) -> dict[str, Any]:
+    manifest = outcome.features.manifest
+    return {
+        "folder": str(outcome.features.folder),
+        "key": manifest.key.to_json(),
+        "split": manifest.split,
+        "rows": manifest.rows,
+        "feature_dim": manifest.feature_dim,
+        "dtype": manifest.dtype,
+        "digest": manifest.digest,
+        "computed": outcome.computed,
+        "elapsed_s": outcome.elapsed_s,
+        "notes": list(manifest.provenance.notes),
+    }
+
+
+def _dry_run(settings: Settings, job: Job) -> dict[str, Any]:
+    from cache.store import FeatureStore
+    from extract import text
+    from extract.run import survey
+
+    store = FeatureStore(settings.features_dir)
+    parts, folder = survey(job, store), store.folder(job.key, job.images.split)
+    out(text.survey(job, parts, folder))
+    rows = parts[-1][0].stop
+    there = sum(part.rows for part, present in parts if present)
+    size = rows * job.row_bytes
+    return {"folder": str(folder), "key": job.key.to_json(), "rows": rows, "bytes": size, "rows_there": there}
+
+
+# -------------------------------------------------------------------------------------------------- train-head
+
+
+def _recipe_default(field: str) -> str:
+    return ", ".join(f"{name}: {getattr(recipe, field)}" for name, recipe in RECIPES.items())
+
+
+def _override(flags: str, kind: Any, what: str) -> Callable[[Any], Any]:
+    field = flags.rpartition("--")[2].replace("-", "_")
+    return click.option(*flags.split(), type=kind, help=f"{what} [default: {_recipe_default(field)}]")
+
+
+@models_option
+@click.option("--dataset", help="Only features of this data set, as `cache ls` shows it.")
+@click.option("--key", help="Only features whose key begins with these digits.")
+@click.option("--head", type=click.Choice(HEADS), default=TrainConfig.head, show_default=True)
+@click.option("--recipe", type=click.Choice(list(RECIPES)), default="standard", show_default=True)
+@_override("--epochs", POSITIVE, "Passes over the training rows.")
+@_override("--lr", click.FloatRange(min=0, min_open=True), "Learning rate.")
+@_override("-b --batch-size", POSITIVE, "Rows at once.")
+@_override("--hidden", POSITIVE, "Units of the MLP's hidden layer.")
+@_override("--dropout", click.FloatRange(0, 1, max_open=True), "Share of hidden units left out.")
+@_override("--weight-decay", click.FloatRange(min=0), "AdamW's.")
+@_override("--val-fraction", click.FloatRange(0, 1, max_open=True), "Training rows set aside to choose by.")
+@click.option("--train-limit", type=POSITIVE, help="The first N training rows only.")
+@click.option("--seed", type=click.IntRange(min=0), default=TrainConfig.seed, show_default=True)
+@click.option("--seeds", type=POSITIVE, default=1, show_default=True, help="Train N heads, with N seeds from --seed on.")
+def train_head_command(
+    settings: Settings,
+    models: tuple[str, ...],
+    dataset: str | None,
+    key: str | None,
+    recipe: str,
+    seed: int,
+    seeds: int,
+    **given: Any,
+) -> None:
+    """Stage two: train a small head on kept features, test it, and save it.
+
+    Without --model a head is trained for every model found in the features directory.
+    """
+    from cache.store import FeatureStore
+    from extract.jobs import expand_models
+    from heads import data, text
+
+    config = dataclasses.replace(RECIPES[recipe], **{name: value for name, value in given.items() if value is not None})
+    there = data.pairs(FeatureStore(settings.features_dir), dataset, key)
+    chosen = data.choose(there, expand_models(models), settings.features_dir)
+    runs: list[Run] = []
+    for pair in chosen:
+        trained = [train_one(settings, pair, dataclasses.replace(config, seed=seed + i)) for i in range(seeds)]
+        if seeds > 1:
+            out(text.spread(trained))
+        runs += trained
+    document(settings, [{**dataclasses.asdict(run), "accuracy": run.evaluation.overall.accuracy} for run in runs])
+
+
+command(cli, "train-head", "headstart train-head --model resnet50 --recipe standard")(train_head_command)
+
+
+def train_one(settings: Settings, pair: Pair, config: TrainConfig) -> Run:
+    """Train one head, saying each epoch, and print how it did."""
+    from extract.devices import resolve
+    from heads import text
+    from heads.runs import RunStore
+    from heads.session import fit
+
+    device = resolve(settings.device, "fp32")
+    rows = min(config.train_limit or pair.train.manifest.rows, pair.train.manifest.rows)
+    what = f"{config.head}, {config.recipe} recipe, {rows:,} rows, seed {config.seed}"
+    out(f"{pair.key.backbone} on {pair.key.dataset}: {what}")
+
+    def on_epoch(number: int, loss: float, accuracy: float | None) -> None:
+        out(text.epoch(number, config.epochs, loss, accuracy))
+
+    run = fit(pair, config, device.name, device.description, RunStore(settings.runs_dir), on_epoch)
+    out(text.trained(run))
+    out(f"  saved in {settings.runs_dir / run.name}")
+    return run
+
+
+# ----------------------------------------------------------------------------------------------- trained heads
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """A trained head and, where there is one, its record."""
+
+    head: Checkpoint
+    run: Run | None
+
+    @property
+    def name(self) -> str:
+        """What tells it from other heads."""
+        return self.run.name if self.run else self.title
+
+    @property
+    def title(self) -> str:
+        """What stands above its column."""
+        key = self.head.key
+        return self.run.title if self.run else f"{key.backbone} {self.head.head.config.recipe}"
+
+
+def choose_heads(settings: Settings, models: Sequence[str], paths: Sequence[Path]) -> list[Chosen]:
+    """The heads at `paths`, else the newest run of each model named, else the newest of all; said on stderr."""
+    from cache.errors import RunNotFound, WeightsMismatch
+    from heads.runs import RunStore
+    from heads.session import load_head, load_path
+
+    if paths:
+        chosen = [Chosen(*load_path(path)) for path in paths]
+        for found in chosen:
+            if models and found.head.key.backbone not in models:
+                raise WeightsMismatch(
+                    f"backbone is {found.head.key.backbone} in the head given, --model asks for {', '.join(models)}; "
+                    f"leave one of the two options out"
+                )
+    else:
+        store = RunStore(settings.runs_dir)
+        runs = store.newest(models) if models else store.runs()[-1:]
+        if not runs:
+            raise RunNotFound(f"{settings.runs_dir}: no trained head; make one with `headstart train-head`")
+        chosen = [Chosen(load_head(run, store), run) for run in runs]
+    for found in chosen:
+        note(f"head: {found.name}")
+    return chosen
+
+
+def restore(settings: Settings, head: Checkpoint, weights: Sequence[str], batch_size: int | None) -> FeatureExtractor:
+    """The backbone that a head needs, with the weights it recorded."""
+    from extract.jobs import restore as build
+    from extract.jobs import weights_for
+
+    key = head.key
+    if key.untrained:
+        note(f"WARNING: {key.backbone} has UNTRAINED weights ({key.weights}): its labels mean little")
+    request = weights_for(key.backbone, weights) if weights else None
+    return build(key, head.weights_from, request, settings.device, batch_size)
+
+
+head_option = click.option(
+    "--head",
+    "paths",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A run's folder or its head.safetensors; repeatable. [default: the newest run]",
+)
+
+
+@models_option
+@head_option
+@click.option("--dataset", help="The data set to label. [default: the one the head was trained on]")
+@click.option("--limit", type=POSITIVE, help="The first N test images only.")
+@recorded_weights_option
+@batch_option
+@workers_option
+@click.option(
+    "--warmup", type=click.IntRange(min=0), default=BENCH.warmup, show_default=True, help="Batches before timing."
+)
+@click.option("--repeats", type=POSITIVE, default=BENCH.repeats, show_default=True, help="Passes; their median counts.")
+def bench_command(
+    settings: Settings,
+    models: tuple[str, ...],
+    paths: tuple[Path, ...],
+    dataset: str | None,
+    weights: tuple[str, ...],
+    batch_size: int | None,
+    workers: int,
+    **config: Any,
+) -> None:
+    """Time inference end to end, from raw images to labels, over the test images.
+
+    Batches follow each other without pauses; single images are timed too, and each stage by itself.
+    """
+    chosen = choose_heads(settings, models, paths)
+    results = [bench_one(settings, found, dataset, weights, batch_size, workers, BenchConfig(**config)) for found in chosen]
+    click.echo(json.dumps(results, ensure_ascii=False, allow_nan=False))
+
+
+command(cli, "bench-inference", "headstart bench-inference --model resnet50 --limit 1000")(bench_command)
+
+
+def bench_one(
+    settings: Settings,
+    chosen: Chosen,
+    dataset: str | None,
+    weights: Sequence[str],
+    batch_size: int | None,
+    workers: int,
+    config: BenchConfig,
+) -> dict[str, Any]:
+    """Time one head, print the figures, and keep them beside the run."""
+    from cache.errors import DataNotFound
+    from extract import datasets, jobs
+    from heads import bench, text
+    from heads.runs import RunStore
+    from heads.stats import evaluate
+
+    head, key = chosen.head, chosen.head.key
+    if dataset is None and key.dataset.startswith("folder-"):
+        raise DataNotFound(
+            f"{chosen.title} was trained on a folder of pictures; say where it is with --dataset folder:PATH"
+        )
+    name = dataset or key.dataset
+    split = datasets.splits(name, None, settings.data_dir)[-1]
+    images = datasets.open_split(name, split, settings.data_dir)
+    extractor = restore(settings, head, weights, batch_size)
+    head.head.to(extractor.device.name)
+    sides = [jobs.stages(images, made, workers) for made in (extractor, extractor.with_batch_size(1))]
+    batches, singles = (bench.ImageSide(**side) for side in sides)
+    rows = min(images.rows, config.limit or images.rows)
+    with progress(f"{chosen.title}: inference", rows * config.repeats) as bar:
+        figures = bench.measure(batches, singles, head.head, config, bar.advance)
+    labels = images.labels(0, rows)
+    known = images.classes == head.classes and bool((labels >= 0).all())
+    accuracy = evaluate(figures.predicted, labels, head.classes).overall.accuracy if known else None
+    facts = {
+        "head": chosen.name,
+        "dataset": images.name,
+        "split": split,
+        "device": extractor.device.description,
+        "precision": extractor.device.precision,
+        "accuracy": accuracy,
+        "peak_memory_bytes": extractor.peak_memory(),
+        **{field: value for field, value in vars(figures).items() if field != "predicted"},
+    }
+    out(text.bench(chosen.title, figures, facts, chosen.run.notes if chosen.run else ()))
+    if chosen.run is not None and (settings.runs_dir / chosen.run.name).is_dir():
+        RunStore(settings.runs_dir).write_bench(chosen.run, facts)
+    return facts
+
+
+# ----------------------------------------------------------------------------------------------------- predict
+
+
+@click.argument("pictures", nargs=-1, required=True, metavar="PATHS...")
+@models_option
+@head_option
+@click.option("--topk", type=POSITIVE, default=3, show_default=True, help="Labels for each picture.")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@click.option("--compare", is_flag=True, help="The newest head of every model, side by side.")
+@recorded_weights_option
+@batch_option
+@workers_option
+def predict_command(
+    settings: Settings,
+    pictures: tuple[str, ...],
+    models: tuple[str, ...],
+    paths: tuple[Path, ...],
+    topk: int,
+    form: str,
+    compare: bool,
+    weights: tuple[str, ...],
+    batch_size: int | None,
+    workers: int,
+) -> None:
+    """Label pictures with a trained head: files, folders or patterns.
+
+    The transform, the class names and the weights are those the head recorded. A picture that can't be read is
+    reported and the others are still labelled; the exit code is then 1.
+    """
+    from extract.outside import expand
+    from heads import text
+    from heads.runs import RunStore
+
+    files = expand(pictures)
+    if compare and not paths and not models:
+        models = tuple(run.model for run in RunStore(settings.runs_dir).newest())
+    chosen = choose_heads(settings, models, paths)
+    photos = label_photos(settings, chosen, files, weights, batch_size, workers, topk)
+    facts = [dataclasses.asdict(photo) for photo in photos]
+    if form == "json":
+        out(json.dumps(facts, ensure_ascii=False))
+    elif form == "csv":
+        out(text.predictions_csv(photos))
+    else:
+        out(text.predictions(photos, {found.name: found.title for found in chosen}))
+        document(settings, facts)
+    for photo in photos:
+        if photo.error:
+            note(f"headstart: {photo.name}: {photo.error}")
+    if any(photo.error for photo in photos):
+        sys.exit(1)
+
+
+command(cli, "predict", "headstart predict holiday/*.jpg --topk 3")(predict_command)
+
+
+def label_photos(
+    settings: Settings,
+    chosen: Sequence[Chosen],
+    files: Sequence[Path],
+    weights: Sequence[str],
+    batch_size: int | None,
+    workers: int,
+    topk: int,
+) -> list[Photo]:
+    """Every picture through every head; heads on the same features share the backbone's pass."""
+    from extract.outside import Outside, featurise
+    from heads.predict import Photo, label
+
+    seen: dict[str, Outside] = {}
+    labels: list[dict[str, Any]] = [{} for _ in files]
+    errors: dict[int, str] = {}
+    for found in chosen:
+        key = found.head.key
+        if key.digest not in seen:
+            extractor = restore(settings, found.head, weights, batch_size)
+            seen[key.digest] = featurise(files, extractor, key.image_size, workers)
+        outside = seen[key.digest]
+        errors |= {image.row: image.reason for image in outside.skipped}
+        for row, best in zip(outside.rows, label(found.head, outside.features, "cpu", topk), strict=True):
+            labels[row][found.name] = best
+    return [Photo(str(file), labels[row], errors.get(row)) for row, file in enumerate(files)]
+
+
+# ---------------------------------------------------------------------------------------------- report and study
+
+
+photos_option = click.option(
+    "--photos", type=click.Path(exists=True, path_type=Path), help="A folder of outside pictures to label with every head."
+)
+
+
+@photos_option
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the files. [default: RUNS_DIR/report]")
+@recorded_weights_option
+def report_command(settings: Settings, photos: Path | None, output: Path | None, weights: tuple[str, ...]) -> None:
+    """Every run in one comparison beside the published study: Markdown on stdout, and as .md, .csv and .json files."""
+    from heads.runs import RunStore
+
+    write_report(settings, RunStore(settings.runs_dir).runs(), photos, output or settings.runs_dir / "report", weights)
+
+
+command(cli, "report", "headstart report --photos holiday/")(report_command)
+
+
+def write_report(
+    settings: Settings, runs: Sequence[Run], photos: Path | None, output: Path, weights: Sequence[str]
+) -> None:
+    """Print the comparison of these runs and keep it in three files."""
+    from cache.errors import RunNotFound
+    from cache.files import pretty_json, write_durably
+    from extract.outside import expand
+    from heads import report
+    from heads.runs import RunStore
+    from heads.session import load_head
+
+    if not runs:
+        raise RunNotFound(f"{settings.runs_dir}: no trained head to report on; make one with `headstart train-head`")
+    store = RunStore(settings.runs_dir)
+    pictures: list[Photo] = []
+    if photos is not None:
+        chosen = [Chosen(load_head(run, store), run) for run in runs]
+        pictures = label_photos(settings, chosen, expand([str(photos)]), weights, None, EXTRACT.workers, 1)
+    found = report.Report(tuple(report.row(run, store.bench(run)) for run in runs), tuple(pictures))
+    markdown, facts = report.to_markdown(found), report.to_json(found)
+    for name, text in (("report.md", markdown.encode()), ("report.csv", report.to_csv(found).encode())):
+        write_durably(output / name, text)
+    write_durably(output / "report.json", pretty_json(facts))
+    out(markdown.rstrip("\n"))
+    note(f"written to {output}/report.md, .csv and .json")
+    document(settings, facts)
+
+
+@models_option
+@dataset_option
+@weights_option
+@click.option(
+    "--limit", type=POSITIVE, default=24_000, show_default=True, help="The first N rows of each split, as the study."
+)
+@click.option("--bench-limit", type=POSITIVE, help="Time inference on the first N test images only.")
+@image_size_option
+@precision_option
+@batch_option
+@workers_option
+@photos_option
+@click.option("--seed", type=click.IntRange(min=0), default=TrainConfig.seed, show_default=True)
+def study_command(
+    settings: Settings,
+    models: tuple[str, ...],
+    dataset: str,
+    weights: tuple[str, ...],
+    bench_limit: int | None,
+    photos: Path | None,
+    seed: int,
+    **config: Any,
+) -> None:
+    """The published study in one command: extract, train with both recipes, time inference, report.
+
+    Every step that is done already is kept, so an interrupted study goes on where it stopped.
+    """
+    from cache.store import FeatureStore
+    from extract import jobs
+    from heads import data
+
+    given = ExtractConfig(**config, device=settings.device)
+    runs: list[Run] = []
+    for model in jobs.expand_models(models or STUDY_MODELS):
+        made = [extract_one(settings, job) for job in jobs.plan([model], dataset, None, weights, given, settings.data_dir)]
+        digest = made[0].features.manifest.key.digest
+        (pair,) = data.choose(data.pairs(FeatureStore(settings.features_dir), None, digest), [model], settings.features_dir)
+        for recipe in RECIPES.values():
+            wanted = dataclasses.replace(recipe, seed=seed, train_limit=given.limit)
+            runs.append(_study_run(settings, pair, wanted, dataset, weights, BenchConfig(limit=bench_limit), given))
+    write_report(settings, runs, photos, settings.runs_dir / "report", weights)
+
+
+command(cli, "study", "headstart study --photos holiday/")(study_command)
+
+
+def _study_run(
+    settings: Settings,
+    pair: Pair,
+    config: TrainConfig,
+    dataset: str,
+    weights: Sequence[str],
+    bench: BenchConfig,
+    given: ExtractConfig,
+) -> Run:
+    """A trained and timed head: the one that is there, or a new one."""
+    from heads.runs import RunStore
+    from heads.session import load_head, same
+
+    store = RunStore(settings.runs_dir)
+    run = same(pair, config, store)
+    if run is None:
+        run = train_one(settings, pair, config)
+    else:
+        out(f"{run.title}: already trained, {run.name}")
+    timed = store.bench(run)
+    if timed is None or (bench.limit and timed["images"] < bench.limit):
+        bench_one(settings, Chosen(load_head(run, store), run), dataset, weights, given.batch_size, given.workers, bench)
+    return run
+
+
+DEMO = ExtractConfig(weights="random:0", image_size=64)
+DEMO_MODEL = "resnet18"
+
+
+def demo_command(settings: Settings) -> None:
+    """The whole road on embedded data: offline, no download, under two minutes on two cores.
+
+    1,797 scanned digits run through a ResNet18 with random weights, which is enough to see both stages work.
+    """
+    from cache.store import FeatureStore
+    from extract import jobs
+    from heads import data
+
+    started = time.perf_counter()
+    out("STAGE ONE, extract: each image runs through the frozen backbone once, and its features are kept.")
+    config = dataclasses.replace(DEMO, device=settings.device)
+    made = [
+        extract_one(settings, job)
+        for job in jobs.plan([DEMO_MODEL], "digits", None, [DEMO.weights], config, settings.data_dir)
+    ]
+    out()
+    out("STAGE TWO, train-head: a small head learns from the kept features. No image is read, no backbone runs.")
+    digest = made[0].features.manifest.key.digest
+    (pair,) = data.choose(
+        data.pairs(FeatureStore(settings.features_dir), None, digest), [DEMO_MODEL], settings.features_dir
+    )
+    run = train_one(settings, pair, RECIPES["standard"])
+    out()
+    out("END TO END, bench-inference: raw images to labels through backbone and head, timed apart from training.")
+    from heads.runs import RunStore
+    from heads.session import load_head
+
+    chosen = Chosen(load_head(run, RunStore(settings.runs_dir)), run)
+    facts = bench_one(settings, chosen, None, (), None, EXTRACT.workers, BenchConfig(limit=200))
+    out()
+    out(f"Done in {time.perf_counter() - started:.0f} s. Train again with other settings, it takes seconds:")
+    out("    headstart train-head --model resnet18 --dataset digits --head linear")
+    out("Then the real thing, with pretrained weights, on CIFAR-10 or on a folder of your own pictures:")
+    out("    headstart extract --model resnet50 --dataset cifar10 --limit 24000")
+    out("    headstart extract --model resnet50 --dataset folder:PATH")
+    document(settings, {"accuracy": run.evaluation.overall.accuracy, "train_s": run.elapsed_s, "bench": facts})
+
+
+command(cli, "demo", "headstart demo")(demo_command)
+
+
+# --------------------------------------------------------------------------------------------- models and cache
+
+
+@cli.group(cls=Commands, invoke_without_command=True, epilog="Example: headstart models show resnet50")
+@click.pass_context
+def models(ctx: click.Context) -> None:
+    """The backbones: feature dimension, parameters, operations, weights and their published accuracy."""
+    if ctx.invoked_subcommand is None:
+        _list_models()
+
+
+def _list_models() -> None:
+    from extract import text
+    from extract.backbones import BACKBONES
+    from extract.summary import published_accuracies, summarise
+
+    found = [
+        (backbone, summarise(backbone, EXTRACT.image_size), published_accuracies(backbone))
+        for backbone in BACKBONES.values()
+    ]
+    out(text.backbones(found, EXTRACT.image_size))
+
+
+@click.argument("name")
+@image_size_option
+def show_model_command(settings: Settings, name: str, image_size: int) -> None:
+    """The layers of a backbone: output shape, parameters, operations for one image."""
+    from extract import text
+    from extract.backbones import get_backbone
+    from extract.summary import summarise
+
+    backbone = get_backbone(name)
+    found = summarise(backbone, image_size)
+    out(text.layers(backbone, found, image_size))
+    document(settings, {"model": name, "feature_dim": backbone.feature_dim, **dataclasses.asdict(found)})
+
+
+command(models, "show", "headstart models show resnet50")(show_model_command)
+
+
+@cli.group(cls=Commands, epilog="Example: headstart cache ls")
+def cache() -> None:
+    """What is in the features directory, and where it came from."""
+
+
+def list_command(settings: Settings) -> None:
+    """The feature sets: rows, size, precision, weights, age."""
+    from cache import text
+    from cache.store import FeatureStore
+
+    store = FeatureStore(settings.features_dir)
+    sets = store.sets()
+    out(text.listing(sets) if sets else f"{settings.features_dir}: no feature sets; make one with `headstart extract`")
+    for folder in store.incomplete():
+        out(f"{folder.name}: not complete; the `headstart extract` that began it goes on from there")
+    document(settings, [{"folder": str(found.folder), **dataclasses.asdict(found.manifest)} for found in sets])
+
+
+command(cache, "ls", "headstart cache ls")(list_command)
+
+
+@click.argument("name")
+def show_set_command(settings: Settings, name: str) -> None:
+    """All that is known of one feature set."""
+    from cache import text
+    from cache.store import FeatureStore
+
+    found = FeatureStore(settings.features_dir).get(name)
+    out(text.description(found))
+    document(settings, {"folder": str(found.folder), **dataclasses.asdict(found.manifest)})
+
+
+command(cache, "show", "headstart cache show cifar10-train-resnet50-1a2b3c4d")(show_set_command)
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    cli(prog_name="headstart")
+
+
+if __name__ == "__main__":
+    main()

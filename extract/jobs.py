@@ -1,0 +1,125 @@
+"""From words to work: the jobs that a command line asks for, and the backbone that a job or a trained head needs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cache.errors import ImageUnreadable, WeightsMismatch
+from cache.key import FEATURE_VERSION, FeatureKey
+from extract import datasets, weights
+from extract.backbones import POOLING, get_backbone
+from extract.config import STUDY_MODELS, ExtractConfig
+from extract.devices import resolve
+from extract.images import Images
+from extract.preprocess import Preprocessing
+from extract.run import Job
+
+if TYPE_CHECKING:
+    from extract.pooled import FeatureExtractor
+
+
+def expand_models(names: Sequence[str]) -> list[str]:
+    """The models named, `all` standing for the study's four. Raises WeightsMismatch for unknown ones."""
+    expanded = [model for name in names for model in (STUDY_MODELS if name == "all" else (name,))]
+    return [get_backbone(name).name for name in dict.fromkeys(expanded)]
+
+
+def weights_for(model: str, requests: Sequence[str]) -> str:
+    """Which of several `--weights` concerns this model: `MODEL=VALUE` before a bare VALUE, the last of each.
+
+    Raises WeightsMismatch for a model that does not exist.
+    """
+    default, own = ExtractConfig().weights, None
+    for request in requests:
+        name, equals, value = request.partition("=")
+        if not equals or "/" in name or "." in name:  # a path may hold an equals sign
+            default = request
+        elif get_backbone(name).name == model:
+            own = value
+    return own or default
+
+
+def plan(
+    models: Sequence[str], dataset: str, split: str | None, requests: Sequence[str], config: ExtractConfig, data_dir: Path
+) -> list[Job]:
+    """One job for each model and split. Weights and images are located (torchvision's downloaded), nothing is computed.
+
+    Raises WeightsNotFound, WeightsMismatch, DataNotFound, DataInvalid, DeviceUnavailable.
+    """
+    device = resolve(config.device, config.precision)
+    images = [datasets.open_split(dataset, name, data_dir) for name in datasets.splits(dataset, split, data_dir)]
+    jobs = []
+    for model in expand_models(models):
+        backbone, request = get_backbone(model), weights_for(model, requests)
+        found, own = weights.locate(backbone, request), dataclasses.replace(config, weights=request)
+        preprocessing = Preprocessing(image_size=config.image_size)
+        jobs += [Job(split_images, backbone, found, preprocessing, device, own) for split_images in images]
+    return jobs
+
+
+def load(job: Job) -> FeatureExtractor:
+    """The job's backbone on its device. Raises WeightsMismatch."""
+    from extract import pooled
+
+    body = weights.load(job.backbone, job.weights)
+    return pooled.build(body, job.preprocessing, job.device, job.device.batch_size(job.config.batch_size))
+
+
+def restore(
+    key: FeatureKey, weights_from: str, request: str | None, device: str, batch_size: int | None
+) -> FeatureExtractor:
+    """The backbone that features of `key` came from, so that new images get features of the same kind.
+
+    Its weights are sought where they were (`weights_from`) unless `request` says where they are now. Raises
+    WeightsMismatch, naming the field, where what is found would give other features; WeightsNotFound.
+    """
+    from extract import pooled
+
+    backbone = get_backbone(key.backbone)
+    _expect("pooling", POOLING, key.pooling)
+    _expect("feature_version", FEATURE_VERSION, key.feature_version)
+    found = weights.locate(backbone, request or (weights_from if key.weights == "file" else key.weights))
+    _expect("weights_sha256", found.sha256, key.weights_sha256, f" of {found.origin}")
+    mean, std = ((values[0], values[1], values[2]) for values in (key.mean, key.std))
+    preprocessing = Preprocessing(key.image_size, key.interpolation, mean, std)
+    _expect("interpolation", Preprocessing().interpolation, key.interpolation)
+    there = resolve(device, key.precision)
+    return pooled.build(weights.load(backbone, found), preprocessing, there, there.batch_size(batch_size))
+
+
+def stages(images: Images, extractor: FeatureExtractor, workers: int) -> dict[str, Any]:
+    """The way from a split's rows to features as separate functions, for whoever wants to time them.
+
+    `read` raises ImageUnreadable: a picture left out would shift the labels of those behind it.
+    """
+    size = extractor.preprocessing.image_size
+
+    def read(start: int, stop: int) -> npt.NDArray[np.uint8]:
+        batch = images.read(start, stop, size, workers)
+        if batch.skipped:
+            raise ImageUnreadable(f"{images.source}/{batch.skipped[0].id}: {batch.skipped[0].reason}")
+        return batch.pixels
+
+    return {
+        "rows": images.rows,
+        "batch_size": extractor.batch_size,
+        "read": read,
+        "transfer": extractor.to_device,
+        "preprocess": extractor.preprocess,
+        "backbone": extractor.pool,
+        "synchronize": extractor.synchronize,
+    }
+
+
+def _expect(field: str, found: object, expected: object, where: str = "") -> None:
+    if found != expected:
+        raise WeightsMismatch(
+            f"{field}{where} is {found}, the head's features were made with {expected}; "
+            f"give the right weights with --weights, or train a head on new features"
+        )

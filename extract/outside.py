@@ -1,0 +1,59 @@
+"""Pictures from outside any data set: paths, folders and patterns to files, and files to features."""
+
+import dataclasses
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cache.errors import DataNotFound
+from cache.shard import Skipped
+from extract.images import SUFFIXES, FileImages
+from extract.run import Extractor
+
+
+@dataclasses.dataclass(frozen=True)
+class Outside:
+    """Features (D,) of the readable pictures, their places in the list given, and the pictures left out."""
+
+    features: list[npt.NDArray[np.float32]]
+    rows: list[int]
+    skipped: list[Skipped]
+
+
+def expand(patterns: Sequence[str]) -> list[Path]:
+    """The files that paths, folders (their pictures, sub-folders included) and glob patterns name, in the order given.
+
+    A file named by itself is taken whatever its suffix. Raises DataNotFound for what names nothing.
+    """
+    found: list[Path] = []
+    for pattern in patterns:
+        path = Path(pattern).expanduser()
+        if path.is_dir():
+            matches = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        elif path.exists():
+            matches = [path]
+        else:
+            matches = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
+            matches = [file for file in matches if file.is_file()]
+        if not matches:
+            raise DataNotFound(
+                f"{pattern}: no picture there; expected a file, a folder of pictures, or a pattern such as 'a/*.jpg'"
+            )
+        found += matches
+    return list(dict.fromkeys(found))
+
+
+def featurise(paths: Sequence[Path], extractor: Extractor, image_size: int, workers: int) -> Outside:
+    """Features of the pictures that can be read, in batches of the extractor's size; the others with the reason."""
+    files = FileImages("outside", "all", (), Path(), tuple(str(path) for path in paths), (-1,) * len(paths))
+    size = extractor.batch_size
+    found = Outside([], [], [])
+    for start in range(0, len(paths), size):
+        batch = files.read(start, min(start + size, len(paths)), image_size, workers)
+        found.features.extend(extractor(batch.pixels) if len(batch.rows) else ())
+        found.rows.extend(batch.rows.tolist())
+        found.skipped.extend(batch.skipped)
+    return found

@@ -1,0 +1,120 @@
+"""Inference end to end, from raw images to labels, timed apart from training: throughput, latency, and where time goes.
+
+The image side comes in as functions: this room knows no images. Batches follow each other without a pause; a server
+with pauses between requests sees slower clocks and colder caches.
+"""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from heads.config import BenchConfig
+from heads.kinds import Head
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSide:
+    """From row numbers to features. `read(start, stop)` gives pixels on the host; the other three stages follow in their
+    order and end in features (n, D) on the device. `rows` is how many images there are."""
+
+    rows: int
+    batch_size: int
+    read: Callable[[int, int], Any]
+    transfer: Callable[[Any], Any]
+    preprocess: Callable[[Any], Any]
+    backbone: Callable[[Any], Any]
+    synchronize: Callable[[], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """What was measured. Times in seconds; `stages_s` per image in batches, `latency_s` of single images by percentile."""
+
+    images: int
+    batch_size: int
+    repeats: int
+    elapsed_s: float
+    images_per_s: float
+    stages_s: dict[str, float]
+    latency_s: dict[str, float]
+    latency_images: int
+    predicted: npt.NDArray[np.int64]
+
+
+Advance = Callable[[int], None]
+
+
+def measure(batches: ImageSide, singles: ImageSide, head: Head, config: BenchConfig, advance: Advance) -> Figures:
+    """Time the way from `batches.read` to labels. `singles` is the same image side with a batch size of 1.
+
+    `advance` is told of each finished batch of the throughput passes.
+    """
+    rows = min(batches.rows, config.limit or batches.rows)
+    with torch.inference_mode():
+        for start in range(0, min(rows, config.warmup * batches.batch_size), batches.batch_size):
+            _label(batches, head, start, min(start + batches.batch_size, rows))
+        passes = [_pass(batches, head, rows, advance) for _ in range(config.repeats)]
+        stages = _stages(batches, head, rows, config.stage_batches)
+        for row in range(min(rows, config.warmup)):
+            _label(singles, head, row, row + 1)
+        waits = [_timed(singles, head, row) for row in range(min(rows, config.latency_images))]
+    elapsed_s = statistics.median(seconds for seconds, _ in passes)
+    percentiles = np.percentile(waits, [50, 90, 99])
+    return Figures(
+        images=rows,
+        batch_size=batches.batch_size,
+        repeats=config.repeats,
+        elapsed_s=elapsed_s,
+        images_per_s=rows / elapsed_s,
+        stages_s=stages,
+        latency_s={name: float(value) for name, value in zip(("p50", "p90", "p99"), percentiles, strict=True)},
+        latency_images=len(waits),
+        predicted=passes[-1][1],
+    )
+
+
+def _label(side: ImageSide, head: Head, start: int, stop: int) -> npt.NDArray[np.int64]:
+    """Class indices of the rows; the copy to the host waits for the device."""
+    features = side.backbone(side.preprocess(side.transfer(side.read(start, stop))))
+    labels: npt.NDArray[np.int64] = head(features).argmax(dim=1).cpu().numpy()[: stop - start]
+    return labels
+
+
+def _pass(side: ImageSide, head: Head, rows: int, advance: Advance) -> tuple[float, npt.NDArray[np.int64]]:
+    labels = []
+    started = time.perf_counter()
+    for start in range(0, rows, side.batch_size):
+        labels.append(_label(side, head, start, min(start + side.batch_size, rows)))
+        advance(len(labels[-1]))
+    return time.perf_counter() - started, np.concatenate(labels)
+
+
+def _stages(side: ImageSide, head: Head, rows: int, batches: int) -> dict[str, float]:
+    """Seconds per image of each stage, over the first `batches` batches, synchronised after each stage."""
+    total = dict.fromkeys(("read", "transfer", "preprocess", "backbone", "head"), 0.0)
+    done = 0
+    for start in range(0, min(rows, batches * side.batch_size), side.batch_size):
+        stop = min(start + side.batch_size, rows)
+        began = time.perf_counter()
+        value = side.read(start, stop)
+        total["read"] += time.perf_counter() - began
+        stages: tuple[Callable[[Any], Any], ...] = (side.transfer, side.preprocess, side.backbone, head)
+        for name, stage in zip(list(total)[1:], stages, strict=True):
+            began = time.perf_counter()
+            value = stage(value)
+            side.synchronize()
+            total[name] += time.perf_counter() - began
+        done += stop - start
+    return {name: seconds / done for name, seconds in total.items()}
+
+
+def _timed(side: ImageSide, head: Head, row: int) -> float:
+    started = time.perf_counter()
+    _label(side, head, row, row + 1)
+    return time.perf_counter() - started

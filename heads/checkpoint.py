@@ -1,0 +1,105 @@
+"""A head on disk: one safetensors file with its tensors and, as JSON in its header, all that is needed to use it.
+
+    head.safetensors
+    ├── tensors   mean (D,), std (D,), and the parameters of its kind
+    └── metadata  headstart: {format, version, kind, config, dim, classes, rows, key, weights_from}
+                  sha256:    over that text and every tensor's name, dtype, shape and bytes
+
+safetensors itself accepts any flipped bit, hence the digest. Nothing here executes what it reads.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from cache.errors import RunDamaged, RunNotFound
+from cache.files import canonical_json, parse_json, sha256, write_durably
+from cache.key import FeatureKey
+from heads.config import TrainConfig
+from heads.kinds import KINDS, Head
+
+NAME = "head.safetensors"
+FORMAT, VERSION = "headstart head", 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A head with what it was trained on: class names in index order, the features' key, where the weights were."""
+
+    head: Head
+    classes: tuple[str, ...]
+    key: FeatureKey
+    weights_from: str
+
+
+def save(checkpoint: Checkpoint, path: Path) -> str:
+    """Write the head durably; returns the SHA-256 of the file. Raises OSError."""
+    head = checkpoint.head
+    tensors = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
+    text = canonical_json(
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "kind": head.kind,
+            "config": head.config.to_json(),
+            "dim": head.dim,
+            "rows": head.rows,
+            "classes": checkpoint.classes,
+            "key": checkpoint.key.to_json(),
+            "weights_from": checkpoint.weights_from,
+        }
+    ).decode()
+    content = save_tensors(tensors, metadata={"headstart": text, "sha256": _digest(text, tensors)})
+    write_durably(path, content)
+    return sha256(content)
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a head written by `save`, on the CPU and ready to use. Raises RunNotFound, RunDamaged."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunNotFound(f"{path}: can't be read ({error.strerror}); expected a {NAME} or the run's folder") from error
+    try:
+        return _parse(content)
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RunDamaged(
+            f"{path}: not a head of ours, or altered ({reason}); `headstart train-head` makes a new one"
+        ) from error
+
+
+def _parse(content: bytes) -> Checkpoint:
+    size = int.from_bytes(content[:8], "little")  # the format: a length, a JSON header, the tensors' bytes
+    header = parse_json(content[8 : 8 + size])
+    text, expected = header["__metadata__"]["headstart"], header["__metadata__"]["sha256"]
+    tensors = load_tensors(content)
+    if (found := _digest(text, tensors)) != expected:
+        raise ValueError(f"SHA-256 of its contents is {found[:12]}…, expected {expected[:12]}…")
+    facts = parse_json(text.encode())
+    if (facts["format"], facts["version"]) != (FORMAT, VERSION):
+        raise ValueError(f"format {facts['format']!r} version {facts['version']!r}, expected {FORMAT!r} {VERSION}")
+    return Checkpoint(
+        _head(facts, tensors), tuple(facts["classes"]), FeatureKey.from_json(facts["key"]), facts["weights_from"]
+    )
+
+
+def _head(facts: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Head:
+    config = TrainConfig.from_json(facts["config"])
+    head = KINDS[facts["kind"]](int(facts["dim"]), len(facts["classes"]), config, int(facts["rows"]))
+    head.load_state_dict(tensors)
+    return head.eval().requires_grad_(False)
+
+
+def _digest(text: str, tensors: dict[str, torch.Tensor]) -> str:
+    parts: list[bytes] = [text.encode()]
+    for name, value in sorted(tensors.items()):
+        parts.append(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+        parts.append(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha256(*parts)

@@ -1,0 +1,35 @@
+"""Labels for features from outside: the most probable classes of each row."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from cache.errors import FeaturesInvalid
+from heads.checkpoint import Checkpoint
+from heads.train import probabilities
+
+Labels = tuple[tuple[str, float], ...]
+"""Class names with their probabilities, the most probable first."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """A picture and what each head, by name, says of it; or why it could not be read."""
+
+    name: str
+    labels: Mapping[str, Labels]
+    error: str | None = None
+
+
+def label(head: Checkpoint, features: Sequence[npt.NDArray[np.float32]], device: str, topk: int) -> list[Labels]:
+    """The `topk` most probable classes of each of the features (D,). Raises FeaturesInvalid where D is not the head's."""
+    if not features:
+        return []
+    stacked = np.stack(features)
+    if stacked.shape[1] != head.head.dim:
+        raise FeaturesInvalid(f"features have {stacked.shape[1]} numbers, the head expects {head.head.dim}")
+    found = probabilities(head.head.to(device), stacked, device)
+    best = np.argsort(-found, axis=1, kind="stable")[:, :topk]
+    return [tuple((head.classes[i], float(row[i])) for i in order) for row, order in zip(found, best, strict=True)]

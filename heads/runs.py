@@ -1,0 +1,158 @@
+"""The runs directory: one folder for each trained head, `run.json` written last, found again by model and by age."""
+
+import dataclasses
+import datetime
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cache.errors import RunDamaged, RunNotFound
+from cache.files import pretty_json, read_json, write_durably
+from cache.key import FeatureKey
+from heads.config import TrainConfig
+from heads.stats import Evaluation, Score
+
+NAME = "run.json"
+BENCH = "bench.json"
+FORMAT, VERSION = "headstart run", 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Extraction:
+    """What the features of one split cost: `rows` extracted, in `elapsed_s` seconds or None where a killed run hides it."""
+
+    folder: str
+    digest: str
+    rows: int
+    elapsed_s: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained head's record. Times in seconds, accuracies as fractions of 1; `notes` belong beside every figure."""
+
+    name: str
+    created: str
+    key: FeatureKey
+    config: TrainConfig
+    train: Extraction
+    test: Extraction
+    train_rows: int
+    val_rows: int
+    losses: tuple[float, ...]
+    val_accuracies: tuple[float, ...]
+    best_epoch: int | None
+    elapsed_s: float
+    evaluation: Evaluation
+    head_sha256: str
+    device: str
+    notes: tuple[str, ...]
+    versions: Mapping[str, str]
+
+    @property
+    def model(self) -> str:
+        """The backbone's name."""
+        return self.key.backbone
+
+    @property
+    def title(self) -> str:
+        """The run in a few words."""
+        return f"{self.model} {self.config.recipe} {self.config.head}"
+
+    def to_bytes(self) -> bytes:
+        """The record as the bytes of its file."""
+        return pretty_json({"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)})
+
+
+def versions() -> dict[str, str]:
+    """The versions of what makes a head."""
+    return {name: importlib.metadata.version(name) for name in ("headstart", "torch", "numpy", "scikit-learn")}
+
+
+def parse(found: Any) -> Run:
+    """The run in a parsed `run.json`. Raises ValueError, TypeError, KeyError, AttributeError for anything else."""
+    facts = dict(found)
+    if (facts.pop("format", None), facts.pop("version", None)) != (FORMAT, VERSION):
+        raise ValueError(f"not of the format {FORMAT!r} {VERSION}")
+    scores = facts["evaluation"]
+    read: dict[str, Any] = {
+        "key": FeatureKey.from_json(facts["key"]),
+        "config": TrainConfig.from_json(facts["config"]),
+        "train": Extraction(**facts["train"]),
+        "test": Extraction(**facts["test"]),
+        "evaluation": Evaluation(
+            Score(**scores["overall"]), {name: Score(**score) for name, score in scores["per_class"].items()}
+        ),
+    }
+    tuples = {name: tuple(facts[name]) for name in ("losses", "val_accuracies", "notes")}
+    return Run(**{**facts, **read, **tuples})
+
+
+@dataclasses.dataclass(frozen=True)
+class RunStore:
+    """A runs directory."""
+
+    root: Path
+
+    def new_folder(self, title: str) -> Path:
+        """A new folder, named by what was trained and when. Raises OSError."""
+        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+        base = f"{title.replace(' ', '-')}-{stamp}"
+        for number in range(1000):
+            folder = self.root / (f"{base}-{number}" if number else base)
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            return folder
+        raise OSError(f"{self.root / base}: a thousand folders of this name are there already")
+
+    def write(self, run: Run) -> Path:
+        """Write the record, which makes the run complete; returns its path. Raises OSError."""
+        path = self.root / run.name / NAME
+        write_durably(path, run.to_bytes())
+        return path
+
+    def runs(self) -> list[Run]:
+        """Every complete run, oldest first. Raises RunDamaged."""
+        found = [read(path) for path in sorted(self.root.glob(f"*/{NAME}"))]
+        return sorted(found, key=lambda run: (run.created, run.name))
+
+    def newest(self, models: Sequence[str] = ()) -> list[Run]:
+        """The newest run of each of `models`, or of each model that there is. Raises RunNotFound, RunDamaged."""
+        latest = {run.model: run for run in self.runs()}
+        if missing := [model for model in models if model not in latest]:
+            there = ", ".join(latest) or "none"
+            raise RunNotFound(
+                f"{self.root}: no trained head of {', '.join(missing)} (there are: {there}); "
+                f"make one with `headstart train-head`"
+            )
+        if not latest:
+            raise RunNotFound(f"{self.root}: no trained head; make one with `headstart train-head`")
+        return [latest[model] for model in models or latest]
+
+    def bench(self, run: Run) -> dict[str, Any] | None:
+        """What `bench-inference` measured of the run last, or None. Raises RunDamaged."""
+        path = self.root / run.name / BENCH
+        try:
+            found = read_json(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise RunDamaged(f"{path}: {error}; `headstart bench-inference` makes it anew") from error
+        return dict(found)
+
+    def write_bench(self, run: Run, figures: Mapping[str, Any]) -> None:
+        """Keep what `bench-inference` measured beside the run. Raises OSError."""
+        write_durably(self.root / run.name / BENCH, pretty_json(figures))
+
+
+def read(path: Path) -> Run:
+    """The record at `path`. Raises RunNotFound, RunDamaged."""
+    try:
+        return parse(read_json(path))
+    except FileNotFoundError:
+        raise RunNotFound(f"{path}: not there; expected a run's folder or its head.safetensors") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RunDamaged(f"{path}: not a run record of ours ({error}); remove its folder") from error

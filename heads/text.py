@@ -1,0 +1,86 @@
+"""Words for people: how a head was trained and tested, how fast it is, what it says of pictures."""
+
+import csv
+import io
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cache.text import columns, megabytes
+from heads.bench import Figures
+from heads.predict import Photo
+from heads.runs import Run
+
+
+def epoch(number: int, epochs: int, loss: float, accuracy: float | None) -> str:
+    """One epoch's line."""
+    validation = "" if accuracy is None else f"  validation accuracy {accuracy:.2%}"
+    return f"  epoch {number:3d}/{epochs}  mean loss {loss:.4f}{validation}"
+
+
+def trained(run: Run) -> str:
+    """How a head did: time, accuracy with its interval, each class, and what must be said beside it."""
+    score = run.evaluation.overall
+    low, high = score.interval
+    kept = f", epoch {run.best_epoch} kept" if run.best_epoch else ""
+    classes = (
+        f"{name} {part.accuracy:.1%}" if part.total else f"{name} -" for name, part in run.evaluation.per_class.items()
+    )
+    return "\n".join(
+        [
+            f"  trained in {run.elapsed_s:.2f} s on {run.train_rows:,} rows{kept}",
+            f"  test accuracy {score.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, {score.total:,} images)",
+            "  by class: " + ", ".join(classes),
+            *(f"  note: {text}" for text in run.notes),
+        ]
+    )
+
+
+def spread(runs: Sequence[Run]) -> str:
+    """The same training with several seeds, two or more."""
+    shares = [run.evaluation.overall.accuracy for run in runs]
+    mean, deviation = statistics.mean(shares), 100 * statistics.stdev(shares)
+    return f"{runs[0].title}: {len(runs)} seeds, mean test accuracy {mean:.2%}, standard deviation {deviation:.2f} points"
+
+
+def bench(title: str, figures: Figures, facts: Mapping[str, Any], notes: Sequence[str]) -> str:
+    """How fast a head labels raw images; `facts` say on what and with which accuracy."""
+    waits = ", ".join(f"{name} {1000 * value:.1f} ms" for name, value in figures.latency_s.items())
+    total = sum(figures.stages_s.values())
+    stages = ", ".join(f"{name} {1000 * value:.3f} ms ({value / total:.0%})" for name, value in figures.stages_s.items())
+    accuracy = "" if facts["accuracy"] is None else f"accuracy {facts['accuracy']:.2%}, "
+    passes = f"in batches of {figures.batch_size}, median of {figures.repeats}"
+    speed = f"{figures.elapsed_s:.2f} s, {figures.images_per_s:.1f} images/s"
+    return "\n".join(
+        [
+            f"{title} on {facts['device']}, {facts['precision']}",
+            f"  {figures.images:,} {facts['dataset']} {facts['split']} images in {speed} ({passes})",
+            f"  one image: {waits} ({figures.latency_images} images)",
+            f"  per image in batches: {stages}",
+            f"  {accuracy}peak memory {megabytes(facts['peak_memory_bytes'])}",
+            *(f"  note: {text}" for text in notes),
+        ]
+    )
+
+
+def predictions(photos: Sequence[Photo], titles: Mapping[str, str]) -> str:
+    """A line for each picture, a column for each head; `titles` gives the heads' names theirs."""
+    lines: list[list[object]] = [["picture", *titles.values()]]
+    for photo in photos:
+        cells = [", ".join(f"{name} {share:.1%}" for name, share in photo.labels.get(run, ())) for run in titles]
+        failure = [f"can't be read: {photo.error}"] + [""] * (len(titles) - 1)
+        lines.append([photo.name, *(failure if photo.error else cells)])
+    return columns(lines)
+
+
+def predictions_csv(photos: Sequence[Photo]) -> str:
+    """A line for each picture, head and rank; a picture that could not be read has one line with the reason."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["picture", "head", "rank", "label", "probability", "error"])
+    for photo in photos:
+        if photo.error:
+            writer.writerow([photo.name, "", "", "", "", photo.error])
+        for run, labels in photo.labels.items():
+            writer.writerows([photo.name, run, i, name, f"{share:.6f}", ""] for i, (name, share) in enumerate(labels, 1))
+    return text.getvalue().rstrip("\n")
