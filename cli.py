@@ -23,6 +23,7 @@ from extract.config import ON_ERROR, PRECISIONS, SPLITS, STUDY_MODELS, ExtractCo
 from heads.config import HEADS, RECIPES, BenchConfig, TrainConfig
 
 if TYPE_CHECKING:
+    from cache.key import FeatureKey
     from extract.pooled import FeatureExtractor
     from extract.run import Job, Outcome
     from heads.checkpoint import Checkpoint
@@ -272,16 +273,7 @@ def extract_command(
 
     What is already there is not computed again; an interrupted or shorter run is extended.
     """
-    from extract import jobs
-
-    found = jobs.plan(
-        models or ("resnet50",),
-        dataset,
-        split,
-        weights,
-        ExtractConfig(**config, device=settings.device),
-        settings.data_dir,
-    )
+    found = plan_jobs(settings, models or ("resnet50",), dataset, weights, split=split, **config)
     if dry_run:
         document(settings, [_dry_run(settings, job) for job in found])
         return
@@ -291,6 +283,25 @@ def extract_command(
 command(cli, "extract", "headstart extract --model resnet50 --dataset cifar10 --limit 24000")(extract_command)
 
 
+def warn_untrained(key: FeatureKey) -> None:
+    """Loudly."""
+    note(f"WARNING: {key.backbone} has UNTRAINED weights ({key.weights}): good for trying things out only")
+
+
+def plan_jobs(settings: Settings, models: Sequence[str], dataset: str, weights: Sequence[str], **given: Any) -> list[Job]:
+    """The jobs asked for, with what must be said of them once."""
+    from extract import jobs
+
+    split = given.pop("split", None)
+    config = ExtractConfig(**given, device=settings.device)
+    found = jobs.plan(models, dataset, split, weights, config, settings.data_dir)
+    for key in dict.fromkeys(job.key for job in found if job.key.untrained):
+        warn_untrained(key)
+    for remark in dict.fromkeys(remark for job in found for remark in job.images.notes):
+        note(f"note: {remark}")
+    return found
+
+
 def extract_one(settings: Settings, job: Job) -> Outcome:
     """Run one job and say what came of it."""
     from cache.store import FeatureStore
@@ -298,10 +309,6 @@ def extract_one(settings: Settings, job: Job) -> Outcome:
     from extract.jobs import load
     from extract.run import extract
 
-    if job.key.untrained:
-        note(f"WARNING: {job.backbone.name} has UNTRAINED weights ({job.weights.label}): good for trying things out only")
-    for remark in job.images.notes:
-        note(f"note: {remark}")
     if settings.verbose:
         note(f"{job.device.name} ({job.device.description}), {job.device.precision}, weights from {job.weights.origin}")
     outcome = extract(job, load, FeatureStore(settings.features_dir), Progress())
@@ -476,7 +483,7 @@ def restore(settings: Settings, head: Checkpoint, weights: Sequence[str], batch_
 
     key = head.key
     if key.untrained:
-        note(f"WARNING: {key.backbone} has UNTRAINED weights ({key.weights}): its labels mean little")
+        warn_untrained(key)
     request = weights_for(key.backbone, weights) if weights else None
     return build(key, head.weights_from, request, settings.device, batch_size)
 
@@ -561,6 +568,7 @@ def bench_one(
         "head": chosen.name,
         "dataset": images.name,
         "split": split,
+        "split_rows": images.rows,
         "device": extractor.device.description,
         "precision": extractor.device.precision,
         "accuracy": accuracy,
@@ -737,15 +745,14 @@ def study_command(
     from extract import jobs
     from heads import data
 
-    given = ExtractConfig(**config, device=settings.device)
     runs: list[Run] = []
     for model in jobs.expand_models(models or STUDY_MODELS):
-        made = [extract_one(settings, job) for job in jobs.plan([model], dataset, None, weights, given, settings.data_dir)]
+        made = [extract_one(settings, job) for job in plan_jobs(settings, [model], dataset, weights, **config)]
         digest = made[0].features.manifest.key.digest
         (pair,) = data.choose(data.pairs(FeatureStore(settings.features_dir), None, digest), [model], settings.features_dir)
         for recipe in RECIPES.values():
-            wanted = dataclasses.replace(recipe, seed=seed, train_limit=given.limit)
-            runs.append(_study_run(settings, pair, wanted, dataset, weights, BenchConfig(limit=bench_limit), given))
+            wanted = dataclasses.replace(recipe, seed=seed, train_limit=config["limit"])
+            runs.append(_study_run(settings, pair, wanted, dataset, weights, BenchConfig(limit=bench_limit), config))
     write_report(settings, runs, photos, settings.runs_dir / "report", weights)
 
 
@@ -759,7 +766,7 @@ def _study_run(
     dataset: str,
     weights: Sequence[str],
     bench: BenchConfig,
-    given: ExtractConfig,
+    given: dict[str, Any],
 ) -> Run:
     """A trained and timed head: the one that is there, or a new one."""
     from heads.runs import RunStore
@@ -773,7 +780,9 @@ def _study_run(
         out(f"{run.title}: already trained, {run.name}")
     timed = store.bench(run)
     if timed is None or (bench.limit and timed["images"] < bench.limit):
-        bench_one(settings, Chosen(load_head(run, store), run), dataset, weights, given.batch_size, given.workers, bench)
+        bench_one(
+            settings, Chosen(load_head(run, store), run), dataset, weights, given["batch_size"], given["workers"], bench
+        )
     return run
 
 
@@ -787,16 +796,12 @@ def demo_command(settings: Settings) -> None:
     1,797 scanned digits run through a ResNet18 with random weights, which is enough to see both stages work.
     """
     from cache.store import FeatureStore
-    from extract import jobs
     from heads import data
 
     started = time.perf_counter()
     out("STAGE ONE, extract: each image runs through the frozen backbone once, and its features are kept.")
-    config = dataclasses.replace(DEMO, device=settings.device)
-    made = [
-        extract_one(settings, job)
-        for job in jobs.plan([DEMO_MODEL], "digits", None, [DEMO.weights], config, settings.data_dir)
-    ]
+    found = plan_jobs(settings, [DEMO_MODEL], "digits", [DEMO.weights], image_size=DEMO.image_size)
+    made = [extract_one(settings, job) for job in found]
     out()
     out("STAGE TWO, train-head: a small head learns from the kept features. No image is read, no backbone runs.")
     digest = made[0].features.manifest.key.digest

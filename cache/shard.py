@@ -7,7 +7,7 @@
     └── attributes: key, inputs (SHA-256 as 64 bytes), start, stop (row numbers in the split), skipped (JSON)
 
 libhdf5 never touches the disk here: growing a file in place left it unopenable or full of silent zeros after a kill,
-and a flush issues no fsync (docs of the measurement: docs/reliability.md). The bytes are the same for the same rows.
+and a flush issues no fsync at all. The bytes are the same for the same rows.
 """
 
 import dataclasses

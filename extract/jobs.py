@@ -53,14 +53,14 @@ def plan(
     Raises WeightsNotFound, WeightsMismatch, DataNotFound, DataInvalid, DeviceUnavailable.
     """
     device = resolve(config.device, config.precision)
-    images = [datasets.open_split(dataset, name, data_dir) for name in datasets.splits(dataset, split, data_dir)]
-    jobs = []
+    names = datasets.splits(dataset, split, data_dir)
+    found = []
     for model in expand_models(models):
         backbone, request = get_backbone(model), weights_for(model, requests)
-        found, own = weights.locate(backbone, request), dataclasses.replace(config, weights=request)
-        preprocessing = Preprocessing(image_size=config.image_size)
-        jobs += [Job(split_images, backbone, found, preprocessing, device, own) for split_images in images]
-    return jobs
+        found.append((backbone, weights.locate(backbone, request), dataclasses.replace(config, weights=request)))
+    images = [datasets.open_split(dataset, name, data_dir) for name in names]
+    preprocessing = Preprocessing(image_size=config.image_size)
+    return [Job(part, backbone, origin, preprocessing, device, own) for backbone, origin, own in found for part in images]
 
 
 def load(job: Job) -> FeatureExtractor:

@@ -1,12 +1,17 @@
 """Words for people: what an extraction did or would do, and what a backbone is made of."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cache.plan import Part
 from cache.text import columns, megabytes, shape
 from extract.backbones import Backbone
 from extract.run import Job, Outcome
-from extract.summary import Summary
+
+if TYPE_CHECKING:
+    from extract.summary import Summary  # which imports torch
 
 
 def outcome(job: Job, done: Outcome) -> str:

@@ -51,7 +51,7 @@ RECIPES: Mapping[str, TrainConfig] = {
     "study": TrainConfig(recipe="study", sigmoid=True),
     "standard": TrainConfig(
         recipe="standard",
-        epochs=30,
+        epochs=20,
         batch_size=256,
         weight_decay=1e-2,
         val_fraction=0.1,
@@ -59,7 +59,7 @@ RECIPES: Mapping[str, TrainConfig] = {
         standardise=True,
     ),
 }
-"""`study`: the published protocol, its sigmoid before the loss included (T. Casey and A. Racapé, 2023; docs/study.md).
+"""`study`: the published protocol, its sigmoid before the loss included (A. Casey and A. Racapé, Transfer Learning, 2023).
 `standard`: AdamW (Loshchilov and Hutter, https://arxiv.org/abs/1711.05101) under one cosine to zero
 (https://arxiv.org/abs/1608.03983), on features standardised with the training rows' own statistics."""
 

@@ -51,10 +51,11 @@ def bench(title: str, figures: Figures, facts: Mapping[str, Any], notes: Sequenc
     accuracy = "" if facts["accuracy"] is None else f"accuracy {facts['accuracy']:.2%}, "
     passes = f"in batches of {figures.batch_size}, median of {figures.repeats}"
     speed = f"{figures.elapsed_s:.2f} s, {figures.images_per_s:.1f} images/s"
+    part = "" if figures.images == facts["split_rows"] else f" of {facts['split_rows']:,}"
     return "\n".join(
         [
             f"{title} on {facts['device']}, {facts['precision']}",
-            f"  {figures.images:,} {facts['dataset']} {facts['split']} images in {speed} ({passes})",
+            f"  {figures.images:,}{part} {facts['dataset']} {facts['split']} images in {speed} ({passes})",
             f"  one image: {waits} ({figures.latency_images} images)",
             f"  per image in batches: {stages}",
             f"  {accuracy}peak memory {megabytes(facts['peak_memory_bytes'])}",

@@ -1,0 +1,320 @@
+"""The command line as a user meets it: each command, its help, its errors, its exit codes."""
+
+import csv
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = ("--dataset", "digits", "--weights", "random:0", "--image-size", "32", "--precision", "fp32")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A working place of a user: where features, runs and pictures are."""
+
+    root: Path
+
+    def run(self, *words: str, code: int = 0) -> Result:
+        """Run a command here, in this process, and expect its exit code."""
+        folders = ("--features-dir", str(self.root / "features"), "--runs-dir", str(self.root / "runs"))
+        result = CliRunner().invoke(cli.cli, [*words, *folders, "--data-dir", str(self.root / "data"), "--device", "cpu"])
+        assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
+        return result
+
+    def fails(self, *words: str) -> str:
+        """Run a command that ends in a known error; returns its one line."""
+        result = self.run(*words, code=1)
+        (line,) = [line for line in result.stderr.splitlines() if line.startswith("headstart: ")]
+        assert "Traceback" not in result.stderr
+        return line
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A place with features of 300 and 200 digits and a head trained with each recipe."""
+    found = Place(tmp_path_factory.mktemp("place"))
+    found.run("extract", "-m", "resnet18", *SMALL, "--limit", "300")
+    for recipe in ("study", "standard"):
+        found.run("train-head", "-m", "resnet18", "--recipe", recipe, "--epochs", "3")
+    return found
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Two pictures that can be read and one that can't."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for name in ("a.png", "b.jpg"):
+        Image.fromarray(random.integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(folder / name)
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing behind it")
+    return folder
+
+
+def commands() -> list[tuple[str, click.Command]]:
+    """Every command with its words, the groups' own among them."""
+    found: list[tuple[str, click.Command]] = []
+    for name, command in cli.cli.commands.items():
+        found.append((name, command))
+        if isinstance(command, click.Group):
+            found += [(f"{name} {inner}", sub) for inner, sub in command.commands.items()]
+    return found
+
+
+def parse(words: str) -> None:
+    """Let click read a command line without running it. Raises click.ClickException for what it would refuse."""
+    command: click.Command = cli.cli
+    arguments = shlex.split(words)[1:]
+    while isinstance(command, click.Group) and arguments:
+        _, found, arguments = command.resolve_command(click.Context(command), arguments)
+        assert found is not None
+        command = found
+    command.make_context("headstart", arguments)
+
+
+@pytest.mark.parametrize(("words", "command"), commands(), ids=lambda value: value if isinstance(value, str) else "")
+def test_help_ends_with_an_example_that_parses(words: str, command: click.Command, tmp_path: Path) -> None:
+    text = CliRunner().invoke(cli.cli, [*words.split(), "--help"]).stdout.strip()
+    example = re.sub(r"\s+", " ", text[text.index("Example:") :]).removeprefix("Example: ")
+    assert text.endswith(example.split()[-1])
+    parse(example.replace("holiday/*.jpg", "x.jpg").replace("--photos holiday/", f"--photos {tmp_path}"))
+
+
+def test_help_needs_neither_torch_nor_numpy() -> None:
+    """What makes help instant; a clock in a test would fail on a busy machine."""
+    code = "import cli, sys; print(sorted({'torch', 'numpy', 'h5py', 'sklearn', 'rich'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_a_second_extract_finds_everything_and_imports_no_torch(place: Place) -> None:
+    words = ["extract", "-m", "resnet18", *SMALL, "--limit", "300", "--features-dir", str(place.root / "features")]
+    code = f"import cli, sys; cli.cli({words!r}, standalone_mode=False); print('torch' in sys.modules)"
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=environment
+    )
+    lines = found.stdout.splitlines()
+    assert [("already there" in line) for line in lines[:2]] == [True, True]
+    assert lines[2] == "False" or _has_cuda_driver()
+
+
+def _has_cuda_driver() -> bool:
+    from extract import devices
+
+    return devices._has_cuda()
+
+
+def test_extract_says_what_it_made(place: Place) -> None:
+    result = place.run("extract", "-m", "resnet18", *SMALL, "--limit", "300", "--json")
+    facts = json.loads(result.stdout.splitlines()[-1])
+    assert [(split["split"], split["rows"], split["feature_dim"], split["computed"]) for split in facts] == [
+        ("train", 300, 512, 0),
+        ("test", 300, 512, 0),
+    ]
+    assert facts[0]["key"]["weights"] == "random:0"
+
+
+def test_untrained_weights_are_said_loudly(tmp_path: Path) -> None:
+    result = Place(tmp_path).run("extract", "-m", "resnet18", *SMALL, "--limit", "16", "--split", "test")
+    assert "UNTRAINED weights (random:0)" in result.stderr
+
+
+def test_dry_run_computes_nothing(tmp_path: Path) -> None:
+    result = Place(tmp_path).run("extract", "-m", "resnet18", *SMALL, "--limit", "300", "--dry-run", "--json")
+    facts = json.loads(result.stdout.splitlines()[-1])
+    assert [split["rows_there"] for split in facts] == [0, 0]
+    assert facts[0]["bytes"] == 300 * 512 * 4
+    assert not list(tmp_path.rglob("*.h5"))
+    assert "backbone = resnet18" in result.stdout
+
+
+def test_a_longer_limit_computes_only_what_is_missing(tmp_path: Path) -> None:
+    here = Place(tmp_path)
+    words = ("extract", "-m", "resnet18", *SMALL, "--split", "test", "--shard-rows", "64", "--json")
+    here.run(*words, "--limit", "64")
+    result = here.run(*words, "--limit", "100")
+    (facts,) = json.loads(result.stdout.splitlines()[-1])
+    assert (facts["rows"], facts["computed"]) == (100, 36)
+
+
+def test_train_head_prints_losses_time_accuracy_and_classes(place: Place) -> None:
+    result = place.run("train-head", "--recipe", "standard", "--epochs", "2", "--seed", "5", "--json")
+    assert len(re.findall(r"epoch +\d/2  mean loss \d\.\d{4}  validation accuracy", result.stdout)) == 2
+    assert re.search(r"test accuracy \d+\.\d\d% \(95 % interval .* to .*, 300 images\)", result.stdout)
+    assert "by class: 0 " in result.stdout
+    assert "note: untrained backbone" in result.stdout
+    (facts,) = json.loads(result.stdout.splitlines()[-1])
+    folder = place.root / "runs" / facts["name"]
+    assert sorted(path.name for path in folder.iterdir()) == ["head.safetensors", "run.json"]
+    assert facts["config"]["seed"] == 5
+
+
+def test_several_seeds_give_mean_and_deviation(place: Place) -> None:
+    result = place.run("train-head", "--head", "linear", "--epochs", "1", "--seeds", "2")
+    assert re.search(r"2 seeds, mean test accuracy \d+\.\d\d%, standard deviation \d+\.\d\d points", result.stdout)
+
+
+@pytest.mark.parametrize("head", ["ridge", "knn"])
+def test_heads_without_epochs_train_and_predict(place: Place, pictures: Path, head: str) -> None:
+    result = place.run("train-head", "--head", head, "--json")
+    (facts,) = json.loads(result.stdout.splitlines()[-1])
+    assert facts["accuracy"] > 0.5
+    run = place.root / "runs" / facts["name"]
+    assert "a.png" in place.run("predict", str(pictures / "a.png"), "--head", str(run)).stdout
+
+
+def test_bench_inference_ends_in_one_json_line(place: Place) -> None:
+    result = place.run("bench-inference", "--limit", "40", "-b", "16")
+    (facts,) = json.loads(result.stdout.splitlines()[-1])
+    assert facts["images"] == 40
+    assert set(facts["stages_s"]) == {"read", "transfer", "preprocess", "backbone", "head"}
+    assert set(facts["latency_s"]) == {"p50", "p90", "p99"}
+    assert json.loads((place.root / "runs" / facts["head"] / "bench.json").read_text()) == facts
+
+
+def test_bench_inference_finds_the_labels_that_the_cached_features_gave(place: Place) -> None:
+    """The features kept in stage one and those of the timed inference must be the same numbers."""
+    trained = json.loads(place.run("train-head", "--epochs", "2", "--json").stdout.splitlines()[-1])
+    timed = json.loads(place.run("bench-inference", "--limit", "300").stdout.splitlines()[-1])
+    assert timed[0]["head"] == trained[0]["name"]
+    assert timed[0]["accuracy"] == trained[0]["accuracy"]
+
+
+def test_predict_labels_what_it_can_and_names_what_it_cannot(place: Place, pictures: Path) -> None:
+    result = place.run("predict", str(pictures), "--topk", "2", code=1)
+    lines = {line.split()[0].rpartition("/")[2]: line for line in result.stdout.splitlines()}
+    assert len(re.findall(r"\d+\.\d%", lines["a.png"])) == 2
+    assert "can't be read" in lines["broken.jpg"]
+    assert f"{pictures / 'broken.jpg'}: can't be decoded" in result.stderr
+    assert "head: resnet18-" in result.stderr
+
+
+def test_predict_as_csv_and_json_agree(place: Place, pictures: Path) -> None:
+    files = (str(pictures / "a.png"), str(pictures / "b.jpg"))
+    found = json.loads(place.run("predict", *files, "--format", "json").stdout)
+    rows = list(csv.DictReader(io.StringIO(place.run("predict", *files, "--format", "csv").stdout)))
+    assert [row["label"] for row in rows[:3]] == [name for name, _ in next(iter(found[0]["labels"].values()))]
+    assert [row["rank"] for row in rows] == ["1", "2", "3"] * 2
+
+
+def test_predict_compares_models_side_by_side(place: Place, pictures: Path) -> None:
+    runs = sorted(str(path.parent) for path in (place.root / "runs").glob("*/run.json"))[:2]
+    heads = [word for run in runs for word in ("--head", run)]
+    result = place.run("predict", str(pictures / "a.png"), *heads)
+    assert len(re.findall(r"\d+\.\d%", result.stdout)) == 6
+
+
+def test_report_puts_runs_beside_the_published_study(place: Place, pictures: Path) -> None:
+    (pictures / "broken.jpg").unlink()
+    result = place.run("report", "--photos", str(pictures), "--json")
+    report = place.root / "runs" / "report"
+    markdown = (report / "report.md").read_text(encoding="utf-8")
+    assert "81.87 %" in markdown
+    assert "12m 47s" in markdown
+    assert "untrained backbone" in markdown.splitlines()[0]
+    assert "a.png" in markdown
+    facts = json.loads((report / "report.json").read_text(encoding="utf-8"))
+    assert json.loads(result.stdout.splitlines()[-1]) == facts
+    rows = list(csv.DictReader(io.StringIO((report / "report.csv").read_text(encoding="utf-8"))))
+    assert [row["run"] for row in rows] == [row["run"] for row in facts["rows"]]
+
+
+def test_study_does_all_steps_and_then_only_redraws(tmp_path: Path) -> None:
+    here = Place(tmp_path)
+    words = ("study", "-m", "resnet18", *SMALL, "--limit", "120", "--bench-limit", "20")
+    first = here.run(*words)
+    assert len(list((tmp_path / "runs").glob("resnet18-*/bench.json"))) == 2
+    second = here.run(*words)
+    assert second.stdout.count("already there") == 2
+    assert second.stdout.count("already trained") == 2
+    assert "epoch" not in second.stdout.partition("# Frozen")[0]
+    assert first.stdout.partition("# Frozen")[2] == second.stdout.partition("# Frozen")[2]
+
+
+def test_cache_ls_and_show_name_the_sets(place: Place) -> None:
+    listing = place.run("cache", "ls", "--json")
+    facts = json.loads(listing.stdout.splitlines()[-1])
+    assert [(found["split"], found["feature_dim"]) for found in facts] == [("test", 512), ("train", 512)]
+    name = Path(facts[0]["folder"]).name
+    assert name in listing.stdout
+    shown = place.run("cache", "show", name).stdout
+    assert "key: weights = random:0" in shown
+    assert "shard-00000.h5  rows 0-299" in shown
+
+
+def test_models_lists_backbones_and_shows_layers() -> None:
+    listed = CliRunner().invoke(cli.cli, ["models"]).stdout
+    assert re.search(r"resnet50 +2048 +23\.5 M +8\.2 +IMAGENET1K_V1 \(76\.13 %\)", listed)
+    shown = CliRunner().invoke(cli.cli, ["models", "show", "vgg16"]).stdout
+    assert "14,714,688 parameters" in shown
+    assert re.search(r"features\.0 +Conv2d +64 x 224 x 224 +1,792", shown)
+
+
+def test_helpful_errors(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is one line that says what, where, expected, and what to do next."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr("extract.weights.BASE_URL", (tmp_path / "nothing").as_uri() + "/")
+    empty = Place(tmp_path)
+    cases = {
+        ("extract", "-m", "resnet51"): "model 'resnet51' is unknown; there are vgg16, vgg19",
+        ("extract", "--dataset", "mnist"): "--dataset mnist: unknown, expected one of cifar10, digits, folder:PATH",
+        ("extract", "--dataset", "digits"): "Three ways out",
+        ("extract", "--dataset", "digits", "--weights", "no.pth"): "--weights no.pth: no such file",
+        ("extract", "--dataset", "folder:nowhere"): "folder:nowhere: no such folder",
+        ("extract", "--dataset", "digits", "--weights", "random", "--precision", "tf32"): "only CUDA devices have it",
+        ("train-head",): "no training features; make them with `headstart extract`",
+        ("train-head", "-m", "vgg16"): "no training features of vgg16",
+        ("bench-inference",): "no trained head; make one with `headstart train-head`",
+        ("predict", str(tmp_path / "none.jpg")): "no picture there",
+        ("predict", __file__, "--head", str(tmp_path / "none")): "can't be read",
+        ("report",): "no trained head to report on",
+        ("cache", "show", "nothing"): "no complete feature set; there are: none",
+        ("models", "show", "resnet51"): "model 'resnet51' is unknown",
+    }
+    for words, expected in cases.items():
+        assert expected in empty.fails(*words), words
+    run = next((place.root / "runs").glob("*/run.json")).parent
+    assert "backbone is resnet18 in the head given" in place.fails("predict", __file__, "--head", str(run), "-m", "vgg16")
+    wrong = place.fails("predict", __file__, "--head", str(run), "--weights", "random:1")
+    assert re.search(
+        r"weights_sha256 of random:1 .* is [0-9a-f]{64}, the head's features were made with [0-9a-f]{64}", wrong
+    )
+
+
+def test_usage_errors_exit_with_2(tmp_path: Path) -> None:
+    assert "Invalid value for '--limit'" in Place(tmp_path).run("extract", "--limit", "0", code=2).stderr
+    assert "No such command" in CliRunner().invoke(cli.cli, ["extrakt"]).stderr
+
+
+def test_names_from_files_cannot_move_the_cursor(place: Place, tmp_path: Path) -> None:
+    path = tmp_path / "\x1b[2Jevil.png"
+    Image.new("RGB", (8, 8)).save(path)
+    result = place.run("predict", str(path))
+    assert "\x1b" not in result.stdout + result.stderr
+    assert r"\x1b[2Jevil.png" in result.stdout
+
+
+def test_the_two_ways_to_call_it_are_the_same() -> None:
+    script = Path(sys.executable).parent / "headstart"
+    if not script.exists():
+        pytest.skip("the console script is not installed in this environment")
+    calls = ([sys.executable, "cli.py", "--version"], [str(script), "--version"])
+    first, second = (subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True).stdout for call in calls)
+    assert first == second
+    assert first.startswith("headstart, version ")

@@ -1,0 +1,67 @@
+"""The README stays true: every command in it parses, every make target and file it names is there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from test_cli import parse
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def lines_to_type() -> list[str]:
+    """The lines of console blocks that a user types: those after a dollar sign."""
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    joined = "\n".join(blocks).replace("\\\n", " ")
+    return [line.removeprefix("$ ").partition("  #")[0].strip() for line in joined.splitlines() if line.startswith("$ ")]
+
+
+@pytest.mark.parametrize("line", [line for line in lines_to_type() if line.startswith(("headstart", "python cli.py"))])
+def test_a_command_of_the_readme_parses(line: str, tmp_path: Path) -> None:
+    words = shlex.split(line.removeprefix("python ").replace("cli.py", "headstart", 1))
+    existing = [str(tmp_path) if before == "--photos" else word for before, word in zip(["", *words], words, strict=False)]
+    parse(shlex.join(existing))
+
+
+def test_the_readme_shows_every_main_command() -> None:
+    typed = " ".join(lines_to_type())
+    for command in ("extract", "train-head", "bench-inference", "predict", "report", "study", "models", "cache"):
+        assert f"headstart {command}" in typed, command
+    assert "python cli.py extract" in typed
+
+
+def test_make_targets_that_documents_name_are_there() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = {target for path in DOCUMENTS for target in re.findall(r"\bmake ([a-z]+)\b", path.read_text(encoding="utf-8"))}
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    prose = {"it", "sure", "a", "them", "of", "and", "one", "the"}
+    assert named - prose <= targets
+
+
+def test_the_file_tree_is_the_repository() -> None:
+    """One line for each source file, and none for a file that is gone."""
+    tree = README[README.index("## The files") :]
+    block = re.search(r"```text\n(.*?)```", tree, re.DOTALL)
+    assert block is not None
+    found, folder = set(), ""
+    for line in block[1].splitlines():
+        name = line.split()[0] if line.strip() else ""
+        if name.endswith("/"):
+            folder = name if not line.startswith("  ") else folder.partition("/")[0] + "/" + name
+        elif name.endswith(".py"):
+            found.add((folder if line.startswith(" ") else "") + name)
+    packages = ("cache", "extract", "heads")
+    source = {str(path.relative_to(ROOT)) for name in packages for path in (ROOT / name).rglob("*.py")}
+    assert found == {path for path in source if not path.endswith("__init__.py")} | {
+        "cli.py",
+        "extract/datasets/__init__.py",
+    }
+
+
+def test_no_document_names_a_place_of_one_machine() -> None:
+    for path in DOCUMENTS:
+        assert not re.search(r"/(home|work|root|Users)/", path.read_text(encoding="utf-8")), path
