@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -44,7 +45,7 @@ def write_durably(path: Path, content: bytes) -> None:
     Temporary file in the same folder, write, fsync, rename, fsync of the folder: without the last one the rename itself
     can be lost (https://man7.org/linux/man-pages/man2/fsync.2.html). Raises OSError; the old file is then untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with _temporary_beside(path) as (descriptor, temporary):
         view = memoryview(content)
         while view:
@@ -53,6 +54,15 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(descriptor)
         os.replace(temporary, path)
     sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and the parents it lacks, so that their names survive a power cut too. Raises OSError."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -78,6 +88,13 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"holds {name}, which is not JSON")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"holds {text}, which no float can be")
+    return value
+
+
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
@@ -98,6 +115,8 @@ def read_json(path: Path) -> Any:
 def parse_json(content: bytes) -> Any:
     """As `read_json`, from bytes."""
     try:
-        return json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates)
+        return json.loads(
+            content, parse_float=_finite, parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates
+        )
     except RecursionError:
         raise ValueError("is nested too deeply") from None

@@ -31,6 +31,11 @@ class FeatureKey:
     classes: tuple[str, ...]
     feature_version: int = FEATURE_VERSION
 
+    def __post_init__(self) -> None:
+        # equal keys need one spelling: JSON tells 0 from 0.0, Python doesn't
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(float(x) for x in getattr(self, name)))
+
     @property
     def digest(self) -> str:
         """64 hexadecimal digits that change when any field does."""
@@ -65,15 +70,18 @@ class FeatureKey:
         _expect(found, texts, str)
         _expect(found, ("image_size", "feature_version"), int)
         _expect(found, ("mean", "std", "classes"), (list, tuple))
-        lists = {
-            "mean": tuple(float(x) for x in found["mean"]),
-            "std": tuple(float(x) for x in found["std"]),
-            "classes": tuple(str(x) for x in found["classes"]),
-        }
-        return cls(**{**found, **lists})
+        _expect_each(found, ("mean", "std"), (int, float))
+        _expect_each(found, ("classes",), str)
+        return cls(**{**found, **{name: tuple(found[name]) for name in ("mean", "std", "classes")}})
 
 
 def _expect(found: Mapping[str, Any], names: tuple[str, ...], kind: type | tuple[type, ...]) -> None:
     for name in names:
-        if not isinstance(found[name], kind):
+        if not isinstance(found[name], kind) or isinstance(found[name], bool):
             raise ValueError(f"key: {name} is {found[name]!r}, expected {kind}")
+
+
+def _expect_each(found: Mapping[str, Any], names: tuple[str, ...], kind: type | tuple[type, ...]) -> None:
+    for name in names:
+        if not all(isinstance(x, kind) and not isinstance(x, bool) for x in found[name]):
+            raise ValueError(f"key: {name} is {found[name]!r}, expected {kind} in it")

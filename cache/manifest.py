@@ -124,7 +124,7 @@ class Manifest:
             "rows": self.rows,
             **dataclasses.asdict(self),
         }
-        return pretty_json(document)
+        return pretty_json({**document, "sha256": sha256(canonical_json(document))})
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -167,3 +167,5 @@ def _check(manifest: Manifest, found: Mapping[str, Any]) -> None:
         done = shard.stop
     if not manifest.shards:
         raise ValueError("it lists no shard")
+    if sha256(canonical_json({name: value for name, value in found.items() if name != "sha256"})) != found["sha256"]:
+        raise ValueError("its own sha256 is another")

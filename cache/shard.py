@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache.errors import FeaturesDamaged
-from cache.files import canonical_json, parse_json
+from cache.files import canonical_json, parse_json, sha256
 
 ROWS_PER_CHUNK = 64
 """A chunk of 64 rows read at 1.1-1.4 GB/s with its checksum; larger ones gain nothing, smaller ones lose (measured)."""
@@ -28,7 +28,7 @@ _BOUNDS = ("v110", "v110")
 """HDF5 1.10's format: the oldest in which the metadata and the chunk index carry checksums too."""
 
 _KINDS = {"features": "f", "labels": "i", "ids": "S"}
-_ATTRIBUTES = {"key", "inputs", "start", "stop", "skipped"}
+_ATTRIBUTES = {"key": "S", "inputs": "S", "start": "i", "stop": "i", "skipped": "u", "skipped_sha256": "S"}
 _FILTERS = {h5py.h5z.FILTER_FLETCHER32}
 
 
@@ -72,13 +72,15 @@ def encode_shard(shard: Shard) -> bytes:
         for name in _KINDS:
             data = getattr(shard.rows, name)
             chunks = (min(ROWS_PER_CHUNK, max(1, len(data))), *data.shape[1:])
-            file.create_dataset(name, data=data, chunks=chunks, fletcher32=True)
+            room = (max(1, len(data)), *data.shape[1:])  # h5py refuses a chunk that is larger than what it may hold
+            file.create_dataset(name, data=data, chunks=chunks, maxshape=room, fletcher32=True)
         file.attrs["key"] = np.bytes_(shard.key.encode())
         file.attrs["inputs"] = np.bytes_(shard.inputs.encode())
         file.attrs["start"] = np.int64(shard.start)
         file.attrs["stop"] = np.int64(shard.stop)
         skipped = canonical_json([dataclasses.asdict(image) for image in shard.skipped])
         file.attrs["skipped"] = np.frombuffer(skipped, dtype=np.uint8)
+        file.attrs["skipped_sha256"] = np.bytes_(sha256(skipped))  # libhdf5 has no checksum for attributes over 64 KiB
         file.flush()
         image: bytes = file.id.get_file_image()
     return image
@@ -93,8 +95,11 @@ def _check(shard: Shard) -> None:
             f"rows {shard.start}-{shard.stop} with {len(shard.skipped)} skipped, but {len(features)} features, "
             f"{len(rows.labels)} labels and {len(rows.ids)} ids"
         )
-    if rows.labels.dtype != np.int64 or rows.ids.dtype.kind != "S":
-        raise ValueError(f"labels are {rows.labels.dtype}, ids {rows.ids.dtype}; expected int64 and bytes")
+    labels, ids = rows.labels, rows.ids
+    if labels.dtype != np.int64 or ids.dtype.kind != "S" or labels.ndim != 1 or ids.ndim != 1:
+        raise ValueError(
+            f"labels are {labels.dtype} {labels.shape}, ids {ids.dtype} {ids.shape}; expected int64 (n,) and bytes (n,)"
+        )
 
 
 def decode_shard(content: bytes, where: str) -> Shard:
@@ -118,15 +123,21 @@ def _read(file: h5py.File, size: int) -> Shard:
     if len({len(array) for array in arrays.values()}) != 1:
         raise FeaturesDamaged("features, labels and ids differ in length")
     rows = Rows(**{name: array[()] for name, array in arrays.items()})
-    skipped = parse_json(np.asarray(file.attrs["skipped"], dtype=np.uint8).tobytes())
-    return Shard(
+    skipped = file.attrs["skipped"].tobytes()
+    if sha256(skipped).encode() != file.attrs["skipped_sha256"]:
+        raise FeaturesDamaged("not a readable HDF5 file (the list of skipped images was altered)")
+    shard = Shard(
         key=bytes(file.attrs["key"]).decode(),
         inputs=bytes(file.attrs["inputs"]).decode(),
         start=int(file.attrs["start"]),
         stop=int(file.attrs["stop"]),
         rows=rows,
-        skipped=tuple(Skipped(**image) for image in skipped),
+        skipped=tuple(Skipped(**image) for image in parse_json(skipped)),
     )
+    if not all(isinstance(image.row, int) for image in shard.skipped):
+        raise FeaturesDamaged("skipped images without a row number")
+    _check(shard)
+    return shard
 
 
 def _links(file: h5py.File) -> Iterator[tuple[str, Any]]:
@@ -142,8 +153,9 @@ def _allow_members(file: h5py.File) -> None:
             raise FeaturesDamaged(f"{name} is a {type(link).__name__}, expected the data itself")
     if missing := set(_KINDS) - set(file):
         raise FeaturesDamaged(f"lacks {', '.join(sorted(missing))}")
-    if set(file.attrs) != _ATTRIBUTES:
-        raise FeaturesDamaged(f"has the attributes {sorted(file.attrs)}, expected {sorted(_ATTRIBUTES)}")
+    kinds = {name: file.attrs.get_id(name).dtype.kind for name in file.attrs}
+    if kinds != _ATTRIBUTES:
+        raise FeaturesDamaged(f"has the attributes {sorted(kinds)}, expected {sorted(_ATTRIBUTES)}, or of unreadable types")
 
 
 def _allow_dataset(file: h5py.File, name: str, size: int) -> h5py.Dataset:
@@ -156,8 +168,10 @@ def _allow_dataset(file: h5py.File, name: str, size: int) -> h5py.Dataset:
         raise FeaturesDamaged(f"{name} is {data.dtype} {data.shape}, expected kind {_KINDS[name]!r}")
     create = data.id.get_create_plist()
     filters = {create.get_filter(i)[0] for i in range(create.get_nfilters())}
-    if not filters <= _FILTERS:
+    if filters != _FILTERS:
         raise FeaturesDamaged(f"{name} needs the filters {sorted(filters)}, expected only the checksum")
     if data.nbytes > size:  # ours are not compressed, so the data can't be larger than the file
         raise FeaturesDamaged(f"{name} declares {data.nbytes} bytes in a file of {size}")
+    if data.id.get_storage_size() < data.nbytes:  # HDF5 reads what was never written as zeros
+        raise FeaturesDamaged(f"{name} declares {data.nbytes} bytes and holds {data.id.get_storage_size()}")
     return data

@@ -10,13 +10,13 @@ import filelock
 import numpy as np
 
 from cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesStale
-from cache.files import sha256, sync_folder, write_durably
+from cache.files import make_folder, sha256, sync_folder, write_durably
 from cache.key import FeatureKey
 from cache.manifest import NAME, Manifest, Provenance, ShardRecord, read_manifest
 from cache.plan import Part
 from cache.shard import Rows, Shard, decode_shard, encode_shard
 
-_SHARD_NAME = re.compile(r"shard-(\d{5,})\.h5")
+_SHARD_NAME = re.compile(r"shard-([0-9]{5}|[1-9][0-9]{5,})\.h5")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +33,8 @@ class FeatureSet:
         than `limit`, FeaturesDamaged where a shard is missing, altered or unexpected.
         """
         stop = self.manifest.stop if limit is None else limit
+        if stop < 1:
+            raise ValueError(f"{stop} rows were asked for, expected at least 1")
         if stop > self.manifest.stop:
             raise FeaturesNotFound(
                 f"{self.folder}: holds the first {self.manifest.stop} rows, {stop} were asked for; "
@@ -109,6 +111,7 @@ class SetWriter:
         """
         listed = {record.part.index: record for record in self._listed()}
         paths = {index: path for path in self._shards() if (index := _shard_index(path)) is not None}
+        self.damaged = [name for name in self.damaged if name == NAME]
         found = {index: self._valid(listed.get(index), index, path) for index, path in sorted(paths.items())}
         self.damaged += [record.file for index, record in listed.items() if index not in paths]
         return {index: record for index, record in found.items() if record is not None}
@@ -140,15 +143,14 @@ class SetWriter:
         except FileNotFoundError:
             return None
         except FeaturesDamaged:
-            self.damaged.append(NAME)
+            self.damaged = list(dict.fromkeys([*self.damaged, NAME]))
             return None
 
     def _listed(self) -> Sequence[ShardRecord]:
         manifest = self.manifest()
         if manifest is None:
             return ()
-        if differences := manifest.key.differences(self.key):
-            raise FeaturesStale(f"{self.folder}: made from something else: {'; '.join(differences)}")
+        _refuse_another(self.folder, manifest, self.key, self.split)
         return manifest.shards
 
     def _valid(self, record: ShardRecord | None, index: int, path: Path) -> ShardRecord | None:
@@ -187,6 +189,14 @@ def _record(part: Part, shard: Shard, content: bytes, inputs_stat: str | None, e
     )
 
 
+def _refuse_another(folder: Path, manifest: Manifest, key: FeatureKey, split: str) -> None:
+    differences = manifest.key.differences(key)
+    if manifest.split != split:
+        differences.append(f"split is {manifest.split!r}, not {split!r}")
+    if differences:
+        raise FeaturesStale(f"{folder}: made from something else: {'; '.join(differences)}")
+
+
 @dataclasses.dataclass(frozen=True)
 class FeatureStore:
     """A features directory, one folder for each set."""
@@ -195,7 +205,7 @@ class FeatureStore:
 
     def folder(self, key: FeatureKey, split: str) -> Path:
         """Where the set of `key` and `split` lies or would lie."""
-        name = "-".join((key.dataset, split, key.backbone, key.digest8))
+        name = "-".join((key.dataset[:100], split, key.backbone, key.digest8))
         return self.root / re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")
 
     def sets(self) -> list[FeatureSet]:
@@ -220,9 +230,11 @@ class FeatureStore:
         """The complete set of exactly this key and split, or None. Raises FeaturesDamaged."""
         folder = self.folder(key, split)
         try:
-            return FeatureSet(folder, read_manifest(folder))
+            manifest = read_manifest(folder)
         except FileNotFoundError:
             return None
+        _refuse_another(folder, manifest, key, split)
+        return FeatureSet(folder, manifest)
 
     @contextlib.contextmanager
     def writing(self, key: FeatureKey, split: str, on_wait: Callable[[], None]) -> Iterator[SetWriter]:
@@ -231,7 +243,7 @@ class FeatureStore:
         The lock is the operating system's (flock), so a killed process leaves nothing locked. Raises OSError.
         """
         folder = self.folder(key, split)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock = filelock.FileLock(self.root / f".{folder.name}.lock")
         try:
             lock.acquire(timeout=0)

@@ -156,11 +156,16 @@ class FileImages:
             read = list(pool.map(lambda path: _read(path, image_size), paths))
         marks = [mark for mark, _ in read]
         found = [(row, image) for row, (_, image) in enumerate(read, start) if not isinstance(image, str)]
-        skipped = [Skipped(row, self.paths[row], why) for row, (_, why) in enumerate(read, start) if isinstance(why, str)]
+        skipped = [Skipped(row, _printable(self.paths[row]), why) for row, (_, why) in enumerate(read, start) if isinstance(why, str)]
         if not found:
             return Batch(start, np.zeros((0, 1, 1, 3), dtype=np.uint8), np.zeros(0, dtype=np.int64), marks, skipped)
         rows, images = zip(*found, strict=True)
         return Batch(start, np.stack(images), np.array(rows), marks, skipped)
+
+
+def _printable(path: str) -> str:
+    """A path as text that JSON can hold: bytes that are no UTF-8 are spelled out."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _fingerprint(path: Path) -> str:

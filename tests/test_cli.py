@@ -5,7 +5,6 @@ import io
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from cli_samples import parse
 from click.testing import CliRunner, Result
 from PIL import Image
 
@@ -74,17 +74,6 @@ def commands() -> list[tuple[str, click.Command]]:
         if isinstance(command, click.Group):
             found += [(f"{name} {inner}", sub) for inner, sub in command.commands.items()]
     return found
-
-
-def parse(words: str) -> None:
-    """Let click read a command line without running it. Raises click.ClickException for what it would refuse."""
-    command: click.Command = cli.cli
-    arguments = shlex.split(words)[1:]
-    while isinstance(command, click.Group) and arguments:
-        _, found, arguments = command.resolve_command(click.Context(command), arguments)
-        assert found is not None
-        command = found
-    command.make_context("headstart", arguments)
 
 
 @pytest.mark.parametrize(("words", "command"), commands(), ids=lambda value: value if isinstance(value, str) else "")
