@@ -245,6 +245,7 @@ def cli() -> None:
 # ----------------------------------------------------------------------------------------------------- extract
 
 
+@command(cli, "extract", "headstart extract --model resnet50 --dataset cifar10 --limit 24000")
 @models_option
 @dataset_option
 @click.option("--split", type=click.Choice(SPLITS), help="[default: all that the data set has]")
@@ -280,9 +281,6 @@ def extract_command(
     document(settings, [_outcome_facts(extract_one(settings, job)) for job in found])
 
 
-command(cli, "extract", "headstart extract --model resnet50 --dataset cifar10 --limit 24000")(extract_command)
-
-
 def warn_untrained(key: FeatureKey) -> None:
     """Loudly."""
     note(f"WARNING: {key.backbone} has UNTRAINED weights ({key.weights}): good for trying things out only")
@@ -311,7 +309,11 @@ def extract_one(settings: Settings, job: Job) -> Outcome:
 
     if settings.verbose:
         note(f"{job.device.name} ({job.device.description}), {job.device.precision}, weights from {job.weights.origin}")
-    outcome = extract(job, load, FeatureStore(settings.features_dir), Progress())
+    bar = Progress()
+    try:
+        outcome = extract(job, load, FeatureStore(settings.features_dir), bar)
+    finally:
+        bar.end()
     out(text.outcome(job, outcome))
     if skipped := outcome.features.manifest.skipped:
         note(f"{job.title}: {skipped} unreadable images left out; `headstart cache show` lists them")
@@ -360,6 +362,7 @@ def _override(flags: str, kind: Any, what: str) -> Callable[[Any], Any]:
     return click.option(*flags.split(), type=kind, help=f"{what} [default: {_recipe_default(field)}]")
 
 
+@command(cli, "train-head", "headstart train-head --model resnet50 --recipe standard")
 @models_option
 @click.option("--dataset", help="Only features of this data set, as `cache ls` shows it.")
 @click.option("--key", help="Only features whose key begins with these digits.")
@@ -403,9 +406,6 @@ def train_head_command(
             out(text.spread(trained))
         runs += trained
     document(settings, [{**dataclasses.asdict(run), "accuracy": run.evaluation.overall.accuracy} for run in runs])
-
-
-command(cli, "train-head", "headstart train-head --model resnet50 --recipe standard")(train_head_command)
 
 
 def train_one(settings: Settings, pair: Pair, config: TrainConfig) -> Run:
@@ -497,6 +497,7 @@ head_option = click.option(
 )
 
 
+@command(cli, "bench-inference", "headstart bench-inference --model resnet50 --limit 1000")
 @models_option
 @head_option
 @click.option("--dataset", help="The data set to label. [default: the one the head was trained on]")
@@ -525,9 +526,6 @@ def bench_command(
     chosen = choose_heads(settings, models, paths)
     results = [bench_one(settings, found, dataset, weights, batch_size, workers, BenchConfig(**config)) for found in chosen]
     click.echo(json.dumps(results, ensure_ascii=False, allow_nan=False))
-
-
-command(cli, "bench-inference", "headstart bench-inference --model resnet50 --limit 1000")(bench_command)
 
 
 def bench_one(
@@ -584,6 +582,7 @@ def bench_one(
 # ----------------------------------------------------------------------------------------------------- predict
 
 
+@command(cli, "predict", "headstart predict holiday/*.jpg --topk 3")
 @click.argument("pictures", nargs=-1, required=True, metavar="PATHS...")
 @models_option
 @head_option
@@ -634,9 +633,6 @@ def predict_command(
         sys.exit(1)
 
 
-command(cli, "predict", "headstart predict holiday/*.jpg --topk 3")(predict_command)
-
-
 def label_photos(
     settings: Settings,
     chosen: Sequence[Chosen],
@@ -673,6 +669,7 @@ photos_option = click.option(
 )
 
 
+@command(cli, "report", "headstart report --photos holiday/")
 @photos_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the files. [default: RUNS_DIR/report]")
 @recorded_weights_option
@@ -681,9 +678,6 @@ def report_command(settings: Settings, photos: Path | None, output: Path | None,
     from heads.runs import RunStore
 
     write_report(settings, RunStore(settings.runs_dir).runs(), photos, output or settings.runs_dir / "report", weights)
-
-
-command(cli, "report", "headstart report --photos holiday/")(report_command)
 
 
 def write_report(
@@ -714,6 +708,7 @@ def write_report(
     document(settings, facts)
 
 
+@command(cli, "study", "headstart study --photos holiday/")
 @models_option
 @dataset_option
 @weights_option
@@ -756,9 +751,6 @@ def study_command(
     write_report(settings, runs, photos, settings.runs_dir / "report", weights)
 
 
-command(cli, "study", "headstart study --photos holiday/")(study_command)
-
-
 def _study_run(
     settings: Settings,
     pair: Pair,
@@ -790,6 +782,7 @@ DEMO = ExtractConfig(weights="random:0", image_size=64)
 DEMO_MODEL = "resnet18"
 
 
+@command(cli, "demo", "headstart demo")
 def demo_command(settings: Settings) -> None:
     """The whole road on embedded data: offline, no download, under two minutes on two cores.
 
@@ -825,9 +818,6 @@ def demo_command(settings: Settings) -> None:
     document(settings, {"accuracy": run.evaluation.overall.accuracy, "train_s": run.elapsed_s, "bench": facts})
 
 
-command(cli, "demo", "headstart demo")(demo_command)
-
-
 # --------------------------------------------------------------------------------------------- models and cache
 
 
@@ -851,6 +841,7 @@ def _list_models() -> None:
     out(text.backbones(found, EXTRACT.image_size))
 
 
+@command(models, "show", "headstart models show resnet50")
 @click.argument("name")
 @image_size_option
 def show_model_command(settings: Settings, name: str, image_size: int) -> None:
@@ -865,14 +856,12 @@ def show_model_command(settings: Settings, name: str, image_size: int) -> None:
     document(settings, {"model": name, "feature_dim": backbone.feature_dim, **dataclasses.asdict(found)})
 
 
-command(models, "show", "headstart models show resnet50")(show_model_command)
-
-
 @cli.group(cls=Commands, epilog="Example: headstart cache ls")
 def cache() -> None:
     """What is in the features directory, and where it came from."""
 
 
+@command(cache, "ls", "headstart cache ls")
 def list_command(settings: Settings) -> None:
     """The feature sets: rows, size, precision, weights, age."""
     from cache import text
@@ -886,9 +875,7 @@ def list_command(settings: Settings) -> None:
     document(settings, [{"folder": str(found.folder), **dataclasses.asdict(found.manifest)} for found in sets])
 
 
-command(cache, "ls", "headstart cache ls")(list_command)
-
-
+@command(cache, "show", "headstart cache show cifar10-train-resnet50-1a2b3c4d")
 @click.argument("name")
 def show_set_command(settings: Settings, name: str) -> None:
     """All that is known of one feature set."""
@@ -898,9 +885,6 @@ def show_set_command(settings: Settings, name: str) -> None:
     found = FeatureStore(settings.features_dir).get(name)
     out(text.description(found))
     document(settings, {"folder": str(found.folder), **dataclasses.asdict(found.manifest)})
-
-
-command(cache, "show", "headstart cache show cifar10-train-resnet50-1a2b3c4d")(show_set_command)
 
 
 def main() -> None:

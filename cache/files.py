@@ -76,12 +76,14 @@ def sync_folder(folder: Path) -> None:
 
 def canonical_json(value: Any) -> bytes:
     """One spelling for equal values: sorted keys, no spaces, UTF-8; NaN and infinity are a ValueError."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(
+        "utf-8", "surrogatepass"
+    )
 
 
 def pretty_json(value: Any) -> bytes:
     """JSON for people, in the order given; NaN and infinity are a ValueError."""
-    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "surrogatepass")
 
 
 def _refuse_constant(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -156,7 +157,8 @@ class FileImages:
             read = list(pool.map(lambda path: _read(path, image_size), paths))
         marks = [mark for mark, _ in read]
         found = [(row, image) for row, (_, image) in enumerate(read, start) if not isinstance(image, str)]
-        skipped = [Skipped(row, _printable(self.paths[row]), why) for row, (_, why) in enumerate(read, start) if isinstance(why, str)]
+        failed = [(row, reason) for row, (_, reason) in enumerate(read, start) if isinstance(reason, str)]
+        skipped = [Skipped(row, _printable(self.paths[row]), reason) for row, reason in failed]
         if not found:
             return Batch(start, np.zeros((0, 1, 1, 3), dtype=np.uint8), np.zeros(0, dtype=np.int64), marks, skipped)
         rows, images = zip(*found, strict=True)
@@ -206,11 +208,11 @@ def decode(content: bytes, where: str) -> Image.Image:
     except HeadstartError:
         raise
     except Exception as error:  # Pillow's plugins raise ten classes for broken files, eight of them not OSErrors
-        reason = str(error).replace("<_io.BytesIO object", "<file").splitlines()
+        reason = re.sub(r" <_io\.BytesIO object at 0x[0-9a-f]+>", "", str(error)).splitlines()
         raise ImageUnreadable(f"{where}: can't be decoded ({reason[0] if reason else type(error).__name__})") from error
 
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 """File names that are taken for images, in lower case."""
 

@@ -46,7 +46,7 @@ class FeatureExtractor:
         if len(images) < self.batch_size:
             padding = np.zeros((self.batch_size - len(images), *images.shape[1:]), dtype=np.uint8)
             images = np.concatenate([images, padding])
-        return torch.from_numpy(np.ascontiguousarray(images)).to(self.device.name)
+        return torch.from_numpy(np.require(images, requirements=("C", "W"))).to(self.device.name)
 
     def preprocess(self, images: Tensor) -> Tensor:
         """uint8 (N, H, W, 3) to the backbone's input (N, 3, S, S), resized in float32 whatever the precision."""
@@ -143,7 +143,7 @@ def fold_batch_norm(module: nn.Module) -> None:
         for conv, norm in _pairs(parent):
             fused = fuse_conv_bn_eval(getattr(parent, conv), getattr(parent, norm))
             setattr(parent, conv, fused)
-            setattr(parent, norm, nn.Identity())
+            setattr(parent, norm, nn.Identity().eval())
 
 
 def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:

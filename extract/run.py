@@ -133,7 +133,7 @@ def extract(job: Job, load: Callable[[Job], Extractor], store: FeatureStore, obs
         if job.config.force:
             writer.remove()
         state = _look(job, writer)
-        for name in writer.damaged:
+        for name in dict.fromkeys(writer.damaged):
             observer.note(f"{writer.folder / name} is damaged and will be made anew")
         if state.before is not None and not state.missing:
             return Outcome(FeatureSet(writer.folder, state.before), 0, 0.0)
@@ -142,8 +142,9 @@ def extract(job: Job, load: Callable[[Job], Extractor], store: FeatureStore, obs
 
 def survey(job: Job, store: FeatureStore) -> list[tuple[Part, bool]]:
     """The plan without computing: every part, and whether it is there. Nothing is locked, written or mended."""
-    features = store.open(job.key, job.images.split)
-    present = {record.part.index: record for record in features.manifest.shards} if features else {}
+    features = None if job.config.force else store.open(job.key, job.images.split)
+    records = features.manifest.shards if features else ()
+    present = {record.part.index: record for record in records if (features.folder / record.file).is_file()}
     return [(part, _covers(present.get(part.index), part)) for part in _plan(job, None, present)]
 
 
@@ -183,12 +184,12 @@ _REDO = "--force computes the set anew, another --features-dir keeps both"
 
 def _still_right(job: Job, writer: SetWriter, record: ShardRecord, part: Part) -> ShardRecord:
     """The record, if its images are still what they were. Raises FeaturesStale."""
-    if part.start >= job.rows:  # not asked for: left as it is, and not read
-        return record
     if part.stop > job.images.rows:
         raise FeaturesStale(
             f"{writer.folder}: made from {part.stop} images or more, {job.images.source} has {job.images.rows}; {_REDO}"
         )
+    if part.start >= job.rows:  # not asked for: left as it is, and not read
+        return record
     span = (part.start, part.stop)
     stat = job.images.stat(*span)
     if stat is not None and stat == record.inputs_stat:

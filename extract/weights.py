@@ -46,7 +46,7 @@ def locate(backbone: Backbone, request: str) -> Weights:
     Raises WeightsNotFound where there is nothing of that name or no network, WeightsMismatch for a file of torchvision's
     whose hash is not the one in its name.
     """
-    if match := re.fullmatch(r"random(?::(\d+))?", request):
+    if match := re.fullmatch(r"random(?::(\d{1,19}))?", request):
         return _random(int(match[1] or 0))
     name = list(backbone.checkpoints)[-1] if request == "DEFAULT" else request
     if name in backbone.checkpoints:
@@ -123,7 +123,7 @@ def _draw(backbone: Backbone, seed: int | None) -> nn.Module:
 def _fill(backbone: Backbone, weights: Weights, path: Path) -> nn.Module:
     import torch
 
-    state = _feature_state(backbone, _read(path, weights.sha256))
+    state = _feature_state(backbone, path, _read(path, weights.sha256))
     with torch.device("meta"):  # no time is spent on drawing numbers that are overwritten
         body = backbone.body()
     wanted = body.state_dict()
@@ -173,7 +173,9 @@ _DENSENET_OLD = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..*)")
 """torchvision's published DenseNet files still carry names from before 0.3: norm.1 for norm1."""
 
 
-def _feature_state(backbone: Backbone, found: Mapping[str, Any]) -> dict[str, Tensor]:
+def _feature_state(backbone: Backbone, path: Path, found: Mapping[str, Any]) -> dict[str, Tensor]:
+    if odd := [name for name, value in found.items() if not (isinstance(name, str) and hasattr(value, "shape"))]:
+        raise WeightsMismatch(f"{path}: holds {odd[0]!r}, which is no named tensor")
     named = {name.removeprefix("module."): value for name, value in found.items()}
     renamed = {_DENSENET_OLD.sub(r"\1\2", name): value for name, value in named.items()}
     return {name: value for name, value in renamed.items() if not name.startswith(backbone.classifier)}

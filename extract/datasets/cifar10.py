@@ -7,6 +7,7 @@ label byte and 3,072 bytes of pixels, planes R, G, B.
 
 import functools
 import hashlib
+import http.client
 import tarfile
 import urllib.request
 from pathlib import Path
@@ -90,9 +91,9 @@ def _file(path: Path) -> tuple[Pixels, Labels]:
         raise DataInvalid(f"{path}: {len(content)} bytes, expected {ROWS_PER_FILE * RECORD}; fetch {URL} again")
     records = np.frombuffer(content, dtype=np.uint8).reshape(ROWS_PER_FILE, RECORD)
     labels = records[:, 0].astype(np.int64)
-    if (highest := int(labels.max())) >= len(CLASSES):
+    if labels.max() >= len(CLASSES):
         row = int((labels >= len(CLASSES)).argmax())
-        raise DataInvalid(f"{path}: record {row} has the label {highest}, expected 0 to 9; fetch {URL} again")
+        raise DataInvalid(f"{path}: record {row} has the label {labels[row]}, expected 0 to 9; fetch {URL} again")
     planes = records[:, 1:].reshape(ROWS_PER_FILE, 3, 32, 32)
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
 
@@ -124,7 +125,7 @@ def download(data_dir: Path, url: str = URL, md5: str = MD5) -> Path:
             with urllib.request.urlopen(url, timeout=60) as response:
                 write_durably(archive, response.read())
         found = hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest()
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise DataNotFound(
             f"{data_dir}: holds neither {BINARY} nor {PYTHON}, and downloading {url} failed ({error}); "
             f"put one of them there, point --data-dir at it, or try --dataset digits, which needs no download"

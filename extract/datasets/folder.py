@@ -25,7 +25,9 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
     top = _root(argument)
     root = top if split == "all" else top / split
     classes = _classes(top, split)
-    found = [(path, index) for index, name in enumerate(classes) for path in _pictures(root, name)]
+    found = [
+        (path, index) for index, name in enumerate(classes) if (root / name).is_dir() for path in _pictures(root, name)
+    ]
     if not classes:
         found = [(path, -1) for path in _pictures(root, "")]
     if not found:

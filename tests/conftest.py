@@ -1,0 +1,40 @@
+"""Fixtures for what is large or not everywhere: the shared real data, CIFAR-10 files of the right size, a GPU."""
+
+from pathlib import Path
+
+import hypothesis
+import pytest
+from extract_samples import ROOT, cifar_records, write_records
+
+from extract.devices import Device, resolve
+
+hypothesis.settings.register_profile("headstart", deadline=None)  # no test is timed
+hypothesis.settings.load_profile("headstart")
+
+SHARED = ROOT.parent / "shared/data"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and trained weights."""
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared/data")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def cifar_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two different files of 10,000 valid records each, 1,000 of every class; tests link to them and never write them."""
+    folder = tmp_path_factory.mktemp("cifar")
+    first, second = (write_records(folder / f"{seed}.bin", cifar_records(seed)) for seed in (1, 2))
+    return first, second
+
+
+@pytest.fixture(scope="session")
+def cuda() -> Device:
+    """The first CUDA device, in fp32."""
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    return resolve("cuda", "fp32")

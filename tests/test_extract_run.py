@@ -1,0 +1,614 @@
+"""The extraction run, with a stand-in for the backbone: what is there and right is kept, all else is made or refused."""
+
+import dataclasses
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import numpy.typing as npt
+import pytest
+from extract_samples import (
+    Interrupted,
+    QuarterMeans,
+    RecordingObserver,
+    array_images,
+    encoded,
+    file_images,
+    noise,
+    picture,
+    printed_by_python,
+    write_picture,
+)
+from hypothesis import strategies as st
+
+from cache.errors import DataNotFound, FeaturesInvalid, FeaturesNotFound, FeaturesStale, ImageUnreadable
+from cache.plan import Part
+from cache.shard import Rows
+from cache.store import FeatureStore
+from extract import datasets
+from extract.backbones import Backbone
+from extract.config import ExtractConfig
+from extract.devices import Device
+from extract.images import FileImages, Images, shrink
+from extract.preprocess import Preprocessing
+from extract.run import Extractor, Job, Outcome, compute_shard, extract, survey
+from extract.weights import Weights
+
+SHARD_ROWS = 4
+PIXELS = noise(18, 8)
+
+
+def job(images: Images, precision: str = "fp32", weights: str = "file", **config: object) -> Job:
+    """A job for the stand-in, in shards of four rows."""
+    return Job(
+        images=images,
+        backbone=Backbone("quarters", "stand-in", 4, {}),
+        weights=Weights(weights, "0" * 64, "nowhere"),
+        preprocessing=Preprocessing(16),
+        device=Device("cpu", precision, "this CPU"),
+        config=ExtractConfig(**{"shard_rows": SHARD_ROWS, **config}),  # type: ignore[arg-type]
+    )
+
+
+def tiny(rows: int = 18, **config: object) -> Job:
+    """A job over the first pictures in memory."""
+    return job(array_images(PIXELS[:rows]), **config)  # type: ignore[arg-type]
+
+
+def run(
+    job: Job, store: FeatureStore, extractor: Extractor | None = None, observer: RecordingObserver | None = None
+) -> Outcome:
+    return extract(job, lambda _: extractor or QuarterMeans(), store, observer or RecordingObserver())
+
+
+def run_finding_all(job: Job, store: FeatureStore) -> Outcome:
+    """A run in which nothing may be missing."""
+
+    def load(_: Job) -> Extractor:
+        raise AssertionError("the backbone was loaded")
+
+    outcome = extract(job, load, store, RecordingObserver())
+    assert (outcome.computed, outcome.elapsed_s) == (0, 0.0)
+    return outcome
+
+
+def files(store: FeatureStore) -> dict[str, tuple[bytes, int]]:
+    """Every shard's bytes and modification time."""
+    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(store.root.glob("*/shard-*.h5"))}
+
+
+def shards(store: FeatureStore) -> dict[str, bytes]:
+    return {name: content for name, (content, _) in files(store).items()}
+
+
+def assert_equal(found: Rows, expected: Rows) -> None:
+    for name in ("features", "labels", "ids"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+
+
+def expected_rows(images: npt.NDArray[np.uint8]) -> Rows:
+    """What the stand-in gives for whole pictures in memory, at once."""
+    count = len(images)
+    return Rows(QuarterMeans()(images), np.arange(count) % 3, np.array([b"%d" % i for i in range(count)]))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    return FeatureStore(tmp_path / "features")
+
+
+# ---- a whole run
+
+
+def test_a_run_stores_every_rows_feature_label_and_id(store: FeatureStore) -> None:
+    outcome = run(tiny(), store)
+    assert outcome.computed == 18
+    assert_equal(outcome.features.load(), expected_rows(PIXELS))
+    manifest = outcome.features.manifest
+    assert (manifest.rows, manifest.stop, manifest.feature_dim, manifest.dtype) == (18, 18, 4, "float32")
+    assert [(record.start, record.stop) for record in manifest.shards] == [(0, 4), (4, 8), (8, 12), (12, 16), (16, 18)]
+
+
+def test_the_manifest_tells_where_the_features_came_from(store: FeatureStore) -> None:
+    images = dataclasses.replace(array_images(PIXELS), notes=("a stand-in",))
+    found = run(job(images, limit=5), store).features.manifest
+    origin = found.provenance
+    assert (origin.split_rows, origin.weights_from, origin.data_from, origin.notes) == (
+        18,
+        "nowhere",
+        "memory",
+        ("a stand-in",),
+    )
+    assert (origin.parameters, origin.device, origin.batch_size) == ("parameters of the stand-in", "this CPU", 3)
+    assert {"torch", "torchvision", "h5py", "numpy", "pillow", "headstart"} == set(origin.versions)
+    assert found.elapsed_s is not None
+
+
+def test_a_set_that_is_there_needs_no_backbone_and_is_not_written(store: FeatureStore) -> None:
+    first = run(tiny(), store)
+    before, manifest = files(store), (first.features.folder / "manifest.json").stat().st_mtime_ns
+    again = run_finding_all(tiny(), store)
+    assert again.features == first.features
+    assert files(store) == before
+    assert (first.features.folder / "manifest.json").stat().st_mtime_ns == manifest
+
+
+def test_a_longer_limit_adds_only_the_missing_shards(store: FeatureStore) -> None:
+    run(tiny(limit=10), store)
+    before, extractor, observer = files(store), QuarterMeans(), RecordingObserver()
+    outcome = run(tiny(), store, extractor, observer)
+    assert (outcome.computed, extractor.seen) == (8, 8)
+    assert observer.begun == [("quarters tiny train", 18, 10)]
+    assert {name: files(store)[name] for name in before} == before
+    assert_equal(outcome.features.load(), expected_rows(PIXELS))
+
+
+def test_a_smaller_limit_finds_all_there_and_shrinks_nothing(store: FeatureStore) -> None:
+    run(tiny(), store)
+    before = files(store)
+    outcome = run_finding_all(tiny(limit=5), store)
+    assert outcome.features.manifest.stop == 18
+    assert files(store) == before
+    assert_equal(outcome.features.load(limit=5), expected_rows(PIXELS[:5]))
+
+
+def test_a_limit_beyond_the_end_asks_for_all(store: FeatureStore) -> None:
+    assert run(tiny(limit=99), store).features.manifest.stop == 18
+    run_finding_all(tiny(), store)
+
+
+def test_a_set_shorter_than_asked_names_the_limit_that_completes_it(store: FeatureStore) -> None:
+    features = run(tiny(limit=6), store).features
+    with pytest.raises(FeaturesNotFound, match=r"holds the first 6 rows, 18 were asked for; .* --limit 18"):
+        features.load(limit=18)
+
+
+@hypothesis.given(
+    limits=st.lists(st.integers(1, 18), min_size=1, max_size=4),
+    shard_rows=st.integers(1, 7),
+    batch_size=st.integers(1, 5),
+)
+@hypothesis.settings(max_examples=20)
+def test_rows_depend_on_no_limit_shard_or_batch_size(
+    tmp_path_factory: pytest.TempPathFactory, limits: list[int], shard_rows: int, batch_size: int
+) -> None:
+    store = FeatureStore(tmp_path_factory.mktemp("features"))
+    for limit in limits:
+        outcome = run(tiny(limit=limit, shard_rows=shard_rows), store, QuarterMeans(batch_size))
+    assert outcome.features.manifest.stop == max(limits)
+    assert_equal(outcome.features.load(), expected_rows(PIXELS[: max(limits)]))
+
+
+def test_a_shard_depends_on_its_arguments_alone() -> None:
+    shards = [compute_shard(tiny(), QuarterMeans(), Part(i, 4 * i, 4 * i + 4), lambda _: None) for i in (2, 0, 2)]
+    assert_equal(shards[0].rows, shards[2].rows)
+    assert shards[0].inputs == shards[2].inputs != shards[1].inputs
+    assert (shards[0].start, shards[0].stop) == (8, 12)
+
+
+def test_progress_adds_up(store: FeatureStore) -> None:
+    observer = RecordingObserver()
+    run(tiny(), store, observer=observer)
+    assert observer.begun == [("quarters tiny train", 18, 0)]
+    assert sum(observer.advanced) == 18
+    assert observer.advanced == [3, 1, 3, 1, 3, 1, 3, 1, 2]  # batches of three end with their shard of four
+    assert (observer.ended, observer.notes) == (1, [])
+
+
+def test_nothing_to_do_is_said_by_silence(store: FeatureStore) -> None:
+    run(tiny(), store)
+    observer = RecordingObserver()
+    run(tiny(), store, observer=observer)
+    assert observer == RecordingObserver()
+
+
+# ---- keys
+
+
+OTHER_KEYS: dict[str, Callable[[Job], Job]] = {
+    "backbone": lambda job: dataclasses.replace(job, backbone=Backbone("eighths", "stand-in", 4, {})),
+    "weights": lambda job: dataclasses.replace(job, weights=Weights("other", "0" * 64, "nowhere")),
+    "weights' bytes": lambda job: dataclasses.replace(job, weights=Weights("file", "1" * 64, "nowhere")),
+    "image size": lambda job: dataclasses.replace(job, preprocessing=Preprocessing(32)),
+    "interpolation": lambda job: dataclasses.replace(job, preprocessing=Preprocessing(16, "bicubic")),
+    "mean": lambda job: dataclasses.replace(job, preprocessing=Preprocessing(16, mean=(0.5, 0.5, 0.5))),
+    "std": lambda job: dataclasses.replace(job, preprocessing=Preprocessing(16, std=(0.5, 0.5, 0.5))),
+    "precision": lambda job: dataclasses.replace(job, device=Device("cpu", "bf16", "this CPU")),
+    "data set": lambda job: dataclasses.replace(job, images=dataclasses.replace(array_images(PIXELS), name="small")),
+    "classes": lambda job: dataclasses.replace(job, images=array_images(PIXELS, ("a", "c", "b"))),
+    "split": lambda job: dataclasses.replace(job, images=dataclasses.replace(array_images(PIXELS), split="test")),
+}
+
+
+@pytest.mark.parametrize("change", OTHER_KEYS)
+def test_what_can_change_a_feature_is_another_set(store: FeatureStore, change: str) -> None:
+    first = run(tiny(), store).features.folder
+    second = run(OTHER_KEYS[change](tiny()), store)
+    assert second.computed == 18
+    assert second.features.folder != first
+    run_finding_all(tiny(), store)
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        {"batch_size": 7},
+        {"workers": 1},
+        {"shard_rows": 5},
+        {"on_error": "skip"},
+        {"device": "cuda"},
+        {"image_size": 99},  # said by the preprocessing, not by the wish
+    ],
+    ids=str,
+)
+def test_what_changes_no_feature_finds_the_same_set(store: FeatureStore, harmless: dict[str, object]) -> None:
+    run(tiny(), store)
+    run_finding_all(tiny(**harmless), store)
+
+
+def test_another_place_of_the_same_weights_and_data_finds_the_same_set(store: FeatureStore) -> None:
+    run(tiny(), store)
+    moved = dataclasses.replace(
+        tiny(), weights=Weights("file", "0" * 64, "elsewhere"), device=Device("cuda:3", "fp32", "that GPU")
+    )
+    run_finding_all(moved, store)
+
+
+@pytest.mark.parametrize(
+    ("precision", "weights", "dtype"),
+    [
+        ("fp32", "file", "float32"),
+        ("tf32", "file", "float32"),
+        ("bf16", "file", "float16"),
+        ("fp16", "file", "float16"),
+        ("bf16", "random:0", "float32"),
+    ],
+)
+def test_low_precisions_are_stored_in_16_bits_unless_untrained(
+    store: FeatureStore, precision: str, weights: str, dtype: str
+) -> None:
+    outcome = run(tiny(precision=precision, weights=weights), store)
+    assert outcome.features.manifest.dtype == dtype
+    assert outcome.features.load().features.dtype == dtype
+
+
+# ---- changed inputs
+
+
+def test_a_changed_pixel_is_refused_with_its_rows(store: FeatureStore) -> None:
+    run(tiny(), store)
+    changed = PIXELS.copy()
+    changed[6, 0, 0, 0] ^= 1
+    message = r"rows 4 to 7 of memory have changed since \(inputs \w+…, expected \w+…\); --force computes the set anew"
+    with pytest.raises(FeaturesStale, match=message):
+        run(job(array_images(changed)), store)
+
+
+def test_a_change_beyond_the_limit_is_not_looked_at(store: FeatureStore) -> None:
+    run(tiny(), store)
+    changed = PIXELS.copy()
+    changed[16] ^= 1
+    run_finding_all(job(array_images(changed), limit=16), store)
+
+
+def test_a_changed_label_is_refused(store: FeatureStore) -> None:
+    run(tiny(), store)
+    images = array_images(PIXELS)
+    swapped = dataclasses.replace(images, load=lambda a, b: (PIXELS[a:b], (np.arange(a, b) + 1) % 3))
+    with pytest.raises(FeaturesStale, match="rows 0 to 3 of memory have changed"):
+        run(job(swapped), store)
+
+
+def test_other_parameters_than_the_sets_are_refused_for_an_extension(store: FeatureStore) -> None:
+    run(tiny(limit=8), store)
+    with pytest.raises(FeaturesStale, match="made with other parameters than nowhere gives now; --force"):
+        run(tiny(), store, QuarterMeans(parameters="others"))
+
+
+@pytest.mark.parametrize("left", [15, 16])
+def test_pictures_that_are_gone_are_refused_wherever_shards_end(store: FeatureStore, left: int) -> None:
+    run(tiny(), store)
+    with pytest.raises(FeaturesStale, match=rf"made from 1[68] images or more, memory has {left}; --force"):
+        run(tiny(left), store)
+
+
+@pytest.mark.parametrize("how", ["same", "changed"])
+def test_force_makes_everything_anew(store: FeatureStore, how: str) -> None:
+    run(tiny(), store)
+    pixels = PIXELS if how == "same" else PIXELS[::-1].copy()
+    extractor = QuarterMeans()
+    outcome = run(job(array_images(pixels), force=True), store, extractor)
+    assert (outcome.computed, extractor.seen) == (18, 18)
+    assert_equal(outcome.features.load(), expected_rows(pixels))
+
+
+def test_force_for_fewer_rows_leaves_no_old_shard(store: FeatureStore) -> None:
+    run(tiny(), store)
+    assert run(tiny(limit=6, force=True), store).features.manifest.stop == 6
+    assert list(files(store)) == ["shard-00000.h5", "shard-00001.h5"]
+
+
+# ---- damage and interruption
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "flipped bit": flip,
+    "cut": lambda path: os.truncate(path, 100),
+    "empty": lambda path: path.write_bytes(b""),
+    "gone": Path.unlink,
+    "another shard": lambda path: path.write_bytes((path.parent / "shard-00000.h5").read_bytes()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_shard_alone_is_made_anew_and_named(store: FeatureStore, damage: str) -> None:
+    folder = run(tiny(), store).features.folder
+    before = files(store)
+    DAMAGE[damage](folder / "shard-00002.h5")
+    extractor, observer = QuarterMeans(), RecordingObserver()
+    outcome = run(tiny(), store, extractor, observer)
+    assert (outcome.computed, extractor.seen) == (4, 4)
+    assert observer.notes == [f"{folder / 'shard-00002.h5'} is damaged and will be made anew"]
+    assert shards(store) == {name: content for name, (content, _) in before.items()}
+    assert {name for name, file in files(store).items() if file[1] != before[name][1]} == {"shard-00002.h5"}
+    assert_equal(outcome.features.load(), expected_rows(PIXELS))
+
+
+def test_a_set_mended_under_a_smaller_limit_keeps_its_other_rows(store: FeatureStore) -> None:
+    folder = run(tiny(), store).features.folder
+    flip(folder / "shard-00001.h5")
+    outcome = run(tiny(limit=8), store)
+    assert outcome.computed == 4
+    assert_equal(outcome.features.load(), expected_rows(PIXELS))
+
+
+def test_a_deleted_manifest_is_written_again_without_computing_a_row(store: FeatureStore) -> None:
+    folder = run(tiny(), store).features.folder
+    before = files(store)
+    (folder / "manifest.json").unlink()
+    extractor = QuarterMeans()
+    outcome = run(tiny(), store, extractor)
+    assert (outcome.computed, extractor.seen) == (0, 0)
+    assert files(store) == before
+    assert_equal(outcome.features.load(), expected_rows(PIXELS))
+    assert outcome.features.manifest.elapsed_s is None
+    run_finding_all(tiny(), store)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff"], ids=["empty", "object", "list", "bytes"])
+def test_a_damaged_manifest_is_noted_once_and_written_again(store: FeatureStore, content: bytes) -> None:
+    folder = run(tiny(), store).features.folder
+    (folder / "manifest.json").write_bytes(content)
+    observer = RecordingObserver()
+    outcome = run(tiny(), store, observer=observer)
+    assert outcome.computed == 0
+    assert observer.notes == [f"{folder / 'manifest.json'} is damaged and will be made anew"]
+    assert_equal(outcome.features.load(), expected_rows(PIXELS))
+
+
+@pytest.mark.parametrize("done", [0, 1, 2, 4])
+def test_an_interrupted_run_goes_on_and_ends_as_an_uninterrupted_one(tmp_path: Path, done: int) -> None:
+    whole, broken = FeatureStore(tmp_path / "whole"), FeatureStore(tmp_path / "broken")
+    expected = run(tiny(), whole).features
+    with pytest.raises(Interrupted, match=r"^$"):
+        run(tiny(), broken, observer=RecordingObserver(stop_after=done * SHARD_ROWS))
+    assert len(files(broken)) == done
+    assert broken.sets() == []
+    before, extractor = files(broken), QuarterMeans()
+    outcome = run(tiny(), broken, extractor)
+    assert extractor.seen == 18 - done * SHARD_ROWS
+    assert {name: files(broken)[name] for name in before} == before
+    assert shards(broken) == shards(whole)
+    assert outcome.features.manifest.digest == expected.manifest.digest
+
+
+def test_an_interrupted_extension_leaves_the_old_set_whole(store: FeatureStore) -> None:
+    features = run(tiny(limit=10), store).features
+    with pytest.raises(Interrupted, match=r"^$"):
+        run(tiny(), store, observer=RecordingObserver(stop_after=4))
+    assert_equal(features.load(), expected_rows(PIXELS[:10]))
+    assert_equal(store.sets()[0].load(), expected_rows(PIXELS[:10]))
+    outcome = run(tiny(), store)
+    assert outcome.computed == 4
+    assert_equal(outcome.features.load(), expected_rows(PIXELS))
+
+
+def test_data_missing_midway_keeps_the_shards_before(store: FeatureStore) -> None:
+    images = array_images(PIXELS)
+
+    def half(start: int, stop: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        if stop > 10:
+            raise DataNotFound("data_batch_2.bin: missing")
+        return images.load(start, stop)
+
+    with pytest.raises(DataNotFound, match=r"data_batch_2\.bin: missing"):
+        run(job(dataclasses.replace(images, load=half)), store)
+    assert list(files(store)) == ["shard-00000.h5", "shard-00001.h5"]
+    assert run(job(dataclasses.replace(images, load=half), limit=8), store).computed == 0
+
+
+# ---- numbers that can't be stored
+
+
+@pytest.mark.parametrize(("precision", "scale"), [("fp32", 2e36), ("bf16", 300.0)], ids=["float32", "float16"])
+def test_a_feature_that_is_not_finite_is_refused_with_its_image(store: FeatureStore, precision: str, scale: float) -> None:
+    pixels = PIXELS // 2
+    pixels[13] = 255
+    dtype = {"fp32": "float32", "bf16": "float16"}[precision]
+    message = f"memory: image 13 gives features that are not finite in {dtype}; try --precision fp32"
+    with pytest.raises(FeaturesInvalid, match=message):
+        run(job(array_images(pixels), precision=precision), store, QuarterMeans(scale=scale))
+    assert len(files(store)) == 3
+    assert store.sets() == []
+
+
+# ---- unreadable pictures
+
+
+@pytest.fixture
+def spoiled(tmp_path: Path) -> FileImages:
+    """Ten picture files, three of which can't be read: 1, 4 and 9."""
+    images = file_images(tmp_path / "photos", 10)
+    (images.root / "01.png").write_bytes(b"")
+    (images.root / "04.png").write_bytes(encoded(picture(90, 90), "PNG")[:300])
+    (images.root / "09.png").unlink()
+    return images
+
+
+def test_an_unreadable_picture_stops_the_run_with_its_name(store: FeatureStore, spoiled: FileImages) -> None:
+    message = r"/photos/01\.png: can't be decoded \(.*\); --on-error skip leaves such images out"
+    with pytest.raises(ImageUnreadable, match=message):
+        run(job(spoiled), store)
+
+
+def test_skipped_pictures_are_recorded_and_the_other_rows_stay_aligned(store: FeatureStore, spoiled: FileImages) -> None:
+    outcome = run(job(spoiled, on_error="skip"), store)
+    kept = [0, 2, 3, 5, 6, 7, 8]
+    rows, pixels = outcome.features.load(), np.stack([shrink(picture(seed=i), 16) for i in kept])
+    assert_equal(rows, Rows(QuarterMeans()(pixels), np.array(kept) % 3, np.array([b"%02d.png" % i for i in kept])))
+    manifest = outcome.features.manifest
+    assert (manifest.rows, manifest.stop, manifest.skipped) == (7, 10, 3)
+    skipped = [image for record in manifest.shards for image in record.skipped]
+    assert [(image.row, image.id) for image in skipped] == [(1, "01.png"), (4, "04.png"), (9, "09.png")]
+    assert skipped[2].reason == "can't be opened: No such file or directory"
+
+
+def test_a_limit_counts_pictures_skipped_or_not(store: FeatureStore, spoiled: FileImages) -> None:
+    features = run(job(spoiled, on_error="skip"), store).features
+    assert [len(features.load(limit=limit)) for limit in (1, 2, 3, 5, 6, 10)] == [1, 1, 2, 3, 4, 7]
+
+
+def test_skipping_again_finds_all_there(store: FeatureStore, spoiled: FileImages) -> None:
+    run(job(spoiled, on_error="skip"), store)
+    run_finding_all(job(spoiled, on_error="skip"), store)
+
+
+def test_two_runs_that_skip_give_the_same_bytes(tmp_path: Path, spoiled: FileImages) -> None:
+    stores = [FeatureStore(tmp_path / name) for name in ("first", "second")]
+    run(job(spoiled, on_error="skip", workers=1), stores[0])
+    run(job(spoiled, on_error="skip", workers=3), stores[1], QuarterMeans(batch_size=2))
+    assert shards(stores[0]) == shards(stores[1])
+
+
+def test_a_repaired_picture_is_a_change(store: FeatureStore, spoiled: FileImages) -> None:
+    run(job(spoiled, on_error="skip"), store)
+    write_picture(spoiled.root / "04.png", 4)
+    with pytest.raises(FeaturesStale, match=r"rows 4 to 7 of .*photos have changed"):
+        run(job(spoiled, on_error="skip"), store)
+
+
+def test_a_shard_without_a_single_readable_picture_is_empty(store: FeatureStore, spoiled: FileImages) -> None:
+    for i in range(4, 8):
+        (spoiled.root / f"{i:02d}.png").write_bytes(b"text")
+    outcome = run(job(spoiled, on_error="skip"), store)
+    assert [record.rows for record in outcome.features.manifest.shards] == [3, 0, 1]
+    assert outcome.features.load().ids.tolist() == [b"00.png", b"02.png", b"03.png", b"08.png"]
+
+
+@pytest.mark.parametrize("content", [encoded(picture(), "PNG"), b"text"], ids=["picture", "unreadable"])
+def test_names_that_are_no_utf8_are_taken_like_others(store: FeatureStore, tmp_path: Path, content: bytes) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    path = tmp_path / name / name / f"{name}.png"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    images = datasets.open_split(f"folder:{tmp_path / name}", "all", tmp_path)
+    outcome = run(job(images, on_error="skip"), store)
+    assert outcome.features.manifest.rows + outcome.features.manifest.skipped == 1
+    assert outcome.features.load().ids.tolist() == images.ids(0, 1)[: outcome.features.manifest.rows]
+    run_finding_all(job(images, on_error="skip"), store)
+
+
+# ---- files and their times
+
+
+def test_touched_files_are_read_again_and_found_the_same(store: FeatureStore, tmp_path: Path) -> None:
+    images = file_images(tmp_path / "photos", 6)
+    run(job(images), store)
+    for path in images.paths:
+        os.utime(images.root / path, ns=(0, 0))
+    run_finding_all(job(images), store)
+
+
+def test_an_untouched_file_is_not_read_again(store: FeatureStore, tmp_path: Path) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class NeverRead(FileImages):
+        def fingerprints(self, start: int, stop: int) -> list[str]:
+            raise AssertionError("the files were read")
+
+    images = file_images(tmp_path / "photos", 6)
+    run(job(images), store)
+    run_finding_all(job(NeverRead(**dataclasses.asdict(images))), store)
+
+
+def test_a_changed_file_is_refused_even_at_its_old_size(store: FeatureStore, tmp_path: Path) -> None:
+    images = file_images(tmp_path / "photos", 6)
+    run(job(images), store)
+    path = images.root / "05.png"
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(FeaturesStale, match=r"rows 4 to 5 of .*photos have changed"):
+        run(job(images), store)
+
+
+def test_a_moved_folder_finds_its_set(store: FeatureStore, tmp_path: Path) -> None:
+    images = file_images(tmp_path / "photos", 6)
+    run(job(images), store)
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    run_finding_all(job(dataclasses.replace(images, root=tmp_path / "moved")), store)
+
+
+# ---- several processes, and what is said without computing
+
+
+def test_a_second_run_says_that_it_waits_and_goes_on_when_the_first_is_done(store: FeatureStore) -> None:
+    asked, outcomes = threading.Event(), []
+
+    class Waiting(RecordingObserver):
+        def note(self, text: str) -> None:
+            super().note(text)
+            asked.set()
+
+    observer = Waiting()
+    with store.writing(tiny().key, "train", lambda: None) as writer:
+        second = threading.Thread(target=lambda: outcomes.append(run(tiny(), store, observer=observer)))
+        second.start()
+        assert asked.wait(timeout=30)
+        assert outcomes == []
+    second.join()
+    assert observer.notes == [f"another process is writing {writer.folder}; waiting for it"]
+    assert outcomes[0].computed == 18
+
+
+def plan_of(job: Job, store: FeatureStore) -> list[tuple[int, int, bool]]:
+    return [(part.start, part.stop, there) for part, there in survey(job, store)]
+
+
+def test_a_survey_tells_what_is_there_and_what_is_missing(store: FeatureStore) -> None:
+    assert plan_of(tiny(limit=10), store) == [(0, 4, False), (4, 8, False), (8, 10, False)]
+    run(tiny(limit=10), store)
+    assert plan_of(tiny(limit=10), store) == [(0, 4, True), (4, 8, True), (8, 10, True)]
+    assert plan_of(tiny(limit=5), store) == [(0, 4, True), (4, 8, True)]
+    assert plan_of(tiny(), store)[2:] == [(8, 10, True), (10, 14, False), (14, 18, False)]
+
+
+def test_a_survey_misses_a_shard_that_is_gone(store: FeatureStore) -> None:
+    (run(tiny(limit=10), store).features.folder / "shard-00001.h5").unlink()
+    assert plan_of(tiny(limit=10), store) == [(0, 4, True), (4, 8, False), (8, 10, True)]
+
+
+def test_a_survey_writes_nothing(store: FeatureStore) -> None:
+    survey(tiny(), store)
+    assert not store.root.exists()
+
+
+def test_a_run_imports_no_torch() -> None:
+    assert printed_by_python("import sys, extract.run; print('torch' in sys.modules)") == "False\n"
