@@ -76,14 +76,17 @@ def sync_folder(folder: Path) -> None:
 
 def canonical_json(value: Any) -> bytes:
     """One spelling for equal values: sorted keys, no spaces, UTF-8; NaN and infinity are a ValueError."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(
-        "utf-8", "surrogatepass"
-    )
+    return _utf8(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False))
 
 
 def pretty_json(value: Any) -> bytes:
     """JSON for people, in the order given; NaN and infinity are a ValueError."""
-    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "surrogatepass")
+    return _utf8(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _utf8(text: str) -> bytes:
+    """Text as UTF-8; a lone surrogate, from a file name that is no UTF-8, becomes the escape that JSON spells it with."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _refuse_constant(name: str) -> Any:

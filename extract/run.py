@@ -143,8 +143,8 @@ def extract(job: Job, load: Callable[[Job], Extractor], store: FeatureStore, obs
 def survey(job: Job, store: FeatureStore) -> list[tuple[Part, bool]]:
     """The plan without computing: every part, and whether it is there. Nothing is locked, written or mended."""
     features = None if job.config.force else store.open(job.key, job.images.split)
-    records = features.manifest.shards if features else ()
-    present = {record.part.index: record for record in records if (features.folder / record.file).is_file()}
+    records = [r for r in features.manifest.shards if (features.folder / r.file).is_file()] if features else []
+    present = {record.part.index: record for record in records}
     return [(part, _covers(present.get(part.index), part)) for part in _plan(job, None, present)]
 
 
