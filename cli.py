@@ -10,7 +10,9 @@ import contextlib
 import dataclasses
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -80,6 +82,52 @@ def clock(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal asked us to end; its number is the argument."""
+
+
+class Signals:
+    """SIGINT, SIGTERM and SIGHUP end the process in order: where work must not be cut, after the batch in hand.
+
+    Where `deferred` is set the first signal is only noted, for `check` to act on between batches; a second one leaves at
+    once. A program started in the background has SIGINT ignored, so our own handlers are set whatever was there.
+    """
+
+    NUMBERS = (
+        (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGINT, signal.SIGTERM)
+    )
+
+    def __init__(self) -> None:
+        self.deferred = False
+        self._noted: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread() and not self._before:
+            self._before = {number: signal.signal(number, self._on) for number in self.NUMBERS}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before, self._noted, self.deferred = {}, None, False
+
+    def _on(self, number: int, frame: object) -> None:
+        if not self.deferred:
+            raise Interrupted(number)
+        if self._noted is not None:
+            os._exit(128 + number)
+        self._noted = number
+        os.write(2, b"\nheadstart: ending after the batch in hand; a second signal leaves at once\n")
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal was noted."""
+        if self._noted is not None:
+            raise Interrupted(self._noted)
+
+
+SIGNALS = Signals()
+
+
 class Progress:
     """Progress on stderr: a rich bar on a terminal, else a plain line now and then. An `extract.run.Observer`."""
 
@@ -90,6 +138,7 @@ class Progress:
         note(text)
 
     def begin(self, title: str, rows: int, done: int) -> None:
+        SIGNALS.deferred = True
         self._title, self._rows, self._first, self._done = title, rows, done, done
         self._started = self._said = time.monotonic()
         if sys.stderr.isatty():
@@ -100,6 +149,7 @@ class Progress:
             note(f"{title}: {rows - done:,} of {rows:,} images to do")
 
     def advance(self, rows: int) -> None:
+        SIGNALS.check()
         self._done += rows
         now = time.monotonic()
         speed = (self._done - self._first) / max(now - self._started, 1e-9)
@@ -111,6 +161,7 @@ class Progress:
             note(f"{self._title}: {self._done:,}/{self._rows:,} images, {speed:.1f} images/s, {left} left")
 
     def end(self) -> None:
+        SIGNALS.deferred = False
         if self._bar:
             self._bar.stop()
             self._bar = None
@@ -145,7 +196,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with SIGNALS if ctx.parent is None else contextlib.nullcontext():
+                return super().invoke(ctx)
         except HeadstartError as error:
             note(f"headstart: {' '.join(str(error).split())}")
         except BrokenPipeError:  # whoever read our output has gone; Python would complain again at exit
@@ -153,9 +205,9 @@ class Commands(click.Group):
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             note(f"headstart: {where}{error.strerror or error}")
-        except KeyboardInterrupt:
-            note("headstart: interrupted; the same command goes on from here")
-            ctx.exit(130)
+        except Interrupted as error:
+            note("headstart: interrupted; what is finished is kept, the same command goes on from there")
+            ctx.exit(128 + int(error.args[0]))
         return ctx.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -5,8 +5,10 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -307,3 +309,24 @@ def test_the_two_ways_to_call_it_are_the_same() -> None:
     first, second = (subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True).stdout for call in calls)
     assert first == second
     assert first.startswith("headstart, version ")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_in_order_and_the_same_command_goes_on(tmp_path: Path, number: int, code: int) -> None:
+    """Started as a shell starts background jobs, with SIGINT ignored; what is finished is kept, nothing else is left."""
+    words = ["extract", "-m", "resnet18", *SMALL, "--limit", "400", "--split", "train", "--shard-rows", "32", "-b", "16"]
+    call = [sys.executable, "cli.py", *words, "--features-dir", str(tmp_path), "--device", "cpu"]
+    ignore = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *call]
+    with subprocess.Popen(ignore, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        while not list(tmp_path.rglob("shard-00001.h5")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "the same command goes on from there" in said.splitlines()[-1]
+    assert not list(tmp_path.rglob("*.tmp"))
+    shards = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.h5")}
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "400 x 512" in done
+    assert {path: path.stat().st_mtime_ns for path in shards} == shards
