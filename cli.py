@@ -195,6 +195,7 @@ class Commands(click.Group):
     """Turns known errors into one line on stderr and exit code 1, and prints no traceback for what a user can cause."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, and let it end as the class says."""
         try:
             with SIGNALS if ctx.parent is None else contextlib.nullcontext():
                 return super().invoke(ctx)
@@ -211,6 +212,7 @@ class Commands(click.Group):
         return ctx.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which they are used, not of the alphabet."""
         return list(self.commands)
 
 
@@ -937,6 +939,53 @@ def show_set_command(settings: Settings, name: str) -> None:
     found = FeatureStore(settings.features_dir).get(name)
     out(text.description(found))
     document(settings, {"folder": str(found.folder), **dataclasses.asdict(found.manifest)})
+
+
+@command(cache, "verify", "headstart cache verify")
+@click.argument("names", nargs=-1)
+def verify_command(settings: Settings, names: tuple[str, ...]) -> None:
+    """Read everything and say what is wrong and where; all sets by default. The exit code is 1 if anything is."""
+    from cache.store import FeatureStore
+    from cache.verify import folders, problems
+
+    store = FeatureStore(settings.features_dir)
+    chosen = [settings.features_dir / name for name in names] or folders(store)
+    found = {folder.name: problems(folder) for folder in chosen}
+    for name, faults in found.items():
+        out(f"{name}: {'damaged' if faults else 'whole'}")
+        for fault in faults:
+            note(f"headstart: {fault}")
+    document(settings, found)
+    if any(found.values()):
+        sys.exit(1)
+
+
+@command(cache, "rm", "headstart cache rm cifar10-train-resnet50-1a2b3c4d")
+@click.argument("names", nargs=-1, required=True)
+def remove_command(settings: Settings, names: tuple[str, ...]) -> None:
+    """Remove feature sets. They can be computed again, at the price of their extraction."""
+    from cache.store import FeatureStore
+    from cache.text import megabytes
+
+    store = FeatureStore(settings.features_dir)
+    freed = {name: store.remove(name, lambda: note("another process is writing the set; waiting for it")) for name in names}
+    for name, size in freed.items():
+        out(f"{name}: removed, {megabytes(size)} freed")
+    document(settings, freed)
+
+
+@command(cache, "export", "headstart cache export cifar10-train-resnet50-1a2b3c4d features.npy")
+@click.argument("name")
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
+def export_command(settings: Settings, name: str, path: Path) -> None:
+    """One set in one piece for other tools: PATH ends in .h5, .npy (a pair of files) or .parquet (needs pyarrow)."""
+    from cache.export import export
+    from cache.store import FeatureStore
+
+    written = export(FeatureStore(settings.features_dir).get(name), path)
+    for file in written:
+        out(file)
+    document(settings, [str(file) for file in written])
 
 
 def main() -> None:

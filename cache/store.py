@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -40,7 +41,8 @@ class FeatureSet:
                 f"{self.folder}: holds the first {self.manifest.stop} rows, {stop} were asked for; "
                 f"`headstart extract --limit {stop}` adds the missing ones"
             )
-        self._refuse_strangers()
+        if strangers := self.strangers():
+            raise FeaturesDamaged(f"{strangers[0]}: {NAME} does not list this file; move it out of the folder")
         shards = [self.read(index) for index, record in enumerate(self.manifest.shards) if record.start < stop]
         parts = [_prefix(shard, stop) for shard in shards]
         return Rows(
@@ -60,11 +62,9 @@ class FeatureSet:
             raise FeaturesDamaged(f"{path}: belongs to another set than {NAME} says; {_MEND}")
         return shard
 
-    def _refuse_strangers(self) -> None:
-        """Beside what the manifest lists only later rows may lie: an extension under way, or killed."""
-        for path in sorted(self.folder.glob("*.h5")):
-            if _shard_index(path) is None:
-                raise FeaturesDamaged(f"{path}: {NAME} does not list this file; move it out of the folder")
+    def strangers(self) -> list[Path]:
+        """HDF5 files that can't belong to the set. Unlisted shards can: an extension is under way, or was killed."""
+        return [path for path in sorted(self.folder.glob("*.h5")) if _shard_index(path) is None]
 
 
 _MEND = "run the `headstart extract` that made the set again to compute it anew"
@@ -243,14 +243,35 @@ class FeatureStore:
         The lock is the operating system's (flock), so a killed process leaves nothing locked. Raises OSError.
         """
         folder = self.folder(key, split)
-        make_folder(folder)
-        lock = filelock.FileLock(self.root / f".{folder.name}.lock")
+        with self._lock(folder.name, on_wait):
+            make_folder(folder)
+            yield SetWriter(folder, key, split)
+
+    def remove(self, name: str, on_wait: Callable[[], None]) -> int:
+        """Remove the set in the folder `name`, complete or not; returns the bytes freed. Raises FeaturesNotFound, OSError.
+
+        The manifest goes first, so that no reader takes what is left for a complete set.
+        """
+        folder = self.root / name
+        if not name or folder.parent != self.root or not folder.is_dir():
+            raise FeaturesNotFound(f"{folder}: no such feature set; `headstart cache ls` lists them")
+        with self._lock(name, on_wait):
+            freed = sum(path.stat().st_size for path in folder.iterdir())
+            (folder / NAME).unlink(missing_ok=True)
+            sync_folder(folder)
+            shutil.rmtree(folder)
+        return freed
+
+    @contextlib.contextmanager
+    def _lock(self, name: str, on_wait: Callable[[], None]) -> Iterator[None]:
+        make_folder(self.root)
+        lock = filelock.FileLock(self.root / f".{name}.lock")
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
             on_wait()
             lock.acquire()
         try:
-            yield SetWriter(folder, key, split)
+            yield
         finally:
             lock.release()

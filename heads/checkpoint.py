@@ -2,8 +2,8 @@
 
     head.safetensors
     ├── tensors   mean (D,), std (D,), and the parameters of its kind
-    └── metadata  headstart: {format, version, kind, config, dim, classes, rows, key, weights_from}
-                  sha256:    over that text and every tensor's name, dtype, shape and bytes
+    └── metadata  headstart: {format, version, kind, config, dim, classes, rows, key, weights_from, sha256},
+                  the last one over the others and every tensor's name, dtype, shape and bytes
 
 safetensors itself accepts any flipped bit, hence the digest. Nothing here executes what it reads.
 """
@@ -42,20 +42,20 @@ def save(checkpoint: Checkpoint, path: Path) -> str:
     """Write the head durably; returns the SHA-256 of the file. Raises OSError."""
     head = checkpoint.head
     tensors = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
-    text = canonical_json(
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "kind": head.kind,
-            "config": head.config.to_json(),
-            "dim": head.dim,
-            "rows": head.rows,
-            "classes": checkpoint.classes,
-            "key": checkpoint.key.to_json(),
-            "weights_from": checkpoint.weights_from,
-        }
-    ).decode()
-    content = save_tensors(tensors, metadata={"headstart": text, "sha256": _digest(text, tensors)})
+    facts = {
+        "format": FORMAT,
+        "version": VERSION,
+        "kind": head.kind,
+        "config": head.config.to_json(),
+        "dim": head.dim,
+        "rows": head.rows,
+        "classes": checkpoint.classes,
+        "key": checkpoint.key.to_json(),
+        "weights_from": checkpoint.weights_from,
+    }
+    # one entry only: safetensors writes several in an order of its own
+    text = canonical_json({**facts, "sha256": _digest(facts, tensors)}).decode()
+    content = save_tensors(tensors, metadata={"headstart": text})
     write_durably(path, content)
     return sha256(content)
 
@@ -78,11 +78,11 @@ def load(path: Path) -> Checkpoint:
 def _parse(content: bytes) -> Checkpoint:
     size = int.from_bytes(content[:8], "little")  # the format: a length, a JSON header, the tensors' bytes
     header = parse_json(content[8 : 8 + size])
-    text, expected = header["__metadata__"]["headstart"], header["__metadata__"]["sha256"]
+    facts = parse_json(header["__metadata__"]["headstart"].encode())
+    expected = facts.pop("sha256")
     tensors = load_tensors(content)
-    if (found := _digest(text, tensors)) != expected:
+    if (found := _digest(facts, tensors)) != expected:
         raise ValueError(f"SHA-256 of its contents is {found[:12]}…, expected {expected[:12]}…")
-    facts = parse_json(text.encode())
     if (facts["format"], facts["version"]) != (FORMAT, VERSION):
         raise ValueError(f"format {facts['format']!r} version {facts['version']!r}, expected {FORMAT!r} {VERSION}")
     return Checkpoint(
@@ -97,8 +97,8 @@ def _head(facts: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Head:
     return head.eval().requires_grad_(False)
 
 
-def _digest(text: str, tensors: dict[str, torch.Tensor]) -> str:
-    parts: list[bytes] = [text.encode()]
+def _digest(facts: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
+    parts: list[bytes] = [canonical_json(facts)]
     for name, value in sorted(tensors.items()):
         parts.append(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
         parts.append(value.reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -90,13 +90,14 @@ def load(pair: Pair, train_limit: int | None = None) -> tuple[Labelled, Labelled
     """
     if pair.test is None and pair.train.manifest.split == "train":
         key = pair.key
+        dataset = "folder:PATH" if key.dataset.startswith("folder-") else key.dataset
         raise FeaturesNotFound(
             f"{pair.train.folder}: has no test set beside it; "
-            f"make it with `headstart extract --model {key.backbone} --dataset {key.dataset} --split test`"
+            f"make it with `headstart extract --model {key.backbone} --dataset {dataset} --split test`"
         )
     rows = _checked(pair.train, pair.train.load(train_limit))
     if pair.test is None:
-        return _divide(rows, pair.train.manifest)
+        return _divide(rows, pair.train, train_limit)
     train = Labelled(*rows, _subset(pair.train.manifest, train_limit))
     test = Labelled(*_checked(pair.test, pair.test.load()), _subset(pair.test.manifest, None))
     _check_classes(train.labels, pair.train)
@@ -143,13 +144,19 @@ def _subset(manifest: Manifest, limit: int | None) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _divide(rows: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]], manifest: Manifest) -> tuple[Labelled, Labelled]:
+def _divide(
+    rows: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]], source: FeatureSet, limit: int | None
+) -> tuple[Labelled, Labelled]:
     features, labels = rows
+    manifest = source.manifest
+    _check_classes(labels, source)
     order = np.random.default_rng(0).permutation(len(labels))
     held_out = max(1, round(len(labels) * HELD_OUT))
     test, train = np.sort(order[:held_out]), np.sort(order[held_out:])
     if len(np.unique(labels[train])) < 2:
-        raise FeaturesInvalid(f"{manifest.key.dataset}: {len(labels)} rows are too few to train on two classes and to test")
-    note = f"the data set has no test split: {held_out:,} of its {len(labels):,} images, drawn at random, were held out"
+        raise FeaturesInvalid(f"{source.folder}: {len(labels)} rows are too few to train on two classes and to test")
+    used, there = min(limit or manifest.stop, manifest.stop), manifest.provenance.split_rows
+    of = f"the first {used:,} of its {there:,}" if used < there else f"its {len(labels):,}"
+    note = f"the data set has no test split: {held_out:,} of {of} images, drawn at random, were held out"
     notes = (*_subset(manifest, None), note)
     return Labelled(features[train], labels[train], notes), Labelled(features[test], labels[test], notes)

@@ -60,6 +60,8 @@ def descend(
         on_epoch(epoch, losses[-1], accuracies[-1] if accuracies else None)
     if best is not None:
         head.load_state_dict(best)
+    if not torch.isfinite(_scores(head, split.features[: config.batch_size])).all():
+        raise FeaturesInvalid(f"the scores are not finite after epoch {config.epochs}; try a --lr below {config.lr}")
     best_epoch = accuracies.index(max(accuracies)) + 1 if accuracies else None
     return History(tuple(losses), tuple(accuracies), best_epoch)
 
@@ -93,8 +95,13 @@ def _epoch(
     return float(total) / rows
 
 
-def _accuracy(head: nn.Module, features: Tensor, labels: Tensor) -> float:
+def _scores(head: nn.Module, features: Tensor) -> Tensor:
     head.eval()
     with torch.inference_mode():
-        predicted = head.score(features).argmax(dim=1)  # type: ignore[operator]  # as above
+        scores: Tensor = head.score(features)  # type: ignore[operator]  # as above
+    return scores
+
+
+def _accuracy(head: nn.Module, features: Tensor, labels: Tensor) -> float:
+    predicted = _scores(head, features).argmax(dim=1)
     return float((predicted == labels).double().mean())

@@ -181,7 +181,7 @@ def _losses(rows: Sequence[Row]) -> str:
 
 def _photos(report: Report) -> str:
     shown = {line.run: f"{line.model} {line.recipe}" for line in report.rows}
-    runs = [run for run in shown if any(run in photo.labels for photo in report.photos)]
+    runs = [run for run in shown if any(run in photo.labels for photo in report.photos)] or list(shown)
     body = [(photo.name, *(_label(photo, run) for run in runs)) for photo in report.photos]
     note = "With the study recipe's sigmoid no probability can exceed e / (e + C - 1), 23 % for ten classes."
     return table(("photograph", *(shown[run] for run in runs)), body) + "\n\n" + note
@@ -196,7 +196,9 @@ def _label(photo: Photo, run: str) -> str:
 
 def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     """A Markdown table; a bar within a cell is escaped, a line break becomes a space."""
-    cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in (head, *body)]
+    cells = [
+        [str(cell).replace("|", "\\|").replace("\r", " ").replace("\n", " ") for cell in line] for line in (head, *body)
+    ]
     widths = [max(len(line[i]) for line in cells) for i in range(len(head))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in cells

@@ -65,6 +65,13 @@ class Run:
         return pretty_json({"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)})
 
 
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("name", "created", "head_sha256", "device"), str),
+    **dict.fromkeys(("train_rows", "val_rows"), int),
+    "elapsed_s": (int, float),
+}
+
+
 def versions() -> dict[str, str]:
     """The versions of what makes a head."""
     return {name: importlib.metadata.version(name) for name in ("headstart", "torch", "numpy", "scikit-learn")}
@@ -75,6 +82,9 @@ def parse(found: Any) -> Run:
     facts = dict(found)
     if (facts.pop("format", None), facts.pop("version", None)) != (FORMAT, VERSION):
         raise ValueError(f"not of the format {FORMAT!r} {VERSION}")
+    for field, kind in _TYPES.items():
+        if not isinstance(facts[field], kind):
+            raise ValueError(f"{field} is {facts[field]!r}, expected {kind}")
     scores = facts["evaluation"]
     read: dict[str, Any] = {
         "key": FeatureKey.from_json(facts["key"]),
@@ -137,6 +147,8 @@ class RunStore:
         path = self.root / run.name / BENCH
         try:
             found = read_json(path)
+            if not isinstance(found, dict):
+                raise ValueError("holds no object")
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -151,7 +163,7 @@ class RunStore:
 def read(path: Path) -> Run:
     """The record at `path`. Raises RunNotFound, RunDamaged."""
     try:
-        return parse(read_json(path))
+        return dataclasses.replace(parse(read_json(path)), name=path.parent.name)
     except FileNotFoundError:
         raise RunNotFound(f"{path}: not there; expected a run's folder or its head.safetensors") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

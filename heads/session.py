@@ -57,7 +57,7 @@ def fit(
         evaluation=evaluate(predicted, testing.labels, classes),
         head_sha256=digest,
         device=description,
-        notes=_notes(pair, training, testing),
+        notes=_notes(pair, config.train_limit, training, testing),
         versions=versions(),
     )
     store.write(run)
@@ -68,9 +68,10 @@ def _extraction(folder: Path, manifest: Manifest) -> Extraction:
     return Extraction(folder.name, manifest.digest, manifest.rows, manifest.elapsed_s)
 
 
-def _notes(pair: Pair, training: Labelled, testing: Labelled) -> tuple[str, ...]:
+def _notes(pair: Pair, limit: int | None, training: Labelled, testing: Labelled) -> tuple[str, ...]:
     notes = [UNTRAINED] if pair.key.untrained else []
-    used, there = len(training.labels), pair.train.manifest.provenance.split_rows
+    manifest = pair.train.manifest
+    used, there = min(limit or manifest.stop, manifest.stop), manifest.provenance.split_rows
     whole = used >= there or pair.test is None
     subset = [] if whole else [f"trained on the first {used:,} of {there:,} training images"]
     return tuple(dict.fromkeys([*notes, *subset, *training.notes, *testing.notes]))
@@ -96,8 +97,9 @@ def load_path(path: Path) -> tuple[Checkpoint, Run | None]:
 
     Raises RunNotFound, RunDamaged.
     """
-    folder = path if path.is_dir() else path.parent
-    if not (folder / NAME).is_file():
-        return checkpoint.load(folder / checkpoint.NAME if path.is_dir() else path), None
-    run = read(folder / NAME)
-    return load_head(run, RunStore(folder.parent)), run
+    head = (path / checkpoint.NAME if path.is_dir() else path).resolve()
+    record = head.with_name(NAME)
+    if head.name != checkpoint.NAME or not record.is_file():
+        return checkpoint.load(head), None
+    run = read(record)
+    return load_head(run, RunStore(head.parent.parent)), run

@@ -330,3 +330,33 @@ def test_a_signal_ends_in_order_and_the_same_command_goes_on(tmp_path: Path, num
     done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "400 x 512" in done
     assert {path: path.stat().st_mtime_ns for path in shards} == shards
+
+
+def test_cache_verify_names_the_damage_and_extract_mends_it(tmp_path: Path) -> None:
+    here = Place(tmp_path)
+    words = ("extract", "-m", "resnet18", *SMALL, "--limit", "96", "--split", "test", "--shard-rows", "32")
+    here.run(*words)
+    assert re.search(r"digits-test-resnet18-[0-9a-f]{8}: whole", here.run("cache", "verify").stdout)
+    shard = next(tmp_path.rglob("shard-00001.h5"))
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-1])
+    result = here.run("cache", "verify", "--json", code=1)
+    assert f"{shard}: SHA-256 is" in result.stderr
+    (faults,) = json.loads(result.stdout.splitlines()[-1]).values()
+    assert len(faults) == 1
+    mended = here.run(*words)
+    assert "shard-00001.h5 is damaged and will be made anew" in mended.stderr
+    assert "; 32 images in" in mended.stdout
+    assert shard.read_bytes() == content
+    here.run("cache", "verify")
+
+
+def test_cache_export_and_rm(tmp_path: Path) -> None:
+    here = Place(tmp_path)
+    here.run("extract", "-m", "resnet18", *SMALL, "--limit", "16", "--split", "test")
+    (folder,) = (tmp_path / "features").glob("digits-*")
+    here.run("cache", "export", folder.name, str(tmp_path / "out.npy"))
+    assert np.load(tmp_path / "out.features.npy").shape == (16, 512)
+    assert "removed" in here.run("cache", "rm", folder.name).stdout
+    assert not folder.exists()
+    assert "no such feature set" in here.fails("cache", "rm", folder.name)

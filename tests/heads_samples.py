@@ -1,0 +1,191 @@
+"""What the tests of `heads` share: blobs of features, small sets, heads and runs on disk; nothing here checks anything."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from cache.key import FeatureKey
+from cache.manifest import Provenance
+from cache.shard import Rows, Shard, Skipped
+from cache.store import FeatureSet, FeatureStore
+from heads.checkpoint import Checkpoint
+from heads.config import RECIPES, HeadName, TrainConfig
+from heads.data import Labelled, Pair, choose, pairs
+from heads.kinds import KINDS, Head
+from heads.runs import Extraction, Run
+from heads.stats import Evaluation, Score
+from heads.train import train
+
+ROOT = Path(__file__).resolve().parents[1]
+CLASSES = ("cat", "dog", "frog")
+DIM = 6
+
+Features = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """For the modules that import it: two threads that share so little work wait for each other, 100 times as long
+    on a busy machine (measured)."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def make_key(**changes: Any) -> FeatureKey:
+    """The key of features of pretrained weights, less `changes`."""
+    key = FeatureKey(
+        backbone="resnet50",
+        pooling="average",
+        weights="IMAGENET1K_V1",
+        weights_sha256="0a1b2c3d" * 8,
+        image_size=224,
+        interpolation="bilinear",
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        precision="fp32",
+        dataset="pets",
+        classes=CLASSES,
+    )
+    return dataclasses.replace(key, **changes)
+
+
+def make_config(head: HeadName = "mlp", recipe: str = "standard", **changes: Any) -> TrainConfig:
+    """A recipe for few rows, less `changes`."""
+    small = {"epochs": 3, "lr": 1e-2, "batch_size": 16, "hidden": 8}
+    return dataclasses.replace(RECIPES[recipe], head=head, **{**small, **changes})
+
+
+def blobs(rows: int, seed: int = 0, classes: int = len(CLASSES), dim: int = DIM) -> Labelled:
+    """Gaussian clouds in the directions of the first `classes` axes, the labels in turn."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(rows, dtype=np.int64) % classes
+    features = rng.standard_normal((rows, dim)) + 6 * np.eye(classes, dim)[labels]
+    return Labelled(features.astype(np.float32), labels)
+
+
+def numbered(rows: int, classes: int = len(CLASSES)) -> Labelled:
+    """Features whose first number is that of the row, the labels in turn."""
+    features = np.zeros((rows, DIM), dtype=np.float32)
+    features[:, 0] = np.arange(rows)
+    return Labelled(features, np.arange(rows, dtype=np.int64) % classes)
+
+
+def silent(number: int, loss: float, accuracy: float | None) -> None:
+    """An `on_epoch` that does nothing."""
+
+
+def trained_head(head: HeadName = "mlp", data: Labelled | None = None, **changes: Any) -> Head:
+    """A head trained on blobs, or on `data`."""
+    return train(data or blobs(48), len(CLASSES), make_config(head, **changes), "cpu", silent).head
+
+
+def axis_head(classes: int = len(CLASSES), dim: int = DIM) -> Head:
+    """An untrained linear head whose scores are the first `classes` features themselves."""
+    head = KINDS["linear"](dim, classes, make_config("linear"), 1)
+    head.load_state_dict(
+        {**head.state_dict(), "out.weight": torch.eye(classes, dim), "out.bias": torch.zeros(classes)},
+    )
+    return head.eval().requires_grad_(False)
+
+
+def make_checkpoint(head: Head | None = None, **changes: Any) -> Checkpoint:
+    """A small head with what it was trained on, less `changes`."""
+    found = Checkpoint(head or axis_head(), CLASSES, make_key(), "https://example.org/weights.pth")
+    return dataclasses.replace(found, **changes)
+
+
+def write_set(
+    store: FeatureStore,
+    data: Labelled,
+    split: str,
+    key: FeatureKey | None = None,
+    *,
+    split_rows: int | None = None,
+    skipped: Sequence[int] = (),
+    elapsed_s: float = 2.5,
+) -> FeatureSet:
+    """A complete set of one shard in `store`: the rows of `data` with its notes, those in `skipped` left out.
+
+    Each id is `row-` and the row's number. `split_rows` is how many images the split has, all of them by default.
+    """
+    key, stop = key or make_key(), len(data.labels) + len(skipped)
+    present = [row for row in range(stop) if row not in skipped]
+    ids = np.array([f"row-{row}".encode() for row in present], dtype="S12")
+    absent = tuple(Skipped(row, f"row-{row}", "cut off") for row in skipped)
+    shard = Shard(key.digest, "1f" * 32, 0, stop, Rows(data.features, data.labels, ids), absent)
+    provenance = Provenance(
+        split_rows=split_rows or stop,
+        weights_from="https://example.org/weights.pth",
+        data_from="/somewhere/else",
+        parameters="d4" * 32,
+        device="cpu",
+        batch_size=32,
+        created="2023-09-01T12:00:00+00:00",
+        versions={"headstart": "0.1.0"},
+        notes=data.notes,
+    )
+    with store.writing(key, split, _never_wait) as writer:
+        record = writer.put(shard, 0, None, elapsed_s)
+        return writer.commit([record], data.features.shape[1], str(data.features.dtype), provenance)
+
+
+def _never_wait() -> None:
+    raise AssertionError("the lock is held by another")
+
+
+def write_pair(
+    root: Path, train: Labelled | None = None, test: Labelled | None = None, key: FeatureKey | None = None
+) -> Pair:
+    """A training and a test set of one key below `root`, blobs by default."""
+    store, key = FeatureStore(root), key or make_key()
+    write_set(store, train or blobs(60), "train", key)
+    write_set(store, test or blobs(30, seed=1), "test", key)
+    return only_pair(store, key)
+
+
+def only_pair(store: FeatureStore, key: FeatureKey | None = None) -> Pair:
+    """The pair of `key` in the store."""
+    key = key or make_key()
+    (pair,) = choose(pairs(store, None, key.digest), [key.backbone], store.root)
+    return pair
+
+
+def make_evaluation(*correct: int, of: int = 100) -> Evaluation:
+    """So many of `of` right, for each class in turn."""
+    scores = {name: Score(count, of) for name, count in zip(CLASSES, correct, strict=True)}
+    return Evaluation(Score(sum(correct), of * len(correct)), scores)
+
+
+def make_run(**changes: Any) -> Run:
+    """The record of a head of the study recipe, less `changes`; `model` stands for the key's backbone."""
+    if "model" in changes:
+        changes["key"] = make_key(backbone=changes.pop("model"))
+    run = Run(
+        name="resnet50-study-mlp-20230901-120000",
+        created="2023-09-01T12:00:00.000000+00:00",
+        key=make_key(),
+        config=RECIPES["study"],
+        train=Extraction("pets-train-resnet50-0a1b2c3d", "aa" * 32, 200, 50.0),
+        test=Extraction("pets-test-resnet50-0a1b2c3d", "bb" * 32, 300, 75.0),
+        train_rows=90,
+        val_rows=10,
+        losses=(2.0, 1.75, 1.5),
+        val_accuracies=(0.5, 0.75, 0.625),
+        best_epoch=2,
+        elapsed_s=0.42,
+        evaluation=make_evaluation(90, 80, 70),
+        head_sha256="cc" * 32,
+        device="a computer",
+        notes=(),
+        versions={"headstart": "0.1.0"},
+    )
+    return dataclasses.replace(run, **changes)

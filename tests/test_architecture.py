@@ -1,0 +1,169 @@
+"""The house's walls: who may import whom, who may print, and what every file must have. Reads the source, runs none."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from heads_samples import ROOT
+
+ROOMS = ("cache", "extract", "heads")
+SOURCES = sorted([ROOT / "cli.py", *(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))])
+FORBIDDEN = {
+    "cache": {"extract", "heads", "cli", "torch", "torchvision", "PIL", "sklearn"},
+    "extract": {"heads", "cli"},
+    "heads": {"extract", "cli", "PIL", "torchvision"},
+}
+"""What the files of each room never import, anywhere."""
+HEAVY = ("torch", "torchvision", "sklearn", "numpy", "h5py", "matplotlib")
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imported(node: ast.AST) -> Iterator[str]:
+    """The top-level packages that an import statement names; relative imports stay within a room."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name.partition(".")[0] for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.level == 0:
+        yield (node.module or "").partition(".")[0]
+    elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("importlib.import_module", "__import__"):
+        yield from (str(arg.value).partition(".")[0] for arg in node.args[:1] if isinstance(arg, ast.Constant))
+
+
+def run_at_import(body: list[ast.stmt]) -> Iterator[ast.AST]:
+    """Every node that runs when the module is imported: functions' bodies and `if TYPE_CHECKING` do not."""
+    for statement in body:
+        if isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING":
+            continue
+        yield from outside_functions(statement)
+
+
+def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from outside_functions(child)
+
+
+def writes(tree: ast.Module) -> Iterator[str]:
+    """The places where a module writes to the terminal."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "click.echo", "click.secho"):
+            yield f"line {node.lineno}: {ast.unparse(node.func)}"
+        elif isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stdout", "sys.stderr"):
+            yield f"line {node.lineno}: {ast.unparse(node)}"
+        elif isinstance(node, ast.ImportFrom) and node.module in ("sys", "click"):
+            names = {alias.name for alias in node.names} & {"stdout", "stderr", "echo", "secho"}
+            yield from (f"line {node.lineno}: {name}" for name in names)
+
+
+def public(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, Definition]]:
+    """Public functions and classes with their public methods, by name; not what functions define within."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield prefix + node.name, node
+            if isinstance(node, ast.ClassDef):
+                yield from public(node.body, f"{prefix}{node.name}.")
+
+
+def is_attribute_stub(node: Definition) -> bool:
+    """An attribute of a Protocol, `@property def name(self) -> str: ...`: the class's docstring speaks for it."""
+    decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
+    return decorators == ["property"] and [ast.unparse(statement) for statement in node.body] == ["..."]
+
+
+DOCUMENTED = {
+    node.name
+    for path in SOURCES
+    for owner in ast.walk(parsed(path))
+    if isinstance(owner, ast.ClassDef)
+    for node in owner.body
+    if isinstance(node, ast.FunctionDef) and ast.get_docstring(node)
+}
+"""The names of methods that some class of ours explains."""
+
+
+def test_there_is_source_to_look_at() -> None:
+    assert len(SOURCES) > 20
+    assert {path.relative_to(ROOT).parts[0] for path in SOURCES} == {*ROOMS, "cli.py"}
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.name != "cli.py"], ids=name_of)
+def test_no_room_imports_what_it_must_not_know(path: Path) -> None:
+    found = {name for node in ast.walk(parsed(path)) for name in imported(node)}
+    assert not found & FORBIDDEN[path.relative_to(ROOT).parts[0]]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_imports_within_the_house_are_absolute(path: Path) -> None:
+    relative = [node.lineno for node in ast.walk(parsed(path)) if isinstance(node, ast.ImportFrom) and node.level]
+    assert not relative
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.name != "cli.py"], ids=name_of)
+def test_only_the_command_line_writes_to_the_terminal(path: Path) -> None:
+    assert list(writes(parsed(path))) == []
+
+
+def test_the_command_line_does_write_to_the_terminal() -> None:
+    # the test above looks for the right words
+    assert any("click.echo" in place for place in writes(parsed(ROOT / "cli.py")))
+
+
+def test_the_command_line_imports_nothing_heavy_before_it_must() -> None:
+    found = {name for node in run_at_import(parsed(ROOT / "cli.py").body) for name in imported(node)}
+    assert not found & {*HEAVY, "rich", "PIL", "scipy"}
+
+
+def test_help_is_there_before_anything_heavy_is() -> None:
+    heavy = (*HEAVY, "rich", "PIL", "scipy")
+    code = f"import sys, cli; print([name for name in {heavy!r} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_every_module_says_what_it_is_for(path: Path) -> None:
+    assert ast.get_docstring(parsed(path))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_everything_public_says_what_it_does(path: Path) -> None:
+    spoken = [(name, node) for name, node in public(parsed(path).body) if not is_attribute_stub(node)]
+    silent = [(name, node) for name, node in spoken if not ast.get_docstring(node)]
+    # a method that fulfils a protocol or overrides a documented one says nothing new
+    missing = [f"{name} (line {node.lineno})" for name, node in silent if "." not in name or node.name not in DOCUMENTED]
+    assert "\n".join(missing) == ""
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_nothing_that_is_read_can_run_or_goes_unverified(path: Path) -> None:
+    text = path.read_text(encoding="utf-8").replace(" ", "")
+    for danger in ("pickle.load", "allow_pickle=True", "weights_only=False", "verify=False"):
+        assert danger not in text
+
+
+def test_every_room_is_a_package() -> None:
+    # without __init__.py a foreign `cache` in site-packages wins, even under `python cli.py`
+    folders = {path.parent for path in SOURCES if path.parent != ROOT}
+    assert [name_of(folder) for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
+
+
+def test_the_project_installs_the_folders_that_exist() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        listed = tomllib.load(file)["tool"]["setuptools"]
+    top = [path.parent for path in ROOT.glob("*/__init__.py")]
+    there = {path.parent for folder in top for path in folder.rglob("__init__.py")}
+    assert sorted(listed["packages"]) == sorted(name_of(folder).replace("/", ".") for folder in there)
+    assert listed["py-modules"] == ["cli"]

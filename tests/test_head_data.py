@@ -1,0 +1,304 @@
+"""Which feature sets belong together, and their rows made ready: whatever can't be learned from is refused by name."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from heads_samples import CLASSES, DIM, Features, Labels, blobs, make_key, numbered, only_pair, write_pair, write_set
+
+from cache.errors import FeaturesAmbiguous, FeaturesInvalid, FeaturesNotFound
+from cache.store import FeatureStore
+from heads.data import Labelled, choose, load, pairs
+
+
+def write_all(root: Path, data: Labelled, **options: Any) -> FeatureStore:
+    """A store with a single set, of a data set without splits."""
+    store = FeatureStore(root)
+    write_set(store, data, "all", **options)
+    return store
+
+
+def labelled_so(labels: Sequence[int]) -> Labelled:
+    """Rows with these labels."""
+    return Labelled(numbered(len(labels)).features, np.array(labels, dtype=np.int64))
+
+
+def numbers(part: Labelled) -> list[int]:
+    """The row numbers that `numbered` put into the features."""
+    return [int(number) for number in part.features[:, 0]]
+
+
+# ------------------------------------------------------------------------------------------------------ pairs, choose
+
+
+def test_a_training_and_a_test_set_of_one_key_are_a_pair(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    train, test = write_set(store, blobs(9), "train"), write_set(store, blobs(6), "test")
+    (pair,) = pairs(store)
+    assert (pair.train, pair.test, pair.key) == (train, test, make_key())
+
+
+def test_sets_of_different_keys_are_never_paired(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    write_set(store, blobs(9), "train", make_key(precision="fp32"))
+    write_set(store, blobs(6), "test", make_key(precision="bf16"))
+    (pair,) = pairs(store)
+    assert pair.test is None
+
+
+def test_a_test_set_alone_is_no_pair(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    write_set(store, blobs(6), "test")
+    assert pairs(store) == []
+
+
+def test_a_set_without_splits_is_a_pair_of_its_own(tmp_path: Path) -> None:
+    (pair,) = pairs(write_all(tmp_path, blobs(9)))
+    assert (pair.train.manifest.split, pair.test) == ("all", None)
+
+
+def test_every_model_has_its_pair_by_name(tmp_path: Path) -> None:
+    for model in ("vgg16", "resnet50", "resnet152"):
+        write_pair(tmp_path, key=make_key(backbone=model))
+    found = pairs(FeatureStore(tmp_path))
+    assert [pair.key.backbone for pair in found] == ["resnet152", "resnet50", "vgg16"]
+    assert all(pair.test is not None and pair.test.manifest.key == pair.key for pair in found)
+    assert choose(found, [], tmp_path) == found
+
+
+def test_the_models_asked_for_come_in_the_order_asked(tmp_path: Path) -> None:
+    for model in ("vgg16", "resnet50", "resnet152"):
+        write_pair(tmp_path, key=make_key(backbone=model))
+    chosen = choose(pairs(FeatureStore(tmp_path)), ["vgg16", "resnet50"], tmp_path)
+    assert [pair.key.backbone for pair in chosen] == ["vgg16", "resnet50"]
+
+
+def test_a_data_set_narrows_the_choice(tmp_path: Path) -> None:
+    for dataset in ("pets", "cars"):
+        write_pair(tmp_path, key=make_key(dataset=dataset))
+    (pair,) = pairs(FeatureStore(tmp_path), dataset="cars")
+    assert pair.key.dataset == "cars"
+
+
+def test_several_sets_of_one_model_are_an_error_whose_options_each_lead_to_one(tmp_path: Path) -> None:
+    keys = [make_key(precision="fp32"), make_key(precision="bf16")]
+    for key in keys:
+        write_pair(tmp_path, key=key)
+    store = FeatureStore(tmp_path)
+    with pytest.raises(FeaturesAmbiguous, match=r"several feature sets of resnet50; .*--key") as caught:
+        choose(pairs(store), ["resnet50"], tmp_path)
+    for key in keys:
+        assert f"{key.precision} {key.weights} --key {key.digest8}" in str(caught.value)
+        assert [pair.key for pair in choose(pairs(store, None, key.digest8), ["resnet50"], tmp_path)] == [key]
+
+
+def test_a_model_without_features_is_an_error_that_says_what_there_is_and_how_to_make_it(tmp_path: Path) -> None:
+    write_pair(tmp_path)
+    with pytest.raises(FeaturesNotFound, match=r"of vgg16 \(there are features of resnet50\).*extract --model vgg16`"):
+        choose(pairs(FeatureStore(tmp_path)), ["vgg16"], tmp_path)
+
+
+def test_a_model_asked_of_an_empty_directory_is_an_error_that_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FeaturesNotFound, match=r"of vgg16 \(there are none yet\)"):
+        choose(pairs(FeatureStore(tmp_path / "nothing")), ["vgg16"], tmp_path)
+
+
+def test_an_empty_directory_is_an_error_that_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(FeaturesNotFound, match=rf"^{tmp_path}: no training features; .*`headstart extract`"):
+        choose(pairs(FeatureStore(tmp_path / "nothing")), [], tmp_path)
+
+
+# --------------------------------------------------------------------------------------------------------------- load
+
+
+def test_both_parts_come_whole_and_in_order(tmp_path: Path) -> None:
+    train, test = blobs(9), blobs(6, seed=1)
+    for found, expected in zip(load(write_pair(tmp_path, train, test)), (train, test), strict=True):
+        np.testing.assert_array_equal(found.features, expected.features)
+        np.testing.assert_array_equal(found.labels, expected.labels)
+        assert (found.features.dtype, found.labels.dtype, found.notes) == (np.float32, np.int64, ())
+
+
+def test_features_kept_in_half_precision_are_made_ready_in_single(tmp_path: Path) -> None:
+    half = blobs(9).features.astype(np.float16)
+    found, _ = load(write_pair(tmp_path, Labelled(half, blobs(9).labels)))
+    assert found.features.dtype == np.float32
+    np.testing.assert_array_equal(found.features, half.astype(np.float32))
+
+
+def test_a_limit_takes_the_first_training_rows_and_all_test_rows(tmp_path: Path) -> None:
+    train, test = load(write_pair(tmp_path, numbered(20), numbered(12)), train_limit=7)
+    assert numbers(train) == list(range(7))
+    assert numbers(test) == list(range(12))
+
+
+def test_a_limit_beyond_what_is_there_is_an_error_that_says_how_to_get_there(tmp_path: Path) -> None:
+    pair = write_pair(tmp_path, blobs(20))
+    with pytest.raises(FeaturesNotFound, match=r"holds the first 20 rows, 21 were asked for; .*extract --limit 21`"):
+        load(pair, train_limit=21)
+
+
+def test_a_missing_test_set_is_an_error_that_names_the_command(tmp_path: Path) -> None:
+    write_set(FeatureStore(tmp_path), blobs(9), "train")
+    command = "`headstart extract --model resnet50 --dataset pets --split test`"
+    with pytest.raises(FeaturesNotFound, match=rf"has no test set beside it; .*{command}"):
+        load(only_pair(FeatureStore(tmp_path)))
+
+
+def test_a_missing_test_set_of_a_folder_is_asked_for_as_extract_takes_it(tmp_path: Path) -> None:
+    key = make_key(dataset="folder-pets")  # the name that the key gets; `--dataset folder-pets` is unknown
+    write_set(FeatureStore(tmp_path), blobs(9), "train", key)
+    with pytest.raises(FeaturesNotFound, match=r"has no test set beside it; .*--dataset folder:PATH"):
+        load(only_pair(FeatureStore(tmp_path), key))
+
+
+@dataclasses.dataclass(frozen=True)
+class Unfit:
+    """A change that makes rows unfit to learn from or to test on, and what the error says."""
+
+    name: str
+    features: Features
+    labels: Labels
+    message: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def spoilt(name: str, row: int, value: float) -> Unfit:
+    data = blobs(12)
+    data.features[row, DIM - 1] = value
+    return Unfit(name, data.features, data.labels, rf"the features of image row-{row} are not finite; .*extract --force")
+
+
+def relabelled(name: str, label: int, message: str) -> Unfit:
+    data = blobs(12)
+    data.labels[[2, 5]] = label
+    return Unfit(name, data.features, data.labels, message)
+
+
+UNFIT = [
+    spoilt("nan", 0, np.nan),
+    spoilt("infinity", 7, np.inf),
+    spoilt("minus infinity", 11, -np.inf),
+    relabelled("no label", -1, "2 of 12 rows have no label; .* one sub-folder for each class"),
+    relabelled("label beyond the classes", 3, "label 3 found, expected 0 to 2"),
+    Unfit("no rows", blobs(0).features, blobs(0).labels, "has no rows"),
+]
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("case", UNFIT, ids=str)
+def test_rows_that_are_unfit_are_refused_by_name(case: Unfit, split: str, tmp_path: Path) -> None:
+    data = Labelled(case.features, case.labels)
+    skipped = () if len(data.labels) else (0,)  # a set of which no image could be read
+    store = FeatureStore(tmp_path)
+    for name in ("train", "test"):
+        write_set(store, data if name == split else blobs(30), name, skipped=skipped if name == split else ())
+    with pytest.raises(FeaturesInvalid, match=case.message) as caught:
+        load(only_pair(store))
+    assert f"pets-{split}-resnet50" in str(caught.value)
+
+
+def test_an_unlabelled_folder_is_refused_by_name(tmp_path: Path) -> None:
+    key = make_key(classes=())
+    write_set(FeatureStore(tmp_path), labelled_so([-1] * 5), "all", key)
+    with pytest.raises(FeaturesInvalid, match="5 of 5 rows have no label"):
+        load(only_pair(FeatureStore(tmp_path), key))
+
+
+def test_training_rows_of_a_single_class_are_refused_by_name(tmp_path: Path) -> None:
+    pair = write_pair(tmp_path, labelled_so([1] * 8))
+    with pytest.raises(FeaturesInvalid, match=r"all 8 training rows are of the class dog; .* two classes"):
+        load(pair)
+
+
+def test_a_limit_that_leaves_a_single_class_is_refused_by_name(tmp_path: Path) -> None:
+    pair = write_pair(tmp_path, labelled_so([2, 2, 2, 0, 1]))
+    with pytest.raises(FeaturesInvalid, match="all 3 training rows are of the class frog"):
+        load(pair, train_limit=3)
+
+
+def test_test_rows_of_a_single_class_are_fine(tmp_path: Path) -> None:
+    _, test = load(write_pair(tmp_path, blobs(9), labelled_so([1, 1])))
+    assert test.labels.tolist() == [1, 1]
+
+
+# --------------------------------------------------------------------------------------------- sets without splits
+
+
+@pytest.mark.parametrize("rows", [6, 10, 57, 100])
+def test_a_set_without_splits_is_divided_four_to_one_without_overlap(rows: int, tmp_path: Path) -> None:
+    train, test = load(only_pair(write_all(tmp_path, numbered(rows))))
+    assert sorted(numbers(train) + numbers(test)) == list(range(rows))
+    assert len(test.labels) == round(rows / 5)
+    for part in (train, test):
+        assert part.labels.tolist() == [row % len(CLASSES) for row in numbers(part)]
+
+
+def test_the_division_is_the_same_each_time(tmp_path: Path) -> None:
+    one, other = (load(only_pair(write_all(tmp_path / name, numbered(50)))) for name in ("one", "other"))
+    assert [numbers(part) for part in one] == [numbers(part) for part in other]
+
+
+def test_the_held_out_rows_are_drawn_from_everywhere(tmp_path: Path) -> None:
+    # a folder of pictures is sorted by class: its last fifth would be a single one
+    _, test = load(only_pair(write_all(tmp_path, numbered(100))))
+    assert min(numbers(test)) < 30
+    assert max(numbers(test)) >= 70
+
+
+def test_both_parts_of_a_division_say_so(tmp_path: Path) -> None:
+    for part in load(only_pair(write_all(tmp_path, blobs(50)))):
+        assert part.notes == ("the data set has no test split: 10 of its 50 images, drawn at random, were held out",)
+
+
+def test_a_division_of_a_part_of_the_images_says_so(tmp_path: Path) -> None:
+    for part in load(only_pair(write_all(tmp_path, blobs(50), split_rows=1234))):
+        assert any("1,234" in note for note in part.notes)
+
+
+def test_a_division_of_the_first_rows_says_so(tmp_path: Path) -> None:
+    for part in load(only_pair(write_all(tmp_path, blobs(50))), train_limit=20):
+        assert len(part.labels) in (4, 16)
+        assert any("first 20 of" in note for note in part.notes)
+        assert not any("its 20 images" in note for note in part.notes)
+
+
+def test_too_few_rows_to_divide_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FeaturesInvalid, match="2 rows are too few to train on two classes and to test"):
+        load(only_pair(write_all(tmp_path, blobs(2))))
+
+
+def test_a_set_without_splits_of_a_single_class_is_refused_by_the_classes_name(tmp_path: Path) -> None:
+    with pytest.raises(FeaturesInvalid, match="class dog"):
+        load(only_pair(write_all(tmp_path, labelled_so([1] * 40))))
+
+
+# -------------------------------------------------------------------------------------------------------------- notes
+
+
+def test_what_was_said_of_the_images_is_said_of_the_rows(tmp_path: Path) -> None:
+    stand_in = dataclasses.replace(blobs(6), notes=("a stand-in test set",))
+    train, test = load(write_pair(tmp_path, blobs(9), stand_in))
+    assert (train.notes, test.notes) == ((), ("a stand-in test set",))
+
+
+def test_a_part_of_the_test_images_says_so(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    write_set(store, blobs(9), "train")
+    write_set(store, blobs(6), "test", split_rows=10_000)
+    _, test = load(only_pair(store))
+    assert test.notes == ("tested on the first 6 of 10,000 test images",)
+
+
+def test_images_that_were_left_out_are_counted(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    write_set(store, blobs(9), "train", skipped=[3])
+    write_set(store, blobs(6), "test", skipped=[0, 5])
+    train, test = load(only_pair(store))
+    assert train.notes == ("1 unreadable train images left out",)
+    assert test.notes == ("2 unreadable test images left out",)

@@ -1,0 +1,232 @@
+"""The recipes and the heads: what the published protocol fixes, and what each head's scores are."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from heads_samples import DIM, blobs, make_config, silent, trained_head
+from heads_samples import one_thread as one_thread
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import RidgeClassifierCV
+from sklearn.neighbors import KNeighborsClassifier
+from torch.nn import functional
+
+from heads.config import HEADS, RECIPES, BenchConfig, HeadName, TrainConfig
+from heads.data import Labelled
+from heads.kinds import KINDS, Head, Knn
+from heads.stats import evaluate
+from heads.train import predict, probabilities, train
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def overlapping(rows: int, classes: int, seed: int, dim: int = DIM) -> Labelled:
+    """Clouds so close that neighbouring rows often differ in their labels."""
+    data = blobs(rows, seed, classes, dim)
+    centres = 6 * np.eye(classes, dim, dtype=np.float32)[data.labels]
+    return dataclasses.replace(data, features=data.features - 0.75 * centres)
+
+
+def random_head(kind: str, classes: int, sigmoid: bool, scale: float, seed: int, dim: int = 4) -> Head:
+    """An untrained head with parameters of the size `scale`."""
+    generator = torch.Generator().manual_seed(seed)
+    head = KINDS[kind](dim, classes, make_config(sigmoid=sigmoid), 1)
+    state = {name: scale * torch.randn(value.shape, generator=generator) for name, value in head.named_parameters()}
+    head.load_state_dict({**head.state_dict(), **state})
+    return head.eval().requires_grad_(False)
+
+
+def test_the_study_recipe_is_the_published_protocol() -> None:
+    assert RECIPES["study"] == TrainConfig(
+        recipe="study",
+        head="mlp",
+        epochs=5,
+        lr=1e-3,
+        batch_size=64,
+        hidden=128,
+        dropout=0.2,
+        weight_decay=0.0,
+        val_fraction=0.0,
+        cosine=False,
+        standardise=False,
+        sigmoid=True,
+        train_limit=None,
+    )
+
+
+def test_the_standard_recipe_has_no_sigmoid_and_chooses_its_epoch_on_validation_rows() -> None:
+    standard = RECIPES["standard"]
+    assert not standard.sigmoid
+    assert 0 < standard.val_fraction < 0.5
+    assert standard.standardise
+
+
+def test_each_recipe_carries_its_own_name() -> None:
+    assert {name: recipe.recipe for name, recipe in RECIPES.items()} == {"study": "study", "standard": "standard"}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_read_back_from_json_is_the_same(recipe: str) -> None:
+    assert TrainConfig.from_json(RECIPES[recipe].to_json()) == RECIPES[recipe]
+
+
+def test_an_unknown_field_of_a_recipe_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="momentum"):
+        TrainConfig.from_json({**RECIPES["study"].to_json(), "momentum": 0.9})
+
+
+def test_inference_is_warmed_up_before_it_is_timed() -> None:
+    assert BenchConfig().warmup >= 1
+
+
+def test_every_head_that_is_offered_exists() -> None:
+    assert tuple(KINDS) == HEADS
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("kind", HEADS)
+def test_every_head_separates_three_blobs(kind: HeadName, recipe: str) -> None:
+    head = trained_head(kind, blobs(300), recipe=recipe, epochs=12)
+    test = blobs(300, seed=1)
+    found = evaluate(predict(head, test.features, "cpu"), test.labels, ("a", "b", "c"))
+    assert found.overall.accuracy > 0.95
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_one_row_scores_as_it_does_among_others(kind: HeadName) -> None:
+    head, features = trained_head(kind), torch.from_numpy(blobs(20, seed=1).features)
+    torch.testing.assert_close(head(features[7:8]), head(features)[7:8])
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_what_a_head_learned_is_in_its_state_alone(kind: HeadName) -> None:
+    head = trained_head(kind)
+    other = KINDS[kind](head.dim, head.classes, head.config, head.rows).eval()
+    other.load_state_dict(head.state_dict())
+    features = torch.from_numpy(blobs(20, seed=1).features)
+    assert torch.equal(head(features), other(features))
+
+
+def test_the_mlp_is_a_linear_a_relu_and_a_linear_layer() -> None:
+    head, features = trained_head("mlp"), blobs(20, seed=1).features
+    weights = {name: value.double().numpy() for name, value in head.state_dict().items()}
+    hidden = (features - weights["mean"]) / weights["std"] @ weights["hidden.weight"].T + weights["hidden.bias"]
+    expected = np.maximum(hidden, 0) @ weights["out.weight"].T + weights["out.bias"]
+    np.testing.assert_allclose(head(torch.from_numpy(features)).numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_dropout_acts_in_training_only() -> None:
+    head = random_head("mlp", classes=3, sigmoid=False, scale=1.0, seed=0)
+    head.config = make_config(dropout=0.5)
+    features = torch.ones(1, 4)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        assert not torch.equal(head.train()(features), head.train()(features))
+    assert torch.equal(head.eval()(features), head.eval()(features))
+
+
+@pytest.mark.parametrize("kind", ["mlp", "linear"])
+@given(classes=st.integers(2, 12), scale=st.floats(1e-3, 1e3), seed=seeds)
+@settings(max_examples=30)
+def test_the_studys_sigmoid_squashes_the_scores_and_nothing_else(
+    kind: HeadName, classes: int, scale: float, seed: int
+) -> None:
+    features = torch.randn(5, 4, generator=torch.Generator().manual_seed(seed))
+    plain = random_head(kind, classes, sigmoid=False, scale=scale, seed=seed)
+    squashed = random_head(kind, classes, sigmoid=True, scale=scale, seed=seed)
+    assert torch.equal(squashed(features), plain(features).sigmoid())
+
+
+@given(scale=st.floats(1e-3, 1e6), seed=seeds)
+@settings(max_examples=50)
+def test_the_study_loss_never_falls_below_its_floor(scale: float, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    scores = random_head("mlp", 10, sigmoid=True, scale=scale, seed=seed)(torch.randn(20, 4, generator=generator))
+    labels = scores.argmax(dim=1)  # the labels that the head is most sure of: no others have a lower loss
+    assert functional.cross_entropy(scores, labels) >= math.log(1 + 9 / math.e) - 1e-6
+
+
+def test_the_study_loss_comes_close_to_its_floor_and_stays_above() -> None:
+    data = blobs(100, classes=10, dim=12)
+    losses = train(data, 10, make_config(recipe="study", epochs=40, dropout=0.0, lr=3e-2), "cpu", silent).history.losses
+    floor = math.log(1 + 9 / math.e)
+    assert floor - 1e-6 <= min(losses) < floor + 0.1
+
+
+@given(classes=st.integers(2, 20), scale=st.floats(1e-3, 1e6), seed=seeds)
+@settings(max_examples=50)
+def test_no_probability_of_the_study_recipe_exceeds_what_a_sigmoid_allows(classes: int, scale: float, seed: int) -> None:
+    features = np.random.default_rng(seed).standard_normal((5, 4)).astype(np.float32)
+    found = probabilities(random_head("mlp", classes, sigmoid=True, scale=scale, seed=seed), features, "cpu")
+    assert found.max() <= math.e / (math.e + classes - 1) + 1e-6
+
+
+@pytest.mark.parametrize("dim", [DIM, 60])
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_ridge_predicts_what_scikit_learns_does(classes: int, dim: int, seed: int) -> None:
+    data, test = overlapping(90, classes, seed, dim), overlapping(200, classes, seed + 100, dim)
+    theirs = RidgeClassifierCV(alphas=10.0 ** np.arange(-3, 10)).fit(data.features.astype(np.float64), data.labels)
+    head = train(data, classes, make_config("ridge", standardise=False), "cpu", silent).head
+    expected = theirs.predict(test.features.astype(np.float64))
+    assert 0.5 < (expected == test.labels).mean() < 0.99  # else the comparison would say little
+    np.testing.assert_array_equal(predict(head, test.features, "cpu"), expected)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_knn_votes_as_scikit_learns_does(seed: int) -> None:
+    data, test = overlapping(90, 3, seed), overlapping(50, 3, seed + 100)
+    theirs = KNeighborsClassifier(
+        Knn.neighbours, metric="cosine", algorithm="brute", weights=lambda distance: np.exp(-distance / Knn.temperature)
+    ).fit(data.features, data.labels)
+    head = train(data, 3, make_config("knn", standardise=False), "cpu", silent).head
+    expected = theirs.predict_proba(test.features)
+    np.testing.assert_allclose(probabilities(head, test.features, "cpu"), expected, atol=1e-4)
+
+
+def test_knn_votes_as_counting_by_hand_does() -> None:
+    data, test = overlapping(40, 3, 0), overlapping(20, 3, 100)
+    head = train(data, 3, make_config("knn", standardise=False), "cpu", silent).head
+    known = data.features / np.linalg.norm(data.features, axis=1, keepdims=True)
+    for row, found in zip(test.features, probabilities(head, test.features, "cpu"), strict=True):
+        similarity = known @ (row / np.linalg.norm(row))
+        votes = np.zeros(3)
+        for nearest in sorted(range(40), key=lambda i: -similarity[i])[:20]:
+            votes[data.labels[nearest]] += math.exp(similarity[nearest] / 0.07)
+        np.testing.assert_allclose(found, votes / votes.sum(), atol=1e-4)
+
+
+def test_knn_makes_do_with_fewer_rows_than_neighbours() -> None:
+    data = blobs(6)
+    head = train(data, 3, make_config("knn"), "cpu", silent).head
+    np.testing.assert_array_equal(predict(head, data.features, "cpu"), data.labels)
+
+
+def test_a_class_without_votes_has_a_finite_score() -> None:
+    head, features = trained_head("knn", blobs(90)), torch.from_numpy(blobs(9, seed=1).features)
+    assert (head(features).softmax(dim=1) < 1e-12).any()
+    assert torch.isfinite(head(features)).all()
+
+
+def test_knn_gives_a_row_without_direction_finite_scores() -> None:
+    head = train(blobs(30), 3, make_config("knn", standardise=False), "cpu", silent).head
+    assert torch.isfinite(head(torch.zeros(1, head.dim))).all()
+
+
+@pytest.mark.parametrize("kind", ["ridge", "knn"])
+def test_heads_without_epochs_report_none(kind: HeadName) -> None:
+    seen: list[int] = []
+    found = train(blobs(30), 3, make_config(kind), "cpu", lambda number, *_: seen.append(number))
+    assert (found.history.losses, found.history.val_accuracies, found.history.best_epoch) == ((), (), None)
+    assert seen == []
+
+
+@pytest.mark.parametrize("method", ["fit", "score"])
+def test_a_head_that_lacks_a_method_says_which(method: str) -> None:
+    head = Head(4, 3, make_config(), 1)
+    arguments = {"fit": (None, None, silent), "score": (torch.zeros(1, 4),)}[method]
+    with pytest.raises(NotImplementedError, match=rf"Head must define {method}\(\)"):
+        getattr(head, method)(*arguments)

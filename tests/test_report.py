@@ -1,0 +1,341 @@
+"""The report: Markdown, CSV and JSON say the same of every run, beside the published figures."""
+
+import csv
+import dataclasses
+import io
+import json
+import re
+from typing import Any
+
+import pytest
+from heads_samples import make_evaluation, make_run
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cache.files import canonical_json, parse_json
+from heads.config import RECIPES
+from heads.predict import Photo
+from heads.published import TABLE_1, TABLE_2
+from heads.report import Inference, Report, Row, percent, row, seconds, table, to_csv, to_json, to_markdown
+from heads.runs import Extraction
+
+BENCH = {"images": 200, "elapsed_s": 12.345, "stages_s": {}}
+
+
+def make_row(**changes: Any) -> Row:
+    """A run's line, less `changes`."""
+    return dataclasses.replace(row(make_run(), BENCH), **changes)
+
+
+def two_rows() -> tuple[Row, Row]:
+    """The lines of two models; the second one's inference was not timed."""
+    vgg = make_run(
+        name="vgg16-standard-knn-20230901-120001",
+        model="vgg16",
+        config=dataclasses.replace(RECIPES["standard"], head="knn"),
+        evaluation=make_evaluation(10, 20, 30),
+        elapsed_s=100.6,
+        losses=(),
+        notes=("untrained backbone", "a stand-in test set"),
+    )
+    return row(make_run(), BENCH), row(vgg, None)
+
+
+def labelled(name: str, *shares: tuple[str, float], run: str = "resnet50-study-mlp-20230901-120000") -> Photo:
+    return Photo(name, {run: shares})
+
+
+def cells(markdown: str, starting_with: str) -> list[list[str]]:
+    """The cells of the table rows whose first cell is so."""
+    lines = [re.split(r"(?<!\\)\|", line)[1:-1] for line in markdown.split("\n") if line.startswith("| ")]
+    stripped = [[cell.strip() for cell in line] for line in lines]
+    return [line for line in stripped if line[0] == starting_with]
+
+
+def parsed_csv(report: Report) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(to_csv(report), newline=""), strict=True))
+
+
+# ---------------------------------------------------------------------------------------------------------------- rows
+
+
+def test_a_row_holds_what_the_run_and_its_bench_say() -> None:
+    found = row(make_run(), BENCH)
+    assert (found.model, found.recipe, found.head, found.dataset) == ("resnet50", "study", "mlp", "pets")
+    assert (found.train_rows, found.test_rows, found.training_s) == (100, 300, 0.42)
+    assert (found.accuracy, found.inference) == (0.8, Inference(200, 12.345))
+    assert found.weights == "IMAGENET1K_V1 0a1b2c3d"
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Rows extracted in so many seconds, rows trained and validated on, and the seconds these took."""
+
+    rows: int
+    elapsed_s: float | None
+    used: tuple[int, int]
+    share: float | None
+
+    def __str__(self) -> str:
+        return f"{self.used} of {self.rows}"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Share(200, 50.0, (90, 10), 25.0),
+        Share(100, 50.0, (90, 10), 50.0),
+        Share(100, 50.0, (60, 0), 30.0),
+        Share(90, 50.0, (90, 10), 50.0),
+        Share(200, None, (90, 10), None),
+    ],
+    ids=str,
+)
+def test_extraction_counts_for_the_rows_that_were_used(case: Share) -> None:
+    extraction = Extraction("folder", "aa" * 32, case.rows, case.elapsed_s)
+    found = row(make_run(train=extraction, train_rows=case.used[0], val_rows=case.used[1]), None)
+    assert found.extraction_s == case.share
+
+
+# ------------------------------------------------------------------------------------------------------------ markdown
+
+
+def test_every_run_has_its_line() -> None:
+    text = to_markdown(Report(two_rows()))
+    (resnet,) = cells(text.split("## The published study")[0], "resnet50")
+    assert resnet[1:4] == ["study", "25.0 s", "0.42 s"]
+    assert resnet[4:6] == ["12.3 s for 200 images", "80.00 % (75.11 % to 84.13 %)"]
+    assert resnet[6:] == ["100 of pets, tested on 300", "none"]
+    (vgg,) = cells(text.split("## The published study")[0], "vgg16")
+    assert vgg[1:5] == ["standard, knn", "25.0 s", "1m 41s", "not timed"]
+    assert vgg[5].startswith("20.00 %")
+    assert vgg[7] == "untrained backbone; a stand-in test set"
+
+
+def test_two_runs_of_one_model_have_a_line_each() -> None:
+    text = to_markdown(Report((make_row(), make_row(run="another", accuracy=0.5))))
+    assert len(cells(text.split("## The published study")[0], "resnet50")) == 2
+
+
+def test_what_is_not_known_says_so() -> None:
+    ((_, _, extraction, _, inference, *_),) = cells(
+        to_markdown(Report((make_row(extraction_s=None, inference=None),))).split("## The published")[0], "resnet50"
+    )
+    assert (extraction, inference) == ("not known", "not timed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of the study's Table 1, as published."""
+
+    model: str
+    training: str
+    inference: str
+    accuracy: str
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Column("vgg16", "12m 47s", "64.0 s", "81.87 %"),
+        Column("vgg19", "20m 01s", "99.0 s", "81.64 %"),
+        Column("resnet50", "12m 23s", "59.0 s", "80.66 %"),
+        Column("resnet152", "22m 04s", "1m 45s", "81.93 %"),
+    ],
+    ids=lambda case: case.model,
+)
+def test_the_published_figures_stand_beside_ours(case: Column) -> None:
+    text = to_markdown(Report((make_row(model="another"),)))
+    assert cells(text, case.model) == [[case.model, case.training, case.inference, case.accuracy]]
+    assert "NVIDIA T4" in text
+
+
+def test_notes_stand_at_the_row_and_in_the_title() -> None:
+    report = Report(two_rows())
+    title = to_markdown(report).split("\n")[0]
+    assert title == "# Frozen backbones compared (untrained backbone; a stand-in test set)"
+
+
+def test_a_note_of_several_runs_stands_once_in_the_title() -> None:
+    rows = (make_row(notes=("untrained",)), make_row(notes=("half", "untrained")))
+    assert Report(rows).title == "Frozen backbones compared (untrained; half)"
+
+
+def test_a_title_without_doubts_is_short() -> None:
+    assert Report((make_row(),)).title == "Frozen backbones compared"
+
+
+def test_the_devices_are_named_once_each() -> None:
+    text = to_markdown(Report((make_row(device="one"), make_row(device="two"), make_row(device="one"))))
+    assert "## Table 1: this tool, on one; two\n" in text
+
+
+def test_the_loss_of_each_epoch_is_shown_for_the_runs_that_have_one() -> None:
+    losses = to_markdown(Report(two_rows())).split("## Mean training loss of each epoch")[1]
+    assert cells(losses, "resnet50 study") == [["resnet50 study", "2.0000", "1.7500", "1.5000"]]
+    assert cells(losses, "vgg16 standard") == []
+
+
+def test_long_trainings_show_some_epochs_and_the_last() -> None:
+    long = make_row(losses=tuple(float(epoch) for epoch in range(1, 33)))
+    text = to_markdown(Report((long, make_row(model="short", losses=(7.0,)))))
+    (head,) = cells(text, "run")
+    assert head[1:] == [f"epoch {epoch}" for epoch in (1, 2, 3, 4, 5, 10, 20, 30, 32)]
+    (found,) = cells(text, "resnet50 study")
+    assert found[1:] == [f"{epoch:.4f}" for epoch in (1, 2, 3, 4, 5, 10, 20, 30, 32)]
+    assert cells(text, "short study") == [["short study", "7.0000", *[""] * 8]]
+
+
+def test_heads_without_epochs_have_no_table_of_losses() -> None:
+    assert "loss" not in to_markdown(Report((make_row(losses=()),)))
+
+
+def test_photographs_have_a_line_each_and_a_column_for_each_run() -> None:
+    one, other = two_rows()
+    both = Photo("frog.jpg", {one.run: (("frog", 0.231), ("cat", 0.2)), other.run: (("cat", 0.999),)})
+    broken = Photo("bad.jpg", {}, "cut off")
+    text = to_markdown(Report((one, other), (both, broken))).split("## Table 2")[1]
+    assert cells(text, "photograph") == [["photograph", "resnet50 study", "vgg16 standard"]]
+    assert cells(text, "frog.jpg") == [["frog.jpg", "frog 23%", "cat 100%"]]
+    assert cells(text, "bad.jpg") == [["bad.jpg", "cut off", "cut off"]]
+
+
+def test_runs_that_labelled_no_photograph_have_no_column() -> None:
+    one, other = two_rows()
+    text = to_markdown(Report((one, other), (labelled("frog.jpg", ("frog", 0.5)),)))
+    assert cells(text, "photograph") == [["photograph", "resnet50 study"]]
+
+
+def test_photographs_none_of_which_can_be_read_are_still_listed() -> None:
+    text = to_markdown(Report(two_rows(), (Photo("bad.jpg", {}, "cut off"),)))
+    assert "bad.jpg" in text
+    assert "cut off" in text
+
+
+def test_without_photographs_there_is_no_second_table() -> None:
+    assert "Table 2" not in to_markdown(Report(two_rows()))
+
+
+def test_the_limit_of_the_sigmoids_probabilities_is_told() -> None:
+    text = to_markdown(Report(two_rows(), (labelled("frog.jpg", ("frog", 0.23)),)))
+    assert "no probability can exceed e / (e + C - 1), 23 % for ten classes" in text
+
+
+# -------------------------------------------------------------------------------------------------------------- tables
+
+
+def test_bars_and_line_breaks_in_names_do_not_break_the_table() -> None:
+    evil = labelled("a|b\nc.jpg", ("cat|dog", 0.5))
+    text = to_markdown(Report((make_row(dataset="x|y"),), (evil,)))
+    assert "| a\\|b c.jpg " in text
+    assert "| cat\\|dog 50%" in text
+    assert "100 of x\\|y, tested on 300" in text
+
+
+@given(
+    st.lists(st.lists(st.text(st.sampled_from("ab |\n\r-"), max_size=6), min_size=3, max_size=3), min_size=1, max_size=4)
+)
+def test_a_table_has_a_line_for_each_row_and_as_many_cells_whatever_they_hold(body: list[list[str]]) -> None:
+    lines = re.split(r"\r\n|\n|\r", table(("x", "y", "z"), body))  # what Markdown takes for line ends
+    assert len(lines) == len(body) + 2
+    for line in lines:
+        assert len(re.findall(r"(?<!\\)\|", line)) == 4
+    assert len({len(line) for line in lines}) == 1
+    assert re.fullmatch(r"\|-+\|-+\|-+\|", lines[1])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0.00 s"),
+        (0.42, "0.42 s"),
+        (9.99, "9.99 s"),
+        (12.3, "12.3 s"),
+        (59.0, "59.0 s"),
+        (100, "1m 40s"),
+        (119.7, "2m 00s"),
+        (767, "12m 47s"),
+        (1201, "20m 01s"),
+        (3600, "60m 00s"),
+    ],
+)
+def test_seconds_are_said_as_people_say_them(value: float, text: str) -> None:
+    assert seconds(value) == text
+
+
+@given(st.floats(100, 1e6))
+def test_minutes_and_seconds_are_right_to_half_a_second(value: float) -> None:
+    minutes, rest = (int(number) for number in re.findall(r"\d+", seconds(value)))
+    assert 0 <= rest < 60
+    assert abs(60 * minutes + rest - value) <= 0.5
+
+
+@pytest.mark.parametrize(("share", "text"), [(0.8187, "81.87 %"), (1, "100.00 %"), (0, "0.00 %"), (0.00005, "0.01 %")])
+def test_shares_are_said_as_percentages_with_two_decimals(share: float, text: str) -> None:
+    assert percent(share) == text
+
+
+# ---------------------------------------------------------------------------------------------------------- CSV, JSON
+
+
+def test_csv_and_json_say_the_same() -> None:
+    report = Report(two_rows())
+    facts = to_json(report)["rows"]
+    lines = parsed_csv(report)
+    assert len(lines) == len(facts) == 2
+    for line, fact in zip(lines, facts, strict=True):
+        for name in ("run", "model", "recipe", "head", "dataset", "weights", "device"):
+            assert line[name] == fact[name]
+        for name in ("train_rows", "test_rows"):
+            assert int(line[name]) == fact[name]
+        for name in ("extraction_s", "training_s", "accuracy"):
+            assert float(line[name]) == fact[name]
+        assert (float(line["accuracy_low"]), float(line["accuracy_high"])) == tuple(fact["interval"])
+        assert [float(loss) for loss in line["losses"].split()] == pytest.approx(list(fact["losses"]), rel=1e-5)
+        assert line["notes"] == "; ".join(fact["notes"])
+    assert (lines[0]["inference_images"], lines[0]["inference_s"]) == ("200", "12.345")
+    assert facts[0]["inference"] == {"images": 200, "elapsed_s": 12.345}
+    assert (lines[1]["inference_images"], lines[1]["inference_s"], facts[1]["inference"]) == ("", "", None)
+
+
+def test_csv_holds_any_name() -> None:
+    evil = 'a "name", with\nall;'
+    (line,) = parsed_csv(Report((make_row(dataset=evil, notes=(evil,)),)))
+    assert (line["dataset"], line["notes"]) == (evil, evil)
+
+
+def test_csv_leaves_empty_what_is_not_known() -> None:
+    (line,) = parsed_csv(Report((make_row(extraction_s=None, inference=None, losses=()),)))
+    assert (line["extraction_s"], line["inference_s"], line["losses"]) == ("", "", "")
+
+
+def test_json_is_strict_and_holds_all() -> None:
+    photos = (labelled("ä|\n.jpg", ("frog", 0.5), ("cat", 0.25)), Photo("bad.jpg", {}, "cut off"))
+    report = Report(two_rows(), photos)
+    found = parse_json(canonical_json(to_json(report)))  # neither NaN nor a key twice
+    assert found["title"] == report.title
+    assert [line["run"] for line in found["rows"]] == [line.run for line in report.rows]
+    assert found["photos"][0] == {
+        "name": "ä|\n.jpg",
+        "labels": {"resnet50-study-mlp-20230901-120000": [["frog", 0.5], ["cat", 0.25]]},
+        "error": None,
+    }
+    assert found["photos"][1] == {"name": "bad.jpg", "labels": {}, "error": "cut off"}
+
+
+def test_json_holds_the_published_tables() -> None:
+    published = json.loads(canonical_json(to_json(Report(two_rows()))))["published"]
+    assert published["table_1"]["vgg16"] == {"training_s": 767, "inference_s": 64, "accuracy": 0.8187}
+    assert published["table_2"]["frog 1"] == {"vgg16": "✓", "vgg19": "✓", "resnet50": "cat", "resnet152": "✓"}
+    assert (published["train_rows"], published["test_rows"], published["hardware"]) == (24_000, 10_000, "one NVIDIA T4")
+
+
+def test_the_published_tables_are_the_studys() -> None:
+    assert {model: (f.training_s, f.inference_s, f.accuracy) for model, f in TABLE_1.items()} == {
+        "vgg16": (12 * 60 + 47, 60 + 4, 0.8187),
+        "vgg19": (20 * 60 + 1, 60 + 39, 0.8164),
+        "resnet50": (12 * 60 + 23, 59, 0.8066),
+        "resnet152": (22 * 60 + 4, 60 + 45, 0.8193),
+    }
+    right = {name: sum(label == "✓" for label in labels) for name, labels in TABLE_2.items()}
+    assert right == {"frog 1": 3, "frog 2": 2, "ship 1": 2, "ship 2": 2, "plane 1": 4, "plane 2": 4}

@@ -1,0 +1,249 @@
+"""The runs directory: records come back whole, are found by model and age, and damage is named."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from heads_samples import make_key, make_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cache.errors import RunDamaged, RunNotFound
+from cache.files import parse_json
+from heads.config import RECIPES
+from heads.runs import Extraction, Run, RunStore, parse, read, versions
+from heads.stats import Evaluation, Score
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+runs_of_all_kinds = st.builds(
+    make_run,
+    key=st.builds(make_key, backbone=texts, mean=st.tuples(finite, finite, finite)),
+    config=st.sampled_from(list(RECIPES.values())),
+    train=st.builds(Extraction, texts, texts, st.integers(0, 10**6), st.none() | finite),
+    losses=st.lists(finite, max_size=4).map(tuple),
+    val_accuracies=st.lists(finite, max_size=4).map(tuple),
+    best_epoch=st.none() | st.integers(1, 100),
+    evaluation=st.builds(
+        Evaluation, st.just(Score(3, 4)), st.dictionaries(texts, st.builds(Score, st.just(1), st.just(2)), max_size=3)
+    ),
+    notes=st.lists(texts, max_size=3).map(tuple),
+    versions=st.dictionaries(texts, texts, max_size=3),
+)
+
+
+def dated(model: str, day: int, **changes: Any) -> Run:
+    """A run of that day in September."""
+    stamp = f"2023-09-{day:02d}T12:00:00.000000+00:00"
+    return make_run(name=f"{model}-of-the-{day}", model=model, created=stamp, **changes)
+
+
+def rewritten(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """The record at `path` after `change`."""
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps(change(facts)))
+
+
+# ------------------------------------------------------------------------------------------------------------ records
+
+
+@given(runs_of_all_kinds)
+@settings(max_examples=50)
+def test_a_record_read_back_is_the_same(run: Run) -> None:
+    assert parse(parse_json(run.to_bytes())) == run
+
+
+def test_a_record_written_to_disk_is_found_again(tmp_path: Path) -> None:
+    store, run = RunStore(tmp_path / "runs"), make_run()
+    path = store.write(run)
+    assert path == tmp_path / "runs" / run.name / "run.json"
+    assert (read(path), store.runs()) == (run, [run])
+
+
+def test_a_run_is_titled_by_model_recipe_and_head() -> None:
+    run = make_run(model="vgg16", config=dataclasses.replace(RECIPES["standard"], head="knn"))
+    assert (run.model, run.title) == ("vgg16", "vgg16 standard knn")
+
+
+def test_the_versions_name_what_makes_a_head() -> None:
+    assert set(versions()) == {"headstart", "torch", "numpy", "scikit-learn"}
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Run)] + ["format", "version"])
+def test_a_record_without_one_of_its_fields_is_damaged(field: str, tmp_path: Path) -> None:
+    path = RunStore(tmp_path).write(make_run())
+    rewritten(path, lambda facts: {name: value for name, value in facts.items() if name != field})
+    with pytest.raises(RunDamaged, match=r"run\.json: not a run record of ours .*; remove its folder"):
+        read(path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Alteration:
+    """What was done to a record."""
+
+    name: str
+    change: Callable[[str], str]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+ALTERATIONS = [
+    Alteration("cut off", lambda text: text[: len(text) // 2]),
+    Alteration("empty", lambda _: ""),
+    Alteration("a list", lambda _: "[]"),
+    Alteration("a list of pairs", lambda _: '[["format", "headstart run"], ["version", 1]]'),
+    Alteration("a number", lambda _: "5"),
+    Alteration("null", lambda _: "null"),
+    Alteration("another format", lambda text: text.replace("headstart run", "footstart run")),
+    Alteration("a later version", lambda text: text.replace('"version": 1', '"version": 2')),
+    Alteration("not a number", lambda text: text.replace('"elapsed_s": 0.42', '"elapsed_s": NaN')),
+    Alteration("a field twice", lambda text: text.replace('"train_rows": 90', '"train_rows": 90, "train_rows": 9')),
+    Alteration("an unknown field", lambda text: text.replace('"train_rows": 90', '"train_rows": 90, "colour": 9')),
+    Alteration("an unknown setting", lambda text: text.replace('"hidden": 128', '"hidden": 128, "colour": 9')),
+    Alteration("no scores", lambda text: text.replace('"overall"', '"over"')),
+    Alteration("no losses", lambda text: text.replace('"losses": [', '"losses": 0, "more": [')),
+]
+
+
+@pytest.mark.parametrize("case", ALTERATIONS, ids=str)
+def test_an_altered_record_is_named_and_not_used(case: Alteration, tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    path = store.write(make_run())
+    before = path.read_text()
+    path.write_text(case.change(before))
+    assert path.read_text() != before
+    with pytest.raises(RunDamaged, match=rf"^{path}: not a run record of ours"):
+        store.runs()
+
+
+@dataclasses.dataclass(frozen=True)
+class Mistyped:
+    """A field of another type, which would fail later and far from here."""
+
+    field: str
+    value: object
+
+
+@pytest.mark.parametrize(
+    "case",
+    [Mistyped("name", 5), Mistyped("created", 5), Mistyped("elapsed_s", "0.42"), Mistyped("train_rows", "90")],
+    ids=lambda case: case.field,
+)
+def test_a_mistyped_field_is_refused(case: Mistyped, tmp_path: Path) -> None:
+    path = RunStore(tmp_path).write(make_run())
+    rewritten(path, lambda facts: {**facts, case.field: case.value})
+    with pytest.raises(RunDamaged, match=case.field):
+        read(path)
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+    path = RunStore(tmp_path).write(make_run())
+    path.write_bytes(b"\xff\xfe" + path.read_bytes())
+    with pytest.raises(RunDamaged, match="not a run record of ours"):
+        read(path)
+
+
+def test_a_missing_record_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(RunNotFound, match=r"run\.json: not there; expected a run's folder"):
+        read(tmp_path / "run.json")
+
+
+# ------------------------------------------------------------------------------------------------------------- finding
+
+
+def test_runs_come_oldest_first(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    runs = [dated("vgg16", 9), dated("resnet50", 3), dated("alexnet", 6)]
+    for run in runs:
+        store.write(run)
+    assert store.runs() == [runs[1], runs[2], runs[0]]
+
+
+def test_folders_without_a_record_are_no_runs(tmp_path: Path) -> None:
+    # a training under way, or killed: the record is written last
+    store = RunStore(tmp_path)
+    (store.new_folder("resnet50 study mlp") / "head.safetensors").write_bytes(b"half")
+    (tmp_path / "report").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    assert store.runs() == []
+
+
+def test_the_newest_run_of_each_model_is_found(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    for model, day in (("vgg16", 5), ("resnet50", 4), ("vgg16", 2), ("resnet50", 7)):
+        store.write(dated(model, day))
+    assert {run.name for run in store.newest()} == {"vgg16-of-the-5", "resnet50-of-the-7"}
+
+
+def test_the_newest_runs_come_in_the_order_asked(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    for model, day in (("vgg16", 1), ("resnet50", 2), ("vgg19", 3)):
+        store.write(dated(model, day))
+    for models in (("vgg19", "vgg16"), ("vgg16", "vgg19"), ("resnet50",)):
+        assert tuple(run.model for run in store.newest(models)) == models
+
+
+def test_models_without_a_run_are_named_beside_those_that_have_one(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    store.write(dated("vgg16", 1))
+    with pytest.raises(RunNotFound, match=r"no trained head of vgg19, resnet50 \(there are: vgg16\); .*train-head`"):
+        store.newest(["vgg19", "vgg16", "resnet50"])
+
+
+@pytest.mark.parametrize("models", [(), ("vgg16",)], ids=str)
+def test_an_empty_runs_directory_is_an_error_that_names_the_command(models: tuple[str, ...], tmp_path: Path) -> None:
+    with pytest.raises(RunNotFound, match=r"no trained head.*make one with `headstart train-head`"):
+        RunStore(tmp_path / "nothing").newest(models)
+
+
+# ------------------------------------------------------------------------------------------------------------- folders
+
+
+def test_heads_trained_within_a_second_get_folders_of_their_own(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "runs")
+    folders = [store.new_folder("resnet50 study mlp") for _ in range(12)]
+    assert len(set(folders)) == 12
+    assert all(folder.is_dir() for folder in folders)
+    assert all(folder.name.startswith("resnet50-study-mlp-2") for folder in folders)
+    assert all(folder.parent == tmp_path / "runs" for folder in folders)
+
+
+def test_a_folder_that_is_there_is_never_given_again(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    first = store.new_folder("resnet50 study mlp")
+    (first / "head.safetensors").write_bytes(b"precious")
+    store.new_folder("resnet50 study mlp")
+    assert (first / "head.safetensors").read_bytes() == b"precious"
+
+
+# ------------------------------------------------------------------------------------------------------------ figures
+
+
+def test_figures_of_inference_are_kept_beside_the_run(tmp_path: Path) -> None:
+    store, run = RunStore(tmp_path), make_run()
+    store.write(run)
+    assert store.bench(run) is None
+    store.write_bench(run, {"images": 100, "elapsed_s": 2.5, "latency_s": {"p50": 0.01}})
+    assert store.bench(run) == {"images": 100, "elapsed_s": 2.5, "latency_s": {"p50": 0.01}}
+    assert store.runs() == [run]
+
+
+def test_the_last_figures_count(tmp_path: Path) -> None:
+    store, run = RunStore(tmp_path), make_run()
+    for images in (100, 200):
+        store.write_bench(run, {"images": images})
+    assert store.bench(run) == {"images": 200}
+
+
+@pytest.mark.parametrize("content", ["", '{"images": 1', '{"images": NaN}', "[1, 2]", "[]", "5", "null", '"text"'])
+def test_damaged_figures_are_named_with_the_way_to_new_ones(content: str, tmp_path: Path) -> None:
+    store, run = RunStore(tmp_path), make_run()
+    store.write(run)
+    path = tmp_path / run.name / "bench.json"
+    path.write_text(content)
+    with pytest.raises(RunDamaged, match=rf"^{path}: .*`headstart bench-inference` makes it anew"):
+        store.bench(run)

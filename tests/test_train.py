@@ -1,0 +1,289 @@
+"""One head trained: what its seed decides, which rows it sees, what it makes of numbers it can't learn from."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from heads_samples import DIM, axis_head, blobs, make_config, numbered, silent, trained_head
+from heads_samples import one_thread as one_thread
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from cache.errors import FeaturesInvalid
+from heads.config import HEADS, RECIPES, HeadName, TrainConfig
+from heads.data import Labelled
+from heads.kinds import Head
+from heads.train import Trained, carve, predict, probabilities, train
+
+
+def fit(data: Labelled, config: TrainConfig) -> Trained:
+    return train(data, 3, config, "cpu", silent)
+
+
+def same_head(one: Head, other: Head) -> bool:
+    """Equal to the bit."""
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def changed(data: Labelled, rows: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> Labelled:
+    """The same data with other features in some rows."""
+    features = data.features.copy()
+    features[rows] = change(features[rows])
+    return dataclasses.replace(data, features=features)
+
+
+def validation_rows(rows: int, config: TrainConfig) -> np.ndarray:
+    return carve(numbered(rows), config, "cpu").val_features[:, 0].numpy().astype(np.intp)
+
+
+def test_the_study_recipe_gives_what_a_plain_script_with_its_seed_gives() -> None:
+    data = blobs(100)
+    config = dataclasses.replace(RECIPES["study"], dropout=0.0, seed=3)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model = nn.Sequential(nn.Linear(DIM, 128), nn.ReLU(), nn.Dropout(0.0), nn.Linear(128, 3), nn.Sigmoid())
+    optimiser, order = torch.optim.Adam(model.parameters(), lr=1e-3), torch.Generator().manual_seed(3)
+    for _ in range(5):
+        for batch in torch.randperm(100, generator=order).split(64):
+            optimiser.zero_grad()
+            scores = model(torch.from_numpy(data.features)[batch])
+            nn.functional.cross_entropy(scores, torch.from_numpy(data.labels)[batch]).backward()
+            optimiser.step()
+
+    head = fit(data, config).head
+
+    features = torch.from_numpy(blobs(50, seed=1).features)
+    torch.testing.assert_close(head(features), model.eval()(features).detach(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("kind", HEADS)
+def test_the_same_seed_gives_the_same_head_to_the_bit(kind: HeadName, recipe: str) -> None:
+    one, other = (fit(blobs(48), make_config(kind, recipe, seed=5)) for _ in range(2))
+    assert same_head(one.head, other.head)
+    assert one.history == other.history
+
+
+@pytest.mark.parametrize("kind", ["mlp", "linear"])
+def test_another_seed_gives_another_head(kind: HeadName) -> None:
+    assert not same_head(*(trained_head(kind, seed=seed) for seed in (5, 6)))
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_the_callers_random_numbers_go_on_as_if_nothing_was_trained(kind: HeadName) -> None:
+    states: list[tuple[Tensor, str]] = []
+    for _ in range(2):
+        states.append((torch.get_rng_state(), repr(np.random.get_state())))
+        trained_head(kind)
+    assert torch.equal(states[0][0], states[1][0])
+    assert states[0][1] == states[1][1]
+
+
+def test_what_others_drew_before_does_not_change_the_head() -> None:
+    one = trained_head("mlp")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(99)
+        torch.rand(7)
+        other = trained_head("mlp")
+    assert same_head(one, other)
+
+
+def test_a_trained_head_is_ready_for_use() -> None:
+    head = trained_head("mlp")
+    assert not head.training
+    assert not any(parameter.requires_grad for parameter in head.parameters())
+
+
+def test_training_leaves_the_callers_features_as_they_were() -> None:
+    data = blobs(48)
+    before = data.features.copy()
+    fit(data, make_config())
+    np.testing.assert_array_equal(data.features, before)
+
+
+# ------------------------------------------------------------------------------------------------- validation rows
+
+
+@given(
+    rows=st.integers(2, 200),
+    fraction=st.floats(0.01, 0.5),
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(["mlp", "linear"]),
+)
+@settings(max_examples=60)
+def test_every_row_is_learned_from_or_validated_on_never_both(
+    rows: int, fraction: float, seed: int, kind: HeadName
+) -> None:
+    split = carve(numbered(rows), make_config(kind, val_fraction=fraction, seed=seed), "cpu")
+    learned, validated = (part[:, 0].int().tolist() for part in (split.features, split.val_features))
+    assert sorted(learned + validated) == list(range(rows))
+    assert len(validated) == max(1, round(rows * fraction))
+    for found, labels in ((learned, split.labels), (validated, split.val_labels)):
+        assert labels.tolist() == [row % 3 for row in found]
+
+
+def test_the_seed_draws_the_validation_rows() -> None:
+    one, again, other = (validation_rows(100, make_config(val_fraction=0.2, seed=seed)) for seed in (1, 1, 2))
+    assert one.tolist() == again.tolist()
+    assert one.tolist() != other.tolist()
+
+
+def test_validation_rows_are_drawn_from_everywhere() -> None:
+    # a data set is often sorted by class: its last tenth would be a single one
+    rows = validation_rows(1000, make_config(val_fraction=0.1))
+    assert rows.min() < 100
+    assert rows.max() >= 900
+
+
+@pytest.mark.parametrize("kind", ["ridge", "knn"])
+def test_heads_without_epochs_learn_from_every_row(kind: HeadName) -> None:
+    found = fit(blobs(48), make_config(kind, val_fraction=0.5))
+    assert found.rows == 48
+
+
+def test_the_study_recipe_learns_from_every_row() -> None:
+    found = fit(blobs(48), make_config(recipe="study"))
+    assert (found.rows, found.history.val_accuracies) == (48, ())
+
+
+@dataclasses.dataclass(frozen=True)
+class TooFew:
+    rows: int
+    fraction: float
+
+    def __str__(self) -> str:
+        return f"{self.rows} rows, {self.fraction}"
+
+
+@pytest.mark.parametrize("case", [TooFew(1, 0.1), TooFew(1, 0.9), TooFew(10, 0.99)], ids=str)
+def test_too_few_rows_to_validate_on_is_an_error_that_names_the_option(case: TooFew) -> None:
+    with pytest.raises(FeaturesInvalid, match=rf"^{case.rows} training rows .* use --val-fraction 0"):
+        fit(blobs(case.rows), make_config(val_fraction=case.fraction))
+
+
+def test_the_validation_rows_do_not_teach() -> None:
+    config = make_config(epochs=1, val_fraction=0.25, standardise=False)
+    data = blobs(48)
+    spoilt = changed(data, validation_rows(48, config), lambda features: -100 * features)
+    assert same_head(fit(data, config).head, fit(spoilt, config).head)
+
+
+# ------------------------------------------------------------------------------------------------- standardisation
+
+
+def test_the_standardisation_knows_the_training_rows_alone() -> None:
+    config = make_config(val_fraction=0.25)
+    data = blobs(48)
+    rows = validation_rows(48, config)
+    spoilt = changed(data, rows, lambda features: 1e6 * features + 1e9)
+    learned = np.delete(data.features.astype(np.float64), rows, axis=0)
+    for head in (fit(data, config).head, fit(spoilt, config).head):
+        np.testing.assert_allclose(head.mean, learned.mean(axis=0), rtol=1e-6)
+        np.testing.assert_allclose(head.std, learned.std(axis=0), rtol=1e-6)
+
+
+@given(
+    scale=st.floats(1e-4, 1e4),
+    offset=st.floats(-100, 100),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=30)
+def test_standardised_training_features_have_mean_0_and_deviation_1(scale: float, offset: float, seed: int) -> None:
+    drawn = np.random.default_rng(seed).standard_normal((40, DIM))
+    data = Labelled((scale * (drawn + offset)).astype(np.float32), blobs(40).labels)
+    head = fit(data, make_config("knn")).head  # standardises as the others do, and is the quickest
+    standardised = (torch.from_numpy(data.features) - head.mean) / head.std
+    np.testing.assert_allclose(standardised.mean(dim=0), np.zeros(DIM), atol=1e-3)
+    np.testing.assert_allclose(standardised.std(dim=0, correction=0), np.ones(DIM), rtol=1e-3)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -7.3, 1e-20, 1e20])
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_feature_that_never_varies_becomes_0_and_does_no_harm(kind: HeadName, value: float) -> None:
+    data = blobs(60)
+    constant = dataclasses.replace(data, features=data.features.copy())
+    constant.features[:, 4] = value
+    head = fit(constant, make_config(kind, epochs=25)).head
+    standardised = (torch.from_numpy(constant.features) - head.mean) / head.std
+    assert (standardised[:, 4] == 0).all()
+    found = probabilities(head, constant.features, "cpu")
+    assert np.isfinite(found).all()
+    assert (found.argmax(axis=1) == constant.labels).mean() > 0.9
+
+
+def test_a_feature_that_varies_by_rounding_alone_is_not_blown_up() -> None:
+    data = blobs(48)
+    rounded = dataclasses.replace(data, features=data.features.copy())
+    rounded.features[:, 4] = np.nextafter(np.float32(1000), np.float32(1000 + np.arange(48) % 2))
+    assert len(np.unique(rounded.features[:, 4])) == 2
+    head = fit(rounded, make_config("knn")).head
+    assert ((torch.from_numpy(rounded.features) - head.mean) / head.std)[:, 4].abs().max() < 1e-3
+
+
+def test_without_standardisation_mean_and_deviation_are_0_and_1() -> None:
+    head = trained_head("mlp", recipe="study")
+    assert (head.mean == 0).all()
+    assert (head.std == 1).all()
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_standardised_heads_do_not_mind_the_features_scale(kind: HeadName) -> None:
+    data, test = blobs(48), blobs(30, seed=1)
+    scaled = [dataclasses.replace(part, features=1024 * part.features) for part in (data, test)]  # exact in floats
+    config = make_config(kind)
+    one = probabilities(fit(data, config).head, test.features, "cpu")
+    other = probabilities(fit(scaled[0], config).head, scaled[1].features, "cpu")
+    np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+# --------------------------------------------------------------------------------------------- labels, probabilities
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_probabilities_are_the_softmax_of_the_scores(kind: HeadName) -> None:
+    head, features = trained_head(kind), blobs(20, seed=1).features
+    scores = head(torch.from_numpy(features)).double().numpy()
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    found = probabilities(head, features, "cpu")
+    np.testing.assert_allclose(found, powers / powers.sum(axis=1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(found.sum(axis=1), np.ones(20), rtol=1e-5)
+    assert (found.dtype, found.shape) == (np.float32, (20, 3))
+
+
+def test_a_label_is_the_most_probable_class() -> None:
+    head, features = trained_head("mlp"), blobs(20, seed=1).features
+    found = predict(head, features, "cpu")
+    np.testing.assert_array_equal(found, probabilities(head, features, "cpu").argmax(axis=1))
+    assert found.dtype == np.int64
+
+
+def test_many_rows_come_back_in_their_order() -> None:
+    labels = np.random.default_rng(0).integers(0, 3, 20_000)
+    features = np.eye(3, DIM, dtype=np.float32)[labels]
+    np.testing.assert_array_equal(predict(axis_head(), features, "cpu"), labels)
+
+
+def test_rows_in_any_memory_layout_are_labelled_alike() -> None:
+    head, features = trained_head("mlp"), blobs(20, seed=1).features
+    backwards = np.asfortranarray(features)[::-1]
+    expected = probabilities(head, features, "cpu")
+    np.testing.assert_allclose(probabilities(head, backwards, "cpu")[::-1], expected, atol=1e-6)
+
+
+# -------------------------------------------------------------------------------------------------------- divergence
+
+
+def test_a_learning_rate_that_is_too_high_is_named_as_the_cause() -> None:
+    with pytest.raises(FeaturesInvalid, match=r"the loss is (nan|inf) in epoch \d; try a --lr below 1e\+30"):
+        fit(blobs(48), make_config(lr=1e30))
+
+
+def test_features_too_large_to_learn_from_are_an_error_about_the_loss() -> None:
+    signs = np.sign(np.random.default_rng(0).standard_normal((48, 64)))
+    huge = Labelled((3e38 * signs).astype(np.float32), blobs(48).labels)  # finite, but no sum of them is
+    with pytest.raises(FeaturesInvalid, match=r"the loss is (nan|inf) in epoch 1; try a --lr below"):
+        fit(huge, make_config(recipe="study"))
