@@ -253,7 +253,7 @@ class FeatureStore:
         The manifest goes first, so that no reader takes what is left for a complete set.
         """
         folder = self.root / name
-        if not name or folder.parent != self.root or not folder.is_dir():
+        if name in ("", ".", "..") or Path(name).name != name or not folder.is_dir():
             raise FeaturesNotFound(f"{folder}: no such feature set; `headstart cache ls` lists them")
         with self._lock(name, on_wait):
             freed = sum(path.stat().st_size for path in folder.iterdir())

@@ -129,10 +129,12 @@ class FileImages:
 
     @property
     def rows(self) -> int:
+        """How many files there are."""
         return len(self.paths)
 
     @property
     def source(self) -> str:
+        """The folder that the paths are relative to."""
         return str(self.root)
 
     def labels(self, start: int, stop: int) -> Labels:

@@ -14,7 +14,7 @@ from cache.verify import folders, problems
 @pytest.fixture
 def features(tmp_path: Path) -> FeatureSet:
     """A whole set of three shards."""
-    return write_set(FeatureStore(tmp_path), make_shards(np.random.default_rng(0)))
+    return write_set(FeatureStore(tmp_path / "features"), make_shards(np.random.default_rng(0)))
 
 
 def flip(path: Path) -> None:
