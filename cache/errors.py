@@ -11,6 +11,7 @@
     ├── ImageUnreadable    (ValueError)         one picture can't be decoded
     ├── WeightsNotFound    (FileNotFoundError)  a backbone's weights can't be had
     ├── WeightsMismatch    (ValueError)         weights that don't fit the backbone, or are not the recorded ones
+    ├── OutOfMemory        (MemoryError)        the device has no room for a batch of this size
     ├── DeviceUnavailable  (RuntimeError)       the device or precision asked for is not there
     ├── RunNotFound        (FileNotFoundError)  no trained head answers
     └── RunDamaged         (ValueError)         a head or its record is altered or not of our layout
@@ -65,6 +66,10 @@ class WeightsMismatch(HeadstartError, ValueError):
 
 class DeviceUnavailable(HeadstartError, RuntimeError):
     """The device or the precision asked for is not available here."""
+
+
+class OutOfMemory(HeadstartError, MemoryError):
+    """The device has no room for a batch of this size; a smaller one may fit."""
 
 
 class RunNotFound(HeadstartError, FileNotFoundError):

@@ -43,17 +43,22 @@ def write_durably(path: Path, content: bytes) -> None:
     """Put `content` at `path` so that after a crash either the old file or the whole new one is there.
 
     Temporary file in the same folder, write, fsync, rename, fsync of the folder: without the last one the rename itself
-    can be lost (https://man7.org/linux/man-pages/man2/fsync.2.html). Raises OSError; the old file is then untouched.
+    can be lost (https://man7.org/linux/man-pages/man2/fsync.2.html). Raises OSError, with the path and the bytes; the old
+    file is then still whole, or, where only the last step failed, the new one is.
     """
-    make_folder(path.parent)
-    with _temporary_beside(path) as (descriptor, temporary):
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.fchmod(descriptor, 0o644)
-        os.fsync(descriptor)
-        os.replace(temporary, path)
-    sync_folder(path.parent)
+    try:
+        make_folder(path.parent)
+        with _temporary_beside(path) as (descriptor, temporary):
+            view = memoryview(content)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fchmod(descriptor, 0o644)
+            os.fsync(descriptor)
+            os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:  # os.write and os.fsync know no path, and "no space left" alone helps nobody
+        what = f"{error.strerror} while writing {len(content):,} bytes"
+        raise OSError(error.errno, what, str(path)) from error
 
 
 def make_folder(folder: Path) -> None:

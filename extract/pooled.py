@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from cache.errors import DeviceUnavailable
+from cache.errors import OutOfMemory
 from cache.files import sha256
 from extract import preprocess
 from extract.devices import Device
@@ -79,7 +79,7 @@ class FeatureExtractor:
         return dataclasses.replace(self, batch_size=batch_size)
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """uint8 (n, H, W, 3), any n, to float32 features (n, D). Raises DeviceUnavailable where memory runs out."""
+        """uint8 (n, H, W, 3), n at least 1, to float32 features (n, D). Raises OutOfMemory."""
         with torch.inference_mode():
             parts = [self._batch(images[i : i + self.batch_size]) for i in range(0, len(images), self.batch_size)]
         return np.concatenate(parts)
@@ -87,10 +87,12 @@ class FeatureExtractor:
     def _batch(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         try:
             features: npt.NDArray[np.float32] = self.pool(self.preprocess(self.to_device(images))).cpu().numpy()
-        except torch.OutOfMemoryError as error:
-            raise DeviceUnavailable(
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory(
                 f"{self.device.name}: out of memory with {self.batch_size} images at once; "
-                f"use --batch-size {max(1, self.batch_size // 2)}"
+                f"use --batch-size {max(1, self.batch_size // 2)} or a smaller --image-size"
             ) from error
         return features[: len(images)]
 
@@ -111,6 +113,21 @@ class _Tf32:
 
     def __exit__(self, *_: object) -> None:
         torch.backends.cudnn.allow_tf32 = self._before
+
+
+_NO_MEMORY = (
+    "out of memory",  # CUDA's allocator, a CUDA error, MPS
+    "can't allocate memory",  # the CPU's allocator
+    "not enough memory",  # the same on Windows
+    "ALLOC_FAILED",  # cuBLAS and cuDNN
+    "could not create a memory",  # oneDNN
+    "bad_alloc",  # C++
+)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error means that memory ran out, which torch says in different words in each of its parts."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
 def build(body: nn.Module, preprocessing: Preprocessing, device: Device, batch_size: int) -> FeatureExtractor:

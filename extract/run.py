@@ -10,12 +10,12 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from cache.errors import FeaturesInvalid, FeaturesStale, ImageUnreadable
+from cache.errors import FeaturesInvalid, FeaturesStale, ImageUnreadable, OutOfMemory
 from cache.key import FeatureKey
 from cache.manifest import Manifest, Provenance, ShardRecord
 from cache.plan import Part, plan
@@ -54,7 +54,11 @@ class Extractor(Protocol):
     def parameters(self) -> str: ...
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """uint8 (n, H, W, 3) to float32 (n, D)."""
+        """uint8 (n, H, W, 3) to float32 (n, D). Raises OutOfMemory."""
+        ...
+
+    def with_batch_size(self, batch_size: int) -> Self:
+        """The same network for batches of another size."""
         ...
 
 
@@ -123,7 +127,7 @@ def extract(job: Job, load: Callable[[Job], Extractor], store: FeatureStore, obs
     """Make the feature set complete for the job's rows; shards that are there and still right are kept.
 
     `load` builds the backbone and is called only when something is missing. Raises FeaturesStale where the images or the
-    parameters are no longer those of the set, ImageUnreadable, FeaturesInvalid, DeviceUnavailable, OSError.
+    parameters are no longer those of the set, ImageUnreadable, FeaturesInvalid, OutOfMemory, OSError.
     """
 
     def on_wait() -> None:
@@ -209,18 +213,49 @@ def _complete(job: Job, extractor: Extractor, writer: SetWriter, state: _State, 
     rows, total = sum(part.rows for part in state.missing), state.parts[-1].stop
     observer.begin(job.title, total, total - rows)
     started = time.perf_counter()
-    made = [_make(job, extractor, writer, part, observer) for part in state.missing]
+    made = []
+    for part in state.missing:
+        record, extractor = _make(job, extractor, writer, part, observer)
+        made.append(record)
     observer.end()
     records = sorted([*state.kept.values(), *made], key=lambda record: record.start)
     features = writer.commit(records, job.backbone.feature_dim, job.dtype, _provenance(job, extractor))
     return Outcome(features, rows, time.perf_counter() - started)
 
 
-def _make(job: Job, extractor: Extractor, writer: SetWriter, part: Part, observer: Observer) -> ShardRecord:
-    started = time.perf_counter()
-    stat = job.images.stat(part.start, part.stop)
-    shard = compute_shard(job, extractor, part, observer.advance)
-    return writer.put(shard, part.index, stat, round(time.perf_counter() - started, 3))
+def _make(
+    job: Job, extractor: Extractor, writer: SetWriter, part: Part, observer: Observer
+) -> tuple[ShardRecord, Extractor]:
+    """Compute and write one shard; where memory runs out, in batches of half the size, which the next shards then keep."""
+    while True:
+        started = time.perf_counter()
+        stat = job.images.stat(part.start, part.stop)
+        shard = _try(job, extractor, part, observer)
+        if shard is not None:
+            return writer.put(shard, part.index, stat, round(time.perf_counter() - started, 3)), extractor
+        extractor = extractor.with_batch_size(extractor.batch_size // 2)
+        observer.note(f"out of memory; going on with batches of {extractor.batch_size}")
+
+
+def _try(job: Job, extractor: Extractor, part: Part, observer: Observer) -> Shard | None:
+    """The shard, or None where memory ran out and there is a smaller batch to try. Raises OutOfMemory for a batch of 1.
+
+    Returning leaves the `except` block, whose traceback would keep the failed batch's memory alive during the retry.
+    """
+    done = 0
+
+    def advance(rows: int) -> None:
+        nonlocal done
+        done += rows
+        observer.advance(rows)
+
+    try:
+        return compute_shard(job, extractor, part, advance)
+    except OutOfMemory:
+        if extractor.batch_size == 1:
+            raise
+    observer.advance(-done)
+    return None
 
 
 def compute_shard(job: Job, extractor: Extractor, part: Part, advance: Callable[[int], None]) -> Shard:

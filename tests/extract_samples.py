@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from cache.errors import OutOfMemory
 from extract.images import ArrayImages, FileImages
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,15 +94,21 @@ def file_images(root: Path, count: int) -> FileImages:
 class QuarterMeans:
     """A stand-in for a backbone: features (n, 4), the mean of each quarter of a picture times `scale`.
 
-    `seen` counts the pictures that were given to it.
+    `seen` counts the pictures that were given to it. More than `room` at once are too many for its memory.
     """
 
     batch_size: int = 3
     parameters: str = "parameters of the stand-in"
     scale: float = 1.0
     seen: int = 0
+    room: int | None = None
+
+    def with_batch_size(self, batch_size: int) -> "QuarterMeans":
+        return dataclasses.replace(self, batch_size=batch_size)
 
     def __call__(self, images: Pixels) -> npt.NDArray[np.float32]:
+        if self.room is not None and self.batch_size > self.room:
+            raise OutOfMemory(f"no room for {self.batch_size} images")
         self.seen += len(images)
         half = images.shape[1] // 2
         blocks = images.reshape(len(images), 2, half, 2, half, 3)

@@ -24,7 +24,7 @@ from extract_samples import (
 )
 from hypothesis import strategies as st
 
-from cache.errors import DataNotFound, FeaturesInvalid, FeaturesNotFound, FeaturesStale, ImageUnreadable
+from cache.errors import DataNotFound, FeaturesInvalid, FeaturesNotFound, FeaturesStale, ImageUnreadable, OutOfMemory
 from cache.plan import Part
 from cache.shard import Rows
 from cache.store import FeatureStore
@@ -612,3 +612,23 @@ def test_a_survey_writes_nothing(store: FeatureStore) -> None:
 
 def test_a_run_imports_no_torch() -> None:
     assert printed_by_python("import sys, extract.run; print('torch' in sys.modules)") == "False\n"
+
+
+# ---- memory
+
+
+def test_memory_running_out_halves_the_batch_and_loses_nothing(store: FeatureStore) -> None:
+    observer = RecordingObserver()
+    outcome = run(tiny(), store, QuarterMeans(batch_size=8, room=2), observer)
+    assert_equal(outcome.features.load(), expected_rows(PIXELS))
+    assert observer.notes == [f"out of memory; going on with batches of {size}" for size in (4, 2)]
+    assert sum(observer.advanced) == len(PIXELS)
+    assert outcome.features.manifest.provenance.batch_size == 2
+
+
+def test_no_room_for_a_single_image_is_an_error_and_keeps_what_was_there(store: FeatureStore) -> None:
+    run(tiny(8), store)
+    before = shards(store)
+    with pytest.raises(OutOfMemory, match="no room for 1 images"):
+        run(tiny(), store, QuarterMeans(batch_size=4, room=0))
+    assert shards(store) == before

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision import transforms
 
-from cache.errors import DeviceUnavailable
+from cache.errors import OutOfMemory
 from extract.backbones import get_backbone
 from extract.datasets.cifar10 import open_split
 from extract.devices import Device
@@ -202,14 +202,38 @@ def test_pictures_that_are_read_only_are_taken_without_a_warning() -> None:
     assert extractor()(images).shape == (4, 512)
 
 
-def test_memory_running_out_names_a_smaller_batch() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8.0 GB)"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
+        RuntimeError("could not create a memory object"),
+        RuntimeError("std::bad_alloc"),
+        MemoryError("Unable to allocate 9 bytes"),
+    ],
+    ids=str,
+)
+def test_memory_running_out_names_a_smaller_batch(error: Exception) -> None:
     class Greedy(nn.Module):
         def forward(self, pixels: Tensor) -> Tensor:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            raise error
 
     greedy = dataclasses.replace(extractor(), body=Greedy(), batch_size=8)
-    with pytest.raises(DeviceUnavailable, match="cpu: out of memory with 8 images at once; use --batch-size 4"):
+    with pytest.raises(OutOfMemory, match="cpu: out of memory with 8 images at once; use --batch-size 4"):
         greedy(noise(1, 32))
+
+
+def test_another_error_is_not_taken_for_memory() -> None:
+    class Broken(nn.Module):
+        def forward(self, pixels: Tensor) -> Tensor:
+            raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        dataclasses.replace(extractor(), body=Broken())(noise(1, 32))
 
 
 # ---- the backbone stays as it was
