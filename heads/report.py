@@ -134,6 +134,7 @@ def _table_1(rows: Sequence[Row]) -> str:
         "trained on",
         "notes",
     )
+    notes = list(dict.fromkeys(note for line in rows for note in line.notes))
     body = [
         (
             line.model,
@@ -143,12 +144,13 @@ def _table_1(rows: Sequence[Row]) -> str:
             _inference(line.inference),
             f"{percent(line.accuracy)} ({percent(line.interval[0])} to {percent(line.interval[1])})",
             f"{line.train_rows:,} of {line.dataset}, tested on {line.test_rows:,}",
-            "; ".join(line.notes) or "none",
+            ", ".join(f"[{notes.index(note) + 1}]" for note in line.notes) or "none",
         )
         for line in rows
     ]
+    below = "".join(f"\n{number}. {note}" for number, note in enumerate(notes, 1))
     devices = "; ".join(dict.fromkeys(line.device for line in rows))
-    return f"## Table 1: this tool, on {devices}\n\n" + table(head, body)
+    return f"## Table 1: this tool, on {devices}\n\n" + table(head, body) + ("\n" + below if notes else "")
 
 
 def _inference(found: Inference | None) -> str:
@@ -211,7 +213,7 @@ def seconds(value: float) -> str:
     """Seconds as people say them: 0.42 s, 12.3 s, 12m 47s."""
     if value < 10:
         return f"{value:.2f} s"
-    if value < 100:
+    if value < 60:
         return f"{value:.1f} s"
     return f"{round(value) // 60}m {round(value) % 60:02d}s"
 
