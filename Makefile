@@ -17,7 +17,7 @@ demo: $(INSTALLED)
 	$(BIN)/headstart demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 check: format lint types test
 

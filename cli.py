@@ -106,9 +106,9 @@ class Signals:
         if threading.current_thread() is threading.main_thread() and not self._before:
             self._before = {number: signal.signal(number, self._on) for number in self.NUMBERS}
 
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+    def __exit__(self, kind: object, *_: object) -> None:
+        for number, handler in self._before.items():  # once interrupted we are leaving: another signal says "at once"
+            signal.signal(number, self._leave if kind is Interrupted else handler)
         self._before, self._noted, self.deferred = {}, None, False
 
     def _on(self, number: int, frame: object) -> None:
@@ -118,6 +118,9 @@ class Signals:
             os._exit(128 + number)
         self._noted = number
         os.write(2, b"\nheadstart: ending after the batch in hand; a second signal leaves at once\n")
+
+    def _leave(self, number: int, frame: object) -> None:
+        os._exit(128 + number)
 
     def check(self) -> None:
         """Raise Interrupted if a signal was noted."""

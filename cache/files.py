@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,16 @@ def sha256_file(path: Path) -> str:
 @contextlib.contextmanager
 def _temporary_beside(path: Path) -> Iterator[tuple[int, Path]]:
     """A new file in `path`'s own folder, removed again unless it was renamed: os.replace can't cross file systems."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        yield descriptor, Path(name)
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}.tmp"
+    try:  # the name comes first: a signal's exception right after the file is there must find it
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            yield descriptor, temporary
+        finally:
+            os.close(descriptor)
     finally:
-        os.close(descriptor)
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+            os.unlink(temporary)
 
 
 def write_durably(path: Path, content: bytes) -> None:

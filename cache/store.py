@@ -210,8 +210,11 @@ class FeatureStore:
 
     def sets(self) -> list[FeatureSet]:
         """Every complete set, by folder name. Raises FeaturesDamaged for a manifest that can't be read."""
-        folders = sorted(path.parent for path in self.root.glob(f"*/{NAME}"))
-        return [FeatureSet(folder, read_manifest(folder)) for folder in folders]
+        found = []
+        for folder in sorted(path.parent for path in self.root.glob(f"*/{NAME}")):
+            with contextlib.suppress(FileNotFoundError):  # removed since we looked: another process writes it anew
+                found.append(FeatureSet(folder, read_manifest(folder)))
+        return found
 
     def incomplete(self) -> list[Path]:
         """Folders with shards but no manifest: a run is under way in them, or was killed."""

@@ -139,7 +139,7 @@ def extract(job: Job, load: Callable[[Job], Extractor], store: FeatureStore, obs
         state = _look(job, writer)
         for name in dict.fromkeys(writer.damaged):
             observer.note(f"{writer.folder / name} is damaged and will be made anew")
-        if state.before is not None and not state.missing:
+        if state.before is not None and not state.missing and state.before.stop >= state.parts[-1].stop:
             return Outcome(FeatureSet(writer.folder, state.before), 0, 0.0)
         return _complete(job, load(job), writer, state, observer)
 
@@ -217,9 +217,9 @@ def _complete(job: Job, extractor: Extractor, writer: SetWriter, state: _State, 
     for part in state.missing:
         record, extractor = _make(job, extractor, writer, part, observer)
         made.append(record)
-    observer.end()
     records = sorted([*state.kept.values(), *made], key=lambda record: record.start)
     features = writer.commit(records, job.backbone.feature_dim, job.dtype, _provenance(job, extractor))
+    observer.end()  # after the manifest: a first signal must not cut its writing
     return Outcome(features, rows, time.perf_counter() - started)
 
 

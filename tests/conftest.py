@@ -1,6 +1,11 @@
 """Fixtures for what is large or not everywhere: the shared real data, CIFAR-10 files of the right size, a GPU."""
 
+import os
 from pathlib import Path
+
+# Before anything imports torch: its threads wait for each other by spinning, and where several tests share the cores
+# that costs them five to fifty times what a second thread gains on images this small. Processes inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 import pytest

@@ -632,3 +632,14 @@ def test_no_room_for_a_single_image_is_an_error_and_keeps_what_was_there(store: 
     with pytest.raises(OutOfMemory, match="no room for 1 images"):
         run(tiny(), store, QuarterMeans(batch_size=4, room=0))
     assert shards(store) == before
+
+
+def test_an_extension_killed_before_its_manifest_is_completed_by_the_next_run(store: FeatureStore) -> None:
+    first = run(tiny(10), store)
+    manifest = first.features.folder / "manifest.json"
+    before = manifest.read_bytes()
+    run(tiny(18), store)
+    manifest.write_bytes(before)
+    outcome = run(tiny(18), store, QuarterMeans(scale=float("nan")))
+    assert (outcome.computed, outcome.features.manifest.stop) == (0, 18)
+    assert_equal(outcome.features.load(), expected_rows(PIXELS))
