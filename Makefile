@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: setup demo test check format lint types clean
+.PHONY: setup demo test kills torture check format lint types clean
 
 setup: $(INSTALLED)
 
@@ -17,7 +17,14 @@ demo: $(INSTALLED)
 	$(BIN)/headstart demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto -m "not torture"
+
+# Kills, faults and mutants: a part of them, and all of them.
+kills: $(INSTALLED)
+	$(BIN)/python -m pytest -m torture
+
+torture: $(INSTALLED)
+	HEADSTART_TORTURE=all $(BIN)/python -m pytest -m torture -s
 
 check: format lint types test
 

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,10 @@ Labels = npt.NDArray[np.int64]
 
 MAX_PIXELS = 89_478_485
 """Pillow's own limit (1 GiB of 24-bit pixels / 4): a PNG of 20 KB can declare 169 megapixels."""
+
+
+# broken files are refused by name here, or shown; catch_warnings around a decode would not be safe in threads
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclasses.dataclass(frozen=True)

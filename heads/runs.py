@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cache.errors import RunDamaged, RunNotFound
-from cache.files import pretty_json, read_json, write_durably
+from cache.files import make_folder, pretty_json, read_json, sync_folder, write_durably
 from cache.key import FeatureKey
 from heads.config import TrainConfig
 from heads.stats import Evaluation, Score
@@ -109,12 +109,14 @@ class RunStore:
         """A new folder, named by what was trained and when. Raises OSError."""
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
         base = f"{title.replace(' ', '-')}-{stamp}"
+        make_folder(self.root)
         for number in range(1000):
             folder = self.root / (f"{base}-{number}" if number else base)
             try:
-                folder.mkdir(parents=True)
+                folder.mkdir()
             except FileExistsError:
                 continue
+            sync_folder(self.root)
             return folder
         raise OSError(f"{self.root / base}: a thousand folders of this name are there already")
 
