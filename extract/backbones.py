@@ -24,13 +24,14 @@ class Backbone:
 
     `checkpoints` maps a name of torchvision's weights enum to the file that torchvision keeps it in, whose last eight
     digits begin the file's SHA-256 (https://docs.pytorch.org/docs/stable/hub.html). `classifier` is the prefix of the
-    parameters that we leave out.
+    parameters that we leave out. `precision` is what `auto` means for it: None leaves it to the device.
     """
 
     name: str
     family: str
     feature_dim: int
     checkpoints: Mapping[str, str]
+    precision: str | None = None
 
     @property
     def classifier(self) -> str:
@@ -70,7 +71,8 @@ BACKBONES: Mapping[str, Backbone] = {
             2048,
             {"IMAGENET1K_V1": "resnet152-394f9c45.pth", "IMAGENET1K_V2": "resnet152-f82ba261.pth"},
         ),
-        Backbone("densenet169", "densenet", 1664, {"IMAGENET1K_V1": "densenet169-b2777c0a.pth"}),
+        # bf16 fell below the cosine of 0.998 that we hold to (0.9962 over 64 CIFAR images with trained weights)
+        Backbone("densenet169", "densenet", 1664, {"IMAGENET1K_V1": "densenet169-b2777c0a.pth"}, precision="fp32"),
     )
 }
 

@@ -52,15 +52,20 @@ def plan(
 
     Raises WeightsNotFound, WeightsMismatch, DataNotFound, DataInvalid, DeviceUnavailable.
     """
-    device = resolve(config.device, config.precision)
     names = datasets.splits(dataset, split, data_dir)
     found = []
     for model in expand_models(models):
         backbone, request = get_backbone(model), weights_for(model, requests)
-        found.append((backbone, weights.locate(backbone, request), dataclasses.replace(config, weights=request)))
+        precision = (backbone.precision or "auto") if config.precision == "auto" else config.precision
+        device, own = resolve(config.device, precision), dataclasses.replace(config, weights=request)
+        found.append((backbone, weights.locate(backbone, request), device, own))
     images = [datasets.open_split(dataset, name, data_dir) for name in names]
     preprocessing = Preprocessing(image_size=config.image_size)
-    return [Job(part, backbone, origin, preprocessing, device, own) for backbone, origin, own in found for part in images]
+    return [
+        Job(part, backbone, origin, preprocessing, device, own)
+        for backbone, origin, device, own in found
+        for part in images
+    ]
 
 
 def load(job: Job) -> FeatureExtractor:

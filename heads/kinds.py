@@ -3,6 +3,7 @@
 A head carries its standardisation and all it needs to be used again as buffers and parameters: they are what is saved.
 """
 
+import abc
 import math
 from collections.abc import Callable
 from typing import ClassVar
@@ -19,7 +20,7 @@ OnEpoch = Callable[[int, float, float | None], None]
 """Called after each epoch with its number from 1, the mean training loss, and the validation accuracy if there is one."""
 
 
-class Head(nn.Module):
+class Head(nn.Module, abc.ABC):
     """Features (N, D) to scores (N, C). `rows` is the number of training rows, which only kNN keeps.
 
     `mean` and `std` (D,) are the training rows' own where the recipe standardises, else 0 and 1.
@@ -40,13 +41,13 @@ class Head(nn.Module):
         """float32 features (N, D) as extracted to scores (N, C)."""
         return self.score((features - self.mean) / self.std)
 
+    @abc.abstractmethod
     def score(self, features: Tensor) -> Tensor:
         """Standardised features (N, D) to scores (N, C)."""
-        raise NotImplementedError(f"{type(self).__name__} must define score()")
 
+    @abc.abstractmethod
     def fit(self, split: Split, generator: torch.Generator, on_epoch: OnEpoch) -> History:
         """Learn from standardised training rows. Raises FeaturesInvalid where the loss stops being finite."""
-        raise NotImplementedError(f"{type(self).__name__} must define fit()")
 
 
 class Mlp(Head):

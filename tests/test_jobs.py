@@ -1,0 +1,91 @@
+"""From words to work: which jobs a command line asks for, and which backbone a head needs."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from cache.errors import DataNotFound, WeightsMismatch
+from extract import jobs
+from extract.config import STUDY_MODELS, ExtractConfig
+from extract.run import Job
+
+SMALL = ExtractConfig(image_size=32, device="cpu")
+
+
+def plan(*models: str, requests: tuple[str, ...] = ("random:0",), split: str | None = None, **config: object) -> list[Job]:
+    """Jobs over the digits."""
+    settings = dataclasses.replace(SMALL, **config)  # type: ignore[arg-type]
+    return jobs.plan(models, "digits", split, requests, settings, Path("nowhere"))
+
+
+def test_one_job_for_each_model_and_split_in_the_order_asked() -> None:
+    found = [(job.backbone.name, job.images.split) for job in plan("resnet50", "vgg16")]
+    assert found == [("resnet50", "train"), ("resnet50", "test"), ("vgg16", "train"), ("vgg16", "test")]
+
+
+def test_all_stands_for_the_studys_four_and_nothing_is_done_twice() -> None:
+    assert jobs.expand_models(["all", "vgg16", "resnet18"]) == [*STUDY_MODELS, "resnet18"]
+
+
+@pytest.mark.parametrize(
+    ("requests", "expected"),
+    [
+        ((), "IMAGENET1K_V1"),
+        (("random:1",), "random:1"),
+        (("resnet18=random:2", "random:1"), "random:2"),
+        (("random:1", "resnet50=random:2"), "random:1"),
+        (("resnet50=random:2",), "IMAGENET1K_V1"),
+        (("folder/a=b.pth",), "folder/a=b.pth"),
+    ],
+)
+def test_weights_for_a_model_come_before_those_for_all(requests: tuple[str, ...], expected: str) -> None:
+    assert jobs.weights_for("resnet18", requests) == expected
+
+
+def test_weights_for_a_model_that_does_not_exist_are_refused() -> None:
+    with pytest.raises(WeightsMismatch, match="model 'resnet51' is unknown"):
+        jobs.weights_for("resnet18", ["resnet51=random:0"])
+
+
+def test_auto_is_fp32_for_a_backbone_that_bf16_changes_too_much() -> None:
+    assert {job.device.precision for job in plan("densenet169")} == {"fp32"}
+    assert {job.device.precision for job in plan("densenet169", precision="bf16")} == {"bf16"}
+
+
+def test_a_split_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(DataNotFound, match="--split validation: digits has only train, test"):
+        jobs.plan(["resnet18"], "digits", "validation", ["random:0"], SMALL, Path("nowhere"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Wrong:
+    """A field of a head's key that this version can't honour."""
+
+    field: str
+    value: object
+    message: str
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Wrong("pooling", "max", "pooling is global average, the head's features were made with max"),
+        Wrong("feature_version", 99, "feature_version is 1, the head's features were made with 99"),
+        Wrong("interpolation", "bicubic", "interpolation is bilinear, the head's features were made with bicubic"),
+        Wrong("weights_sha256", "ab" * 32, "weights_sha256 of random:0 .* the head's features were made with abab"),
+        Wrong("backbone", "resnet51", "model 'resnet51' is unknown"),
+    ],
+    ids=lambda case: case.field,
+)
+def test_a_backbone_that_would_give_other_features_is_refused_by_field(case: Wrong) -> None:
+    key = dataclasses.replace(plan("resnet18", split="test")[0].key, **{case.field: case.value})
+    with pytest.raises(WeightsMismatch, match=case.message):
+        jobs.restore(key, "nowhere", None, "cpu", None)
+
+
+def test_a_restored_backbone_is_the_one_that_made_the_features() -> None:
+    (job,) = plan("resnet18", split="test", precision="fp32")
+    pixels = job.images.read(0, 3, 32, 1).pixels
+    made, restored = jobs.load(job), jobs.restore(job.key, job.weights.origin, None, "cpu", job.device.batch_size(None))
+    assert (made(pixels) == restored(pixels)).all()
