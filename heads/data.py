@@ -140,7 +140,8 @@ def _subset(manifest: Manifest, limit: int | None) -> tuple[str, ...]:
     if manifest.split == "test" and used < there:
         notes.append(f"tested on the first {used:,} of {there:,} test images")
     if manifest.skipped:
-        notes.append(f"{manifest.skipped} unreadable {manifest.split} images left out")
+        which = "" if manifest.split == "all" else f"{manifest.split} "
+        notes.append(f"{manifest.skipped} unreadable {which}images left out")
     return tuple(notes)
 
 
