@@ -829,7 +829,7 @@ def _study_run(
     else:
         out(f"{run.title}: already trained, {run.name}")
     timed = store.bench(run)
-    if timed is None or (bench.limit and timed["images"] < bench.limit):
+    if timed is None or timed["images"] < min(bench.limit or timed["split_rows"], timed["split_rows"]):
         bench_one(
             settings, Chosen(load_head(run, store), run), dataset, weights, given["batch_size"], given["workers"], bench
         )

@@ -65,6 +65,9 @@ class Run:
         return pretty_json({"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)})
 
 
+_BENCH_FIELDS = {"images", "split_rows", "elapsed_s"}
+"""What the report and a resumed study read of `bench.json`."""
+
 _TYPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("name", "created", "head_sha256", "device"), str),
     **dict.fromkeys(("train_rows", "val_rows"), int),
@@ -151,6 +154,8 @@ class RunStore:
             found = read_json(path)
             if not isinstance(found, dict):
                 raise ValueError("holds no object")
+            if missing := _BENCH_FIELDS - set(found):
+                raise ValueError(f"lacks {', '.join(sorted(missing))}")
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cache_samples
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -42,20 +43,8 @@ def one_thread() -> Iterator[None]:
 
 def make_key(**changes: Any) -> FeatureKey:
     """The key of features of pretrained weights, less `changes`."""
-    key = FeatureKey(
-        backbone="resnet50",
-        pooling="average",
-        weights="IMAGENET1K_V1",
-        weights_sha256="0a1b2c3d" * 8,
-        image_size=224,
-        interpolation="bilinear",
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
-        precision="fp32",
-        dataset="pets",
-        classes=CLASSES,
-    )
-    return dataclasses.replace(key, **changes)
+    own = {"weights_sha256": "0a1b2c3d" * 8, "dataset": "pets", "classes": CLASSES}
+    return cache_samples.make_key(**{**own, **changes})
 
 
 def make_config(head: HeadName = "mlp", recipe: str = "standard", **changes: Any) -> TrainConfig:

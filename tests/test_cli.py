@@ -236,6 +236,10 @@ def test_study_does_all_steps_and_then_only_redraws(tmp_path: Path) -> None:
     assert second.stdout.count("already trained") == 2
     assert "epoch" not in second.stdout.partition("# Frozen")[0]
     assert first.stdout.partition("# Frozen")[2] == second.stdout.partition("# Frozen")[2]
+    longer = here.run(*words[:-2])
+    assert longer.stdout.count("already trained") == 2
+    benches = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("resnet18-*/bench.json")]
+    assert [bench["images"] for bench in benches] == [500, 500]
 
 
 def test_cache_ls_and_show_name_the_sets(place: Place) -> None:

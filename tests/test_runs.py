@@ -227,19 +227,22 @@ def test_figures_of_inference_are_kept_beside_the_run(tmp_path: Path) -> None:
     store, run = RunStore(tmp_path), make_run()
     store.write(run)
     assert store.bench(run) is None
-    store.write_bench(run, {"images": 100, "elapsed_s": 2.5, "latency_s": {"p50": 0.01}})
-    assert store.bench(run) == {"images": 100, "elapsed_s": 2.5, "latency_s": {"p50": 0.01}}
+    figures = {"images": 100, "split_rows": 500, "elapsed_s": 2.5, "latency_s": {"p50": 0.01}}
+    store.write_bench(run, figures)
+    assert store.bench(run) == figures
     assert store.runs() == [run]
 
 
 def test_the_last_figures_count(tmp_path: Path) -> None:
     store, run = RunStore(tmp_path), make_run()
     for images in (100, 200):
-        store.write_bench(run, {"images": images})
-    assert store.bench(run) == {"images": 200}
+        store.write_bench(run, {"images": images, "split_rows": 500, "elapsed_s": 1.0})
+    assert store.bench(run) == {"images": 200, "split_rows": 500, "elapsed_s": 1.0}
 
 
-@pytest.mark.parametrize("content", ["", '{"images": 1', '{"images": NaN}', "[1, 2]", "[]", "5", "null", '"text"'])
+@pytest.mark.parametrize(
+    "content", ["", '{"images": 1', '{"images": NaN}', "[1, 2]", "[]", "5", "null", '"text"', '{"images": 3}']
+)
 def test_damaged_figures_are_named_with_the_way_to_new_ones(content: str, tmp_path: Path) -> None:
     store, run = RunStore(tmp_path), make_run()
     store.write(run)

@@ -226,7 +226,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(zipped: bool, tmp_p
     with pytest.raises(WeightsMismatch, match="can't be read as plain weights"):
         loaded(path)
     assert not marker.exists()
-    torch.load(path, weights_only=False)  # shows that the file is armed
+    torch.load(path, weights_only=False)  # on purpose: unless the file is armed, refusing it below would prove nothing
     assert marker.exists()
 
 
