@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ from heads.config import HEADS, RECIPES, BenchConfig, TrainConfig
 
 if TYPE_CHECKING:
     from cache.key import FeatureKey
+    from cache.verify import Entry
     from extract.pooled import FeatureExtractor
     from extract.run import Job, Outcome
     from heads.checkpoint import Checkpoint
@@ -89,7 +91,7 @@ class Interrupted(KeyboardInterrupt):
 class Signals:
     """SIGINT, SIGTERM and SIGHUP end the process in order: where work must not be cut, after the batch in hand.
 
-    Where `deferred` is set the first signal is only noted, for `check` to act on between batches; a second one leaves at
+    Where `deferred` is set the first signal is only noted, for `check` to act on between batches. A second one leaves at
     once. A program started in the background has SIGINT ignored, so our own handlers are set whatever was there.
     """
 
@@ -101,31 +103,59 @@ class Signals:
         self.deferred = False
         self._noted: int | None = None
         self._before: dict[int, Any] = {}
+        self._wakeup = -1
 
     def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread() and not self._before:
-            self._before = {number: signal.signal(number, self._on) for number in self.NUMBERS}
+        if threading.current_thread() is not threading.main_thread() or self._before:
+            return
+        self._noted = None
+        self._before = {number: signal.signal(number, self._on) for number in self.NUMBERS}
+        reader, self._wakeup = os.pipe()
+        os.set_blocking(self._wakeup, False)
+        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+        threading.Thread(target=_leave_at_the_second, args=(reader, self.NUMBERS), daemon=True).start()
 
     def __exit__(self, kind: object, *_: object) -> None:
-        for number, handler in self._before.items():  # once interrupted we are leaving: another signal says "at once"
-            signal.signal(number, self._leave if kind is Interrupted else handler)
-        self._before, self._noted, self.deferred = {}, None, False
+        self.deferred = False
+        if not self._before or kind is Interrupted:  # interrupted, we are leaving: a second signal still does so at once
+            self._before = {}
+            return
+        signal.set_wakeup_fd(-1)
+        os.close(self._wakeup)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
 
     def _on(self, number: int, frame: object) -> None:
+        if self._noted is not None:
+            return
+        self._noted = number
         if not self.deferred:
             raise Interrupted(number)
-        if self._noted is not None:
-            os._exit(128 + number)
-        self._noted = number
         os.write(2, b"\nheadstart: ending after the batch in hand; a second signal leaves at once\n")
-
-    def _leave(self, number: int, frame: object) -> None:
-        os._exit(128 + number)
 
     def check(self) -> None:
         """Raise Interrupted if a signal was noted."""
         if self._noted is not None:
             raise Interrupted(self._noted)
+
+
+ECHO_S = 0.1
+"""`timeout` and batch systems signal a process and then its whole group: what comes this soon is the same request."""
+
+
+def _leave_at_the_second(reader: int, numbers: Sequence[int]) -> None:
+    """Exit when a second signal comes. Python runs handlers between bytecodes only, which a forward pass or a compilation
+    puts off by seconds; this thread hears of a signal from the C handler itself."""
+    first: float | None = None
+    while heard := os.read(reader, 1):
+        if heard[0] not in numbers:
+            continue
+        now = time.monotonic()
+        if first is not None and now - first > ECHO_S:
+            os._exit(128 + heard[0])
+        first = first or now
+    os.close(reader)
 
 
 SIGNALS = Signals()
@@ -921,16 +951,20 @@ def cache() -> None:
 
 @command(cache, "ls", "headstart cache ls")
 def list_command(settings: Settings) -> None:
-    """The feature sets: rows, size, precision, weights, age."""
+    """The feature sets: rows, size, precision, weights, age, and whether they are complete."""
     from cache import text
     from cache.store import FeatureStore
+    from cache.verify import survey
 
-    store = FeatureStore(settings.features_dir)
-    sets = store.sets()
-    out(text.listing(sets) if sets else f"{settings.features_dir}: no feature sets; make one with `headstart extract`")
-    for folder in store.incomplete():
-        out(f"{folder.name}: not complete; the `headstart extract` that began it goes on from there")
-    document(settings, [{"folder": str(found.folder), **dataclasses.asdict(found.manifest)} for found in sets])
+    entries = survey(FeatureStore(settings.features_dir))
+    nothing = f"{settings.features_dir}: no feature sets; make one with `headstart extract`"
+    out(text.listing(entries, datetime.datetime.now(datetime.UTC)) if entries else nothing)
+    document(settings, [_entry_facts(entry) for entry in entries])
+
+
+def _entry_facts(entry: Entry) -> dict[str, Any]:
+    facts = {"folder": str(entry.folder), "state": entry.state, "bytes": entry.nbytes}
+    return facts if entry.features is None else facts | dataclasses.asdict(entry.features.manifest)
 
 
 @command(cache, "show", "headstart cache show cifar10-train-resnet50-1a2b3c4d")

@@ -129,6 +129,12 @@ class SetWriter:
         write_durably(self.folder / NAME, manifest.to_bytes())
         return FeatureSet(self.folder, manifest)
 
+    def discard(self, shards: Sequence[ShardRecord]) -> None:
+        """Remove shards that this run made and that must not be used. Raises OSError."""
+        for record in shards:
+            (self.folder / record.file).unlink(missing_ok=True)
+        sync_folder(self.folder)
+
     def remove(self) -> None:
         """Remove the set: the manifest first, so that no reader takes what is left for a complete set. Raises OSError."""
         (self.folder / NAME).unlink(missing_ok=True)

@@ -1,8 +1,10 @@
 """Words for people: what `cache ls` and `cache show` say of a feature set, and the table that every room lays out."""
 
+import datetime
 from collections.abc import Sequence
 
 from cache.store import FeatureSet
+from cache.verify import Entry
 
 
 def safe(text: object) -> str:
@@ -30,17 +32,40 @@ def shape(features: FeatureSet) -> str:
     return f"{manifest.rows:,} x {manifest.feature_dim} {manifest.dtype}, {megabytes(manifest.nbytes)}"
 
 
-def listing(sets: Sequence[FeatureSet]) -> str:
-    """A line for each set: rows, size, precision, weights, age."""
-    lines: list[list[object]] = [["feature set", "rows x features", "size", "image", "precision", "weights", "made"]]
-    for found in sets:
-        manifest, key = found.manifest, found.manifest.key
-        rows = f"{manifest.rows:,} x {manifest.feature_dim}"
-        weights = f"{key.weights} {key.weights_sha256[:8]}"
-        made = manifest.provenance.created
-        size = megabytes(manifest.nbytes)
-        lines.append([found.folder.name, rows, size, f"{key.image_size} px", key.precision, weights, made])
-    return columns(lines)
+def listing(entries: Sequence[Entry], now: datetime.datetime) -> str:
+    """A line for each set: rows, size on disk, image size, precision, weights, age, and whether it is complete."""
+    lines: list[list[object]] = [
+        ["feature set", "rows x features", "size", "image", "precision", "weights", "age", "state"]
+    ]
+    for entry in entries:
+        cells: list[object] = ["", "", "", "", ""]
+        if entry.features is not None:
+            manifest, key = entry.features.manifest, entry.features.manifest.key
+            weights = f"{key.weights} {key.weights_sha256[:8]}"
+            past = age(manifest.provenance.created, now)
+            cells = [f"{manifest.rows:,} x {manifest.feature_dim}", f"{key.image_size} px", key.precision, weights, past]
+        cells.insert(1, megabytes(entry.nbytes))
+        lines.append([entry.folder.name, *cells, entry.state])
+    found = {entry.state for entry in entries}
+    return "\n".join([columns(lines), *(f"{state}: {hint}" for state, hint in _HINTS.items() if state in found)])
+
+
+_HINTS = {
+    "not complete": "the `headstart extract` that began the set goes on from there",
+    "damaged": "`headstart cache verify` says where, the `headstart extract` that made the set mends it",
+}
+
+
+def age(created: str, now: datetime.datetime) -> str:
+    """How long ago an ISO time was, in its largest whole unit; the text itself where it is no such time."""
+    try:
+        seconds = (now - datetime.datetime.fromisoformat(created)).total_seconds()
+    except (ValueError, TypeError):  # no time, or one without a zone
+        return created
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} seconds"
 
 
 def description(features: FeatureSet) -> str:

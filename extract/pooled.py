@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from cache.errors import OutOfMemory
+from cache.errors import FeaturesInvalid, OutOfMemory
 from cache.files import sha256
 from extract import preprocess
 from extract.devices import Device
@@ -32,7 +32,8 @@ class FeatureExtractor:
     """A frozen backbone ready to run. The three stages may be called one by one, to time them, or all at once.
 
     `batch_size` is the number of images of every forward pass: a shorter batch is padded, so that a row's value does not
-    depend on how many came with it.
+    depend on how many came with it. `parameters` is the SHA-256 of the parameters and buffers as loaded, `frozen` of those
+    that run, which folding and precision have changed.
     """
 
     body: nn.Module
@@ -40,6 +41,7 @@ class FeatureExtractor:
     device: Device
     batch_size: int
     parameters: str
+    frozen: str
 
     def to_device(self, images: npt.NDArray[np.uint8]) -> Tensor:
         """uint8 (n, H, W, 3), n at most `batch_size`, to the same on the device, padded to `batch_size` rows."""
@@ -77,6 +79,16 @@ class FeatureExtractor:
     def with_batch_size(self, batch_size: int) -> FeatureExtractor:
         """The same network for batches of another size."""
         return dataclasses.replace(self, batch_size=batch_size)
+
+    def check_frozen(self) -> None:
+        """Raises FeaturesInvalid where a module left `eval()`, or a parameter or buffer changed, since `build`.
+
+        Left in training mode, BatchNorm changes its statistics with every batch, even under `inference_mode`.
+        """
+        training = [name or "the backbone" for name, module in self.body.named_modules() if module.training]
+        if training or state_digest(self.body) != self.frozen:
+            what = f"{training[0]} is in training mode" if training else "its parameters or buffers changed"
+            raise FeaturesInvalid(f"{self.device.name}: the backbone did not stay frozen: {what}; run it again")
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """uint8 (n, H, W, 3), n at least 1, to float32 features (n, D). Raises OutOfMemory."""
@@ -142,7 +154,8 @@ def build(body: nn.Module, preprocessing: Preprocessing, device: Device, batch_s
                 module.to(_DTYPES[device.precision])
     if device.precision != "fp32":
         body = body.to(memory_format=torch.channels_last)
-    return FeatureExtractor(body.to(device.name), preprocessing, device, batch_size, parameters)
+    body = body.to(device.name)
+    return FeatureExtractor(body, preprocessing, device, batch_size, parameters, state_digest(body))
 
 
 def state_digest(module: nn.Module) -> str:

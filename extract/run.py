@@ -61,6 +61,10 @@ class Extractor(Protocol):
         """The same network for batches of another size."""
         ...
 
+    def check_frozen(self) -> None:
+        """Raises FeaturesInvalid where the network is no longer what it was when it was built."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -217,6 +221,11 @@ def _complete(job: Job, extractor: Extractor, writer: SetWriter, state: _State, 
     for part in state.missing:
         record, extractor = _make(job, extractor, writer, part, observer)
         made.append(record)
+    try:
+        extractor.check_frozen()
+    except FeaturesInvalid:
+        writer.discard(made)  # nobody can say which of them still came from the right network
+        raise
     records = sorted([*state.kept.values(), *made], key=lambda record: record.start)
     features = writer.commit(records, job.backbone.feature_dim, job.dtype, _provenance(job, extractor))
     observer.end()  # after the manifest: a first signal must not cut its writing

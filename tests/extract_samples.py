@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cache.errors import OutOfMemory
+from cache.errors import FeaturesInvalid, OutOfMemory
 from extract.images import ArrayImages, FileImages
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,7 +94,8 @@ def file_images(root: Path, count: int) -> FileImages:
 class QuarterMeans:
     """A stand-in for a backbone: features (n, 4), the mean of each quarter of a picture times `scale`.
 
-    `seen` counts the pictures that were given to it. More than `room` at once are too many for its memory.
+    `seen` counts the pictures that were given to it. More than `room` at once are too many for its memory. `thawed` says
+    that it changed while it ran.
     """
 
     batch_size: int = 3
@@ -102,9 +103,14 @@ class QuarterMeans:
     scale: float = 1.0
     seen: int = 0
     room: int | None = None
+    thawed: bool = False
 
     def with_batch_size(self, batch_size: int) -> "QuarterMeans":
         return dataclasses.replace(self, batch_size=batch_size)
+
+    def check_frozen(self) -> None:
+        if self.thawed:
+            raise FeaturesInvalid("the stand-in changed")
 
     def __call__(self, images: Pixels) -> npt.NDArray[np.float32]:
         if self.room is not None and self.batch_size > self.room:

@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import cli
+from cli import ECHO_S
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ("--dataset", "digits", "--weights", "random:0", "--image-size", "32", "--precision", "fp32")
@@ -176,7 +177,8 @@ def test_bench_inference_ends_in_one_json_line(place: Place) -> None:
     assert facts["images"] == 40
     assert set(facts["stages_s"]) == {"read", "transfer", "preprocess", "backbone", "head"}
     assert set(facts["latency_s"]) == {"p50", "p90", "p99"}
-    assert json.loads((place.root / "runs" / facts["head"] / "bench.json").read_text()) == facts
+    kept = json.loads((place.root / "runs" / facts["head"] / "bench.json").read_text())
+    assert kept == {"format": "headstart bench", "version": 1, **facts}
 
 
 def test_bench_inference_finds_the_labels_that_the_cached_features_gave(place: Place) -> None:
@@ -334,6 +336,27 @@ def test_a_signal_ends_in_order_and_the_same_command_goes_on(tmp_path: Path, num
     done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "400 x 512" in done
     assert {path: path.stat().st_mtime_ns for path in shards} == shards
+
+
+IN_A_LONG_CALL = """
+import hashlib, sys, cli
+with cli.SIGNALS:
+    cli.SIGNALS.deferred = True
+    print("working", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # half an hour without a bytecode
+"""
+
+
+def test_a_second_signal_leaves_at_once_out_of_a_call_that_runs_no_handlers() -> None:
+    with subprocess.Popen([sys.executable, "-c", IN_A_LONG_CALL], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "working\n"
+        for _ in range(2):  # the echo of a signal, sent to a process and then to its group, is not a second request
+            process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired, match="timed out"):
+            process.wait(2 * ECHO_S)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
 
 
 def test_cache_verify_names_the_damage_and_extract_mends_it(tmp_path: Path) -> None:

@@ -643,3 +643,13 @@ def test_an_extension_killed_before_its_manifest_is_completed_by_the_next_run(st
     outcome = run(tiny(18), store, QuarterMeans(scale=float("nan")))
     assert (outcome.computed, outcome.features.manifest.stop) == (0, 18)
     assert_equal(outcome.features.load(), expected_rows(PIXELS))
+
+
+def test_a_backbone_that_changed_while_it_ran_leaves_nothing_of_that_run(store: FeatureStore) -> None:
+    run(tiny(10), store)
+    before = files(store)
+    with pytest.raises(FeaturesInvalid, match="the stand-in changed"):
+        run(tiny(), store, QuarterMeans(thawed=True))
+    assert files(store) == before
+    assert_equal(run_finding_all(tiny(10), store).features.load(), expected_rows(PIXELS[:10]))
+    assert_equal(run(tiny(), store).features.load(), expected_rows(PIXELS))

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision import transforms
 
-from cache.errors import OutOfMemory
+from cache.errors import FeaturesInvalid, OutOfMemory
 from extract.backbones import get_backbone
 from extract.datasets.cifar10 import open_split
 from extract.devices import Device
@@ -244,6 +244,21 @@ def test_running_leaves_every_parameter_and_buffer_as_it_was() -> None:
     assert state_digest(ours.body) == ours.parameters
     ours(noise(5, 32))
     assert state_digest(ours.body) == ours.parameters
+
+
+@pytest.mark.parametrize("device", [FP32, BF16], ids=["fp32", "bf16"])
+def test_a_module_left_in_training_mode_is_noticed_after_a_run(device: Device) -> None:
+    ours = build(body_of(untrained("densenet169"), "densenet169"), Preprocessing(32), device, 4)
+    ours(noise(4, 32))
+    ours.check_frozen()
+    norm = next(module for module in ours.body.modules() if isinstance(module, nn.BatchNorm2d))
+    norm.train()
+    with pytest.raises(FeaturesInvalid, match=r"features\.\S*norm\S* is in training mode; run it again"):
+        ours.check_frozen()
+    ours(noise(4, 32))
+    norm.eval()
+    with pytest.raises(FeaturesInvalid, match="its parameters or buffers changed; run it again"):
+        ours.check_frozen()
 
 
 @pytest.mark.parametrize("device", [FP32, BF16], ids=["fp32", "bf16"])

@@ -16,6 +16,7 @@ import worker
 from extract_samples import RecordingObserver
 from harness import BEGUN, NOTED, RESUME, WAITING, Started, Workers, check, check_complete, moment, trials, workers
 
+from cli import ECHO_S
 from extract.run import extract
 
 pytestmark = pytest.mark.torture
@@ -183,6 +184,7 @@ def test_a_second_signal_leaves_at_once(tmp_path: Path, references: References, 
             assert started.says(BEGUN), started.errors()
             started.process.send_signal(first)
             assert started.says(NOTED), started.errors()
+            harness.pause(started, 1.5 * ECHO_S)
             started.process.send_signal(second)
             assert started.code() == 128 + second, started.errors()
             assert "Traceback" not in started.errors()

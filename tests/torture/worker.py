@@ -95,6 +95,9 @@ class StandIn:
         """The same for batches of another size."""
         return dataclasses.replace(self, batch_size=batch_size)
 
+    def check_frozen(self) -> None:
+        """It has nothing that could change."""
+
     def _wait_for_file(self) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while self.hold is not None and not self.hold.exists():
