@@ -22,14 +22,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cache.errors import HeadstartError
-from extract.config import ON_ERROR, PRECISIONS, SPLITS, STUDY_MODELS, ExtractConfig
+from extract.config import ENGINES, ON_ERROR, PRECISIONS, SPLITS, STUDY_MODELS, ExtractConfig
 from heads.config import HEADS, RECIPES, BenchConfig, TrainConfig
 
 if TYPE_CHECKING:
     from cache.key import FeatureKey
     from cache.verify import Entry
+    from extract.job import Job
     from extract.pooled import FeatureExtractor
-    from extract.run import Job, Outcome
+    from extract.run import Outcome
     from heads.checkpoint import Checkpoint
     from heads.data import Pair
     from heads.predict import Photo
@@ -313,6 +314,13 @@ workers_option = click.option(
 image_size_option = click.option(
     "--image-size", type=click.IntRange(min=32), default=EXTRACT.image_size, show_default=True, help="Pixels, squared."
 )
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default=EXTRACT.engine,
+    show_default=True,
+    help="auto: compiled by torch.compile where a long run gains by it.",
+)
 precision_option = click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
@@ -341,6 +349,7 @@ def cli() -> None:
 @image_size_option
 @click.option("--shard-rows", type=POSITIVE, default=EXTRACT.shard_rows, show_default=True, help="Rows in each file.")
 @precision_option
+@engine_option
 @batch_option
 @workers_option
 @click.option(
@@ -627,6 +636,7 @@ def bench_one(
     """Time one head, print the figures, and keep them beside the run."""
     from cache.errors import DataNotFound
     from extract import datasets, jobs
+    from extract.tune import Way
     from heads import bench, text
     from heads.runs import RunStore
     from heads.stats import evaluate
@@ -641,7 +651,7 @@ def bench_one(
     images = datasets.open_split(name, split, settings.data_dir)
     extractor = restore(settings, head, weights, batch_size)
     head.head.to(extractor.device.name)
-    sides = [jobs.stages(images, made, workers) for made in (extractor, extractor.with_batch_size(1))]
+    sides = [jobs.stages(images, made, workers) for made in (extractor, extractor.running(Way(extractor.engine, 1)))]
     batches, singles = (bench.ImageSide(**side) for side in sides)
     rows = min(images.rows, config.limit or images.rows)
     with progress(f"{chosen.title}: inference", rows * config.repeats) as bar:

@@ -5,6 +5,7 @@
     ├── FeaturesAmbiguous  (LookupError)        several answer
     ├── FeaturesStale      (ValueError)         a set exists, made from something else
     ├── FeaturesDamaged    (ValueError)         a file is missing, altered or not of our layout
+    │   └── FeaturesOfAnotherVersion            whole perhaps, in a layout that this version doesn't know
     ├── FeaturesInvalid    (ValueError)         the numbers can't be used: not finite, one class only, wrong D
     ├── DataNotFound       (FileNotFoundError)  a data set is not where it was said to be
     ├── DataInvalid        (ValueError)         a data set's files are not what they should be
@@ -38,6 +39,10 @@ class FeaturesStale(HeadstartError, ValueError):
 
 class FeaturesDamaged(HeadstartError, ValueError):
     """A file of a feature set is missing, altered or not of our layout."""
+
+
+class FeaturesOfAnotherVersion(FeaturesDamaged):
+    """A manifest of another version of the layout: never made anew in silence, a newer headstart may need it."""
 
 
 class FeaturesInvalid(HeadstartError, ValueError):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cache.errors import FeaturesDamaged
+from cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion
 from cache.files import canonical_json, pretty_json, read_json, sha256
 from cache.key import FeatureKey
 from cache.plan import Part
@@ -16,7 +16,9 @@ from cache.shard import Skipped
 
 NAME = "manifest.json"
 FORMAT = "headstart feature set"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
+"""Version 1 had no `engine` in its provenance: all was computed eagerly."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Provenance:
     created: str
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    engine: str = "eager"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,15 +137,26 @@ def read_manifest(folder: Path) -> Manifest:
         return _parse(read_json(path))
     except FileNotFoundError:
         raise
+    except _AnotherVersion as error:
+        raise FeaturesOfAnotherVersion(
+            f"{path}: not a manifest of ours ({error}); use the headstart that made it, or compute the set anew with "
+            f"`headstart extract --force`"
+        ) from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise FeaturesDamaged(
             f"{path}: not a manifest of ours ({error}); `headstart extract --force` computes the set anew"
         ) from error
 
 
+class _AnotherVersion(ValueError):
+    pass
+
+
 def _parse(found: Any) -> Manifest:
-    if (found.get("format"), found.get("version")) != (FORMAT, VERSION):
-        raise ValueError(f"format {found.get('format')!r} version {found.get('version')!r}, expected {FORMAT!r} {VERSION}")
+    if found.get("format") != FORMAT or found.get("version") not in READABLE or found.get("version") is True:
+        known = found.get("format") == FORMAT and isinstance(found.get("version"), int)
+        kind = _AnotherVersion if known else ValueError
+        raise kind(f"format {found.get('format')!r} version {found.get('version')!r}, expected {FORMAT!r} {VERSION}")
     provenance = found["provenance"]
     manifest = Manifest(
         key=FeatureKey.from_json(found["key"]),

@@ -102,27 +102,28 @@ def _check(shard: Shard) -> None:
         )
 
 
-def decode_shard(content: bytes, where: str) -> Shard:
-    """The shard in `content`, the bytes of a file called `where` in messages.
+def decode_shard(content: bytes, where: str, into: npt.NDArray[Any] | None = None) -> Shard:
+    """The shard in `content`, the bytes of a file called `where` in messages; its features are put `into` an array that
+    fits them, (n, D) of their dtype, where one is given.
 
     Only what `encode_shard` writes is let in: HDF5's external storage and links read other files as arrays, virtual
     data sets turn missing sources into zeros, and a kilobyte can declare terabytes. Raises FeaturesDamaged.
     """
     try:
         with h5py.File.in_memory(content) as file:
-            return _read(file, len(content))
+            return _read(file, len(content), into)
     except FeaturesDamaged as error:
         raise FeaturesDamaged(f"{where}: {error}") from None
     except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ValueError and TypeError for bad bytes
         raise FeaturesDamaged(f"{where}: not a readable HDF5 file ({error})") from error
 
 
-def _read(file: h5py.File, size: int) -> Shard:
+def _read(file: h5py.File, size: int, into: npt.NDArray[Any] | None) -> Shard:
     _allow_members(file)
     arrays = {name: _allow_dataset(file, name, size) for name in _KINDS}
     if len({len(array) for array in arrays.values()}) != 1:
         raise FeaturesDamaged("features, labels and ids differ in length")
-    rows = Rows(**{name: array[()] for name, array in arrays.items()})
+    rows = Rows(_features(arrays["features"], into), arrays["labels"][()], arrays["ids"][()])
     skipped = file.attrs["skipped"].tobytes()
     if sha256(skipped).encode() != file.attrs["skipped_sha256"]:
         raise FeaturesDamaged("not a readable HDF5 file (the list of skipped images was altered)")
@@ -138,6 +139,17 @@ def _read(file: h5py.File, size: int) -> Shard:
         raise FeaturesDamaged("skipped images without a row number")
     _check(shard)
     return shard
+
+
+def _features(data: h5py.Dataset, into: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+    if into is None:
+        found: npt.NDArray[Any] = data[()]
+        return found
+    if (data.shape, data.dtype) != (into.shape, into.dtype):
+        raise FeaturesDamaged(f"features are {data.dtype} {data.shape}, expected {into.dtype} {into.shape}")
+    if len(data):
+        data.read_direct(into)
+    return into
 
 
 def _links(file: h5py.File) -> Iterator[tuple[str, Any]]:

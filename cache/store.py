@@ -5,13 +5,19 @@ import dataclasses
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import filelock
 import numpy as np
+import numpy.typing as npt
 
-from cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesStale
+from cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesOfAnotherVersion, FeaturesStale
+from cache.execution import NAME as EXECUTION
+from cache.execution import Execution, read_execution
 from cache.files import make_folder, sha256, sync_folder, write_durably
+from cache.foreign import ForeignReader, ShardFacts, facts_of, read_regular
 from cache.key import FeatureKey
 from cache.manifest import NAME, Manifest, Provenance, ShardRecord, read_manifest
 from cache.plan import Part
@@ -43,22 +49,43 @@ class FeatureSet:
             )
         if strangers := self.strangers():
             raise FeaturesDamaged(f"{strangers[0]}: {NAME} does not list this file; move it out of the folder")
-        shards = [self.read(index) for index, record in enumerate(self.manifest.shards) if record.start < stop]
-        parts = [_prefix(shard, stop) for shard in shards]
-        return Rows(
-            features=np.concatenate([part.features for part in parts]),
-            labels=np.concatenate([part.labels for part in parts]),
-            ids=np.concatenate([part.ids for part in parts]),
-        )
+        return self._gather(sum(record.start < stop for record in self.manifest.shards), stop)
+
+    def _gather(self, count: int, stop: int) -> Rows:
+        """The rows below `stop` of the first `count` shards, decoded into place: no second copy of all is held."""
+        records = self.manifest.shards[:count]
+        features = np.empty((sum(r.rows for r in records), self.manifest.feature_dim), dtype=self.manifest.dtype)
+        labels, ids, done = [], [], 0
+        for index, content in enumerate(self._contents(records)):
+            rows = self._decode(index, content, features[done : done + records[index].rows])
+            kept = _prefix(rows, stop)
+            labels.append(kept.labels)
+            ids.append(kept.ids)
+            done += len(kept)
+        return Rows(features[:done], np.concatenate(labels), np.concatenate(ids))
+
+    def _contents(self, records: Sequence[ShardRecord]) -> Iterator[bytes]:
+        """Each shard's checked bytes; a thread reads and hashes those of the next while HDF5 decodes this one's."""
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            ahead = thread.submit(_checked_bytes, self.folder / records[0].file, records[0])
+            for following in records[1:]:
+                content = ahead.result()
+                ahead = thread.submit(_checked_bytes, self.folder / following.file, following)
+                yield content
+            yield ahead.result()
 
     def read(self, index: int) -> Shard:
         """Shard number `index`, whole and checked against the manifest. Raises FeaturesDamaged."""
         record = self.manifest.shards[index]
-        path = self.folder / record.file
-        shard = decode_shard(_checked_bytes(path, record), str(path))
+        return self._decode(index, _checked_bytes(self.folder / record.file, record))
+
+    def _decode(self, index: int, content: bytes, into: npt.NDArray[Any] | None = None) -> Shard:
+        record, path = self.manifest.shards[index], self.folder / self.manifest.shards[index].file
+        shard = decode_shard(content, str(path), into)
         found = (shard.key, shard.inputs, shard.start, shard.stop, len(shard.rows), shard.skipped)
-        key = self.manifest.key.digest
-        if found != (key, record.inputs, record.start, record.stop, record.rows, record.skipped):
+        expected = (self.manifest.key.digest, record.inputs, record.start, record.stop, record.rows, record.skipped)
+        shape = (shard.rows.features.shape[1], str(shard.rows.features.dtype))
+        if found != expected or shape != (self.manifest.feature_dim, self.manifest.dtype):
             raise FeaturesDamaged(f"{path}: belongs to another set than {NAME} says; {_MEND}")
         return shard
 
@@ -106,13 +133,15 @@ class SetWriter:
     def present(self) -> dict[int, ShardRecord]:
         """The valid shards by number. Those that can't be used are named in `damaged`, and are to be computed again.
 
-        Shards that a manifest lists are checked against it; those of a run that never wrote one by their own checksums.
-        Raises FeaturesStale where the folder holds a set of another key.
+        Shards that a manifest lists are checked against it; those of a run that never wrote one by their own checksums,
+        and since anyone may have put them there, in another process. Raises FeaturesStale where the folder holds a set
+        of another key, OSError.
         """
         listed = {record.part.index: record for record in self._listed()}
         paths = {index: path for path in self._shards() if (index := _shard_index(path)) is not None}
         self.damaged = [name for name in self.damaged if name == NAME]
-        found = {index: self._valid(listed.get(index), index, path) for index, path in sorted(paths.items())}
+        with ForeignReader() as foreign:
+            found = {i: self._valid(listed.get(i), i, path, foreign) for i, path in sorted(paths.items())}
         self.damaged += [record.file for index, record in listed.items() if index not in paths]
         return {index: record for index, record in found.items() if record is not None}
 
@@ -121,13 +150,22 @@ class SetWriter:
         part = Part(index, shard.start, shard.stop)
         content = encode_shard(shard)
         write_durably(self.folder / part.file, content)
-        return _record(part, shard, content, inputs_stat, elapsed_s)
+        return _record(part, facts_of(shard), content, inputs_stat, elapsed_s)
 
     def commit(self, shards: Sequence[ShardRecord], feature_dim: int, dtype: str, provenance: Provenance) -> FeatureSet:
         """Write the manifest, which makes the set complete. Raises OSError."""
         manifest = Manifest(self.key, self.split, feature_dim, dtype, tuple(shards), provenance)
         write_durably(self.folder / NAME, manifest.to_bytes())
         return FeatureSet(self.folder, manifest)
+
+    def execution(self) -> Execution | None:
+        """How the run that began this set, or extended it last, computes its features; None where that is not known."""
+        return read_execution(self.folder)
+
+    def record_execution(self, execution: Execution) -> None:
+        """Remember it before the first shard, for the run that goes on after a kill. Raises OSError."""
+        if execution != self.execution():
+            write_durably(self.folder / EXECUTION, execution.to_bytes())
 
     def discard(self, shards: Sequence[ShardRecord]) -> None:
         """Remove shards that this run made and that must not be used. Raises OSError."""
@@ -139,15 +177,20 @@ class SetWriter:
         """Remove the set: the manifest first, so that no reader takes what is left for a complete set. Raises OSError."""
         (self.folder / NAME).unlink(missing_ok=True)
         sync_folder(self.folder)
-        for path in self._shards():
-            path.unlink()
+        for path in (*self._shards(), self.folder / EXECUTION):
+            path.unlink(missing_ok=True)
 
     def manifest(self) -> Manifest | None:
-        """The manifest that is there, or None; a damaged one counts as none, since the shards can vouch for themselves."""
+        """The manifest that is there, or None; a damaged one counts as none, since the shards can vouch for themselves.
+
+        Raises FeaturesOfAnotherVersion: a newer headstart may have more to say of the set than we would write.
+        """
         try:
             return read_manifest(self.folder)
         except FileNotFoundError:
             return None
+        except FeaturesOfAnotherVersion:
+            raise
         except FeaturesDamaged:
             self.damaged = list(dict.fromkeys([*self.damaged, NAME]))
             return None
@@ -159,15 +202,15 @@ class SetWriter:
         _refuse_another(self.folder, manifest, self.key, self.split)
         return manifest.shards
 
-    def _valid(self, record: ShardRecord | None, index: int, path: Path) -> ShardRecord | None:
+    def _valid(self, record: ShardRecord | None, index: int, path: Path, foreign: ForeignReader) -> ShardRecord | None:
         try:
             if record is not None:
                 _checked_bytes(path, record)
                 return record
-            content = path.read_bytes()
-            shard = decode_shard(content, str(path))
-            if shard.key == self.key.digest:
-                return _record(Part(index, shard.start, shard.stop), shard, content, None, None)
+            content = read_regular(path)
+            facts = foreign.read(content, str(path))
+            if facts.key == self.key.digest:
+                return _record(Part(index, facts.start, facts.stop), facts, content, None, None)
         except FeaturesDamaged:
             pass  # named below; computing the shard again is the cure for each kind of damage
         self.damaged.append(path.name)
@@ -181,17 +224,17 @@ class SetWriter:
             path.unlink(missing_ok=True)
 
 
-def _record(part: Part, shard: Shard, content: bytes, inputs_stat: str | None, elapsed_s: float | None) -> ShardRecord:
+def _record(part: Part, facts: ShardFacts, content: bytes, inputs_stat: str | None, elapsed_s: float | None) -> ShardRecord:
     return ShardRecord(
         file=part.file,
         start=part.start,
         stop=part.stop,
-        rows=len(shard.rows),
+        rows=facts.rows,
         sha256=sha256(content),
-        inputs=shard.inputs,
+        inputs=facts.inputs,
         inputs_stat=inputs_stat,
         elapsed_s=elapsed_s,
-        skipped=shard.skipped,
+        skipped=facts.skipped,
     )
 
 

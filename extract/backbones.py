@@ -23,8 +23,9 @@ class Backbone:
     """A frozen feature extractor: images (N, 3, H, W) to features (N, `feature_dim`) after global average pooling.
 
     `checkpoints` maps a name of torchvision's weights enum to the file that torchvision keeps it in, whose last eight
-    digits begin the file's SHA-256 (https://docs.pytorch.org/docs/stable/hub.html). `classifier` is the prefix of the
-    parameters that we leave out. `precision` is what `auto` means for it: None leaves it to the device.
+    digits begin the file's SHA-256 (https://docs.pytorch.org/docs/stable/hub.html); `SHA256` knows more of them.
+    `classifier` is the prefix of the parameters that we leave out. `precision` is what `auto` means for it: None leaves
+    it to the device.
     """
 
     name: str
@@ -75,6 +76,23 @@ BACKBONES: Mapping[str, Backbone] = {
         Backbone("densenet169", "densenet", 1664, {"IMAGENET1K_V1": "densenet169-b2777c0a.pth"}, precision="fp32"),
     )
 }
+
+
+# torchvision publishes eight digits. The other 56 are those that other people found when they hashed these very files:
+#   vgg16, vgg19            LibreYOLO/libreyolo, docs/provenance/vgg.md
+#   resnet18                zspacelabs/bunsen, its table of ResNet checkpoints (crates/bunsen, kits/bimm/resnet)
+#   resnet50, resnet152 V1  isarandi/tensorflow-resnetv1.5-like-pytorch, convert_weights.py; zspacelabs/bunsen, as above
+#   resnet50 V2             kkirchheim/pytorch-ood, src/pytorch_ood/model/registry.py
+# None was found for resnet152's V2 and for densenet169.
+SHA256: Mapping[str, str] = {
+    "vgg16-397923af.pth": "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    "vgg19-dcbb9e9d.pth": "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+    "resnet18-f37072fd.pth": "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+    "resnet50-0676ba61.pth": "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+    "resnet50-11ad3fa6.pth": "11ad3fa62ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca",
+    "resnet152-394f9c45.pth": "394f9c45966e3651a89bbb78a48410a6755854ce4a5ab64927cf1c7247f85e58",
+}
+"""The whole SHA-256 of torchvision's files, by file name: eight digits are 32 bits, which can be met on purpose."""
 
 
 def get_backbone(name: str) -> Backbone:

@@ -6,10 +6,12 @@ from typing import Literal, get_args
 from cache.plan import DEFAULT_SHARD_ROWS
 
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
+Engine = Literal["auto", "eager", "compiled"]
 OnError = Literal["fail", "skip"]
 Split = Literal["train", "test", "all"]
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+ENGINES: tuple[str, ...] = get_args(Engine)
 ON_ERROR: tuple[str, ...] = get_args(OnError)
 SPLITS: tuple[str, ...] = get_args(Split)
 STUDY_MODELS = ("vgg16", "vgg19", "resnet50", "resnet152")
@@ -27,6 +29,7 @@ class ExtractConfig:
     precision: Precision = "auto"
     device: str = "auto"
     batch_size: int | None = None
+    engine: Engine = "auto"
     workers: int = 4
     limit: int | None = None
     shard_rows: int = DEFAULT_SHARD_ROWS

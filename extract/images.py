@@ -1,8 +1,11 @@
 """Images by row number: the one interface of all data sets, the one decoder, and what was read of each row."""
 
 import dataclasses
+import errno
 import io
+import logging
 import re
+import stat
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,10 +25,13 @@ Labels = npt.NDArray[np.int64]
 
 MAX_PIXELS = 89_478_485
 """Pillow's own limit (1 GiB of 24-bit pixels / 4): a PNG of 20 KB can declare 169 megapixels."""
-
+MAX_BYTES = 2**30
+"""The largest file that is read: MAX_PIXELS of four 16-bit channels, not compressed, are 0.7 GB."""
 
 # broken files are refused by name here, or shown; catch_warnings around a decode would not be safe in threads
 warnings.filterwarnings("ignore", module=r"PIL\.")
+# where nobody listens, Python prints a library's log on the terminal; whoever configures logging still gets it
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +80,8 @@ class Images(Protocol):
         ...
 
     def stat(self, start: int, stop: int) -> str | None:
-        """A digest of the files' sizes and modification times, or None where there is no such shortcut."""
+        """A digest that stays the same only while `fingerprints`, ids and labels do: of these two, and of what the file
+        system says of the files without reading them. None where there is no such shortcut."""
         ...
 
     def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
@@ -156,7 +163,11 @@ class FileImages:
             found = [(self.root / path).stat() for path in self.paths[start:stop]]
         except OSError:
             return None
-        return sha256(*(b"%d %d\n" % (file.st_size, file.st_mtime_ns) for file in found))
+        # as git's index: anyone can set a modification time, nobody the time of the change itself; the inode tells apart
+        # files that an archive gave one time and whose folders were exchanged
+        facts = [b"%d %d %d %d" % (file.st_size, file.st_mtime_ns, file.st_ctime_ns, file.st_ino) for file in found]
+        rows = zip(self.ids(start, stop), self.targets[start:stop], facts, strict=True)
+        return sha256(*(b"%s\0%d\0%s\n" % row for row in rows))
 
     def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
         paths = [self.root / path for path in self.paths[start:stop]]
@@ -179,15 +190,25 @@ def _printable(path: str) -> str:
 
 def _fingerprint(path: Path) -> str:
     try:
-        return sha256(path.read_bytes())
+        return sha256(_content(path))
     except OSError as error:
         return f"unreadable: {error.strerror}"
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file. Raises OSError, for a pipe or a device too: reading these can last for ever."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):  # a folder's own error says what it is
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    if found.st_size > MAX_BYTES:
+        raise OSError(errno.EFBIG, f"{found.st_size} bytes, more than {MAX_BYTES}", str(path))
+    return path.read_bytes()
 
 
 def _read(path: Path, image_size: int) -> tuple[str, Pixels | str]:
     """A file's fingerprint, and its resized pixels or the reason why it has none."""
     try:
-        content = path.read_bytes()
+        content = _content(path)
     except OSError as error:
         return f"unreadable: {error.strerror}", f"can't be opened: {error.strerror}"
     try:

@@ -17,8 +17,8 @@ from extract.backbones import POOLING, get_backbone
 from extract.config import STUDY_MODELS, ExtractConfig
 from extract.devices import resolve
 from extract.images import Images
+from extract.job import Job
 from extract.preprocess import Preprocessing
-from extract.run import Job
 
 if TYPE_CHECKING:
     from extract.pooled import FeatureExtractor

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from cache.errors import DataNotFound
 from cache.shard import Skipped
 from extract.images import SUFFIXES, FileImages
-from extract.run import Extractor
+from extract.job import Extractor
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from cache.errors import FeaturesInvalid, OutOfMemory
 from cache.files import sha256
 from extract import preprocess
 from extract.devices import Device
+from extract.engines import ENGINES, Network
 from extract.preprocess import Preprocessing
+from extract.tune import Way
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +36,7 @@ class FeatureExtractor:
 
     `batch_size` is the number of images of every forward pass: a shorter batch is padded, so that a row's value does not
     depend on how many came with it. `parameters` is the SHA-256 of the parameters and buffers as loaded, `frozen` of those
-    that run, which folding and precision have changed.
+    that run, which folding and precision have changed. `network` is `body` as `engine` runs it.
     """
 
     body: nn.Module
@@ -42,13 +45,34 @@ class FeatureExtractor:
     batch_size: int
     parameters: str
     frozen: str
+    network: Network
+    engine: str = "eager"
+
+    def running(self, way: Way) -> FeatureExtractor:
+        """The same backbone run by another engine or in other batches. Raises DeviceUnavailable, OutOfMemory."""
+
+        if way == Way(self.engine, self.batch_size):
+            return self
+
+        def example() -> Tensor:
+            drawn = torch.Generator().manual_seed(0)
+            shape = (way.batch_size, self.preprocessing.image_size, self.preprocessing.image_size, 3)
+            pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=drawn)
+            return self.preprocess(pixels.to(self.device.name))
+
+        with _memory_errors(self.device.name, way.batch_size):
+            network = ENGINES[way.engine](self.body, example)
+        return dataclasses.replace(self, batch_size=way.batch_size, engine=way.engine, network=network)
 
     def to_device(self, images: npt.NDArray[np.uint8]) -> Tensor:
         """uint8 (n, H, W, 3), n at most `batch_size`, to the same on the device, padded to `batch_size` rows."""
         if len(images) < self.batch_size:
             padding = np.zeros((self.batch_size - len(images), *images.shape[1:]), dtype=np.uint8)
             images = np.concatenate([images, padding])
-        return torch.from_numpy(np.require(images, requirements=("C", "W"))).to(self.device.name)
+        pixels = torch.from_numpy(np.require(images, requirements=("C", "W")))
+        if self.device.kind == "cuda":
+            return pixels.pin_memory().to(self.device.name, non_blocking=True)
+        return pixels.to(self.device.name)
 
     def preprocess(self, images: Tensor) -> Tensor:
         """uint8 (N, H, W, 3) to the backbone's input (N, 3, S, S), resized in float32 whatever the precision."""
@@ -59,7 +83,7 @@ class FeatureExtractor:
     def pool(self, pixels: Tensor) -> Tensor:
         """The backbone's input to float32 features (N, D): its last feature map, averaged over the picture in float32."""
         with _Tf32(self.device.precision):
-            feature_map = self.body(pixels)
+            feature_map = self.network(pixels)
         return nn.functional.adaptive_avg_pool2d(feature_map.float(), 1).flatten(1)
 
     def synchronize(self) -> None:
@@ -76,10 +100,6 @@ class FeatureExtractor:
         unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes there, kilobytes elsewhere
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
-    def with_batch_size(self, batch_size: int) -> FeatureExtractor:
-        """The same network for batches of another size."""
-        return dataclasses.replace(self, batch_size=batch_size)
-
     def check_frozen(self) -> None:
         """Raises FeaturesInvalid where a module left `eval()`, or a parameter or buffer changed, since `build`.
 
@@ -92,21 +112,37 @@ class FeatureExtractor:
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """uint8 (n, H, W, 3), n at least 1, to float32 features (n, D). Raises OutOfMemory."""
-        with torch.inference_mode():
-            parts = [self._batch(images[i : i + self.batch_size]) for i in range(0, len(images), self.batch_size)]
-        return np.concatenate(parts)
+        starts = range(0, len(images), self.batch_size)
+        return np.concatenate([self.submit(images[i : i + self.batch_size])() for i in starts])
 
-    def _batch(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        try:
-            features: npt.NDArray[np.float32] = self.pool(self.preprocess(self.to_device(images))).cpu().numpy()
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise OutOfMemory(
-                f"{self.device.name}: out of memory with {self.batch_size} images at once; "
-                f"use --batch-size {max(1, self.batch_size // 2)} or a smaller --image-size"
-            ) from error
-        return features[: len(images)]
+    def submit(self, images: npt.NDArray[np.uint8]) -> Callable[[], npt.NDArray[np.float32]]:
+        """Ask for the features of a batch, n from 1 to `batch_size`, and return what waits for them.
+
+        On CUDA the device works on while the host prepares the next batch. Both calls raise OutOfMemory.
+        """
+        with _memory_errors(self.device.name, self.batch_size), torch.inference_mode():
+            features = self.pool(self.preprocess(self.to_device(images)))
+            host, done = self._to_host(features)
+
+        def wait() -> npt.NDArray[np.float32]:
+            if done is not None:
+                with _memory_errors(self.device.name, self.batch_size):
+                    done.synchronize()
+            found: npt.NDArray[np.float32] = host.numpy()
+            return found[: len(images)]
+
+        return wait
+
+    def _to_host(self, features: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+        """The features on the host, on CUDA once the event has come: a copy to pinned memory doesn't stop the device
+        (https://docs.pytorch.org/docs/stable/notes/cuda.html)."""
+        if self.device.kind != "cuda":
+            return features.cpu(), None
+        host = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
+        host.copy_(features, non_blocking=True)
+        done = torch.cuda.Event()
+        done.record(torch.cuda.current_stream(features.device))
+        return host, done
 
     @property
     def _memory_format(self) -> Any:
@@ -125,6 +161,20 @@ class _Tf32:
 
     def __exit__(self, *_: object) -> None:
         torch.backends.cudnn.allow_tf32 = self._before
+
+
+@contextlib.contextmanager
+def _memory_errors(device: str, batch_size: int) -> Iterator[None]:
+    """Memory that runs out inside becomes our OutOfMemory, with the way out."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(
+            f"{device}: out of memory with {batch_size} images at once; "
+            f"use --batch-size {max(1, batch_size // 2)} or a smaller --image-size"
+        ) from error
 
 
 _NO_MEMORY = (
@@ -155,7 +205,7 @@ def build(body: nn.Module, preprocessing: Preprocessing, device: Device, batch_s
     if device.precision != "fp32":
         body = body.to(memory_format=torch.channels_last)
     body = body.to(device.name)
-    return FeatureExtractor(body, preprocessing, device, batch_size, parameters, state_digest(body))
+    return FeatureExtractor(body, preprocessing, device, batch_size, parameters, state_digest(body), body)
 
 
 def state_digest(module: nn.Module) -> str:

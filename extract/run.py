@@ -6,116 +6,20 @@ This module imports no torch, so that a run which finds everything already there
 import dataclasses
 import datetime
 import importlib.metadata
-import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, Self
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
-import numpy as np
-import numpy.typing as npt
-
-from cache.errors import FeaturesInvalid, FeaturesStale, ImageUnreadable, OutOfMemory
-from cache.key import FeatureKey
+from cache.errors import FeaturesInvalid, FeaturesStale, OutOfMemory
+from cache.execution import Execution
 from cache.manifest import Manifest, Provenance, ShardRecord
 from cache.plan import Part, plan
-from cache.shard import Rows, Shard, Skipped
+from cache.shard import Shard
 from cache.store import FeatureSet, FeatureStore, SetWriter
-from extract.backbones import POOLING, Backbone
-from extract.config import ExtractConfig
-from extract.devices import Device
-from extract.images import Batch, Images, inputs_digest
-from extract.preprocess import Preprocessing
-from extract.weights import Weights
-
-
-class Observer(Protocol):
-    """Told how the run goes; what it prints, and where, is its own affair."""
-
-    def note(self, text: str) -> None:
-        """Something the user should know."""
-
-    def begin(self, title: str, rows: int, done: int) -> None:
-        """Work on `rows` rows starts, `done` of which are there already."""
-
-    def advance(self, rows: int) -> None:
-        """`rows` more are computed."""
-
-    def end(self) -> None:
-        """The work announced by `begin` is over."""
-
-
-class Extractor(Protocol):
-    """What turns pixels into features; `extract.pooled.FeatureExtractor` is the one we ship."""
-
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def parameters(self) -> str: ...
-
-    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """uint8 (n, H, W, 3) to float32 (n, D). Raises OutOfMemory."""
-        ...
-
-    def with_batch_size(self, batch_size: int) -> Self:
-        """The same network for batches of another size."""
-        ...
-
-    def check_frozen(self) -> None:
-        """Raises FeaturesInvalid where the network is no longer what it was when it was built."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One split of one data set through one backbone: everything decided, nothing computed."""
-
-    images: Images
-    backbone: Backbone
-    weights: Weights
-    preprocessing: Preprocessing
-    device: Device
-    config: ExtractConfig
-
-    @property
-    def key(self) -> FeatureKey:
-        """The key of the feature set that this job makes."""
-        return FeatureKey(
-            backbone=self.backbone.name,
-            pooling=POOLING,
-            weights=self.weights.label,
-            weights_sha256=self.weights.sha256,
-            image_size=self.preprocessing.image_size,
-            interpolation=self.preprocessing.interpolation,
-            mean=self.preprocessing.mean,
-            std=self.preprocessing.std,
-            precision=self.device.precision,
-            dataset=self.images.name,
-            classes=self.images.classes,
-        )
-
-    @property
-    def rows(self) -> int:
-        """How many rows of the split are asked for; a limit beyond the split's end asks for all."""
-        return min(self.images.rows, self.config.limit or self.images.rows)
-
-    @property
-    def dtype(self) -> str:
-        """Features of the low precisions are kept as float16: eleven significant bits hold bfloat16's eight.
-
-        Untrained networks are the exception: an untrained ResNet152 gives values of 10^8, far beyond float16's range.
-        """
-        return "float32" if self.device.precision in ("fp32", "tf32") or self.key.untrained else "float16"
-
-    @property
-    def row_bytes(self) -> int:
-        """What one row of features takes on disk, in bytes."""
-        return self.backbone.feature_dim * np.dtype(self.dtype).itemsize
-
-    @property
-    def title(self) -> str:
-        """The job in a few words."""
-        return f"{self.backbone.name} {self.images.name} {self.images.split}"
+from extract.images import inputs_digest
+from extract.job import Extractor, Job, Observer
+from extract.shards import compute_shard
+from extract.tune import Trials, Way, choose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +48,7 @@ def extract(job: Job, load: Callable[[Job], Extractor], store: FeatureStore, obs
         for name in dict.fromkeys(writer.damaged):
             observer.note(f"{writer.folder / name} is damaged and will be made anew")
         if state.before is not None and not state.missing and state.before.stop >= state.parts[-1].stop:
-            return Outcome(FeatureSet(writer.folder, state.before), 0, 0.0)
+            return Outcome(_touched(writer, state.before, state), 0, 0.0)
         return _complete(job, load(job), writer, state, observer)
 
 
@@ -175,6 +79,14 @@ def _look(job: Job, writer: SetWriter) -> _State:
     parts = _plan(job, before, present)
     covered = [(part, present[part.index]) for part in parts if _covers(present.get(part.index), part)]
     return _State(before, parts, {part.index: _still_right(job, writer, record, part) for part, record in covered})
+
+
+def _touched(writer: SetWriter, before: Manifest, state: _State) -> FeatureSet:
+    """The set that is there; where files were touched and found the same, the next run need not read them again."""
+    shards = tuple(state.kept[part.index] for part in state.parts)
+    if shards == before.shards:
+        return FeatureSet(writer.folder, before)
+    return writer.commit(shards, before.feature_dim, before.dtype, before.provenance)
 
 
 def _plan(job: Job, before: Manifest | None, present: Mapping[int, ShardRecord]) -> list[Part]:
@@ -215,12 +127,11 @@ def _complete(job: Job, extractor: Extractor, writer: SetWriter, state: _State, 
     if state.before and state.before.provenance.parameters != extractor.parameters:
         raise FeaturesStale(f"{writer.folder}: made with other parameters than {job.weights.origin} gives now; {_REDO}")
     rows, total = sum(part.rows for part in state.missing), state.parts[-1].stop
+    if state.missing:
+        extractor = _settle(job, extractor, writer, total, observer)
     observer.begin(job.title, total, total - rows)
     started = time.perf_counter()
-    made = []
-    for part in state.missing:
-        record, extractor = _make(job, extractor, writer, part, observer)
-        made.append(record)
+    made, extractor = _make_all(job, extractor, writer, state.missing, observer)
     try:
         extractor.check_frozen()
     except FeaturesInvalid:
@@ -232,17 +143,47 @@ def _complete(job: Job, extractor: Extractor, writer: SetWriter, state: _State, 
     return Outcome(features, rows, time.perf_counter() - started)
 
 
-def _make(
-    job: Job, extractor: Extractor, writer: SetWriter, part: Part, observer: Observer
-) -> tuple[ShardRecord, Extractor]:
-    """Compute and write one shard; where memory runs out, in batches of half the size, which the next shards then keep."""
+def _settle(job: Job, extractor: Extractor, writer: SetWriter, rows: int, observer: Observer) -> Extractor:
+    """The extractor running in the way asked for, or that the plan was begun with, or that is the fastest for its rows."""
+    recorded, asked = writer.execution(), job.config
+    sizes = (asked.batch_size,) if asked.batch_size else job.device.batch_sizes
+    engines = (asked.engine,) if asked.engine != "auto" else job.device.engines
+    if recorded and recorded.rows >= rows and recorded.device == job.device.description:
+        sizes = (asked.batch_size or recorded.batch_size,)
+        engines = (asked.engine if asked.engine != "auto" else recorded.engine,)
+    trials = Trials(extractor, job.preprocessing.image_size, observer.note)
+    way = choose(rows, engines, sizes, trials.measure)
+    settled = trials.running(way)
+    writer.record_execution(Execution(way.engine, way.batch_size, rows, job.device.description))
+    return settled
+
+
+def _make_all(
+    job: Job, extractor: Extractor, writer: SetWriter, parts: Sequence[Part], observer: Observer
+) -> tuple[list[ShardRecord], Extractor]:
+    """Compute the shards, each written by a thread while the next one is computed."""
+    writing: list[Future[ShardRecord]] = []
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        for part in parts:
+            shard, stat, elapsed_s, extractor = _make(job, extractor, part, observer)
+            if writing:
+                writing[-1].result()  # a full disk ends the run here, and no more than two shards are in memory
+            writing.append(thread.submit(writer.put, shard, part.index, stat, elapsed_s))
+        return [future.result() for future in writing], extractor
+
+
+def _make(job: Job, extractor: Extractor, part: Part, observer: Observer) -> tuple[Shard, str | None, float, Extractor]:
+    """One shard, its files' stat from before they were read, and the seconds it took.
+
+    Where memory runs out it is computed in batches of half the size, by the extractor returned, which the next keep.
+    """
     while True:
         started = time.perf_counter()
         stat = job.images.stat(part.start, part.stop)
         shard = _try(job, extractor, part, observer)
         if shard is not None:
-            return writer.put(shard, part.index, stat, round(time.perf_counter() - started, 3)), extractor
-        extractor = extractor.with_batch_size(extractor.batch_size // 2)
+            return shard, stat, round(time.perf_counter() - started, 3), extractor
+        extractor = extractor.running(Way(extractor.engine, extractor.batch_size // 2))
         observer.note(f"out of memory; going on with batches of {extractor.batch_size}")
 
 
@@ -267,66 +208,6 @@ def _try(job: Job, extractor: Extractor, part: Part, observer: Observer) -> Shar
     return None
 
 
-def compute_shard(job: Job, extractor: Extractor, part: Part, advance: Callable[[int], None]) -> Shard:
-    """One shard of the plan. It depends on its arguments alone, so any process may compute any shard.
-
-    Raises ImageUnreadable with `--on-error fail`, FeaturesInvalid for features that are not finite in the set's dtype.
-    """
-    features, labels = [], []
-    ids: list[bytes] = []
-    marks: list[str] = []
-    skipped: list[Skipped] = []
-    for batch in _batches(job, part, extractor.batch_size):
-        if batch.skipped and job.config.on_error == "fail":
-            image = batch.skipped[0]
-            raise ImageUnreadable(f"{job.images.source}/{image.id}: {image.reason}; --on-error skip leaves such images out")
-        start = batch.start
-        kept = batch.rows - start
-        features.append(_finite(job, extractor(batch.pixels) if len(kept) else None, batch))
-        labels.append(job.images.labels(start, start + len(batch.fingerprints))[kept])
-        ids += [job.images.ids(int(row), int(row) + 1)[0] for row in batch.rows]
-        marks += batch.fingerprints
-        skipped += batch.skipped
-        advance(len(batch.fingerprints))
-    span = (part.start, part.stop)
-    return Shard(
-        key=job.key.digest,
-        inputs=inputs_digest(job.images.ids(*span), job.images.labels(*span), marks),
-        start=part.start,
-        stop=part.stop,
-        rows=Rows(np.concatenate(features), np.concatenate(labels), np.array(ids, dtype="S")),
-        skipped=tuple(skipped),
-    )
-
-
-def _batches(job: Job, part: Part, batch_size: int) -> Iterator[Batch]:
-    """The part's images in order, each batch read while the one before it is computed."""
-    edges = [*range(part.start, part.stop, batch_size), part.stop]
-    size, workers = job.preprocessing.image_size, job.config.workers
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        reads = (reader.submit(job.images.read, a, b, size, workers) for a, b in itertools.pairwise(edges))
-        ahead = next(reads)
-        for following in reads:
-            yield ahead.result()
-            ahead = following
-        yield ahead.result()
-
-
-def _finite(job: Job, features: npt.NDArray[np.float32] | None, batch: Batch) -> npt.NDArray[Any]:
-    if features is None:
-        return np.zeros((0, job.backbone.feature_dim), dtype=job.dtype)
-    with np.errstate(over="ignore"):  # what does not fit float16 becomes infinite and is refused below
-        stored = features.astype(job.dtype)
-    bad = ~np.isfinite(stored).all(axis=1)
-    if bad.any():
-        row = int(batch.rows[bad.argmax()])
-        name = job.images.ids(row, row + 1)[0].decode("utf-8", "replace")
-        raise FeaturesInvalid(
-            f"{job.images.source}: image {name} gives features that are not finite in {job.dtype}; try --precision fp32"
-        )
-    return stored
-
-
 def _provenance(job: Job, extractor: Extractor) -> Provenance:
     packages = ("headstart", "torch", "torchvision", "h5py", "numpy", "pillow")
     return Provenance(
@@ -336,6 +217,7 @@ def _provenance(job: Job, extractor: Extractor) -> Provenance:
         parameters=extractor.parameters,
         device=job.device.description,
         batch_size=extractor.batch_size,
+        engine=extractor.engine,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         versions={name: importlib.metadata.version(name) for name in packages},
         notes=job.images.notes,

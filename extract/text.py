@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from cache.plan import Part
 from cache.text import columns, megabytes, shape
 from extract.backbones import Backbone
-from extract.run import Job, Outcome
+from extract.job import Job
+from extract.run import Outcome
 
 if TYPE_CHECKING:
     from extract.summary import Summary  # which imports torch

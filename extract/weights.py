@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cache.errors import HeadstartError, WeightsMismatch, WeightsNotFound
 from cache.files import sha256, sha256_file
-from extract.backbones import Backbone
+from extract.backbones import SHA256, Backbone
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -44,7 +44,7 @@ def locate(backbone: Backbone, request: str) -> Weights:
     """What `--weights REQUEST` means for this backbone; downloads torchvision's where they are not here yet.
 
     Raises WeightsNotFound where there is nothing of that name or no network, WeightsMismatch for a file of torchvision's
-    whose hash is not the one in its name.
+    whose hash is not the published one.
     """
     if match := re.fullmatch(r"random(?::(\d{1,19}))?", request):
         return _random(int(match[1] or 0))
@@ -76,25 +76,24 @@ def _published(backbone: Backbone, name: str) -> Weights:
     path = checkpoint_folder() / file
     if not path.is_file():
         download(BASE_URL + file, path)
-    digest = sha256_file(path)
-    if not digest.startswith(_hash_prefix(file)):
-        raise WeightsMismatch(
-            f"{path}: SHA-256 begins with {digest[:8]}, expected {_hash_prefix(file)}; remove the file to download it anew"
-        )
+    digest, published = sha256_file(path), _published_sha256(file)
+    if not digest.startswith(published):
+        raise WeightsMismatch(f"{path}: SHA-256 is {digest}, expected {published}; remove the file to download it anew")
     return Weights(name, digest, BASE_URL + file, path)
 
 
-def _hash_prefix(file: str) -> str:
-    return file.rpartition("-")[2].partition(".")[0]
+def _published_sha256(file: str) -> str:
+    """The SHA-256 of a file of torchvision's, or the eight digits of it in the name where the rest is not known."""
+    return SHA256.get(file, file.rpartition("-")[2].partition(".")[0])
 
 
 def download(url: str, path: Path) -> None:
-    """Fetch `url` to `path`, checked against the hash in its name. Raises WeightsNotFound with the ways out."""
+    """Fetch `url` to `path`, checked against the published hash. Raises WeightsNotFound with the ways out."""
     import torch
 
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=_hash_prefix(path.name), progress=False)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=_published_sha256(path.name), progress=False)
     except (OSError, RuntimeError) as error:  # urllib's errors are OSErrors; a wrong hash is a RuntimeError
         raise WeightsNotFound(
             f"{path}: not there, and downloading {url} failed ({error}). Three ways out: put the file there by hand; "

@@ -79,12 +79,13 @@ def _parse(content: bytes) -> Checkpoint:
     size = int.from_bytes(content[:8], "little")  # the format: a length, a JSON header, the tensors' bytes
     header = parse_json(content[8 : 8 + size])
     facts = parse_json(header["__metadata__"]["headstart"].encode())
+    form = (facts.get("format"), facts.get("version"))
+    if form != (FORMAT, VERSION):  # before the digest, which another version may take over other things
+        raise ValueError(f"format {form[0]!r} version {form[1]!r}, expected {FORMAT!r} {VERSION}")
     expected = facts.pop("sha256")
     tensors = load_tensors(content)
     if (found := _digest(facts, tensors)) != expected:
         raise ValueError(f"SHA-256 of its contents is {found[:12]}…, expected {expected[:12]}…")
-    if (facts["format"], facts["version"]) != (FORMAT, VERSION):
-        raise ValueError(f"format {facts['format']!r} version {facts['version']!r}, expected {FORMAT!r} {VERSION}")
     return Checkpoint(
         _head(facts, tensors), tuple(facts["classes"]), FeatureKey.from_json(facts["key"]), facts["weights_from"]
     )

@@ -16,6 +16,7 @@ from heads.stats import Evaluation, Score
 NAME = "run.json"
 BENCH = "bench.json"
 FORMAT, VERSION = "headstart run", 1
+BENCH_FORMAT, BENCH_VERSION = "headstart bench", 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +84,8 @@ def versions() -> dict[str, str]:
 def parse(found: Any) -> Run:
     """The run in a parsed `run.json`. Raises ValueError, TypeError, KeyError, AttributeError for anything else."""
     facts = dict(found)
-    if (facts.pop("format", None), facts.pop("version", None)) != (FORMAT, VERSION):
-        raise ValueError(f"not of the format {FORMAT!r} {VERSION}")
+    if (form := (facts.pop("format", None), facts.pop("version", None))) != (FORMAT, VERSION):
+        raise ValueError(f"format {form[0]!r} version {form[1]!r}, expected {FORMAT!r} {VERSION}")
     for field, kind in _TYPES.items():
         if not isinstance(facts[field], kind):
             raise ValueError(f"{field} is {facts[field]!r}, expected {kind}")
@@ -154,6 +155,10 @@ class RunStore:
             found = read_json(path)
             if not isinstance(found, dict):
                 raise ValueError("holds no object")
+            # the first records carried neither: they are version 1
+            form = (found.pop("format", BENCH_FORMAT), found.pop("version", 1))
+            if form != (BENCH_FORMAT, BENCH_VERSION):
+                raise ValueError(f"format {form[0]!r} version {form[1]!r}, expected {BENCH_FORMAT!r} {BENCH_VERSION}")
             if missing := _BENCH_FIELDS - set(found):
                 raise ValueError(f"lacks {', '.join(sorted(missing))}")
         except FileNotFoundError:
@@ -164,7 +169,8 @@ class RunStore:
 
     def write_bench(self, run: Run, figures: Mapping[str, Any]) -> None:
         """Keep what `bench-inference` measured beside the run. Raises OSError."""
-        write_durably(self.root / run.name / BENCH, pretty_json(figures))
+        document = {"format": BENCH_FORMAT, "version": BENCH_VERSION, **figures}
+        write_durably(self.root / run.name / BENCH, pretty_json(document))
 
 
 def read(path: Path) -> Run:

@@ -118,7 +118,7 @@ def same_shard(one: Shard, other: Shard) -> bool:
 def put_all(writer: SetWriter, shards: Sequence[Shard]) -> FeatureSet:
     """Write the shards and the manifest."""
     records = [writer.put(shard, index, None, 0.5) for index, shard in enumerate(shards)]
-    return writer.commit(records, FEATURE_DIM, "float32", make_provenance())
+    return writer.commit(records, FEATURE_DIM, str(shards[0].rows.features.dtype), make_provenance())
 
 
 def never_wait() -> None:
@@ -150,4 +150,4 @@ def write_and_hold(root: Path, seed: int, talk: Connection) -> None:
         talk.send("holding")
         if not talk.poll(60):
             raise TimeoutError("never told to go on")  # lets a test fail that would otherwise wait for ever
-        writer.commit(records, FEATURE_DIM, "float32", make_provenance())
+        writer.commit(records, FEATURE_DIM, str(shards[0].rows.features.dtype), make_provenance())

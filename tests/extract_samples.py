@@ -4,6 +4,7 @@ import dataclasses
 import io
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from cache.errors import FeaturesInvalid, OutOfMemory
 from extract.images import ArrayImages, FileImages
+from extract.tune import Way
 
 ROOT = Path(__file__).resolve().parents[1]
 CIFAR_ROWS = 10_000
@@ -104,9 +106,15 @@ class QuarterMeans:
     seen: int = 0
     room: int | None = None
     thawed: bool = False
+    engine: str = "eager"
 
-    def with_batch_size(self, batch_size: int) -> "QuarterMeans":
-        return dataclasses.replace(self, batch_size=batch_size)
+    def running(self, way: Way) -> "QuarterMeans":
+        same = way == Way(self.engine, self.batch_size)
+        return self if same else dataclasses.replace(self, batch_size=way.batch_size, engine=way.engine)
+
+    def submit(self, images: Pixels) -> Callable[[], npt.NDArray[np.float32]]:
+        features = self(images)
+        return lambda: features
 
     def check_frozen(self) -> None:
         if self.thawed:

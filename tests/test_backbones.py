@@ -1,5 +1,7 @@
 """The backbones' dimensions, names and checkpoints agree with torchvision's; on torch's meta device nothing is computed."""
 
+import re
+
 import pytest
 import torch
 import torchvision
@@ -7,7 +9,7 @@ from extract_samples import printed_by_python
 from torch import nn
 
 from cache.errors import WeightsMismatch
-from extract.backbones import BACKBONES, get_backbone
+from extract.backbones import BACKBONES, SHA256, get_backbone
 from extract.weights import BASE_URL
 
 DIMENSIONS = {"vgg16": 512, "vgg19": 512, "resnet18": 512, "resnet50": 2048, "resnet152": 2048, "densenet169": 1664}
@@ -55,6 +57,13 @@ def test_checkpoints_are_those_of_torchvisions_enums(name: str) -> None:
     assert ours.items() <= urls.items()
     assert {label for label in urls if label.startswith("IMAGENET1K_V")} == set(ours)
     assert list(ours)[-1] == published.DEFAULT.name
+
+
+@pytest.mark.parametrize(("file", "digest"), SHA256.items())
+def test_a_whole_digest_begins_with_the_digits_in_its_files_name(file: str, digest: str) -> None:
+    assert re.fullmatch(r"[0-9a-f]{64}", digest)
+    assert file.endswith(f"-{digest[:8]}.pth")
+    assert file in {file for backbone in BACKBONES.values() for file in backbone.checkpoints.values()}
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones() -> None:

@@ -130,6 +130,38 @@ def test_a_file_of_another_length_is_refused(cifar_files: tuple[Path, Path], tmp
         cifar10.open_split("", "test", tmp_path)
 
 
+def spoiled_record(content: bytes) -> bytes:
+    place = 4_321 * CIFAR_RECORD
+    return content[:place] + b"\x0a" + content[place + 1 :]
+
+
+SPOILED = {
+    "a byte short": (lambda content: content[:-1], "30729999 bytes, expected 30730000"),
+    "a byte long": (lambda content: content + b"\0", "30730001 bytes, expected 30730000"),
+    "a record short": (lambda content: content[CIFAR_RECORD:], "30726927 bytes, expected 30730000"),
+    "empty": (lambda content: content[:0], "0 bytes, expected 30730000"),
+    "label 10": (spoiled_record, "record 4321 has the label 10, expected 0 to 9"),
+}
+
+
+@pytest.mark.parametrize("fault", SPOILED)
+def test_a_spoiled_training_file_is_refused_as_soon_as_one_of_its_rows_is_asked_for(
+    cifar_files: tuple[Path, Path], tmp_path: Path, fault: str
+) -> None:
+    spoil, reason = SPOILED[fault]
+    link(cifar_files[0], tmp_path / "data_batch_1.bin")
+    (tmp_path / "data_batch_2.bin").write_bytes(spoil(cifar_files[1].read_bytes()))
+    images = cifar10.open_split("", "train", tmp_path)
+    assert read(images, 9_998, 10_000).rows.tolist() == [9_998, 9_999]
+    for ask in (
+        lambda: read(images, 9_999, 10_001),
+        lambda: images.labels(10_000, 10_001),
+        lambda: images.fingerprints(19_999, 20_000),
+    ):
+        with pytest.raises(DataInvalid, match=rf"data_batch_2\.bin: {reason}; fetch https://"):
+            ask()
+
+
 def test_a_label_that_is_no_class_is_refused_with_its_record(tmp_path: Path) -> None:
     records = cifar_records(1)
     records[5, 0], records[8, 0] = 10, 200

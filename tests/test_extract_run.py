@@ -33,8 +33,10 @@ from extract.backbones import Backbone
 from extract.config import ExtractConfig
 from extract.devices import Device
 from extract.images import FileImages, Images, shrink
+from extract.job import Extractor, Job
 from extract.preprocess import Preprocessing
-from extract.run import Extractor, Job, Outcome, compute_shard, extract, survey
+from extract.run import Outcome, extract, survey
+from extract.shards import compute_shard
 from extract.weights import Weights
 
 SHARD_ROWS = 4
@@ -49,7 +51,7 @@ def job(images: Images, precision: str = "fp32", weights: str = "file", **config
         weights=Weights(weights, "0" * 64, "nowhere"),
         preprocessing=Preprocessing(16),
         device=Device("cpu", precision, "this CPU"),
-        config=ExtractConfig(**{"shard_rows": SHARD_ROWS, **config}),  # type: ignore[arg-type]
+        config=ExtractConfig(**{"shard_rows": SHARD_ROWS, "batch_size": 3, **config}),  # type: ignore[arg-type]
     )
 
 
@@ -619,7 +621,7 @@ def test_a_run_imports_no_torch() -> None:
 
 def test_memory_running_out_halves_the_batch_and_loses_nothing(store: FeatureStore) -> None:
     observer = RecordingObserver()
-    outcome = run(tiny(), store, QuarterMeans(batch_size=8, room=2), observer)
+    outcome = run(tiny(batch_size=8), store, QuarterMeans(batch_size=8, room=2), observer)
     assert_equal(outcome.features.load(), expected_rows(PIXELS))
     assert observer.notes == [f"out of memory; going on with batches of {size}" for size in (4, 2)]
     assert sum(observer.advanced) == len(PIXELS)

@@ -8,7 +8,7 @@ import pytest
 from cache.errors import DataNotFound, WeightsMismatch
 from extract import jobs
 from extract.config import STUDY_MODELS, ExtractConfig
-from extract.run import Job
+from extract.job import Job
 
 SMALL = ExtractConfig(image_size=32, device="cpu")
 

@@ -172,13 +172,13 @@ def test_a_short_batch_is_padded_to_one_shape_and_its_padding_cut_off() -> None:
             shapes.append(pixels.shape)
             return pixels
 
-    recorder = dataclasses.replace(extractor(), body=Recorder())
+    recorder = dataclasses.replace(extractor(), network=Recorder())
     assert [len(recorder(noise(rows, 32))) for rows in (1, 4, 7)] == [1, 4, 7]
     assert set(shapes) == {(4, 3, 32, 32)}
 
 
 def test_pooling_averages_over_the_picture() -> None:
-    found = dataclasses.replace(extractor(), body=nn.Identity()).pool(torch.arange(24.0).reshape(2, 3, 2, 2))
+    found = dataclasses.replace(extractor(), network=nn.Identity()).pool(torch.arange(24.0).reshape(2, 3, 2, 2))
     assert found.tolist() == [[1.5, 5.5, 9.5], [13.5, 17.5, 21.5]]
 
 
@@ -222,7 +222,7 @@ def test_memory_running_out_names_a_smaller_batch(error: Exception) -> None:
         def forward(self, pixels: Tensor) -> Tensor:
             raise error
 
-    greedy = dataclasses.replace(extractor(), body=Greedy(), batch_size=8)
+    greedy = dataclasses.replace(extractor(), network=Greedy(), batch_size=8)
     with pytest.raises(OutOfMemory, match="cpu: out of memory with 8 images at once; use --batch-size 4"):
         greedy(noise(1, 32))
 
@@ -233,7 +233,7 @@ def test_another_error_is_not_taken_for_memory() -> None:
             raise RuntimeError("shapes do not fit")
 
     with pytest.raises(RuntimeError, match="shapes do not fit"):
-        dataclasses.replace(extractor(), body=Broken())(noise(1, 32))
+        dataclasses.replace(extractor(), network=Broken())(noise(1, 32))
 
 
 # ---- the backbone stays as it was
@@ -297,7 +297,7 @@ def test_tf32_is_allowed_for_tf32_alone_and_set_back_afterwards() -> None:
     before = torch.backends.cudnn.allow_tf32
     for precision in ("fp32", "tf32"):
         device = Device("cpu", precision, "this CPU")
-        dataclasses.replace(extractor(), body=Looks(), device=device)(noise(1, 32))
+        dataclasses.replace(extractor(), network=Looks(), device=device)(noise(1, 32))
     assert seen == [False, True]
     assert torch.backends.cudnn.allow_tf32 == before
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from cache_samples import make_key, make_shard, same_shard
+from cache_samples import make_key, make_shard, never_wait, same_shard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.errors import FeaturesDamaged
 from cache.shard import Rows, Shard, Skipped, decode_shard, encode_shard
+from cache.store import FeatureStore
 
 # libhdf5 and numpy both end fixed-length bytes at the last byte that is not zero
 id_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
@@ -229,6 +231,37 @@ def variable_length(file: h5py.File, secret: Path) -> None:
     file.create_dataset("ids", data=["0", "1", "2"], dtype=h5py.string_dtype())
 
 
+def unknown_filter(file: h5py.File, secret: Path) -> None:
+    del file["features"]
+    create = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    create.set_chunk((3, 4))
+    create.set_fletcher32()
+    create.set_filter(305, h5py.h5z.FLAG_OPTIONAL, (1,))  # libhdf5 would look for a plugin of this number and load it
+    h5py.h5d.create(file.id, b"features", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((3, 4)), create)
+
+
+def gzip_bomb(file: h5py.File, secret: Path) -> None:
+    # a thousandth of what it unpacks to, and the shape is no lie
+    del file["features"]
+    file.create_dataset("features", data=np.zeros((2**14, 2**8), np.float32), compression="gzip", fletcher32=True)
+
+
+def loop(file: h5py.File, secret: Path) -> None:
+    file["more"] = file["/"]
+
+
+def variable_length_skipped(file: h5py.File, secret: Path) -> None:
+    del file.attrs["skipped"]
+    value = np.empty(1, object)
+    value[0] = np.zeros(3, np.uint8)
+    file.attrs.create("skipped", value, dtype=h5py.vlen_dtype("u1"))
+
+
+def reference_as_key(file: h5py.File, secret: Path) -> None:
+    del file.attrs["key"]
+    file.attrs["key"] = file["labels"].ref
+
+
 def contiguous(file: h5py.File, secret: Path) -> None:
     del file["ids"]
     file.create_dataset("ids", data=np.zeros(3, "S4"))
@@ -279,6 +312,25 @@ LAYOUTS = [
         remade("features", shape=(2**32, 256), dtype="f4", chunks=(2**16, 256), compression="gzip"),
         "features needs the filters",
     ),
+    Layout("gzip bomb", gzip_bomb, r"features needs the filters \[1, 3\]"),
+    Layout("lzf", remade("labels", data=np.arange(3), compression="lzf"), r"labels needs the filters \[3, 32000\]"),
+    Layout("scale-offset", remade("labels", data=np.arange(3), fletcher32=False, scaleoffset=0), r"the filters \[6\]"),
+    Layout("unknown filter", unknown_filter, r"features needs the filters \[3, 305\]"),
+    Layout("object references", remade("features", shape=(3, 4), dtype=h5py.ref_dtype), "features is object"),
+    Layout("region references", remade("features", shape=(3, 4), dtype=h5py.regionref_dtype), "features is object"),
+    Layout("opaque features", remade("features", data=np.zeros((3, 4), "V4")), r"features is \|V4"),
+    Layout("array type", remade("features", shape=(3, 4), dtype=np.dtype(("f4", (2,)))), "features is "),
+    Layout("labels of the other byte order", remade("labels", data=np.zeros(3, ">i8")), "labels are >i8"),
+    Layout("scalar features", linked("features", np.float32(1)), r"features is float32 \(\)"),
+    Layout("empty features", linked("features", h5py.Empty("f4")), "features is float32 None"),
+    Layout("group within itself", loop, "holds 'more'"),
+    Layout(
+        "chunk of gigabytes never written",
+        remade("features", shape=(3, 4), dtype="f4", maxshape=(None, 4), chunks=(2**27, 4)),
+        "features declares 48 bytes and holds 0",
+    ),
+    Layout("variable-length list of skipped images", variable_length_skipped, "of unreadable types"),
+    Layout("reference as the key", reference_as_key, "of unreadable types"),
     Layout("shuffled", remade("features", data=FLOATS, shuffle=True), "features needs the filters"),
     Layout("no checksum", remade("features", data=FLOATS, fletcher32=False), "features .*(checksum|filter)"),
     Layout("no checksum, no chunks", contiguous, "ids .*(checksum|filter)"),
@@ -312,6 +364,24 @@ def test_a_layout_that_is_not_ours_is_refused_by_name(tmp_path: Path, layout: La
         decode_shard(content, "shard.h5")
 
 
+def refuse_to_open(*args: object, **options: object) -> None:
+    raise AssertionError("libhdf5 was asked to open a file in the process that wants the shard")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_a_layout_that_is_not_ours_is_no_shard_of_a_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Layout
+) -> None:
+    store = FeatureStore(tmp_path / "features")
+    with store.writing(make_key(), "train", never_wait) as writer:
+        shutil.copy(edited(tmp_path, layout.edit), writer.folder / "shard-00000.h5")
+        with monkeypatch.context() as patch:
+            patch.setattr(h5py, "File", refuse_to_open)
+            assert writer.present() == {}
+        assert writer.damaged == ["shard-00000.h5"]
+        assert [path.name for path in writer.folder.iterdir()] == ["shard-00000.h5"]
+
+
 @pytest.mark.parametrize("name", ["features", "labels", "ids"])
 def test_a_missing_data_set_is_refused_by_name(tmp_path: Path, name: str) -> None:
     def edit(file: h5py.File, secret: Path) -> None:
@@ -323,8 +393,12 @@ def test_a_missing_data_set_is_refused_by_name(tmp_path: Path, name: str) -> Non
 
 def test_the_file_opened_but_not_edited_is_let_in(tmp_path: Path) -> None:
     # else the refusals above would say nothing
-    content = edited(tmp_path, no_edit).read_bytes()
-    assert same_shard(decode_shard(content, "shard.h5"), make_shard(np.random.default_rng(0), 0, 3))
+    path = edited(tmp_path, no_edit)
+    assert same_shard(decode_shard(path.read_bytes(), "shard.h5"), make_shard(np.random.default_rng(0), 0, 3))
+    store = FeatureStore(tmp_path / "features")
+    with store.writing(make_key(), "train", never_wait) as writer:
+        shutil.copy(path, writer.folder / "shard-00000.h5")
+        assert set(writer.present()) == {0}
 
 
 def test_external_storage_is_the_danger_we_take_it_for(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import errno
 import multiprocessing
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Collection, Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import h5py
 import numpy as np
 import pytest
 from cache_samples import (
@@ -389,6 +392,73 @@ def test_shards_of_a_run_killed_before_its_manifest_are_present(store: FeatureSt
     assert {(record.elapsed_s, record.inputs_stat) for record in present.values()} == {(None, None)}
     assert [record.inputs for record in present.values()] == [shard.inputs for shard in shards]
     assert same_rows(found.load(), first_images(shards, EDGES[-1]))
+
+
+def refuse(*args: object, **options: object) -> None:
+    raise AssertionError("not to be called in this test")
+
+
+def test_a_set_whose_shards_are_listed_starts_no_process(
+    store: FeatureStore, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = write_set(store, make_shards(rng))
+    flip(found.folder / "shard-00001.h5", 1000)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with store.writing(make_key(), "train", never_wait) as writer:
+        assert set(writer.present()) == {0, 2}
+        assert writer.damaged == ["shard-00001.h5"]
+
+
+def test_unlisted_shards_are_read_by_one_other_process(
+    store: FeatureStore, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a file that nothing vouches for may kill, hang or fill the process that parses it
+    write_shards_only(store, make_shards(rng))
+    started, real = [], subprocess.Popen
+
+    def counted(*args: Any, **options: Any) -> Any:
+        started.append(real(*args, **options))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", counted)
+    monkeypatch.setattr(h5py, "File", refuse)
+    with store.writing(make_key(), "train", never_wait) as writer:
+        assert set(writer.present()) == {0, 1, 2}
+    assert [process.poll() is not None for process in started] == [True]
+
+
+def test_shards_beyond_the_manifest_are_read_by_another_process(
+    store: FeatureStore, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = write_set(store, make_shards(rng))
+    (found.folder / "shard-00003.h5").write_bytes(encode_shard(make_shard(rng, 13, 20)))
+    monkeypatch.setattr(h5py, "File", refuse)
+    with store.writing(make_key(), "train", never_wait) as writer:
+        assert set(writer.present()) == {0, 1, 2, 3}
+
+
+def test_a_reader_that_can_not_start_is_no_shards_damage(
+    store: FeatureStore, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # were it taken for damage, the whole set would be computed again
+    write_shards_only(store, make_shards(rng))
+    monkeypatch.setattr(sys, "path", [])
+    with (
+        store.writing(make_key(), "train", never_wait) as writer,
+        pytest.raises(OSError, match="the process that checks unlisted shards does not start"),
+    ):
+        writer.present()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_named_and_not_present(
+    store: FeatureStore, rng: np.random.Generator, make: Callable[[Path], None]
+) -> None:
+    folder = write_shards_only(store, make_shards(rng)[:2])
+    make(folder / "shard-00002.h5")
+    with store.writing(make_key(), "train", never_wait) as writer:
+        assert set(writer.present()) == {0, 1}
+        assert writer.damaged == ["shard-00002.h5"]
 
 
 def test_a_killed_run_is_finished_and_the_set_is_the_same(store: FeatureStore, rng: np.random.Generator) -> None:

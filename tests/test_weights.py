@@ -1,6 +1,7 @@
 """A backbone's weights: reproducible draws, every accepted file form, and a refusal by name for everything else."""
 
 import dataclasses
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -304,14 +305,53 @@ def test_a_download_with_another_hash_than_its_name_is_not_kept(state: State, to
     assert list(checkpoint_folder().iterdir()) == []
 
 
-def test_a_tampered_file_in_torchs_folder_is_refused(torch_home: Path) -> None:
-    path = checkpoint_folder() / RESNET18.checkpoints["IMAGENET1K_V1"]
+def test_a_download_that_meets_only_the_digits_in_its_name_is_not_kept(
+    state: State, torch_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = published(torch_home, state)
+    file = backbone.checkpoints["IMAGENET1K_V1"]
+    digest = sha256_file(torch_home / file)
+    monkeypatch.setattr(weights, "SHA256", {file: digest[:-1] + "x"})
+    with pytest.raises(WeightsNotFound, match=rf'invalid hash value \(expected "{digest[:-1]}x", got "{digest}"\)'):
+        locate(backbone, "IMAGENET1K_V1")
+    assert list(checkpoint_folder().iterdir()) == []
+
+
+def kept(file: str, content: bytes = b"something else") -> Path:
+    """A file in torch's folder under a published name."""
+    path = checkpoint_folder() / file
     path.parent.mkdir(parents=True)
-    path.write_bytes(b"something else")
+    path.write_bytes(content)
+    return path
+
+
+def test_a_tampered_file_in_torchs_folder_is_refused(torch_home: Path) -> None:
+    path = kept("resnet18-f37072fd.pth")
+    full = r"f37072fd\w{56}"
     with pytest.raises(
-        WeightsMismatch, match=r"f37072fd\.pth: SHA-256 begins with \w{8}, expected f37072fd; remove the file"
+        WeightsMismatch, match=rf"d\.pth: SHA-256 is {sha256_file(path)}, expected {full}; remove the file to download it"
     ):
         locate(RESNET18, "IMAGENET1K_V1")
+
+
+def test_a_tampered_file_is_refused_by_its_name_where_no_more_is_known(torch_home: Path) -> None:
+    path = kept("densenet169-b2777c0a.pth")
+    with pytest.raises(WeightsMismatch, match=rf"SHA-256 is {sha256_file(path)}, expected b2777c0a; remove the file"):
+        locate(get_backbone("densenet169"), "IMAGENET1K_V1")
+
+
+def test_a_file_that_meets_only_the_digits_in_its_name_is_refused(
+    torch_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"made to begin with the right digits"
+    digest = hashlib.sha256(content).hexdigest()
+    path = kept(f"resnet18-{digest[:8]}.pth", content)
+    backbone = dataclasses.replace(RESNET18, checkpoints={"IMAGENET1K_V1": path.name})
+    assert locate(backbone, "IMAGENET1K_V1").sha256 == digest  # the name alone would let it in
+    real = digest[:8] + "0" * 56
+    monkeypatch.setattr(weights, "SHA256", {path.name: real})
+    with pytest.raises(WeightsMismatch, match=f"SHA-256 is {digest}, expected {real}; remove the file to download it"):
+        locate(backbone, "IMAGENET1K_V1")
 
 
 def test_without_network_the_three_ways_out_are_named(torch_home: Path) -> None:

@@ -1,11 +1,15 @@
 """Your own pictures: `folder:PATH` with a sub-folder for each class, or with `train/` and `test/` above those.
 
 A folder of pictures without sub-folders is an unlabelled set. Everything is sorted by name; hidden files are left out.
+Links to pictures and to class folders are followed; a link that can't be is an error or an unreadable picture, since a
+class or a picture that silently goes missing would shift all labels after it.
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from cache.errors import DataInvalid, DataNotFound
 from extract.images import SUFFIXES, FileImages, Images
@@ -15,9 +19,8 @@ ARGUMENT = "PATH"
 
 def splits(argument: str, data_dir: Path) -> tuple[str, ...]:
     """`train` and `test` where such sub-folders are there, else `all`."""
-    root = _root(argument)
-    there = tuple(name for name in ("train", "test") if (root / name).is_dir())
-    return there or ("all",)
+    there = _subfolders(_root(argument))
+    return tuple(name for name in ("train", "test") if name in there) or ("all",)
 
 
 def open_split(argument: str, split: str, data_dir: Path) -> Images:
@@ -25,9 +28,8 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
     top = _root(argument)
     root = top if split == "all" else top / split
     classes = _classes(top, split)
-    found = [
-        (path, index) for index, name in enumerate(classes) if (root / name).is_dir() for path in _pictures(root, name)
-    ]
+    there = _subfolders(root)
+    found = [(path, index) for index, name in enumerate(classes) if name in there for path in _pictures(root, name)]
     if not classes:
         found = [(path, -1) for path in _pictures(root, "")]
     if not found:
@@ -46,8 +48,11 @@ def _root(argument: str) -> Path:
     if not argument:
         raise DataNotFound("--dataset folder: no path; expected --dataset folder:PATH")
     root = Path(argument).expanduser()
-    if not root.is_dir():
-        raise DataNotFound(f"--dataset folder:{argument}: no such folder")
+    try:
+        if not root.is_dir():
+            raise DataNotFound(f"--dataset folder:{argument}: no such folder")
+    except PermissionError as error:
+        _refuse(error)
     return root
 
 
@@ -55,7 +60,7 @@ def _classes(top: Path, split: str) -> tuple[str, ...]:
     """The class names, from `train/` for both splits: a test folder lacking a class would shift the indices."""
     if split == "all":
         return _subfolders(top)
-    names = {name: _subfolders(top / name) for name in ("train", "test") if (top / name).is_dir()}
+    names = {name: _subfolders(top / name) for name in _subfolders(top) if name in ("train", "test")}
     classes = names.get("train", names[split])
     if extra := sorted(set(names[split]) - set(classes)):
         raise DataInvalid(f"{top / split}: has the classes {', '.join(extra)}, which {top / 'train'} has not")
@@ -63,8 +68,27 @@ def _classes(top: Path, split: str) -> tuple[str, ...]:
 
 
 def _subfolders(folder: Path) -> tuple[str, ...]:
-    with os.scandir(folder) as entries:
-        return tuple(sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")))
+    """The names of the sub-folders, sorted. Raises DataNotFound, DataInvalid for a link that can't be followed."""
+    try:
+        with os.scandir(folder) as entries:
+            return tuple(sorted(entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry)))
+    except OSError as error:
+        _refuse(error)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    if not entry.is_symlink():
+        return entry.is_dir()
+    path = Path(entry.path)
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+        if is_folder and path.parent.resolve().is_relative_to(path.resolve()):
+            raise DataInvalid(f"{path}: a link to a folder that it lies in; remove it")
+    except OSError as error:
+        if entry.name.lower().endswith(SUFFIXES):
+            return False  # a picture that can't be opened: said where it is read
+        raise DataInvalid(f"{path}: a link that can't be followed ({error.strerror}); mend it or remove it") from error
+    return is_folder
 
 
 def _pictures(root: Path, below: str) -> Iterator[str]:
@@ -76,5 +100,7 @@ def _pictures(root: Path, below: str) -> Iterator[str]:
                 yield os.path.relpath(os.path.join(folder, name), root)
 
 
-def _refuse(error: OSError) -> None:
-    raise DataNotFound(f"{error.filename}: {error.strerror}") from error
+def _refuse(error: OSError) -> NoReturn:
+    raise DataNotFound(
+        f"{error.filename}: can't be read ({error.strerror}); give yourself access or move it out of the data set"
+    ) from error

@@ -36,8 +36,9 @@ from cache.store import FeatureSet, FeatureStore  # noqa: E402
 from extract.backbones import Backbone  # noqa: E402
 from extract.config import ExtractConfig  # noqa: E402
 from extract.devices import Device  # noqa: E402
+from extract.job import Job  # noqa: E402
 from extract.preprocess import Preprocessing  # noqa: E402
-from extract.run import Job  # noqa: E402
+from extract.tune import Way  # noqa: E402
 from extract.weights import Weights  # noqa: E402
 
 TOTAL = 2048
@@ -83,6 +84,7 @@ class StandIn:
     hold: Path | None = None
     batch_size: int = 32
     parameters: str = "parameters of the stand-in"
+    engine: str = "eager"
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         self._wait_for_file()
@@ -91,9 +93,14 @@ class StandIn:
             time.sleep(min(left, 0.05))
         return features(images)
 
-    def with_batch_size(self, batch_size: int) -> "StandIn":
+    def running(self, way: Way) -> "StandIn":
         """The same for batches of another size."""
-        return dataclasses.replace(self, batch_size=batch_size)
+        return dataclasses.replace(self, batch_size=way.batch_size, engine=way.engine)
+
+    def submit(self, images: npt.NDArray[np.uint8]) -> Callable[[], npt.NDArray[np.float32]]:
+        """It has no device that could work on its own."""
+        found = self(images)
+        return lambda: found
 
     def check_frozen(self) -> None:
         """It has nothing that could change."""

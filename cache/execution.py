@@ -1,0 +1,36 @@
+"""How a set's features are computed, where that may change their last bits: a resumed run must go on in the same way."""
+
+import dataclasses
+from pathlib import Path
+
+from cache.files import canonical_json, pretty_json, read_json, sha256
+
+NAME = "execution.json"
+FORMAT, VERSION = "headstart execution", 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """The engine and the images of each forward pass, chosen for a plan of `rows` rows on `device`."""
+
+    engine: str
+    batch_size: int
+    rows: int
+    device: str
+
+    def to_bytes(self) -> bytes:
+        """The record as the bytes of its file."""
+        document = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
+        return pretty_json({**document, "sha256": sha256(canonical_json(document))})
+
+
+def read_execution(folder: Path) -> Execution | None:
+    """The record in `folder`; None where there is none that can be used: the choice is then made anew."""
+    try:
+        found = read_json(folder / NAME)
+        expected = found.pop("sha256")
+        if sha256(canonical_json(found)) != expected or (found.pop("format"), found.pop("version")) != (FORMAT, VERSION):
+            return None
+        return Execution(**found)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None

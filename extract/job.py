@@ -1,0 +1,112 @@
+"""What an extraction run is made of: the job, and what it needs of the backbone and tells its observer."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from cache.key import FeatureKey
+from extract.backbones import POOLING, Backbone
+from extract.config import ExtractConfig
+from extract.devices import Device
+from extract.images import Images
+from extract.preprocess import Preprocessing
+from extract.tune import Way
+from extract.weights import Weights
+
+
+class Observer(Protocol):
+    """Told how the run goes; what it prints, and where, is its own affair."""
+
+    def note(self, text: str) -> None:
+        """Something the user should know."""
+
+    def begin(self, title: str, rows: int, done: int) -> None:
+        """Work on `rows` rows starts, `done` of which are there already."""
+
+    def advance(self, rows: int) -> None:
+        """`rows` more are computed."""
+
+    def end(self) -> None:
+        """The work announced by `begin` is over."""
+
+
+class Extractor(Protocol):
+    """What turns pixels into features; `extract.pooled.FeatureExtractor` is the one we ship."""
+
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def engine(self) -> str: ...
+    @property
+    def parameters(self) -> str: ...
+
+    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """uint8 (n, H, W, 3) to float32 (n, D). Raises OutOfMemory."""
+        ...
+
+    def submit(self, images: npt.NDArray[np.uint8]) -> Callable[[], npt.NDArray[np.float32]]:
+        """Ask for the features of a batch, n from 1 to `batch_size`, and return what waits for them."""
+        ...
+
+    def running(self, way: Way) -> Self:
+        """The same network run by another engine or in other batches. Raises DeviceUnavailable, OutOfMemory."""
+        ...
+
+    def check_frozen(self) -> None:
+        """Raises FeaturesInvalid where the network is no longer what it was when it was built."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One split of one data set through one backbone: everything decided, nothing computed."""
+
+    images: Images
+    backbone: Backbone
+    weights: Weights
+    preprocessing: Preprocessing
+    device: Device
+    config: ExtractConfig
+
+    @property
+    def key(self) -> FeatureKey:
+        """The key of the feature set that this job makes."""
+        return FeatureKey(
+            backbone=self.backbone.name,
+            pooling=POOLING,
+            weights=self.weights.label,
+            weights_sha256=self.weights.sha256,
+            image_size=self.preprocessing.image_size,
+            interpolation=self.preprocessing.interpolation,
+            mean=self.preprocessing.mean,
+            std=self.preprocessing.std,
+            precision=self.device.precision,
+            dataset=self.images.name,
+            classes=self.images.classes,
+        )
+
+    @property
+    def rows(self) -> int:
+        """How many rows of the split are asked for; a limit beyond the split's end asks for all."""
+        return min(self.images.rows, self.config.limit or self.images.rows)
+
+    @property
+    def dtype(self) -> str:
+        """Features of the low precisions are kept as float16: eleven significant bits hold bfloat16's eight.
+
+        Untrained networks are the exception: an untrained ResNet152 gives values of 10^8, far beyond float16's range.
+        """
+        return "float32" if self.device.precision in ("fp32", "tf32") or self.key.untrained else "float16"
+
+    @property
+    def row_bytes(self) -> int:
+        """What one row of features takes on disk, in bytes."""
+        return self.backbone.feature_dim * np.dtype(self.dtype).itemsize
+
+    @property
+    def title(self) -> str:
+        """The job in a few words."""
+        return f"{self.backbone.name} {self.images.name} {self.images.split}"

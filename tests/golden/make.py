@@ -1,0 +1,134 @@
+"""Made `tests/golden/v1/`, once: files as headstart 0.1.0 writes them, which later releases read or refuse by name.
+
+    python tests/golden/make.py
+
+Layout version 1 of the manifest, of the head, of the run record and of the bench record, written with h5py 3.16 (HDF5 2.0),
+safetensors 0.8 and torch 2.15 by the same functions that `headstart` calls. The numbers are plain on purpose, so that
+`tests/test_golden.py` can spell them out. A version that is there is never made again: should a layout change, its version
+goes up, `VERSION` below with it, and the old folder stays as it is.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cache.key import FeatureKey
+from cache.manifest import Provenance
+from cache.shard import Rows, Shard, Skipped
+from cache.store import FeatureSet, FeatureStore
+from heads.checkpoint import Checkpoint, save
+from heads.config import TrainConfig
+from heads.kinds import KINDS
+from heads.runs import Extraction, Run, RunStore
+from heads.stats import Evaluation, Score
+
+VERSION = 1
+HERE = Path(__file__).resolve().parent
+CLASSES = ("ape", "bee", "cow")
+RUN = "resnet18-standard-mlp-20261122-120000"
+KEY = FeatureKey(
+    backbone="resnet18",
+    pooling="average",
+    weights="IMAGENET1K_V1",
+    weights_sha256="5c106cde386e87d4033832f2996f5493238eda96ccf559d1d62760c4de0613f8",
+    image_size=224,
+    interpolation="bilinear",
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    precision="bf16",
+    dataset="folder-golden",
+    classes=CLASSES,
+    feature_version=1,
+)
+PROVENANCE = Provenance(
+    split_rows=6,
+    weights_from="https://download.pytorch.org/models/resnet18-f37072fd.pth",
+    data_from="/data/golden",
+    parameters="d4" * 32,
+    device="a computer",
+    batch_size=32,
+    created="2026-11-22T12:00:00+00:00",
+    versions={"headstart": "0.1.0", "torch": "2.15.0"},
+    notes=("made by hand",),
+)
+
+
+def shards() -> list[Shard]:
+    """Six images, the fourth of which was skipped: row i has the features i, i + 0.25, -i and 1 / (i + 1)."""
+    numbers = np.arange(6, dtype=np.float32)
+    features = np.stack([numbers, numbers + 0.25, -numbers, 1 / (numbers + 1)], axis=1).astype(np.float16)
+    labels = np.array([0, 0, 1, 1, 2, -1], dtype=np.int64)
+    paths = ["ape/0.png", "ape/1.png", "bee/2.png", "bee/3.png", "cow/4.png", "kühe/5.png"]
+    ids = np.array([path.encode() for path in paths], dtype="S")
+    found = []
+    for start, stop, skipped in ((0, 3, ()), (3, 6, (Skipped(3, "bee/3.png", "can't be decoded (truncated)"),))):
+        kept = [row for row in range(start, stop) if row not in [image.row for image in skipped]]
+        rows = Rows(features[kept], labels[kept], ids[kept])
+        found.append(Shard(KEY.digest, f"{start:064d}", start, stop, rows, skipped))
+    return found
+
+
+def write_features(root: Path) -> FeatureSet:
+    """The set as one folder below `root`."""
+    store = FeatureStore(root)
+    with store.writing(KEY, "train", lambda: None) as writer:
+        records = [writer.put(shard, index, None, 0.5) for index, shard in enumerate(shards())]
+        features = writer.commit(records, 4, "float16", PROVENANCE)
+    for lock in root.glob(".*.lock"):
+        lock.unlink()
+    return features
+
+
+def write_run(root: Path, features: FeatureSet) -> None:
+    """An MLP of three hidden units with round weights, its record, and what was measured of it."""
+    config = TrainConfig(recipe="standard", epochs=2, hidden=3, val_fraction=0.1, cosine=True, standardise=True)
+    head = KINDS["mlp"](4, len(CLASSES), config, 5)
+    head.load_state_dict(
+        {
+            "mean": torch.tensor([2.5, 2.75, -2.5, 0.5]),
+            "std": torch.tensor([2.0, 2.0, 2.0, 0.25]),
+            "hidden.weight": torch.tensor([[0.5, 0.25, -0.5, 0.0], [-0.5, 0.0, 0.5, 1.0], [0.0, 0.5, 0.25, -0.25]]),
+            "hidden.bias": torch.tensor([0.125, 0.25, -0.5]),
+            "out.weight": torch.tensor([[1.0, -0.5, 0.25], [-1.0, 2.0, 0.5], [0.5, 0.5, -1.0]]),
+            "out.bias": torch.tensor([0.0, 0.125, -0.125]),
+        }
+    )
+    path = root / RUN / "head.safetensors"
+    digest = save(Checkpoint(head, CLASSES, KEY, PROVENANCE.weights_from), path)
+    extraction = Extraction(features.folder.name, features.manifest.digest, 5, 1.0)
+    run = Run(
+        name=RUN,
+        created="2026-11-22T12:00:00.000000+00:00",
+        key=KEY,
+        config=config,
+        train=extraction,
+        test=extraction,
+        train_rows=4,
+        val_rows=1,
+        losses=(1.25, 1.0),
+        val_accuracies=(0.0, 1.0),
+        best_epoch=2,
+        elapsed_s=0.125,
+        evaluation=Evaluation(Score(2, 4), {"ape": Score(1, 2), "bee": Score(1, 1), "cow": Score(0, 1)}),
+        head_sha256=digest,
+        device="a computer",
+        notes=PROVENANCE.notes,
+        versions={"headstart": "0.1.0", "torch": "2.15.0"},
+    )
+    store = RunStore(root)
+    store.write_bench(run, {"images": 4, "split_rows": 5, "elapsed_s": 0.5, "latency_s": {"p50": 0.125}})
+    store.write(run)
+
+
+def main() -> None:
+    """Write the version's folder, or exit with an error where it is there."""
+    target = HERE / f"v{VERSION}"
+    if target.exists():
+        sys.exit(f"{target}: is there already and must stay as it is; a new layout gets a new version")
+    write_run(target / "runs", write_features(target / "features"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,359 @@
+"""Files of released layouts: today's code reads them to the last number, and refuses another version by its number.
+
+`tests/golden/make.py` made them, once. Whoever breaks one of these tests is about to lose somebody's features or heads.
+"""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cache_samples
+import h5py
+import numpy as np
+import pytest
+import torch
+from heads_samples import ROOT
+from safetensors import safe_open
+from safetensors.torch import save as save_tensors
+
+from cache.errors import FeaturesDamaged, HeadstartError, RunDamaged
+from cache.files import canonical_json, sha256, sha256_file
+from cache.key import FeatureKey
+from cache.manifest import read_manifest
+from cache.shard import Skipped, decode_shard, encode_shard
+from cache.store import FeatureSet, FeatureStore
+from heads import checkpoint, runs
+from heads.runs import RunStore
+
+V1 = ROOT / "tests/golden/v1"
+SET = V1 / "features/folder-golden-train-resnet18-752b51d7"
+RUN = V1 / "runs/resnet18-standard-mlp-20261122-120000"
+KEY_DIGEST = "752b51d70fdbd2e4b3dd3e60cabd03f785f240ffad74baa60a92239f58f71380"
+SET_DIGEST = "afbc84fcf79573af2e878a495991a227952f10b5ba543e33ef362b9fcd38d261"
+FILES = {
+    SET / "manifest.json": "da24799fc9a40b8df0debe2e8363ba70c3e55ba5ab70c12dcbf76648ddc255a9",
+    SET / "shard-00000.h5": "0480c29b202df9a4cb360f102532b04f1791b2a5cab66a7f17643beb2df25f74",
+    SET / "shard-00001.h5": "24809ff182d142d41b5cf07079e6577cc3342ec38f5e4a6a045ab04e07580e4a",
+    RUN / "bench.json": "b2c5d30b9b497c6f360c1e9a047bbdb78f071703a93bfcb2ecfdc928a495cb80",
+    RUN / "head.safetensors": "b32cab2b9dfa8477a4acb971ea907430d23221901ecdce4e1d8adc7a4dc9358d",
+    RUN / "run.json": "9bb69092a83efd0c369e9b578824178ef5a2ed2c58bdccb48128db5b18fb088f",
+}
+FEATURES = [
+    [0.0, 0.25, -0.0, 1.0],
+    [1.0, 1.25, -1.0, 0.5],
+    [2.0, 2.25, -2.0, 0.333251953125],
+    [4.0, 4.25, -4.0, 0.199951171875],
+    [5.0, 5.25, -5.0, 0.1666259765625],
+]
+PROBABILITIES = [
+    [0.000139253, 0.995791197, 0.004069571],
+    [0.058127884, 0.802430630, 0.139441535],
+    [0.331604004, 0.375756562, 0.292639494],
+    [0.604547918, 0.081816666, 0.313635319],
+    [0.737188399, 0.029645549, 0.233166084],
+]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The golden files where a test may change them."""
+    for path in FILES:
+        target = tmp_path / path.relative_to(V1)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def features() -> FeatureSet:
+    (found,) = FeatureStore(SET.parent).sets()
+    return found
+
+
+# ---- the files themselves
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_the_file_is_the_one_that_was_released(path: Path) -> None:
+    assert sha256_file(path) == FILES[path]
+
+
+def test_no_other_files_are_there_and_all_are_small() -> None:
+    there = [path for path in V1.rglob("*") if path.is_file()]
+    assert sorted(there) == sorted(FILES)
+    assert sum(path.stat().st_size for path in there) < 60_000
+
+
+def test_a_version_that_is_there_is_never_made_again() -> None:
+    before = {path: path.stat().st_mtime_ns for path in FILES}
+    found = subprocess.run(
+        [sys.executable, ROOT / "tests/golden/make.py"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 1
+    assert found.stderr == f"{V1}: is there already and must stay as it is; a new layout gets a new version\n"
+    assert {path: path.stat().st_mtime_ns for path in FILES} == before
+
+
+# ---- features
+
+
+def test_every_row_is_read_as_it_was_written() -> None:
+    rows = features().load()
+    assert (rows.features.dtype, rows.labels.dtype) == (np.float16, np.int64)
+    assert rows.features.tolist() == FEATURES
+    assert np.signbit(rows.features[0, 2])
+    assert rows.labels.tolist() == [0, 0, 1, 2, -1]
+    assert [name.decode() for name in rows.ids] == ["ape/0.png", "ape/1.png", "bee/2.png", "cow/4.png", "kühe/5.png"]
+
+
+@pytest.mark.parametrize(("limit", "rows"), [(1, 1), (3, 3), (4, 3), (5, 4), (6, 5)])
+def test_a_prefix_counts_the_skipped_image(limit: int, rows: int) -> None:
+    assert features().load(limit).features.tolist() == FEATURES[:rows]
+
+
+def test_the_manifest_says_what_it_said() -> None:
+    manifest = features().manifest
+    assert (manifest.split, manifest.feature_dim, manifest.dtype, manifest.rows) == ("train", 4, "float16", 5)
+    assert (manifest.stop, manifest.skipped, manifest.elapsed_s, manifest.digest) == (6, 1, 1.0, SET_DIGEST)
+    assert manifest.shards[1].skipped == (Skipped(3, "bee/3.png", "can't be decoded (truncated)"),)
+    assert [shard.inputs for shard in manifest.shards] == [f"{start:064d}" for start in (0, 3)]
+    assert dataclasses.asdict(manifest.provenance) == {
+        "split_rows": 6,
+        "weights_from": "https://download.pytorch.org/models/resnet18-f37072fd.pth",
+        "data_from": "/data/golden",
+        "parameters": "d4" * 32,
+        "device": "a computer",
+        "batch_size": 32,
+        "created": "2026-11-22T12:00:00+00:00",
+        "versions": {"headstart": "0.1.0", "torch": "2.15.0"},
+        "notes": ("made by hand",),
+    }
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_shard_written_today_holds_what_the_released_one_does(index: int) -> None:
+    # not its bytes: another HDF5 may lay them out otherwise
+    shard = features().read(index)
+    assert cache_samples.same_shard(decode_shard(encode_shard(shard), "today's"), shard)
+
+
+def test_a_manifest_written_today_has_the_bytes_of_the_released_one() -> None:
+    assert features().manifest.to_bytes() == (SET / "manifest.json").read_bytes()
+
+
+# ---- the key
+
+
+def test_the_keys_digest_is_the_recorded_one() -> None:
+    key = features().manifest.key
+    assert key.digest == KEY_DIGEST
+    assert SET.name.endswith(key.digest8)
+
+
+def test_the_key_is_spelled_as_it_was() -> None:
+    # written out by hand: the digest is over exactly these bytes
+    spelled = (
+        '{"backbone":"resnet18","classes":["ape","bee","cow"],"dataset":"folder-golden","feature_version":1,'
+        '"image_size":224,"interpolation":"bilinear","mean":[0.485,0.456,0.406],"pooling":"average","precision":"bf16",'
+        '"std":[0.229,0.224,0.225],"weights":"IMAGENET1K_V1",'
+        '"weights_sha256":"5c106cde386e87d4033832f2996f5493238eda96ccf559d1d62760c4de0613f8"}'
+    )
+    assert canonical_json(features().manifest.key.to_json()).decode() == spelled
+    assert sha256(spelled.encode()) == KEY_DIGEST
+
+
+def test_the_set_is_found_by_its_key() -> None:
+    found = FeatureStore(SET.parent).open(features().manifest.key, "train")
+    assert found is not None
+    assert found.folder == SET
+
+
+def test_after_a_new_feature_version_the_set_is_not_found_again() -> None:
+    old = features().manifest.key
+    new = dataclasses.replace(old, feature_version=old.feature_version + 1)
+    store = FeatureStore(SET.parent)
+    assert store.open(new, "train") is None
+    assert store.folder(new, "train") != SET
+    assert old.differences(new) == ["feature_version is 1, not 2"]
+
+
+# ---- the head and its records
+
+
+def test_the_head_gives_the_recorded_probabilities() -> None:
+    found = checkpoint.load(RUN / "head.safetensors")
+    with torch.inference_mode():
+        scores = found.head(torch.tensor(FEATURES, dtype=torch.float16).float())
+    assert np.abs(scores.softmax(dim=1).numpy() - PROBABILITIES).max() <= 1e-6
+
+
+def test_the_head_carries_all_that_is_needed_to_use_it() -> None:
+    found = checkpoint.load(RUN / "head.safetensors")
+    assert (found.head.kind, found.head.dim, found.head.rows, found.classes) == ("mlp", 4, 5, ("ape", "bee", "cow"))
+    assert (found.key.digest, found.weights_from) == (KEY_DIGEST, features().manifest.provenance.weights_from)
+    assert found.head.config == runs.read(RUN / "run.json").config
+
+
+def test_a_head_written_today_has_the_tensors_and_facts_of_the_released_one(tmp_path: Path) -> None:
+    checkpoint.save(checkpoint.load(RUN / "head.safetensors"), tmp_path / "head.safetensors")
+    assert header(tmp_path / "head.safetensors") == header(RUN / "head.safetensors")  # its sha256 is over the tensors
+
+
+def header(path: Path) -> dict[str, Any]:
+    with safe_open(path, "pt") as file:
+        return dict(json.loads(file.metadata()["headstart"]))
+
+
+def test_the_run_record_is_read_whole() -> None:
+    run = runs.read(RUN / "run.json")
+    assert (run.name, run.title, run.created) == (RUN.name, "resnet18 standard mlp", "2026-11-22T12:00:00.000000+00:00")
+    assert (run.train.folder, run.train.digest, run.train.rows, run.train.elapsed_s) == (SET.name, SET_DIGEST, 5, 1.0)
+    assert (run.train_rows, run.val_rows, run.losses, run.val_accuracies) == (4, 1, (1.25, 1.0), (0.0, 1.0))
+    assert (run.best_epoch, run.elapsed_s, run.key.digest, run.notes) == (2, 0.125, KEY_DIGEST, ("made by hand",))
+    scores = {name: (score.correct, score.total) for name, score in run.evaluation.per_class.items()}
+    assert scores == {"ape": (1, 2), "bee": (1, 1), "cow": (0, 1)}
+    assert run.evaluation.overall.accuracy == 0.5
+    assert run.head_sha256 == FILES[RUN / "head.safetensors"]
+    assert run.to_bytes() == (RUN / "run.json").read_bytes()
+
+
+BENCHED = {"images": 4, "split_rows": 5, "elapsed_s": 0.5, "latency_s": {"p50": 0.125}}
+
+
+def test_the_runs_directory_finds_the_run_and_what_was_measured_of_it() -> None:
+    store = RunStore(RUN.parent)
+    (run,) = store.newest(["resnet18"])
+    assert store.bench(run) == BENCHED
+
+
+def test_a_bench_record_of_before_there_were_versions_is_version_1(copy: Path) -> None:
+    store = RunStore(copy / "runs")
+    (run,) = store.runs()
+    (store.root / run.name / "bench.json").write_text(json.dumps(BENCHED))
+    assert store.bench(run) == BENCHED
+
+
+# ---- other versions
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+def versioned(version: object) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A document of another version, whose own checksum is right; None stands for a document without one."""
+
+    def change(found: dict[str, Any]) -> dict[str, Any]:
+        summed = "sha256" in found
+        found = {name: value for name, value in found.items() if name not in ("version", "sha256")}
+        found |= {} if version is None else {"version": version}
+        return {**found, "sha256": sha256(canonical_json(found))} if summed else found
+
+    return change
+
+
+def reformat_head(path: Path, **facts: object) -> None:
+    """The head with other facts, as a headstart might write it whose digest is over other things."""
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    kept = {name: value for name, value in {**header(path), **facts}.items() if value is not None}
+    path.write_bytes(save_tensors(tensors, metadata={"headstart": json.dumps(kept)}))
+
+
+OTHERS = [0, 2, "1", None]
+
+
+@pytest.mark.parametrize("version", OTHERS)
+def test_a_manifest_of_another_version_is_refused_by_its_number(copy: Path, version: object) -> None:
+    folder = copy / SET.relative_to(V1)
+    rewrite(folder / "manifest.json", versioned(version))
+    message = (
+        rf"manifest\.json: not a manifest of ours \(format 'headstart feature set' version {version!r}, "
+        r"expected 'headstart feature set' 1\); `headstart extract --force` computes the set anew"
+    )
+    for ask in (lambda: read_manifest(folder), FeatureStore(copy / "features").sets):
+        with pytest.raises(FeaturesDamaged, match=message):
+            ask()
+
+
+@pytest.mark.parametrize("version", OTHERS)
+def test_a_head_of_another_version_is_refused_by_its_number(copy: Path, version: object) -> None:
+    path = copy / RUN.relative_to(V1) / "head.safetensors"
+    reformat_head(path, version=version, sha256="another digest")
+    message = (
+        rf"head\.safetensors: not a head of ours, or altered \(format 'headstart head' version {version!r}, "
+        r"expected 'headstart head' 1\); `headstart train-head` makes a new one"
+    )
+    with pytest.raises(RunDamaged, match=message):
+        checkpoint.load(path)
+
+
+def test_a_head_without_a_digest_is_refused(copy: Path) -> None:
+    path = copy / RUN.relative_to(V1) / "head.safetensors"
+    reformat_head(path, sha256=None)
+    with pytest.raises(RunDamaged, match=r"not a head of ours, or altered \('sha256'\)"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize("version", OTHERS)
+def test_a_run_record_of_another_version_is_refused_by_its_number(copy: Path, version: object) -> None:
+    path = copy / RUN.relative_to(V1) / "run.json"
+    rewrite(path, versioned(version))
+    message = (
+        rf"run\.json: not a run record of ours \(format 'headstart run' version {version!r}, "
+        r"expected 'headstart run' 1\); remove its folder"
+    )
+    with pytest.raises(RunDamaged, match=message):
+        RunStore(copy / "runs").runs()
+
+
+@pytest.mark.parametrize("version", [0, 2, "1"])
+def test_a_bench_record_of_another_version_is_refused_by_its_number(copy: Path, version: object) -> None:
+    store = RunStore(copy / "runs")
+    (run,) = store.runs()
+    rewrite(store.root / run.name / "bench.json", versioned(version))
+    message = (
+        rf"bench\.json: format 'headstart bench' version {version!r}, expected 'headstart bench' 1; "
+        "`headstart bench-inference` makes it anew"
+    )
+    with pytest.raises(RunDamaged, match=message):
+        store.bench(run)
+
+
+FORMATS: dict[str, tuple[Path, Callable[[Path], object]]] = {
+    "manifest": (SET / "manifest.json", lambda path: read_manifest(path.parent)),
+    "run": (RUN / "run.json", runs.read),
+    "bench": (RUN / "bench.json", lambda path: RunStore(path.parents[1]).bench(runs.read(path.parent / "run.json"))),
+}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_record_of_another_program_is_refused_by_its_name(copy: Path, kind: str) -> None:
+    path, read = FORMATS[kind]
+    path = copy / path.relative_to(V1)
+    rewrite(path, lambda found: {**found, "format": "footstart"})
+    with pytest.raises(HeadstartError, match=r"format 'footstart' version 1, expected 'headstart [a-z ]+' 1"):
+        read(path)
+
+
+def test_a_shard_with_more_or_less_than_version_1_has_is_refused_with_what_was_expected(copy: Path) -> None:
+    # a shard carries no version: its manifest does, and its members and attributes are exactly those of version 1
+    expected = r"expected \['inputs', 'key', 'skipped', 'skipped_sha256', 'start', 'stop'\]"
+    path = copy / SET.relative_to(V1) / "shard-00000.h5"
+    with h5py.File(path, "r+") as file:
+        file.attrs["version"] = np.int64(2)
+    with pytest.raises(FeaturesDamaged, match=rf"shard-00000\.h5: has the attributes .*'version'\], {expected}"):
+        decode_shard(path.read_bytes(), str(path))
+    with h5py.File(path, "r+") as file:
+        del file.attrs["version"], file.attrs["skipped_sha256"]
+    with pytest.raises(FeaturesDamaged, match=rf"shard-00000\.h5: has the attributes .*'stop'\], {expected}"):
+        decode_shard(path.read_bytes(), str(path))
+
+
+def test_a_key_of_other_fields_is_refused_by_their_names() -> None:
+    found = features().manifest.key.to_json()
+    with pytest.raises(ValueError, match=r"key: fields \['crop', 'pooling'\] are missing or unknown"):
+        FeatureKey.from_json({"crop" if name == "pooling" else name: value for name, value in found.items()})
