@@ -22,7 +22,8 @@ import torch
 from cache_samples import FEATURE_DIM, make_key, make_provenance, make_shards, never_wait, write_set, write_shards_only
 
 from cache.errors import FeaturesNotFound, HeadstartError
-from cache.manifest import NAME, read_manifest
+from cache.files import sha256
+from cache.manifest import NAME, ShardRecord, read_manifest
 from cache.shard import Shard, decode_shard, encode_shard
 from cache.store import FeatureStore, SetWriter
 from heads import checkpoint, runs
@@ -154,9 +155,18 @@ def _prepare_manifest(root: Path, old: bool) -> None:
 
 def _save_manifest(root: Path) -> None:
     with _writing(root) as writer:
-        records = [record for _, record in sorted(writer.present().items())]
-        timed = [dataclasses.replace(record, elapsed_s=0.5) for record in records]
-        writer.commit(timed, FEATURE_DIM, "float32", make_provenance())
+        writer.commit(
+            [_record_of(path) for path in sorted(writer.folder.glob("*.h5"))], FEATURE_DIM, "float32", make_provenance()
+        )
+
+
+def _record_of(path: Path) -> ShardRecord:
+    """What a manifest says of a shard; made here, `present` would ask a child, whose pipes are no save path."""
+    content = path.read_bytes()
+    shard = decode_shard(content, str(path))
+    return ShardRecord(
+        path.name, shard.start, shard.stop, len(shard.rows), sha256(content), shard.inputs, None, 0.5, shard.skipped
+    )
 
 
 def _manifest(root: Path) -> Path:
