@@ -156,11 +156,19 @@ class SetWriter:
         """Write the manifest, which makes the set complete. Raises OSError."""
         manifest = Manifest(self.key, self.split, feature_dim, dtype, tuple(shards), provenance)
         write_durably(self.folder / NAME, manifest.to_bytes())
+        (self.folder / EXECUTION).unlink(missing_ok=True)
         return FeatureSet(self.folder, manifest)
 
     def execution(self) -> Execution | None:
-        """How the run that began this set, or extended it last, computes its features; None where that is not known."""
-        return read_execution(self.folder)
+        """How the run that began this set, or extended it, computes its features; None where that is not known.
+
+        A run under way has it in a file of its own, which goes when the manifest has come to say it.
+        """
+        found = read_execution(self.folder)
+        if found is None and (manifest := self.manifest()) is not None:
+            origin = manifest.provenance
+            return Execution(origin.engine, origin.batch_size, manifest.stop, origin.device)
+        return found
 
     def record_execution(self, execution: Execution) -> None:
         """Remember it before the first shard, for the run that goes on after a kill. Raises OSError."""

@@ -15,6 +15,8 @@ from typing import Any
 
 import worker
 
+from cache.execution import NAME as EXECUTION
+from cache.execution import read_execution
 from cache.manifest import NAME, read_manifest
 from cache.shard import decode_shard
 from cache.store import FeatureSet, FeatureStore
@@ -198,6 +200,8 @@ def check(group: Workers, least: int = 0) -> None:
     for path in sorted(folder.iterdir()):
         if path.name.endswith(".tmp"):
             assert path.name.startswith("."), path
+        elif path.name == EXECUTION:
+            assert read_execution(folder) is not None, path
         elif path.name != NAME:
             _check_shard(path)
 
@@ -228,4 +232,5 @@ def check_complete(group: Workers, rows: int, digest: str | None = None) -> None
     check(group, least=rows)
     assert digest in (None, manifest.digest), "the shards are not the reference's, byte for byte"
     expected = {NAME, *(shard.file for shard in manifest.shards)}
+    (group.set_folder() / EXECUTION).unlink(missing_ok=True)  # left by a kill between the manifest's coming and its going
     assert {path.name for path in group.set_folder().iterdir()} == expected
