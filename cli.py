@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from extract.run import Outcome
     from heads.checkpoint import Checkpoint
     from heads.data import Pair
+    from heads.optimise import OnEpoch
     from heads.predict import Photo
+    from heads.questions import Budget
     from heads.runs import Run
 
 EXTRACT = ExtractConfig()
@@ -474,6 +476,7 @@ def _override(flags: str, kind: Any, what: str) -> Callable[[Any], Any]:
 @click.option("--train-limit", type=POSITIVE, help="The first N training rows only.")
 @click.option("--seed", type=click.IntRange(min=0), default=TrainConfig.seed, show_default=True)
 @click.option("--seeds", type=POSITIVE, default=1, show_default=True, help="Train N heads, with N seeds from --seed on.")
+@click.option("--sweep", is_flag=True, help="Try 12 learning rates and weight decays; validation rows choose.")
 def train_head_command(
     settings: Settings,
     models: tuple[str, ...],
@@ -482,6 +485,7 @@ def train_head_command(
     recipe: str,
     seed: int,
     seeds: int,
+    sweep: bool,
     **given: Any,
 ) -> None:
     """Stage two: train a small head on kept features, test it, and save it.
@@ -497,29 +501,50 @@ def train_head_command(
     chosen = data.choose(there, expand_models(models), settings.features_dir)
     runs: list[Run] = []
     for pair in chosen:
-        trained = [train_one(settings, pair, dataclasses.replace(config, seed=seed + i)) for i in range(seeds)]
+        configs = [dataclasses.replace(config, seed=seed + i) for i in range(seeds)]
+        trained = [sweep_heads(settings, pair, one) for one in configs] if sweep else train_heads(settings, pair, configs)
         if seeds > 1:
             out(text.spread(trained))
         runs += trained
     document(settings, [{**dataclasses.asdict(run), "accuracy": run.evaluation.overall.accuracy} for run in runs])
 
 
-def train_one(settings: Settings, pair: Pair, config: TrainConfig) -> Run:
-    """Train one head, saying each epoch, and print how it did."""
+def train_heads(settings: Settings, pair: Pair, configs: Sequence[TrainConfig]) -> list[Run]:
+    """Train heads that differ in their seeds or rates, saying each epoch, and print how they did."""
     from extract.devices import resolve
     from heads import text
     from heads.runs import RunStore
     from heads.session import fit
 
-    device = resolve(settings.device, "fp32")
+    config, device = configs[0], resolve(settings.device, "fp32")
+    several = f"seed {config.seed}" if len(configs) == 1 else f"{len(configs)} heads from seed {config.seed} on"
+    say = _announce(pair, config, several)
+    runs = fit(pair, configs, device.name, device.description, RunStore(settings.runs_dir), say)
+    for run in runs:
+        out(text.trained(run))
+        out(f"  saved in {settings.runs_dir / run.name}")
+    return runs
+
+
+def _announce(pair: Pair, config: TrainConfig, what: str) -> OnEpoch:
+    """Say what is trained; what then says each epoch."""
+    from heads import text
+
     rows = min(config.train_limit or pair.train.manifest.rows, pair.train.manifest.rows)
-    what = f"{config.head}, {config.recipe} recipe, {rows:,} rows, seed {config.seed}"
-    out(f"{pair.key.backbone} on {pair.key.dataset}: {what}")
+    out(f"{pair.key.backbone} on {pair.key.dataset}: {config.head}, {config.recipe} recipe, {rows:,} rows, {what}")
+    return lambda number, losses, accuracies: out(text.epoch(number, config.epochs, losses, accuracies))
 
-    def on_epoch(number: int, loss: float, accuracy: float | None) -> None:
-        out(text.epoch(number, config.epochs, loss, accuracy))
 
-    run = fit(pair, config, device.name, device.description, RunStore(settings.runs_dir), on_epoch)
+def sweep_heads(settings: Settings, pair: Pair, config: TrainConfig) -> Run:
+    """Try learning rates and weight decays, and print what was tried and how the chosen head did."""
+    from extract.devices import resolve
+    from heads import text
+    from heads.runs import RunStore
+    from heads.session import sweep
+
+    device, say = resolve(settings.device, "fp32"), _announce(pair, config, f"a sweep, seed {config.seed}")
+    run, tried = sweep(pair, config, device.name, device.description, RunStore(settings.runs_dir), say)
+    out(text.swept(tried))
     out(text.trained(run))
     out(f"  saved in {settings.runs_dir / run.name}")
     return run
@@ -599,6 +624,7 @@ head_option = click.option(
 @click.option("--dataset", help="The data set to label. [default: the one the head was trained on]")
 @click.option("--limit", type=POSITIVE, help="The first N test images only.")
 @recorded_weights_option
+@engine_option
 @batch_option
 @workers_option
 @click.option(
@@ -611,6 +637,7 @@ def bench_command(
     paths: tuple[Path, ...],
     dataset: str | None,
     weights: tuple[str, ...],
+    engine: str,
     batch_size: int | None,
     workers: int,
     **config: Any,
@@ -620,7 +647,8 @@ def bench_command(
     Batches follow each other without pauses; single images are timed too, and each stage by itself.
     """
     chosen = choose_heads(settings, models, paths)
-    results = [bench_one(settings, found, dataset, weights, batch_size, workers, BenchConfig(**config)) for found in chosen]
+    way = (engine, batch_size)
+    results = [bench_one(settings, found, dataset, weights, way, workers, BenchConfig(**config)) for found in chosen]
     click.echo(json.dumps(results, ensure_ascii=False, allow_nan=False))
 
 
@@ -629,14 +657,14 @@ def bench_one(
     chosen: Chosen,
     dataset: str | None,
     weights: Sequence[str],
-    batch_size: int | None,
+    way: tuple[str, int | None],
     workers: int,
     config: BenchConfig,
 ) -> dict[str, Any]:
-    """Time one head, print the figures, and keep them beside the run."""
+    """Time one head, print the figures, and keep them beside the run. `way` is the engine and the batch size asked for."""
     from cache.errors import DataNotFound
     from extract import datasets, jobs
-    from extract.tune import Way
+    from extract.tune import Way, settle
     from heads import bench, text
     from heads.runs import RunStore
     from heads.stats import evaluate
@@ -649,11 +677,12 @@ def bench_one(
     name = dataset or key.dataset
     split = datasets.splits(name, None, settings.data_dir)[-1]
     images = datasets.open_split(name, split, settings.data_dir)
-    extractor = restore(settings, head, weights, batch_size)
+    rows = min(images.rows, config.limit or images.rows)
+    extractor = restore(settings, head, weights, None)
+    extractor = settle(extractor, extractor.device, key.image_size, rows * config.repeats, way, note)
     head.head.to(extractor.device.name)
     sides = [jobs.stages(images, made, workers) for made in (extractor, extractor.running(Way(extractor.engine, 1)))]
     batches, singles = (bench.ImageSide(**side) for side in sides)
-    rows = min(images.rows, config.limit or images.rows)
     with progress(f"{chosen.title}: inference", rows * config.repeats) as bar:
         figures = bench.measure(batches, singles, head.head, config, bar.advance)
     labels = images.labels(0, rows)
@@ -667,6 +696,7 @@ def bench_one(
         "split_rows": images.rows,
         "device": extractor.device.description,
         "precision": extractor.device.precision,
+        "engine": extractor.engine,
         "accuracy": accuracy,
         "peak_memory_bytes": extractor.peak_memory(),
         **{field: value for field, value in vars(figures).items() if field != "predicted"},
@@ -769,23 +799,33 @@ photos_option = click.option(
 
 @command(cli, "report", "headstart report --photos holiday/")
 @photos_option
+@click.option("--dataset", help="Where the test images are, to show some. [default: the one the heads were trained on]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the files. [default: RUNS_DIR/report]")
 @recorded_weights_option
-def report_command(settings: Settings, photos: Path | None, output: Path | None, weights: tuple[str, ...]) -> None:
-    """Every run in one comparison beside the published study: Markdown on stdout, and as .md, .csv and .json files."""
+def report_command(
+    settings: Settings, photos: Path | None, dataset: str | None, output: Path | None, weights: tuple[str, ...]
+) -> None:
+    """Every run in one comparison beside the published study: Markdown on stdout; .html, .md, .csv and .json files."""
     from heads.runs import RunStore
 
-    write_report(settings, RunStore(settings.runs_dir).runs(), photos, output or settings.runs_dir / "report", weights)
+    runs = RunStore(settings.runs_dir).runs()
+    write_report(settings, runs, photos, dataset, output or settings.runs_dir / "report", weights)
 
 
 def write_report(
-    settings: Settings, runs: Sequence[Run], photos: Path | None, output: Path, weights: Sequence[str]
+    settings: Settings,
+    runs: Sequence[Run],
+    photos: Path | None,
+    dataset: str | None,
+    output: Path,
+    weights: Sequence[str],
+    batch_norm: dict[str, Any] | None = None,
 ) -> None:
-    """Print the comparison of these runs and keep it in three files."""
+    """Print the comparison of these runs and keep it in four files, all made from one document."""
     from cache.errors import RunNotFound
     from cache.files import pretty_json, write_durably
     from extract.outside import expand
-    from heads import report
+    from heads import page, report
     from heads.runs import RunStore
     from heads.session import load_head
 
@@ -797,13 +837,72 @@ def write_report(
         chosen = [Chosen(load_head(run, store), run) for run in runs]
         pictures = label_photos(settings, chosen, expand([str(photos)]), weights, None, EXTRACT.workers, 1)
     found = report.Report(tuple(report.row(run, store.bench(run)) for run in runs), tuple(pictures))
-    markdown, facts = report.to_markdown(found), report.to_json(found)
-    for name, text in (("report.md", markdown.encode()), ("report.csv", report.to_csv(found).encode())):
-        write_durably(output / name, text)
+    facts = report.to_json(found) | answered(settings, runs) | {"batch_norm": batch_norm}
+    facts |= {
+        "stages": {run.model: bench["stages_s"] for run in runs if (bench := store.bench(run)) and "stages_s" in bench}
+    }
+    add_pictures(settings, facts, runs, dataset)
+    markdown = report.to_markdown(found) + report.answers_to_markdown(facts)
+    files = {"md": markdown.encode(), "csv": report.to_csv(found).encode(), "html": page.to_html(facts).encode()}
+    for suffix, content in files.items():
+        write_durably(output / f"report.{suffix}", content)
     write_durably(output / "report.json", pretty_json(facts))
     out(markdown.rstrip("\n"))
-    note(f"written to {output}/report.md, .csv and .json")
+    note(f"written to {output}/report.html, .md, .csv and .json")
     document(settings, facts)
+
+
+def answered(settings: Settings, runs: Sequence[Run]) -> dict[str, Any]:
+    """What the test rows say of each run's head: where their features are still there, and the newest head of its kind."""
+    from cache.store import FeatureStore
+    from heads import answers, data
+    from heads.questions import kept
+    from heads.runs import RunStore
+    from heads.session import load_head
+    from heads.train import probabilities
+
+    store = RunStore(settings.runs_dir)
+    newest = {(run.model, run.config.recipe): run for run in runs if run.config.head == "mlp"}
+    tested, maps = [], {}
+    for run in newest.values():
+        pairs = data.pairs(FeatureStore(settings.features_dir), None, run.key.digest)
+        same = [pair for pair in pairs if (pair.test or pair.train).manifest.digest == run.test.digest]
+        if not same:
+            note(f"{run.name}: the features it was tested on are not in {settings.features_dir}; it is in Table 1 only")
+            continue
+        _, testing = data.load(same[0], run.config.train_limit)
+        shares = probabilities(load_head(run, store).head, testing.features, "cpu")
+        tested.append(answers.Tested(run, shares, testing.labels, kept(settings.runs_dir / run.name)))
+        maps[run.model] = answers.feature_map(testing.features, testing.labels)
+    return answers.facts(tested) | {"maps": maps}
+
+
+def add_pictures(settings: Settings, facts: dict[str, Any], runs: Sequence[Run], dataset: str | None) -> None:
+    """Put the test images that the report shows into its document, where their data set can be read."""
+    from cache.errors import HeadstartError
+    from extract import datasets, gallery
+    from extract.preprocess import Preprocessing
+
+    key = runs[0].key
+    name = dataset or key.dataset
+    try:
+        images = datasets.open_split(name, "test", settings.data_dir) if "test" in runs[0].test.folder else None
+    except HeadstartError as error:
+        note(f"no test images in the report: {error}")
+        images = None
+    if images is not None and images.name == key.dataset:
+        parts = [part for recipes in facts.get("models", {}).values() for part in recipes.values()]
+        shown = [one for part in parts for one in part["mistakes"]] + facts.get("disagreements", [])
+        shown += [one for found in facts.get("maps", {}).values() for one in found["thumbnails"]]
+        for one in shown:
+            one["image"] = gallery.data_uri(gallery.thumbnail(images, one["row"], 96))
+        before_after = gallery.figure_1(images, 0, Preprocessing(image_size=key.image_size))
+        facts["figure_1"] = {
+            "caption": f"Test image 0 of {key.dataset} on its way to the backbone.",
+            "images": [{"title": title, "image": gallery.data_uri(png)} for title, png in before_after],
+        }
+    for photo in facts["photos"]:
+        photo["image"] = None if photo["error"] else gallery.data_uri(gallery.photograph(Path(photo["name"])))
 
 
 @command(cli, "study", "headstart study --photos holiday/")
@@ -814,6 +913,10 @@ def write_report(
     "--limit", type=POSITIVE, default=24_000, show_default=True, help="The first N rows of each split, as the study."
 )
 @click.option("--bench-limit", type=POSITIVE, help="Time inference on the first N test images only.")
+@click.option("--seeds", type=POSITIVE, default=30, show_default=True, help="Heads of each recipe, one seed each.")
+@click.option("--curve-seeds", type=POSITIVE, default=3, show_default=True, help="Heads for each point of a curve.")
+@click.option("--curve-epochs", type=POSITIVE, default=100, show_default=True, help="The longest training tried.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and how long it would take here.")
 @image_size_option
 @precision_option
 @batch_option
@@ -826,27 +929,85 @@ def study_command(
     dataset: str,
     weights: tuple[str, ...],
     bench_limit: int | None,
+    seeds: int,
+    curve_seeds: int,
+    curve_epochs: int,
+    dry_run: bool,
     photos: Path | None,
     seed: int,
     **config: Any,
 ) -> None:
-    """The published study in one command: extract, train with both recipes, time inference, report.
+    """The published study in one command, and its open questions answered: extract, train, time inference, report.
 
-    Every step that is done already is kept, so an interrupted study goes on where it stopped.
+    Every step that is done already is kept, so an interrupted study goes on where it stopped, and a second one only draws.
     """
     from cache.store import FeatureStore
     from extract import jobs
     from heads import data
+    from heads.questions import Budget
 
+    lengths = tuple(n for n in Budget().epochs if n < curve_epochs)
+    budget = Budget(seeds, curve_seeds, (*lengths, curve_epochs))
+    names = jobs.expand_models(models or STUDY_MODELS)
+    if dry_run:
+        document(settings, [_study_plan(settings, model, dataset, weights, config) for model in names])
+        return
     runs: list[Run] = []
-    for model in jobs.expand_models(models or STUDY_MODELS):
+    for model in names:
         made = [extract_one(settings, job) for job in plan_jobs(settings, [model], dataset, weights, **config)]
         digest = made[0].features.manifest.key.digest
         (pair,) = data.choose(data.pairs(FeatureStore(settings.features_dir), None, digest), [model], settings.features_dir)
         for recipe in RECIPES.values():
             wanted = dataclasses.replace(recipe, seed=seed, train_limit=config["limit"])
-            runs.append(_study_run(settings, pair, wanted, dataset, weights, BenchConfig(limit=bench_limit), config))
-    write_report(settings, runs, photos, settings.runs_dir / "report", weights)
+            run = _study_run(settings, pair, wanted, dataset, weights, BenchConfig(limit=bench_limit), config)
+            ask(settings, pair, run, budget)
+            runs.append(run)
+    write_report(settings, runs, photos, dataset, settings.runs_dir / "report", weights)
+
+
+def _study_plan(
+    settings: Settings, model: str, dataset: str, weights: Sequence[str], config: dict[str, Any]
+) -> dict[str, Any]:
+    """Print one model's part of a study: rows to extract, and the time they take at the rate of two batches."""
+    from cache.store import FeatureStore
+    from extract.jobs import load
+    from extract.run import survey
+    from extract.tune import Trials, Way
+
+    found = plan_jobs(settings, [model], dataset, weights, **config)
+    store = FeatureStore(settings.features_dir)
+    missing = {job.title: sum(part.rows for part, there in survey(job, store) if not there) for job in found}
+    rate = None
+    if any(missing.values()):
+        extractor = load(found[0])
+        way = Way(extractor.engine, extractor.batch_size)
+        rate = Trials(extractor, found[0].preprocessing.image_size, note).measure(way)
+    for title, rows in missing.items():
+        spent = f", about {clock(rows / rate)} at {rate:.1f} images/s" if rate and rows else ""
+        out(f"{title}: {rows:,} images to extract{spent}")
+    inference = f", about {clock(found[-1].rows / rate)}" if rate else ""
+    out(
+        f"{model}: two recipes to train, {found[-1].rows:,} {found[-1].images.split} images to time inference on{inference}"
+    )
+    return {"model": model, "missing": missing, "images_per_s": rate}
+
+
+def ask(settings: Settings, pair: Pair, run: Run, budget: Budget) -> None:
+    """Answer the study's questions for one run, unless its answers are there."""
+    from extract.devices import resolve
+    from heads import data, questions
+
+    folder = settings.runs_dir / run.name
+    name = questions.asked(run.config, budget, (run.train.digest, run.test.digest))
+    if questions.kept(folder, name) is not None:
+        out(f"{run.title}: questions already answered")
+        return
+    training, testing = data.load(pair, run.config.train_limit)
+    task = questions.Task(training, testing, pair.key.classes, resolve(settings.device, "fp32").name)
+    started = time.perf_counter()
+    found = questions.answer(task, run.config, budget, lambda what: note(f"{run.title}: {what}"))
+    questions.keep(folder, name, found)
+    out(f"{run.title}: questions answered in {clock(time.perf_counter() - started)}")
 
 
 def _study_run(
@@ -865,14 +1026,13 @@ def _study_run(
     store = RunStore(settings.runs_dir)
     run = same(pair, config, store)
     if run is None:
-        run = train_one(settings, pair, config)
+        (run,) = train_heads(settings, pair, [config])
     else:
         out(f"{run.title}: already trained, {run.name}")
     timed = store.bench(run)
     if timed is None or timed["images"] < min(bench.limit or timed["split_rows"], timed["split_rows"]):
-        bench_one(
-            settings, Chosen(load_head(run, store), run), dataset, weights, given["batch_size"], given["workers"], bench
-        )
+        chosen, way = Chosen(load_head(run, store), run), ("auto", given["batch_size"])
+        bench_one(settings, chosen, dataset, weights, way, given["workers"], bench)
     return run
 
 
@@ -899,14 +1059,14 @@ def demo_command(settings: Settings) -> None:
     (pair,) = data.choose(
         data.pairs(FeatureStore(settings.features_dir), None, digest), [DEMO_MODEL], settings.features_dir
     )
-    run = train_one(settings, pair, RECIPES["standard"])
+    (run,) = train_heads(settings, pair, [RECIPES["standard"]])
     out()
     out("END TO END, bench-inference: raw images to labels through backbone and head, timed apart from training.")
     from heads.runs import RunStore
     from heads.session import load_head
 
     chosen = Chosen(load_head(run, RunStore(settings.runs_dir)), run)
-    facts = bench_one(settings, chosen, None, (), None, EXTRACT.workers, BenchConfig(limit=200))
+    facts = bench_one(settings, chosen, None, (), ("auto", None), EXTRACT.workers, BenchConfig(limit=200))
     out()
     out(f"Done in {time.perf_counter() - started:.0f} s. Train again with other settings, it takes seconds:")
     out("    headstart train-head --model resnet18 --dataset digits --head linear")

@@ -31,6 +31,8 @@ def read_execution(folder: Path) -> Execution | None:
         expected = found.pop("sha256")
         if sha256(canonical_json(found)) != expected or (found.pop("format"), found.pop("version")) != (FORMAT, VERSION):
             return None
-        return Execution(**found)
+        execution = Execution(**found)
+        kinds = [type(value) for value in dataclasses.astuple(execution)]
+        return execution if kinds == [str, int, int, str] and execution.batch_size > 0 else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -153,9 +153,9 @@ class _AnotherVersion(ValueError):
 
 
 def _parse(found: Any) -> Manifest:
-    if found.get("format") != FORMAT or found.get("version") not in READABLE or found.get("version") is True:
-        known = found.get("format") == FORMAT and isinstance(found.get("version"), int)
-        kind = _AnotherVersion if known else ValueError
+    ours = found.get("format") == FORMAT and type(found.get("version")) is int  # True and 1.0 equal 1
+    if not ours or found["version"] not in READABLE:
+        kind = _AnotherVersion if ours else ValueError
         raise kind(f"format {found.get('format')!r} version {found.get('version')!r}, expected {FORMAT!r} {VERSION}")
     provenance = found["provenance"]
     manifest = Manifest(
@@ -181,5 +181,7 @@ def _check(manifest: Manifest, found: Mapping[str, Any]) -> None:
         done = shard.stop
     if not manifest.shards:
         raise ValueError("it lists no shard")
+    if manifest.dtype not in ("float32", "float16") or manifest.feature_dim < 1:
+        raise ValueError(f"features of {manifest.feature_dim} {manifest.dtype}, expected 1 or more float32 or float16")
     if sha256(canonical_json({name: value for name, value in found.items() if name != "sha256"})) != found["sha256"]:
         raise ValueError("its own sha256 is another")

@@ -54,7 +54,12 @@ class FeatureSet:
     def _gather(self, count: int, stop: int) -> Rows:
         """The rows below `stop` of the first `count` shards, decoded into place: no second copy of all is held."""
         records = self.manifest.shards[:count]
-        features = np.empty((sum(r.rows for r in records), self.manifest.feature_dim), dtype=self.manifest.dtype)
+        try:
+            features = np.empty((sum(r.rows for r in records), self.manifest.feature_dim), dtype=self.manifest.dtype)
+        except (MemoryError, ValueError):  # more than there is room for: is it in the files, or in the manifest alone?
+            for index in range(count):
+                self.read(index)
+            raise
         labels, ids, done = [], [], 0
         for index, content in enumerate(self._contents(records)):
             rows = self._decode(index, content, features[done : done + records[index].rows])

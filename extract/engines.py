@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -25,6 +26,11 @@ AGREEMENT = 0.999
 """The least cosine between a compiled network's feature map and the eager one's over a batch; bf16 gave 0.9999 (ResNet50).
 Triton's convolution templates gave wrong results in torch before 2.13: nothing compiled is used on trust."""
 
+NETWORKS = 256
+"""Networks of one class that a process may compile: torch stops at 8, counting those that are gone too."""
+
+_CODE = "TORCHINDUCTOR_CACHE_DIR"
+
 
 def eager(body: nn.Module, example: Example) -> Network:
     """The network as it is."""
@@ -34,19 +40,27 @@ def eager(body: nn.Module, example: Example) -> Network:
 def compiled(body: nn.Module, example: Example) -> Network:
     """The network compiled by inductor for batches like the `example`, parameters frozen into it, and compared with eager.
 
-    Raises DeviceUnavailable where the compiler is missing or fails, or where the results differ.
+    Raises DeviceUnavailable where the compiler is missing or fails, or where the results differ; torch's own error where
+    memory runs out.
     """
-    import torch._inductor.config as inductor
-
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(code_folder()))
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that a CPU has no CUDA
-    network: Network = torch.compile(body, dynamic=False, fullgraph=True)
-    batch = example()
+    with (
+        torch.inference_mode()
+    ):  # as every batch will be: torch would compile again, unchecked, for tensors of another kind
+        batch = example()
     try:
+        _keep_code()
+        import torch._dynamo.config as dynamo
+        import torch._inductor.config as inductor
+
+        network: Network = torch.compile(body, dynamic=False, fullgraph=True)
         # read while tracing, so it must be set here and not in torch.compile's options; no worker processes: a Ctrl-C in
-        # a terminal would reach them too
-        with torch.inference_mode(), inductor.patch(freezing=True, compile_threads=1):
+        # a terminal would reach them too; no precompiled headers: they lie below /tmp wherever the code is kept
+        settings = inductor.patch(freezing=True, compile_threads=1, cpp_cache_precompile_headers=False)
+        with torch.inference_mode(), dynamo.patch(recompile_limit=NETWORKS), settings:
             found = network(batch)
+    except (torch.OutOfMemoryError, MemoryError):
+        raise  # a smaller batch may fit: another engine is not the way out
     except Exception as error:  # dynamo, inductor and the C++ compiler each raise their own kinds
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise DeviceUnavailable(f"compiling failed ({reason[0][:200]}); use --engine eager") from error
@@ -61,8 +75,22 @@ def compiled(body: nn.Module, example: Example) -> Network:
 
 
 def code_folder() -> Path:
-    """Where compiled code is kept, by the XDG convention."""
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "headstart" / "inductor"
+    """Where compiled code is kept, by the XDG convention: a variable that is empty or no absolute path counts as none."""
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (named if named.is_absolute() else Path.home() / ".cache") / "headstart" / "inductor"
+
+
+def _keep_code() -> None:
+    """Have inductor keep its code in our folder unless the user named one. Raises OSError.
+
+    Called before inductor is imported, since its import takes and makes its default; a training's optimiser may have
+    imported it already.
+    """
+    chosen = os.environ.get(_CODE, "")
+    if chosen and not chosen.startswith(os.path.join(tempfile.gettempdir(), "torchinductor_")):
+        return
+    code_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.environ[_CODE] = str(code_folder())
 
 
 ENGINES: Mapping[str, Callable[[nn.Module, Example], Network]] = {"eager": eager, "compiled": compiled}

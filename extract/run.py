@@ -16,10 +16,11 @@ from cache.manifest import Manifest, Provenance, ShardRecord
 from cache.plan import Part, plan
 from cache.shard import Shard
 from cache.store import FeatureSet, FeatureStore, SetWriter
+from extract.config import ENGINES
 from extract.images import inputs_digest
 from extract.job import Extractor, Job, Observer
 from extract.shards import compute_shard
-from extract.tune import Trials, Way, choose
+from extract.tune import Way, settle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +129,7 @@ def _complete(job: Job, extractor: Extractor, writer: SetWriter, state: _State, 
         raise FeaturesStale(f"{writer.folder}: made with other parameters than {job.weights.origin} gives now; {_REDO}")
     rows, total = sum(part.rows for part in state.missing), state.parts[-1].stop
     if state.missing:
-        extractor = _settle(job, extractor, writer, total, observer)
+        extractor = _settle(job, extractor, writer, state, observer)
     observer.begin(job.title, total, total - rows)
     started = time.perf_counter()
     made, extractor = _make_all(job, extractor, writer, state.missing, observer)
@@ -137,24 +138,27 @@ def _complete(job: Job, extractor: Extractor, writer: SetWriter, state: _State, 
     except FeaturesInvalid:
         writer.discard(made)  # nobody can say which of them still came from the right network
         raise
+    way = Way(extractor.engine, extractor.batch_size)
+    if not made and (recorded := writer.execution()):  # a killed run made them all, and only its manifest is missing
+        way = Way(recorded.engine, recorded.batch_size)
     records = sorted([*state.kept.values(), *made], key=lambda record: record.start)
-    features = writer.commit(records, job.backbone.feature_dim, job.dtype, _provenance(job, extractor))
+    features = writer.commit(records, job.backbone.feature_dim, job.dtype, _provenance(job, extractor, way))
     observer.end()  # after the manifest: a first signal must not cut its writing
     return Outcome(features, rows, time.perf_counter() - started)
 
 
-def _settle(job: Job, extractor: Extractor, writer: SetWriter, rows: int, observer: Observer) -> Extractor:
-    """The extractor running in the way asked for, or that the plan was begun with, or that is the fastest for its rows."""
-    recorded, asked = writer.execution(), job.config
-    sizes = (asked.batch_size,) if asked.batch_size else job.device.batch_sizes
-    engines = (asked.engine,) if asked.engine != "auto" else job.device.engines
-    if recorded and recorded.rows >= rows and recorded.device == job.device.description:
-        sizes = (asked.batch_size or recorded.batch_size,)
-        engines = (asked.engine if asked.engine != "auto" else recorded.engine,)
-    trials = Trials(extractor, job.preprocessing.image_size, observer.note)
-    way = choose(rows, engines, sizes, trials.measure)
-    settled = trials.running(way)
-    writer.record_execution(Execution(way.engine, way.batch_size, rows, job.device.description))
+def _settle(job: Job, extractor: Extractor, writer: SetWriter, state: _State, observer: Observer) -> Extractor:
+    """The extractor running in the way asked for, that the plan was begun with, or that is fastest for what is missing."""
+    rows = state.parts[-1].stop
+    engine: str = job.config.engine
+    recorded, batch_size = writer.execution(), job.config.batch_size
+    known = recorded is not None and recorded.engine in ENGINES  # a later headstart may have written it
+    if recorded and known and recorded.rows >= rows and recorded.device == job.device.description:
+        engine, batch_size = recorded.engine if engine == "auto" else engine, batch_size or recorded.batch_size
+    asked, size = (engine, batch_size), job.preprocessing.image_size
+    missing = sum(part.rows for part in state.missing)  # trials are worth a part of what there is to compute
+    settled = settle(extractor, job.device, size, missing, asked, observer.note)
+    writer.record_execution(Execution(settled.engine, settled.batch_size, rows, job.device.description))
     return settled
 
 
@@ -208,7 +212,7 @@ def _try(job: Job, extractor: Extractor, part: Part, observer: Observer) -> Shar
     return None
 
 
-def _provenance(job: Job, extractor: Extractor) -> Provenance:
+def _provenance(job: Job, extractor: Extractor, way: Way) -> Provenance:
     packages = ("headstart", "torch", "torchvision", "h5py", "numpy", "pillow")
     return Provenance(
         split_rows=job.images.rows,
@@ -216,8 +220,8 @@ def _provenance(job: Job, extractor: Extractor) -> Provenance:
         data_from=job.images.source,
         parameters=extractor.parameters,
         device=job.device.description,
-        batch_size=extractor.batch_size,
-        engine=extractor.engine,
+        batch_size=way.batch_size,
+        engine=way.engine,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         versions={name: importlib.metadata.version(name) for name in packages},
         notes=job.images.notes,

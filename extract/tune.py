@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache.errors import DeviceUnavailable, OutOfMemory
+from extract.devices import Device
 
 COMPILE_S = 25.0
 """What compiling costs: 8 to 27 s on two Zen 4 cores for vgg16 and resnet50, 4 to 6 s from kept code (measured)."""
@@ -101,3 +102,20 @@ def _seconds(call: Callable[[], object]) -> float:
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
+
+
+def settle(
+    extractor: R,
+    device: Device,
+    image_size: int,
+    rows: int,
+    asked: tuple[str, int | None],
+    note: Callable[[str], None],
+) -> R:
+    """The extractor running in the fastest way for `rows` images among those that `asked` leaves open: an engine or
+    `auto`, and a batch size or None. Raises DeviceUnavailable, OutOfMemory for what was asked for and can't be had."""
+    engine, batch_size = asked
+    engines = device.engines if engine == "auto" else (engine,)
+    sizes = device.batch_sizes if batch_size is None else (batch_size,)
+    trials = Trials(extractor, image_size, note)
+    return trials.running(choose(rows, engines, sizes, trials.measure))

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
+from cache.errors import FeaturesInvalid
+
 HeadName = Literal["mlp", "linear", "ridge", "knn"]
 HEADS: tuple[str, ...] = get_args(HeadName)
 
@@ -62,6 +64,24 @@ RECIPES: Mapping[str, TrainConfig] = {
 """`study`: the published protocol, its sigmoid before the loss included (A. Casey and A. Racapé, Transfer Learning, 2023).
 `standard`: AdamW (Loshchilov and Hutter, https://arxiv.org/abs/1711.05101) under one cosine to zero
 (https://arxiv.org/abs/1608.03983), on features standardised with the training rows' own statistics."""
+
+
+SWEEP_LR = (1e-4, 3e-4, 1e-3, 3e-3)
+SWEEP_DECAY = (0.0, 1e-2, 1e-1)
+HELD_OUT = 0.1
+
+
+def grid(config: TrainConfig) -> list[TrainConfig]:
+    """The configurations that a sweep tries: learning rates by weight decays, chosen among on validation rows, of which a
+    recipe without any gets a tenth. Heads without epochs have nothing to try."""
+    if not config.trained_by_gradient:
+        raise FeaturesInvalid(f"--sweep: a {config.head} head has no learning rate; use --head mlp or linear")
+    held = config.val_fraction or HELD_OUT
+    return [
+        dataclasses.replace(config, lr=lr, weight_decay=decay, val_fraction=held)
+        for lr in SWEEP_LR
+        for decay in SWEEP_DECAY
+    ]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ A head carries its standardisation and all it needs to be used again as buffers 
 
 import abc
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -14,10 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from heads.config import TrainConfig
-from heads.optimise import History, Split, descend
-
-OnEpoch = Callable[[int, float, float | None], None]
-"""Called after each epoch with its number from 1, the mean training loss, and the validation accuracy if there is one."""
+from heads.optimise import Rows
 
 
 class Head(nn.Module, abc.ABC):
@@ -45,12 +42,41 @@ class Head(nn.Module, abc.ABC):
     def score(self, features: Tensor) -> Tensor:
         """Standardised features (N, D) to scores (N, C)."""
 
+
+class ClosedFormHead(Head):
+    """A head that has no epochs."""
+
     @abc.abstractmethod
-    def fit(self, split: Split, generator: torch.Generator, on_epoch: OnEpoch) -> History:
-        """Learn from standardised training rows. Raises FeaturesInvalid where the loss stops being finite."""
+    def fit(self, rows: Rows) -> None:
+        """Learn from standardised training rows."""
 
 
-class Mlp(Head):
+class GradientHead(Head):
+    """A head trained by gradient descent, alone or stacked with others of its shape (see `heads.optimise`)."""
+
+    dropped = 0
+    """How many units dropout chooses from."""
+
+    @abc.abstractmethod
+    def scores(self, parameters: Mapping[str, Tensor], features: Tensor, keep: Tensor | None) -> Tensor:
+        """Stacked parameters (K, …) and standardised features (K, n, D) to scores (K, n, C).
+
+        `keep` (K, n, `dropped`) is what each unit is multiplied by in training, None where none is left out.
+        """
+
+    def score(self, features: Tensor) -> Tensor:
+        with torch.no_grad():
+            own = {name: value[None] for name, value in self.named_parameters()}
+            return self.scores(own, features[None], None)[0]
+
+
+def _affine(parameters: Mapping[str, Tensor], name: str, features: Tensor) -> Tensor:
+    """`nn.Linear` of each head of a stack: features (K, n, in) to (K, n, out)."""
+    weight, bias = parameters[f"{name}.weight"], parameters[f"{name}.bias"]
+    return torch.baddbmm(bias[:, None], features, weight.transpose(1, 2))
+
+
+class Mlp(GradientHead):
     """Linear(D, hidden), ReLU, Dropout, Linear(hidden, C), and the study's sigmoid where the recipe has it."""
 
     kind = "mlp"
@@ -59,17 +85,15 @@ class Mlp(Head):
         super().__init__(dim, classes, config, rows)
         self.hidden = nn.Linear(dim, config.hidden)
         self.out = nn.Linear(config.hidden, classes)
+        self.dropped = config.hidden
 
-    def score(self, features: Tensor) -> Tensor:
-        hidden = functional.relu(self.hidden(features))
-        scores: Tensor = self.out(functional.dropout(hidden, self.config.dropout, self.training))
+    def scores(self, parameters: Mapping[str, Tensor], features: Tensor, keep: Tensor | None) -> Tensor:
+        hidden = functional.relu(_affine(parameters, "hidden", features))
+        scores = _affine(parameters, "out", hidden if keep is None else hidden * keep)
         return scores.sigmoid() if self.config.sigmoid else scores
 
-    def fit(self, split: Split, generator: torch.Generator, on_epoch: OnEpoch) -> History:
-        return descend(self, split, self.config, generator, on_epoch)
 
-
-class Linear(Head):
+class Linear(GradientHead):
     """Linear(D, C): multinomial logistic regression, the linear probe."""
 
     kind = "linear"
@@ -78,15 +102,12 @@ class Linear(Head):
         super().__init__(dim, classes, config, rows)
         self.out = nn.Linear(dim, classes)
 
-    def score(self, features: Tensor) -> Tensor:
-        scores: Tensor = self.out(features)
+    def scores(self, parameters: Mapping[str, Tensor], features: Tensor, keep: Tensor | None) -> Tensor:
+        scores = _affine(parameters, "out", features)
         return scores.sigmoid() if self.config.sigmoid else scores
 
-    def fit(self, split: Split, generator: torch.Generator, on_epoch: OnEpoch) -> History:
-        return descend(self, split, self.config, generator, on_epoch)
 
-
-class Ridge(Head):
+class Ridge(ClosedFormHead):
     """Least squares on one-against-all targets, the penalty chosen by leave-one-out on the training rows (scikit-learn's
     RidgeClassifierCV). Its scores are distances, not log-odds: the probabilities rank rightly but are too even."""
 
@@ -101,18 +122,17 @@ class Ridge(Head):
         scores: Tensor = self.out(features)
         return scores
 
-    def fit(self, split: Split, generator: torch.Generator, on_epoch: OnEpoch) -> History:
+    def fit(self, rows: Rows) -> None:
         from sklearn.linear_model import RidgeCV
 
-        targets = functional.one_hot(split.labels, self.classes).double().mul(2).sub(1).cpu().numpy()
-        found = RidgeCV(alphas=np.array(self.penalties)).fit(split.features.double().cpu().numpy(), targets)
+        targets = functional.one_hot(rows.labels, self.classes).double().mul(2).sub(1).cpu().numpy()
+        found = RidgeCV(alphas=np.array(self.penalties)).fit(rows.features.double().cpu().numpy(), targets)
         with torch.no_grad():
             self.out.weight.copy_(torch.from_numpy(np.asarray(found.coef_)))
             self.out.bias.copy_(torch.from_numpy(np.asarray(found.intercept_)))
-        return History(losses=(), val_accuracies=(), best_epoch=None)
 
 
-class Knn(Head):
+class Knn(ClosedFormHead):
     """The 20 most similar training rows by cosine vote, each with the weight exp(similarity / 0.07): the protocol of
     Z. Wu et al., https://arxiv.org/abs/1805.01978, with DINO's k (https://arxiv.org/abs/2104.14294)."""
 
@@ -137,10 +157,9 @@ class Knn(Head):
         votes = weights.new_zeros(len(features), self.classes).scatter_add_(1, self.labels[index], weights)
         return votes / votes.sum(dim=1, keepdim=True)
 
-    def fit(self, split: Split, generator: torch.Generator, on_epoch: OnEpoch) -> History:
-        self.known.copy_(functional.normalize(split.features))
-        self.labels.copy_(split.labels)
-        return History(losses=(), val_accuracies=(), best_epoch=None)
+    def fit(self, rows: Rows) -> None:
+        self.known.copy_(functional.normalize(rows.features))
+        self.labels.copy_(rows.labels)
 
 
 KINDS: dict[str, type[Head]] = {kind.kind: kind for kind in (Mlp, Linear, Ridge, Knn)}

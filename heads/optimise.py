@@ -1,9 +1,16 @@
-"""Gradient descent over features that sit on the device as a whole: no loader, no transfer, one sync an epoch."""
+"""Gradient descent for many heads at once, over features that sit on the device as a whole: no loader, one sync an epoch.
 
-import copy
+Heads of one shape that differ in seed, learning rate, weight decay or dropout step together: their parameters are stacked,
+and a layer is one batched product. Each sees the rows, the order and the dropout that its own seed draws, so that it ends
+as if it had been trained alone.
+"""
+
+from __future__ import annotations
+
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,96 +19,202 @@ from torch.nn import functional
 from cache.errors import FeaturesInvalid
 from heads.config import TrainConfig
 
+if TYPE_CHECKING:
+    from heads.kinds import GradientHead
+
+OnEpoch = Callable[[int, Sequence[float], Sequence[float]], None]
+"""Called after each epoch with its number from 1, and every head's mean training loss and validation accuracy (none of
+these where there is no validation part)."""
+
 
 @dataclasses.dataclass(frozen=True)
-class Split:
-    """Training rows and the validation rows carved out of them: features (n, D) float32, labels (n,) int64."""
+class Rows:
+    """Standardised features (N, D) float32 and labels (N,) int64, on the device."""
 
     features: Tensor
     labels: Tensor
-    val_features: Tensor
-    val_labels: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What one head is given: the rows it learns from (n,) and those that choose its epoch (v,), int64 row numbers, and a
+    generator on the device for order and dropout."""
+
+    train: Tensor
+    val: Tensor
+    generator: torch.Generator
 
 
 @dataclasses.dataclass(frozen=True)
 class History:
-    """Mean training loss and validation accuracy of each epoch, and the epoch (from 1) whose weights were kept."""
+    """Mean training loss and validation accuracy of each epoch, and the epoch (from 1) whose weights were kept.
+
+    `watched` is the accuracy of each epoch on rows that were only watched.
+    """
 
     losses: tuple[float, ...]
     val_accuracies: tuple[float, ...]
     best_epoch: int | None
+    watched: tuple[float, ...] = ()
 
 
 def descend(
-    head: nn.Module,
-    split: Split,
-    config: TrainConfig,
-    generator: torch.Generator,
-    on_epoch: Callable[[int, float, float | None], None],
-) -> History:
-    """Train `head.score` by cross entropy; with a validation part the best epoch is kept, the earliest of equals.
+    heads: Sequence[GradientHead],
+    rows: Rows,
+    parts: Sequence[Part],
+    on_epoch: OnEpoch,
+    watch: Rows | None = None,
+) -> list[History]:
+    """Train heads of one shape by cross entropy; with a validation part the best epoch is kept, the earliest of equals.
 
-    `generator` lives on the features' device and orders the rows. Raises FeaturesInvalid where the loss is not finite.
+    `watch` are other rows on which the accuracy is told after each epoch, and by which nothing is chosen. Raises
+    FeaturesInvalid where a loss or a score is not finite.
     """
-    optimiser = _optimiser(head, config)
-    steps = math.ceil(len(split.labels) / config.batch_size) * config.epochs
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps) if config.cosine else None
-    losses: list[float] = []
-    accuracies: list[float] = []
-    best: dict[str, Tensor] | None = None
-    for epoch in range(1, config.epochs + 1):
-        losses.append(_epoch(head, split, config, generator, optimiser, schedule))
-        if not math.isfinite(losses[-1]):
-            raise FeaturesInvalid(f"the loss is {losses[-1]} in epoch {epoch}; try a --lr below {config.lr}")
-        if len(split.val_labels):
-            accuracies.append(_accuracy(head, split.val_features, split.val_labels))
-            if accuracies[-1] > max(accuracies[:-1], default=-1.0):
-                best = copy.deepcopy(head.state_dict())
-        on_epoch(epoch, losses[-1], accuracies[-1] if accuracies else None)
-    if best is not None:
-        head.load_state_dict(best)
-    if not torch.isfinite(_scores(head, split.features[: config.batch_size])).all():
-        raise FeaturesInvalid(f"the scores are not finite after epoch {config.epochs}; try a --lr below {config.lr}")
-    best_epoch = accuracies.index(max(accuracies)) + 1 if accuracies else None
-    return History(tuple(losses), tuple(accuracies), best_epoch)
+    config, stack = heads[0].config, _stacked(heads)
+    steps = math.ceil(len(parts[0].train) / config.batch_size) * config.epochs
+    optimiser = _Optimiser(stack, [head.config for head in heads], steps)
+    losses: list[list[float]] = []
+    accuracies: list[list[float]] = []
+    watched: list[list[float]] = []
+    best = {name: value.detach().clone() for name, value in stack.items()}
+    for number in range(1, config.epochs + 1):
+        losses.append(_epoch(heads, rows, parts, stack, optimiser))
+        _refuse(losses[-1], heads, f"the loss is not finite in epoch {number}")
+        if len(parts[0].val):
+            accuracies.append(_accuracies(heads[0], rows, [part.val for part in parts], stack))
+            _keep(best, stack, accuracies)
+        if watch is not None:
+            all_of_them = torch.arange(len(watch.labels), device=watch.labels.device)
+            watched.append(_accuracies(heads[0], watch, [all_of_them] * len(heads), stack))
+        on_epoch(number, losses[-1], accuracies[-1] if accuracies else ())
+    _give_back(heads, best if accuracies else stack)
+    found = [head.score(rows.features[: config.batch_size]).abs().max().item() for head in heads]
+    _refuse(found, heads, f"the scores are not finite after epoch {config.epochs}")
+    return [_history(k, losses, accuracies, watched) for k in range(len(heads))]
 
 
-def _optimiser(head: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Adam without weight decay is what the study used; AdamW with none would be the same."""
-    return torch.optim.AdamW(head.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+def _stacked(heads: Sequence[GradientHead]) -> dict[str, Tensor]:
+    parameters = [dict(head.named_parameters()) for head in heads]
+    return {name: torch.stack([p[name].detach() for p in parameters]).requires_grad_() for name in parameters[0]}
+
+
+def _give_back(heads: Sequence[GradientHead], stack: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for k, head in enumerate(heads):
+            for name, value in head.named_parameters():
+                value.copy_(stack[name][k])
+
+
+def _refuse(values: Sequence[float], heads: Sequence[GradientHead], what: str) -> None:
+    for value, head in zip(values, heads, strict=True):
+        if not math.isfinite(value):
+            raise FeaturesInvalid(f"{what} (seed {head.config.seed}); try a --lr below {head.config.lr}")
+
+
+def _keep(best: Mapping[str, Tensor], stack: Mapping[str, Tensor], accuracies: Sequence[Sequence[float]]) -> None:
+    """Copy the heads whose accuracy is above all that they had before."""
+    for k, accuracy in enumerate(accuracies[-1]):
+        if accuracy > max((before[k] for before in accuracies[:-1]), default=-1.0):
+            for name, value in stack.items():
+                best[name][k].copy_(value.detach()[k])
+
+
+def _history(
+    k: int, losses: Sequence[Sequence[float]], accuracies: Sequence[Sequence[float]], watched: Sequence[Sequence[float]]
+) -> History:
+    own = tuple(epoch[k] for epoch in accuracies)
+    best = own.index(max(own)) + 1 if own else None
+    return History(tuple(epoch[k] for epoch in losses), own, best, tuple(epoch[k] for epoch in watched))
+
+
+class _Optimiser:
+    """AdamW over stacked parameters, with each head's own rate and decay. Adam without decay is what the study used;
+    AdamW with none is the same."""
+
+    def __init__(self, stack: Mapping[str, Tensor], configs: Sequence[TrainConfig], steps: int) -> None:
+        self._leaves = list(stack.values())
+        alike = len({(config.lr, config.weight_decay) for config in configs}) == 1
+        # one group steps fastest; heads that differ become groups of views, which share the stacked tensors' memory
+        self._heads = 0 if alike else len(configs)
+        self._views = [[nn.Parameter(leaf.detach()[k]) for leaf in self._leaves] for k in range(self._heads)]
+        groups = self._views if self._heads else [self._leaves]
+        self._optimiser = torch.optim.AdamW(
+            [
+                {"params": group, "lr": config.lr, "weight_decay": config.weight_decay}
+                for group, config in zip(groups, configs, strict=False)
+            ],
+            fused=True,
+        )
+        cosine = configs[0].cosine
+        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, steps) if cosine else None
+
+    def step(self, loss: Tensor) -> None:
+        """Descend the sum of the heads' losses, in which no head's parameters meet another's."""
+        for leaf, gradient in zip(self._leaves, torch.autograd.grad(loss, self._leaves), strict=True):
+            # a transposed product's gradient is transposed in memory, and the fused step reads memory in order
+            leaf.grad = gradient.contiguous()
+        for k, views in enumerate(self._views):
+            for view, leaf in zip(views, self._leaves, strict=True):
+                view.grad = None if leaf.grad is None else leaf.grad[k]
+        self._optimiser.step()
+        if self._schedule is not None:
+            self._schedule.step()
 
 
 def _epoch(
-    head: nn.Module,
-    split: Split,
-    config: TrainConfig,
-    generator: torch.Generator,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler | None,
-) -> float:
-    head.train()
-    rows = len(split.labels)
-    order = torch.randperm(rows, generator=generator, device=split.labels.device)
-    total = split.features.new_zeros((), dtype=torch.float64)
-    for batch in order.split(config.batch_size):
-        scores = head.score(split.features[batch])  # type: ignore[operator]  # nn.Module's attributes are untyped
-        loss = functional.cross_entropy(scores, split.labels[batch])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        if schedule is not None:
-            schedule.step()
-        total += loss.detach() * len(batch)
-    return float(total) / rows
+    heads: Sequence[GradientHead],
+    rows: Rows,
+    parts: Sequence[Part],
+    stack: Mapping[str, Tensor],
+    optimiser: _Optimiser,
+) -> list[float]:
+    """One pass of each head over its own rows in its own order; the mean losses."""
+    count, size = len(parts[0].train), heads[0].config.batch_size
+    order = torch.stack([part.train[_shuffled(part)] for part in parts])
+    keep = _dropout(heads, parts)
+    sums = []
+    for start in range(0, count, size):
+        batch = order[:, start : start + size]
+        kept = None if keep is None else keep[0][:, start : start + size] * keep[1]
+        scores = heads[0].scores(stack, rows.features[batch], kept)
+        found = functional.cross_entropy(scores.flatten(0, 1), rows.labels[batch].flatten(), reduction="none")
+        losses = found.view(batch.shape).mean(dim=1)
+        optimiser.step(losses.sum())
+        sums.append(losses.detach() * batch.shape[1])
+    total: list[float] = (torch.stack(sums).cpu().double().sum(dim=0) / count).tolist()  # Apple's GPUs have no doubles
+    return total
 
 
-def _scores(head: nn.Module, features: Tensor) -> Tensor:
-    head.eval()
+def _shuffled(part: Part) -> Tensor:
+    drawn = torch.randperm(len(part.train), generator=part.generator, device=part.generator.device)
+    return drawn.to(part.train.device)
+
+
+def _dropout(heads: Sequence[GradientHead], parts: Sequence[Part]) -> tuple[Tensor, Tensor] | None:
+    """Which hidden units stay in an epoch (K, n, units), drawn at once: a draw in each step would cost a step's time.
+    And what makes up for those left out (K, 1, 1)."""
+    rates, units = [head.config.dropout for head in heads], heads[0].dropped
+    if not units or not any(rates):
+        return None
+    drawn = torch.stack([_kept(part, units, rate) for part, rate in zip(parts, rates, strict=True)])
+    made_up = torch.tensor([1 / (1 - rate) for rate in rates]).view(-1, 1, 1)
+    return drawn.to(parts[0].train.device), made_up.to(parts[0].train.device)
+
+
+def _kept(part: Part, units: int, rate: float) -> Tensor:
+    shape, device = (len(part.train), units), part.generator.device
+    if not rate:  # draws nothing, as where it is alone: a draw would change the next epoch's order
+        return torch.ones(shape, dtype=torch.bool, device=device)
+    return torch.rand(shape, generator=part.generator, device=device) >= rate
+
+
+def _accuracies(head: GradientHead, rows: Rows, chosen: Sequence[Tensor], stack: Mapping[str, Tensor]) -> list[float]:
+    """Each head's accuracy on the rows chosen for it; one head at a time, since the gathered rows are large."""
+    found = []
     with torch.inference_mode():
-        scores: Tensor = head.score(features)  # type: ignore[operator]  # as above
-    return scores
-
-
-def _accuracy(head: nn.Module, features: Tensor, labels: Tensor) -> float:
-    predicted = _scores(head, features).argmax(dim=1)
-    return float((predicted == labels).double().mean())
+        for k, own in enumerate(chosen):
+            parameters = {name: value[k : k + 1] for name, value in stack.items()}
+            features = rows.features if len(own) == len(rows.labels) else rows.features[own]
+            predicted = head.scores(parameters, features[None], None)[0].argmax(dim=1)
+            found.append((predicted == rows.labels[own]).double().mean())
+    return torch.stack(found).tolist()

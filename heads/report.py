@@ -23,7 +23,8 @@ class Inference:
 class Row:
     """A line of Table 1. Times in seconds, accuracies as fractions of 1; None where it was not measured.
 
-    `extraction_s` is the share of the training rows used, `notes` what must stand beside the figures.
+    `extraction_s` is the share of the training rows used, `training_s` the time of the `together` heads trained at once,
+    `notes` what must stand beside the figures.
     """
 
     run: str
@@ -37,6 +38,7 @@ class Row:
     test_rows: int
     extraction_s: float | None
     training_s: float
+    together: int
     inference: Inference | None
     accuracy: float
     interval: tuple[float, float]
@@ -75,6 +77,7 @@ def row(run: Run, bench: Mapping[str, Any] | None) -> Row:
         test_rows=run.evaluation.overall.total,
         extraction_s=share,
         training_s=run.elapsed_s,
+        together=run.together,
         inference=Inference(int(bench["images"]), float(bench["elapsed_s"])) if bench else None,
         accuracy=run.evaluation.overall.accuracy,
         interval=run.evaluation.overall.interval,
@@ -123,6 +126,60 @@ def to_markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def answers_to_markdown(facts: Mapping[str, Any]) -> str:
+    """What the report's document says of seeds and of pairs of models, as Markdown; empty where nothing was answered."""
+    parts = [part for part in (_seeds(facts), _comparisons(facts)) if part]
+    return "".join(f"\n{part}\n" for part in parts)
+
+
+def _seeds(facts: Mapping[str, Any]) -> str:
+    head = (
+        "model",
+        "recipe",
+        "seeds",
+        "mean accuracy",
+        "95 % over seeds",
+        "95 % over seeds and images",
+        "calibration error",
+    )
+    body = [
+        (
+            model,
+            recipe,
+            str(found["seeds"]["count"]),
+            percent(found["seeds"]["mean"]),
+            "one seed" if found["seeds"]["low"] is None else _span(found["seeds"]["low"], found["seeds"]["high"]),
+            _span(*found["both_interval"]),
+            f"{percent(found['calibration']['ece'])}, {percent(found['calibration']['ece_after'])} with temperature",
+        )
+        for model, recipes in facts.get("models", {}).items()
+        for recipe, found in recipes.items()
+        if "seeds" in found
+    ]
+    return "## Many seeds\n\n" + table(head, body) if body else ""
+
+
+def _comparisons(facts: Mapping[str, Any]) -> str:
+    head = ("recipe", "models", "difference (95 %)", "only first right", "only second right", "p (McNemar)", "p after Holm")
+    body = [
+        (
+            pair["recipe"],
+            f"{pair['first']} - {pair['second']}",
+            f"{100 * pair['difference']:+.2f} ({100 * pair['low']:+.2f} to {100 * pair['high']:+.2f}) points",
+            str(pair["only_first"]),
+            str(pair["only_second"]),
+            f"{pair['p']:.2g}",
+            f"{pair['p_holm']:.2g}",
+        )
+        for pair in facts.get("comparisons", ())
+    ]
+    return "## Pairs of models on the same test images\n\n" + table(head, body) if body else ""
+
+
+def _span(low: float, high: float) -> str:
+    return f"{percent(low)} to {percent(high)}"
+
+
 def _table_1(rows: Sequence[Row]) -> str:
     head = (
         "model",
@@ -140,7 +197,7 @@ def _table_1(rows: Sequence[Row]) -> str:
             line.model,
             line.recipe if line.head == "mlp" else f"{line.recipe}, {line.head}",
             "not known" if line.extraction_s is None else seconds(line.extraction_s),
-            seconds(line.training_s),
+            seconds(line.training_s) + (f" for {line.together} heads at once" if line.together > 1 else ""),
             _inference(line.inference),
             f"{percent(line.accuracy)} ({percent(line.interval[0])} to {percent(line.interval[1])})",
             f"{line.train_rows:,} of {line.dataset}, tested on {line.test_rows:,}",

@@ -31,7 +31,10 @@ class Extraction:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A trained head's record. Times in seconds, accuracies as fractions of 1; `notes` belong beside every figure."""
+    """A trained head's record. Times in seconds, accuracies as fractions of 1; `notes` belong beside every figure.
+
+    `elapsed_s` is the time of the `together` heads that were trained at once.
+    """
 
     name: str
     created: str
@@ -50,6 +53,7 @@ class Run:
     device: str
     notes: tuple[str, ...]
     versions: Mapping[str, str]
+    together: int = 1
 
     @property
     def model(self) -> str:
@@ -89,6 +93,8 @@ def parse(found: Any) -> Run:
     for field, kind in _TYPES.items():
         if not isinstance(facts[field], kind):
             raise ValueError(f"{field} is {facts[field]!r}, expected {kind}")
+    if type(together := facts.get("together", 1)) is not int or together < 1:  # the first records carried none
+        raise ValueError(f"together is {together!r}, expected a number of heads")
     scores = facts["evaluation"]
     read: dict[str, Any] = {
         "key": FeatureKey.from_json(facts["key"]),

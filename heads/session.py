@@ -1,43 +1,78 @@
 """A training session: from a pair of feature sets to a head and its record on disk."""
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from cache.errors import FeaturesInvalid, RunDamaged
 from cache.files import sha256_file
 from cache.manifest import Manifest
 from heads import checkpoint, data
 from heads.checkpoint import Checkpoint
-from heads.config import TrainConfig
+from heads.config import TrainConfig, grid
 from heads.data import Labelled, Pair
+from heads.optimise import OnEpoch
 from heads.runs import NAME, Extraction, Run, RunStore, read, versions
 from heads.stats import evaluate
-from heads.train import predict, train
+from heads.train import Trained, predict, train_many
 
 UNTRAINED = "untrained backbone: its weights are random numbers"
 
 
 def fit(
-    pair: Pair,
-    config: TrainConfig,
-    device: str,
-    description: str,
-    store: RunStore,
-    on_epoch: Callable[[int, float, float | None], None],
-) -> Run:
-    """Train a head on the pair's training rows, test it on its test rows, and write both head and record.
+    pair: Pair, configs: Sequence[TrainConfig], device: str, description: str, store: RunStore, on_epoch: OnEpoch
+) -> list[Run]:
+    """Train a head for each configuration on the pair's training rows, at once where they can be, test them on its test
+    rows, and write heads and records. All of them have one `train_limit`.
 
     Raises FeaturesNotFound, FeaturesDamaged, FeaturesInvalid, OSError.
     """
-    training, testing = data.load(pair, config.train_limit)
+    limit = configs[0].train_limit
+    training, testing = data.load(pair, limit)
     if training.features.shape[1] != testing.features.shape[1]:
         raise FeaturesInvalid(
             f"{pair.train.folder}: D is {training.features.shape[1]}, but {testing.features.shape[1]} in its test set"
         )
+    notes = _notes(pair, limit, training, testing)
+    trained = train_many(training, len(pair.key.classes), configs, device, on_epoch)
+    return [
+        _save(pair, config, found, predict(found.head, testing.features, device), testing, description, store, notes)
+        for config, found in zip(configs, trained, strict=True)
+    ]
+
+
+def sweep(
+    pair: Pair, config: TrainConfig, device: str, description: str, store: RunStore, on_epoch: OnEpoch
+) -> tuple[Run, list[tuple[TrainConfig, float]]]:
+    """Try `grid(config)` at once, keep the head with the best validation accuracy, and test that one alone.
+
+    Returns its run and every configuration with its validation accuracy, the best first. Raises as `fit` does.
+    """
+    training, testing = data.load(pair, config.train_limit)
+    configs = grid(config)
+    trained = train_many(training, len(pair.key.classes), configs, device, on_epoch)
+    best_first = sorted(zip(configs, trained, strict=True), key=lambda found: -max(found[1].history.val_accuracies))
+    (chosen, winner), notes = best_first[0], _notes(pair, config.train_limit, training, testing)
+    told = f"learning rate and weight decay chosen among {len(configs)} by accuracy on {winner.val_rows:,} validation rows"
+    predicted = predict(winner.head, testing.features, device)
+    run = _save(pair, chosen, winner, predicted, testing, description, store, (*notes, told))
+    return run, [(tried, max(found.history.val_accuracies)) for tried, found in best_first]
+
+
+def _save(
+    pair: Pair,
+    config: TrainConfig,
+    trained: Trained,
+    predicted: npt.NDArray[np.int64],
+    testing: Labelled,
+    description: str,
+    store: RunStore,
+    notes: tuple[str, ...],
+) -> Run:
     classes = pair.key.classes
-    trained = train(training, len(classes), config, device, on_epoch)
-    predicted = predict(trained.head, testing.features, device)
     folder = store.new_folder(f"{pair.key.backbone} {config.recipe} {config.head}")
     origin = pair.train.manifest.provenance.weights_from
     digest = checkpoint.save(Checkpoint(trained.head, classes, pair.key, origin), folder / checkpoint.NAME)
@@ -49,15 +84,16 @@ def fit(
         train=_extraction(pair.train.folder, pair.train.manifest),
         test=_extraction((pair.test or pair.train).folder, (pair.test or pair.train).manifest),
         train_rows=trained.rows,
-        val_rows=len(training.labels) - trained.rows,
+        val_rows=trained.val_rows,
         losses=trained.history.losses,
         val_accuracies=trained.history.val_accuracies,
         best_epoch=trained.history.best_epoch,
         elapsed_s=round(trained.elapsed_s, 4),
+        together=trained.together,
         evaluation=evaluate(predicted, testing.labels, classes),
         head_sha256=digest,
         device=description,
-        notes=_notes(pair, config.train_limit, training, testing),
+        notes=notes,
         versions=versions(),
     )
     store.write(run)

@@ -8,14 +8,16 @@ from typing import Any
 
 from cache.text import columns, megabytes
 from heads.bench import Figures
+from heads.config import TrainConfig
 from heads.predict import Photo
 from heads.runs import Run
 
 
-def epoch(number: int, epochs: int, loss: float, accuracy: float | None) -> str:
-    """One epoch's line."""
-    validation = "" if accuracy is None else f"  validation accuracy {accuracy:.2%}"
-    return f"  epoch {number:3d}/{epochs}  mean loss {loss:.4f}{validation}"
+def epoch(number: int, epochs: int, losses: Sequence[float], accuracies: Sequence[float]) -> str:
+    """One epoch's line, of one head or the mean of several."""
+    several = f" of {len(losses)} heads" if len(losses) > 1 else ""
+    validation = f"  validation accuracy {statistics.mean(accuracies):.2%}" if accuracies else ""
+    return f"  epoch {number:3d}/{epochs}  mean loss{several} {statistics.mean(losses):.4f}{validation}"
 
 
 def trained(run: Run) -> str:
@@ -23,12 +25,13 @@ def trained(run: Run) -> str:
     score = run.evaluation.overall
     low, high = score.interval
     kept = f", epoch {run.best_epoch} kept" if run.best_epoch else ""
+    company = f" ({run.together} heads at once)" if run.together > 1 else ""
     classes = (
         f"{name} {part.accuracy:.1%}" if part.total else f"{name} -" for name, part in run.evaluation.per_class.items()
     )
     return "\n".join(
         [
-            f"  trained in {run.elapsed_s:.2f} s on {run.train_rows:,} rows{kept}",
+            f"  trained in {run.elapsed_s:.2f} s{company} on {run.train_rows:,} rows{kept}",
             f"  test accuracy {score.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, {score.total:,} images)",
             "  by class: " + ", ".join(classes),
             *(f"  note: {text}" for text in run.notes),
@@ -43,6 +46,13 @@ def spread(runs: Sequence[Run]) -> str:
     return f"{runs[0].title}: {len(runs)} seeds, mean test accuracy {mean:.2%}, standard deviation {deviation:.2f} points"
 
 
+def swept(tried: Sequence[tuple[TrainConfig, float]]) -> str:
+    """What a sweep tried, the best first."""
+    lines: list[list[object]] = [["learning rate", "weight decay", "validation accuracy"]]
+    lines += [[f"{config.lr:g}", f"{config.weight_decay:g}", f"{accuracy:.2%}"] for config, accuracy in tried]
+    return columns(lines)
+
+
 def bench(title: str, figures: Figures, facts: Mapping[str, Any], notes: Sequence[str]) -> str:
     """How fast a head labels raw images; `facts` say on what and with which accuracy."""
     waits = ", ".join(f"{name} {1000 * value:.1f} ms" for name, value in figures.latency_s.items())
@@ -54,7 +64,7 @@ def bench(title: str, figures: Figures, facts: Mapping[str, Any], notes: Sequenc
     part = "" if figures.images == facts["split_rows"] else f" of {facts['split_rows']:,}"
     return "\n".join(
         [
-            f"{title} on {facts['device']}, {facts['precision']}",
+            f"{title} on {facts['device']}, {facts['precision']}, {facts['engine']}",
             f"  {figures.images:,}{part} {facts['dataset']} {facts['split']} images in {speed} ({passes})",
             f"  one image: {waits} ({figures.latency_images} images)",
             f"  per image in batches: {stages}",

@@ -1,8 +1,8 @@
-"""Train one head on features in memory, and use it: scores, labels, probabilities."""
+"""Train heads on features in memory, one or many at once, and use them: scores, labels, probabilities."""
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,77 +12,144 @@ from torch import Tensor
 from cache.errors import FeaturesInvalid
 from heads.config import TrainConfig
 from heads.data import Labelled
-from heads.kinds import KINDS, Head
-from heads.optimise import History, Split
+from heads.kinds import KINDS, ClosedFormHead, GradientHead, Head
+from heads.optimise import History, OnEpoch, Part, Rows, descend
 
 _ROWS_AT_ONCE = 8192
+_AT_ONCE = {"cpu": 8, "mps": 32, "cuda": 64}
+"""Heads that step together: on a CPU the parameters of more of them would leave its caches."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A head, how its training went, the seconds it took (features already on the device), and the rows it learned from."""
+    """A head, how its training went, the rows it learned from and those that chose its epoch.
+
+    `elapsed_s` is the time of the `together` heads that were trained at once, in seconds, features already on the device.
+    """
 
     head: Head
     history: History
     elapsed_s: float
+    together: int
     rows: int
+    val_rows: int
 
 
-def train(
-    data: Labelled, classes: int, config: TrainConfig, device: str, on_epoch: Callable[[int, float, float | None], None]
-) -> Trained:
-    """Train `config.head` on the rows of `data`. The same seed on the same device gives the same head, bit for bit.
+def train(data: Labelled, classes: int, config: TrainConfig, device: str, on_epoch: OnEpoch) -> Trained:
+    """One head: `train_many` of one configuration."""
+    return train_many(data, classes, [config], device, on_epoch)[0]
 
-    The global generators, which dropout and initialisation draw from, are seeded for the duration and put back after.
-    Raises FeaturesInvalid where the rows are too few or the loss diverges.
+
+def train_many(
+    data: Labelled,
+    classes: int,
+    configs: Sequence[TrainConfig],
+    device: str,
+    on_epoch: OnEpoch,
+    watch: Labelled | None = None,
+) -> list[Trained]:
+    """A head for each configuration, in their order; those that differ in no more than seed, learning rate, weight decay
+    and dropout are trained at once.
+
+    The same seed on the same device gives the same head, bit for bit; in other company it is the same within 1e-4 (sums of
+    another order). On the rows to `watch` the accuracy is told after each epoch, and nothing is chosen by it.
+    Raises FeaturesInvalid where the rows are too few or a loss diverges.
     """
-    cuda = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(config.seed)
-        split = carve(data, config, device)
-        head = KINDS[config.head](data.features.shape[1], classes, config, len(split.labels)).to(device)
-        _synchronize(device)
-        started = time.perf_counter()
-        split = _standardise(head, split) if config.standardise else split
-        generator = torch.Generator(device=device if cuda else "cpu").manual_seed(config.seed)
-        history = head.fit(split, generator, on_epoch)
-        _synchronize(device)
-        elapsed_s = time.perf_counter() - started
-    return Trained(head.eval().requires_grad_(False), history, elapsed_s, len(split.labels))
+    rows, watched = _on(device, data), None if watch is None else _on(device, watch)
+    found: dict[int, Trained] = {}
+    for group in _groups(configs, device):
+        trained = _train_group(rows, classes, [configs[i] for i in group], device, on_epoch, watched)
+        found |= dict(zip(group, trained, strict=True))
+    return [found[i] for i in range(len(configs))]
 
 
-def carve(data: Labelled, config: TrainConfig, device: str) -> Split:
-    """The rows on the device, `val_fraction` of them drawn at random for validation. Test rows are never seen here.
+def _on(device: str, data: Labelled) -> Rows:
+    return Rows(torch.from_numpy(data.features).to(device), torch.from_numpy(data.labels).to(device))
 
-    Raises FeaturesInvalid where nothing would be left to train on.
+
+def _groups(configs: Sequence[TrainConfig], device: str) -> list[list[int]]:
+    """Places of configurations that can be trained at once, as many as the device takes well."""
+    alike: dict[TrainConfig, list[int]] = {}
+    for i, config in enumerate(configs):
+        free = {"seed": 0, "lr": 1.0, "weight_decay": 0.0, "dropout": 0.0} if config.trained_by_gradient else {}
+        alike.setdefault(dataclasses.replace(config, **free), []).append(i)  # type: ignore[arg-type]
+    most = _AT_ONCE[torch.device(device).type]
+    return [places[i : i + most] for places in alike.values() for i in range(0, len(places), most)]
+
+
+def _train_group(
+    rows: Rows, classes: int, configs: Sequence[TrainConfig], device: str, on_epoch: OnEpoch, watch: Rows | None
+) -> list[Trained]:
+    parts = [carve(len(rows.labels), config, device) for config in configs]
+    heads = [_new_head(rows, classes, config, len(part.train)) for config, part in zip(configs, parts, strict=True)]
+    _synchronize(device)
+    started = time.perf_counter()
+    if configs[0].standardise:
+        rows = _standardise(heads, rows)
+        watch = None if watch is None else _apply(heads[0], watch)
+    histories = _fit(heads, rows, parts, on_epoch, watch)
+    _synchronize(device)
+    elapsed_s = time.perf_counter() - started
+    for head in heads:
+        head.eval().requires_grad_(False)
+    return [
+        Trained(head, history, elapsed_s, len(heads), len(part.train), len(part.val))
+        for head, history, part in zip(heads, histories, parts, strict=True)
+    ]
+
+
+def _new_head(rows: Rows, classes: int, config: TrainConfig, count: int) -> Head:
+    """An initialised head; the global generator, which torch's layers draw from, is seeded meanwhile and put back.
+
+    `torch.manual_seed` would seed those of all other devices too.
     """
-    rows = len(data.labels)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(config.seed)
+        return KINDS[config.head](rows.features.shape[1], classes, config, count).to(rows.features.device)
+
+
+def _fit(heads: Sequence[Head], rows: Rows, parts: Sequence[Part], on_epoch: OnEpoch, watch: Rows | None) -> list[History]:
+    if by_gradient := [head for head in heads if isinstance(head, GradientHead)]:
+        return descend(by_gradient, rows, parts, on_epoch, watch)
+    for head in heads:
+        if isinstance(head, ClosedFormHead):
+            head.fit(rows)
+    return [History((), (), None) for _ in heads]
+
+
+def carve(rows: int, config: TrainConfig, device: str) -> Part:
+    """Which of so many rows are trained on and which, `val_fraction` of them drawn at random, choose the epoch. Test rows
+    are never seen here. Raises FeaturesInvalid where nothing would be left to train on."""
     for_validation = config.trained_by_gradient and config.val_fraction > 0
     count = max(1, round(rows * config.val_fraction)) if for_validation else 0
     if rows - count < 1:
         raise FeaturesInvalid(f"{rows} training rows less {count} for validation leave none; use --val-fraction 0")
-    order = np.random.default_rng(config.seed).permutation(rows)
-    val, kept = np.sort(order[:count]), np.sort(order[count:])
-
-    def part(index: npt.NDArray[np.intp]) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(data.features[index]).to(device), torch.from_numpy(data.labels[index]).to(device)
-
-    return Split(*part(kept), *part(val))
+    order = torch.from_numpy(np.random.default_rng(config.seed).permutation(rows))
+    generator = torch.Generator(device if device.startswith("cuda") else "cpu").manual_seed(config.seed)
+    train, val = order[count:].sort().values, order[:count].sort().values
+    return Part(train.to(device), val.to(device), generator)
 
 
-def _standardise(head: Head, split: Split) -> Split:
-    """Fill the head's mean and std from the training rows alone, and apply them to both parts.
+def _standardise(heads: Sequence[Head], rows: Rows) -> Rows:
+    """Fill the heads' mean and std from the rows they are given, validation rows included and test rows not, and apply
+    them. A feature that never varies gets the deviation 1: it stays 0 instead of dividing by nothing."""
+    first = heads[0]
+    for mean, std, features in zip(first.mean.split(256), first.std.split(256), rows.features.split(256, 1), strict=True):
+        found, centre = torch.std_mean(_precise(features), dim=0, correction=0)
+        mean.copy_(centre)
+        std.copy_(torch.where(found > 1e-6 * centre.abs().clamp_min(1e-6), found, 1.0))
+    for head in heads[1:]:
+        head.mean.copy_(first.mean)
+        head.std.copy_(first.std)
+    return _apply(first, rows)
 
-    A feature that never varies gets the deviation 1: it stays 0 instead of dividing by nothing.
-    """
-    deviation, mean = torch.std_mean(split.features.double(), dim=0, correction=0)
-    head.mean.copy_(mean)
-    head.std.copy_(torch.where(deviation > 1e-6 * mean.abs().clamp_min(1e-6), deviation, 1.0))
-    return dataclasses.replace(
-        split,
-        features=(split.features - head.mean) / head.std,
-        val_features=(split.val_features - head.mean) / head.std,
-    )
+
+def _apply(head: Head, rows: Rows) -> Rows:
+    return Rows((rows.features - head.mean) / head.std, rows.labels)
+
+
+def _precise(features: Tensor) -> Tensor:
+    return features if features.device.type == "mps" else features.double()  # Apple's GPUs have no doubles
 
 
 def probabilities(head: Head, features: npt.NDArray[np.float32], device: str) -> npt.NDArray[np.float32]:

@@ -68,13 +68,19 @@ def numbered(rows: int, classes: int = len(CLASSES)) -> Labelled:
     return Labelled(features, np.arange(rows, dtype=np.int64) % classes)
 
 
-def silent(number: int, loss: float, accuracy: float | None) -> None:
+def silent(number: int, losses: Sequence[float], accuracies: Sequence[float]) -> None:
     """An `on_epoch` that does nothing."""
 
 
 def trained_head(head: HeadName = "mlp", data: Labelled | None = None, **changes: Any) -> Head:
     """A head trained on blobs, or on `data`."""
     return train(data or blobs(48), len(CLASSES), make_config(head, **changes), "cpu", silent).head
+
+
+def same_head(one: Head, other: Head) -> bool:
+    """Equal to the bit."""
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
 def axis_head(classes: int = len(CLASSES), dim: int = DIM) -> Head:

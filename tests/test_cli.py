@@ -158,8 +158,14 @@ def test_train_head_prints_losses_time_accuracy_and_classes(place: Place) -> Non
 
 
 def test_several_seeds_give_mean_and_deviation(place: Place) -> None:
-    result = place.run("train-head", "--head", "linear", "--epochs", "1", "--seeds", "2")
+    result = place.run("train-head", "--head", "linear", "--epochs", "1", "--seed", "4", "--seeds", "2", "--json")
     assert re.search(r"2 seeds, mean test accuracy \d+\.\d\d%, standard deviation \d+\.\d\d points", result.stdout)
+    assert "linear, standard recipe, 300 rows, 2 heads from seed 4 on\n" in result.stdout
+    assert len(re.findall(r"epoch +1/1  mean loss of 2 heads \d\.\d{4}  validation accuracy", result.stdout)) == 1
+    assert len(re.findall(r"trained in \d+\.\d\d s \(2 heads at once\) on 270 rows", result.stdout)) == 2
+    facts = json.loads(result.stdout.splitlines()[-1])
+    assert [(run["config"]["seed"], run["together"]) for run in facts] == [(4, 2), (5, 2)]
+    assert all(f"saved in {place.root / 'runs' / run['name']}\n" in result.stdout for run in facts)
 
 
 @pytest.mark.parametrize("head", ["ridge", "knn"])

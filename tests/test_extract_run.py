@@ -1,8 +1,12 @@
 """The extraction run, with a stand-in for the backbone: what is there and right is kept, all else is made or refused."""
 
 import dataclasses
+import errno
+import gc
+import json
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,10 +28,24 @@ from extract_samples import (
 )
 from hypothesis import strategies as st
 
-from cache.errors import DataNotFound, FeaturesInvalid, FeaturesNotFound, FeaturesStale, ImageUnreadable, OutOfMemory
+from cache.errors import (
+    DataNotFound,
+    DeviceUnavailable,
+    FeaturesInvalid,
+    FeaturesNotFound,
+    FeaturesOfAnotherVersion,
+    FeaturesStale,
+    ImageUnreadable,
+    OutOfMemory,
+)
+from cache.execution import NAME as EXECUTION
+from cache.execution import Execution, read_execution
+from cache.files import canonical_json, sha256
+from cache.manifest import NAME as MANIFEST
+from cache.manifest import ShardRecord
 from cache.plan import Part
-from cache.shard import Rows
-from cache.store import FeatureStore
+from cache.shard import Rows, Shard
+from cache.store import FeatureStore, SetWriter
 from extract import datasets
 from extract.backbones import Backbone
 from extract.config import ExtractConfig
@@ -37,6 +55,7 @@ from extract.job import Extractor, Job
 from extract.preprocess import Preprocessing
 from extract.run import Outcome, extract, survey
 from extract.shards import compute_shard
+from extract.tune import Way
 from extract.weights import Weights
 
 SHARD_ROWS = 4
@@ -540,12 +559,42 @@ def test_touched_files_are_read_again_and_found_the_same(store: FeatureStore, tm
     run_finding_all(job(images), store)
 
 
-def test_an_untouched_file_is_not_read_again(store: FeatureStore, tmp_path: Path) -> None:
-    @dataclasses.dataclass(frozen=True)
-    class NeverRead(FileImages):
-        def fingerprints(self, start: int, stop: int) -> list[str]:
-            raise AssertionError("the files were read")
+@dataclasses.dataclass(frozen=True)
+class NeverRead(FileImages):
+    """Picture files that nobody may read."""
 
+    def fingerprints(self, start: int, stop: int) -> list[str]:
+        raise AssertionError("the files were read")
+
+
+@pytest.mark.parametrize("touched", [range(6), [5]], ids=["all", "one"])
+def test_touched_files_are_read_once_and_their_new_times_kept(
+    store: FeatureStore, tmp_path: Path, touched: list[int]
+) -> None:
+    images = file_images(tmp_path / "photos", 6)
+    first = run(job(images), store).features
+    before = files(store)
+    for i in touched:
+        os.utime(images.root / images.paths[i], ns=(0, 0))
+    with pytest.raises(AssertionError, match="the files were read"):
+        run_finding_all(job(NeverRead(**dataclasses.asdict(images))), store)
+    second = run_finding_all(job(images), store).features
+    third = run_finding_all(job(NeverRead(**dataclasses.asdict(images))), store).features
+    assert third == second
+    assert store.sets() == [second]
+    assert (second.manifest.digest, second.manifest.provenance) == (first.manifest.digest, first.manifest.provenance)
+    assert second.manifest.shards != first.manifest.shards
+    assert files(store) == before
+
+
+def test_touched_files_beyond_the_limit_are_not_read(store: FeatureStore, tmp_path: Path) -> None:
+    images = file_images(tmp_path / "photos", 6)
+    first = run(job(images), store).features
+    os.utime(images.root / "05.png", ns=(0, 0))
+    assert run_finding_all(job(NeverRead(**dataclasses.asdict(images)), limit=4), store).features == first
+
+
+def test_an_untouched_file_is_not_read_again(store: FeatureStore, tmp_path: Path) -> None:
     images = file_images(tmp_path / "photos", 6)
     run(job(images), store)
     run_finding_all(job(NeverRead(**dataclasses.asdict(images))), store)
@@ -655,3 +704,372 @@ def test_a_backbone_that_changed_while_it_ran_leaves_nothing_of_that_run(store: 
     assert files(store) == before
     assert_equal(run_finding_all(tiny(10), store).features.load(), expected_rows(PIXELS[:10]))
     assert_equal(run(tiny(), store).features.load(), expected_rows(PIXELS))
+
+
+# ---- the way of computing
+
+
+ENGINES = Device("cpu", "bf16", "this CPU")
+"""A device with two engines; the stand-in gives the same features on each."""
+
+
+def any_way(rows: int = 18, device: Device = ENGINES, **config: object) -> Job:
+    """A job that leaves the batch size and the engine to us unless `config` names them."""
+    return dataclasses.replace(tiny(rows, **{"batch_size": None, **config}), device=device)
+
+
+def begun(store: FeatureStore) -> Execution | None:
+    """The record of a run under way."""
+    return read_execution(store.folder(any_way().key, "train"))
+
+
+def way_of(outcome: Outcome) -> Way:
+    return Way(outcome.features.manifest.provenance.engine, outcome.features.manifest.provenance.batch_size)
+
+
+def interrupted(job: Job, store: FeatureStore, after: int = 4) -> None:
+    """A run that ends when more than `after` rows are computed."""
+    with pytest.raises(Interrupted, match=r"^$"):
+        run(job, store, observer=RecordingObserver(stop_after=after))
+
+
+def test_a_short_run_takes_the_first_way_without_a_trial(store: FeatureStore) -> None:
+    extractor, observer = QuarterMeans(batch_size=16), RecordingObserver()
+    outcome = run(any_way(), store, extractor, observer)
+    assert (way_of(outcome), extractor.seen, observer.notes) == (Way("eager", 16), 18, [])
+
+
+@pytest.mark.parametrize(
+    ("config", "way"),
+    [
+        ({"engine": "compiled"}, Way("compiled", 16)),
+        ({"batch_size": 5}, Way("eager", 5)),
+        ({"batch_size": 5, "engine": "compiled"}, Way("compiled", 5)),
+    ],
+    ids=str,
+)
+def test_what_is_asked_for_is_done_and_told_by_the_manifest(
+    store: FeatureStore, config: dict[str, object], way: Way
+) -> None:
+    outcome = run(any_way(**config), store)
+    assert way_of(outcome) == way
+    assert store.sets()[0].manifest.provenance == outcome.features.manifest.provenance
+    assert np.array_equal(outcome.features.load().ids, expected_rows(PIXELS).ids)
+
+
+@dataclasses.dataclass
+class Looking(QuarterMeans):
+    """Keeps the execution record that it finds in the set's folder when it is given a batch."""
+
+    store: FeatureStore | None = None
+    found: list[Execution | None] = dataclasses.field(default_factory=list)
+
+    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        assert self.store is not None
+        self.found.append(begun(self.store))
+        return super().__call__(images)
+
+
+def test_the_way_is_on_the_disk_before_the_first_batch_and_until_the_manifest_tells_it(store: FeatureStore) -> None:
+    looking = Looking(store=store)
+    run(any_way(engine="compiled", batch_size=5), store, looking)
+    assert set(looking.found) == {Execution("compiled", 5, 18, "this CPU")}
+    assert begun(store) is None
+
+
+def test_a_killed_run_is_resumed_in_the_way_it_was_begun(store: FeatureStore) -> None:
+    interrupted(any_way(engine="compiled", batch_size=5), store)
+    assert begun(store) == Execution("compiled", 5, 18, "this CPU")
+    observer = RecordingObserver()
+    outcome = run(any_way(), store, observer=observer)
+    assert (outcome.computed, way_of(outcome)) == (14, Way("compiled", 5))
+    assert observer.notes == ["preparing the compiled engine for batches of 5"]
+
+
+def test_a_killed_run_is_resumed_in_its_way_for_fewer_rows_too(store: FeatureStore) -> None:
+    interrupted(any_way(engine="compiled", batch_size=5), store)
+    assert way_of(run(any_way(limit=8), store)) == Way("compiled", 5)
+
+
+def test_a_shard_is_mended_in_the_way_the_set_was_made(store: FeatureStore) -> None:
+    folder = run(any_way(engine="compiled", batch_size=5), store).features.folder
+    flip(folder / "shard-00001.h5")
+    outcome = run(any_way(), store)
+    assert (outcome.computed, way_of(outcome)) == (4, Way("compiled", 5))
+
+
+def test_an_extension_beyond_the_plan_is_decided_anew(store: FeatureStore) -> None:
+    run(any_way(limit=8, engine="compiled", batch_size=5), store)
+    interrupted(any_way(), store, after=0)
+    assert begun(store) == Execution("eager", 16, 18, "this CPU")
+    assert way_of(run(any_way(), store)) == Way("eager", 16)
+
+
+def test_a_killed_run_whose_plan_grows_is_decided_anew(store: FeatureStore) -> None:
+    interrupted(any_way(limit=8, engine="compiled", batch_size=5), store)
+    assert way_of(run(any_way(), store)) == Way("eager", 16)
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "complete"])
+def test_another_device_decides_anew(store: FeatureStore, killed: bool) -> None:
+    asked = any_way(engine="compiled", batch_size=5)
+    if killed:
+        interrupted(asked, store)
+    else:
+        flip(run(asked, store).features.folder / "shard-00001.h5")
+    other = dataclasses.replace(ENGINES, description="another CPU")
+    outcome = run(any_way(device=other), store)
+    assert way_of(outcome) == Way("eager", 16)
+    assert outcome.features.manifest.provenance.device == "another CPU"
+
+
+@pytest.mark.parametrize(
+    ("config", "way"),
+    [
+        ({"batch_size": 7}, Way("compiled", 7)),
+        ({"engine": "eager"}, Way("eager", 5)),
+        ({"batch_size": 7, "engine": "eager"}, Way("eager", 7)),
+    ],
+    ids=str,
+)
+def test_what_is_asked_for_wins_over_what_was_recorded_and_is_recorded(
+    store: FeatureStore, config: dict[str, object], way: Way
+) -> None:
+    interrupted(any_way(engine="compiled", batch_size=5), store)
+    interrupted(any_way(**config), store)
+    assert begun(store) == Execution(way.engine, way.batch_size, 18, "this CPU")
+    assert way_of(run(any_way(), store)) == way
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff"], ids=["empty", "object", "list", "bytes"])
+def test_a_damaged_record_is_made_anew(store: FeatureStore, content: bytes) -> None:
+    interrupted(any_way(engine="compiled", batch_size=5), store)
+    (store.folder(any_way().key, "train") / EXECUTION).write_bytes(content)
+    assert way_of(run(any_way(), store)) == Way("eager", 16)
+
+
+def test_a_run_killed_just_before_its_manifest_is_told_as_it_was_computed(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SetWriter, "commit", killed)
+        with pytest.raises(Interrupted, match=r"^$"):
+            run(any_way(engine="compiled", batch_size=5), store)
+    outcome = run(any_way(), store)
+    assert (outcome.computed, way_of(outcome)) == (0, Way("compiled", 5))
+    assert begun(store) is None
+
+
+def test_a_run_that_finds_all_there_decides_and_records_nothing(store: FeatureStore) -> None:
+    first = run(any_way(), store)
+    folder = first.features.folder
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    for config in ({}, {"engine": "compiled"}, {"batch_size": 7}, {"limit": 5, "engine": "compiled"}):
+        assert way_of(run_finding_all(any_way(**config), store)) == way_of(first)  # type: ignore[arg-type]
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    assert EXECUTION not in before
+
+
+class NoCompiler(QuarterMeans):
+    """A stand-in on a machine that can't compile."""
+
+    def running(self, way: Way) -> QuarterMeans:
+        if way.engine == "compiled":
+            raise DeviceUnavailable("compiling failed (no compiler here); use --engine eager")
+        return super().running(way)
+
+
+def test_an_engine_that_was_asked_for_and_is_not_there_is_an_error(store: FeatureStore) -> None:
+    with pytest.raises(DeviceUnavailable, match=r"compiling failed \(no compiler here\); use --engine eager"):
+        run(any_way(engine="compiled"), store, NoCompiler())
+    assert list(store.folder(any_way().key, "train").iterdir()) == []
+    assert way_of(run(any_way(), store, NoCompiler())) == Way("eager", 16)
+
+
+def test_the_engine_of_a_killed_run_that_is_not_there_any_more_is_an_error_that_loses_nothing(store: FeatureStore) -> None:
+    interrupted(any_way(engine="compiled", batch_size=5), store)
+    before = files(store)
+    assert len(before) == 1
+    with pytest.raises(DeviceUnavailable, match="use --engine eager"):
+        run(any_way(), store, NoCompiler())
+    assert files(store) == before
+    outcome = run(any_way(engine="eager"), store, NoCompiler())
+    assert (outcome.computed, way_of(outcome)) == (14, Way("eager", 5))
+
+
+def test_force_forgets_the_way_too(store: FeatureStore) -> None:
+    interrupted(any_way(engine="compiled", batch_size=5), store)
+    assert way_of(run(any_way(force=True), store)) == Way("eager", 16)
+
+
+LONG = 3400
+"""Rows enough for the three batch sizes of a CPU to be tried."""
+
+
+def long_job(**config: object) -> Job:
+    images = array_images(noise(LONG, 8))
+    return dataclasses.replace(any_way(shard_rows=1700, **config), images=images)
+
+
+def test_a_long_run_is_computed_in_the_way_that_trials_showed_best(store: FeatureStore) -> None:
+    observer = RecordingObserver()
+    outcome = run(long_job(), store, QuarterMeans(room=8), observer)
+    assert way_of(outcome) == Way("eager", 8)
+    assert observer.notes == [f"not used: no room for {size} images" for size in (16, 32)]
+    assert sum(observer.advanced) == LONG
+
+
+def test_a_few_missing_rows_of_a_long_set_are_worth_no_trials(store: FeatureStore) -> None:
+    run(long_job(limit=LONG - 10, batch_size=16), store)
+    observer = RecordingObserver()
+    outcome = run(long_job(), store, QuarterMeans(batch_size=16), observer)
+    assert (outcome.computed, way_of(outcome), observer.notes) == (10, Way("eager", 16), [])
+    assert observer.begun == [("quarters tiny train", LONG, LONG - 10)]
+
+
+def test_a_long_run_that_is_resumed_makes_no_trials(store: FeatureStore) -> None:
+    interrupted(long_job(batch_size=8), store, after=1700)
+    extractor = QuarterMeans(batch_size=8)
+    outcome = run(long_job(), store, extractor)
+    assert (outcome.computed, extractor.seen, way_of(outcome)) == (1700, 1700, Way("eager", 8))
+
+
+# ---- shards are written while the next ones are computed
+
+
+class Disk:
+    """Stands in for `SetWriter.put`: fails at shard `full`, counts the shards that are in memory at each write."""
+
+    def __init__(self, full: int | None = None) -> None:
+        self.full, self.put = full, SetWriter.put
+        self.threads, self.alive = set[int](), list[int]()
+        self._shards = list[weakref.ref[Shard]]()
+
+    def __call__(self, writer: SetWriter, shard: Shard, index: int, stat: str | None, elapsed_s: float) -> ShardRecord:
+        self.threads.add(threading.get_ident())
+        if index == self.full:
+            raise OSError(errno.ENOSPC, "no space left in this test")
+        return self.put(writer, shard, index, stat, elapsed_s)
+
+    def made(self, shard: Shard) -> Shard:
+        """Remember a shard that has just been computed."""
+        self._shards.append(weakref.ref(shard))
+        gc.collect()
+        self.alive.append(sum(found() is not None for found in self._shards))
+        return shard
+
+
+def test_shards_are_written_by_another_thread_and_two_at_most_are_held(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk()
+    monkeypatch.setattr(SetWriter, "put", lambda *args: disk(*args))
+    monkeypatch.setattr("extract.run.compute_shard", lambda *args: disk.made(compute_shard(*args)))
+    outcome = run(tiny(), store)
+    assert_equal(outcome.features.load(), expected_rows(PIXELS))
+    assert threading.get_ident() not in disk.threads
+    assert len(disk.alive) == 5
+    assert max(disk.alive) <= 2
+
+
+@pytest.mark.parametrize("full", [0, 1, 4])
+def test_a_full_disk_ends_the_run_and_keeps_the_shards_before_it(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch, full: int
+) -> None:
+    disk, extractor, threads = Disk(full), QuarterMeans(), threading.active_count()
+    with monkeypatch.context() as patch:
+        patch.setattr(SetWriter, "put", lambda *args: disk(*args))
+        with pytest.raises(OSError, match="no space left in this test"):
+            run(tiny(), store, extractor)
+    assert list(files(store)) == [f"shard-0000{i}.h5" for i in range(full)]
+    assert extractor.seen == min(18, 4 * (full + 2))  # it was noticed when the next shard was to be written
+    assert store.sets() == []
+    assert threading.active_count() == threads
+    assert run(tiny(), store).computed == 18 - 4 * full
+
+
+def test_an_error_in_the_next_shard_waits_until_the_one_before_is_written(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, failed = Disk(), threading.Event()
+
+    def slow(*args: object) -> ShardRecord:
+        assert failed.wait(timeout=30)
+        return disk(*args)  # type: ignore[arg-type]
+
+    def failing(job: Job, extractor: Extractor, part: Part, advance: Callable[[int], None]) -> Shard:
+        if part.index == 1:
+            failed.set()
+            raise FeaturesInvalid("the second shard fails in this test")
+        return compute_shard(job, extractor, part, advance)
+
+    monkeypatch.setattr(SetWriter, "put", slow)
+    monkeypatch.setattr("extract.run.compute_shard", failing)
+    with pytest.raises(FeaturesInvalid, match="the second shard fails in this test"):
+        run(tiny(), store)
+    assert list(files(store)) == ["shard-00000.h5"]
+
+
+# ---- other versions of the layout
+
+
+def reversion(path: Path, version: int) -> None:
+    """Give a manifest another version, and the checksum that goes with it."""
+    found = {**json.loads(path.read_text()), "version": version}
+    del found["sha256"]
+    path.write_text(json.dumps({**found, "sha256": sha256(canonical_json(found))}))
+
+
+def everything(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("config", [{}, {"limit": 5}, {"shard_rows": 3}], ids=str)
+def test_a_set_of_a_newer_layout_is_refused_and_left_as_it_is(store: FeatureStore, config: dict[str, object]) -> None:
+    folder = run(tiny(10), store).features.folder
+    reversion(folder / MANIFEST, 3)
+    flip(folder / "shard-00001.h5")  # not even what is damaged is touched
+    before = everything(folder)
+    message = (
+        r"manifest\.json: .* version 3, expected 'headstart feature set' 2\); use the headstart that made it, or .*--force"
+    )
+    for ask in (lambda: run(tiny(**config), store), lambda: survey(tiny(**config), store)):
+        with pytest.raises(FeaturesOfAnotherVersion, match=message):
+            ask()
+    assert everything(folder) == before
+
+
+def test_a_writer_reads_nothing_of_a_newer_layout(store: FeatureStore) -> None:
+    folder = run(tiny(10), store).features.folder
+    reversion(folder / MANIFEST, 3)
+    before = everything(folder)
+    with store.writing(tiny().key, "train", lambda: None) as writer:
+        for ask in (writer.manifest, writer.present, writer.execution):
+            with pytest.raises(FeaturesOfAnotherVersion, match="version 3"):
+                ask()
+    assert everything(folder) == before
+
+
+def test_force_makes_a_set_of_a_newer_layout_anew(store: FeatureStore) -> None:
+    folder = run(tiny(10), store).features.folder
+    reversion(folder / MANIFEST, 3)
+    outcome = run(tiny(force=True), store)
+    assert outcome.computed == 18
+    assert_equal(outcome.features.load(), expected_rows(PIXELS))
+
+
+def test_a_set_of_version_1_is_found_and_extended(store: FeatureStore) -> None:
+    folder = run(tiny(8), store).features.folder
+    path = folder / MANIFEST
+    found = json.loads(path.read_text())
+    del found["provenance"]["engine"]
+    path.write_text(json.dumps(found))
+    reversion(path, 1)
+    content = path.read_bytes()
+    assert run_finding_all(tiny(8), store).features.manifest.provenance.engine == "eager"
+    assert path.read_bytes() == content
+    assert_equal(run(tiny(), store).features.load(), expected_rows(PIXELS))
+    assert json.loads(path.read_text())["version"] == 2

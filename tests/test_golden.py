@@ -5,6 +5,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,8 +21,9 @@ from heads_samples import ROOT
 from safetensors import safe_open
 from safetensors.torch import save as save_tensors
 
-from cache.errors import FeaturesDamaged, HeadstartError, RunDamaged
-from cache.files import canonical_json, sha256, sha256_file
+from cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion, HeadstartError, RunDamaged
+from cache.execution import Execution, read_execution
+from cache.files import canonical_json, pretty_json, sha256, sha256_file
 from cache.key import FeatureKey
 from cache.manifest import read_manifest
 from cache.shard import Skipped, decode_shard, encode_shard
@@ -29,8 +31,9 @@ from cache.store import FeatureSet, FeatureStore
 from heads import checkpoint, runs
 from heads.runs import RunStore
 
-V1 = ROOT / "tests/golden/v1"
-SET = V1 / "features/folder-golden-train-resnet18-752b51d7"
+GOLDEN = ROOT / "tests/golden"
+V1, V2 = GOLDEN / "v1", GOLDEN / "v2"
+SET, NEW = (folder / "features/folder-golden-train-resnet18-752b51d7" for folder in (V1, V2))
 RUN = V1 / "runs/resnet18-standard-mlp-20261122-120000"
 KEY_DIGEST = "752b51d70fdbd2e4b3dd3e60cabd03f785f240ffad74baa60a92239f58f71380"
 SET_DIGEST = "afbc84fcf79573af2e878a495991a227952f10b5ba543e33ef362b9fcd38d261"
@@ -41,6 +44,10 @@ FILES = {
     RUN / "bench.json": "b2c5d30b9b497c6f360c1e9a047bbdb78f071703a93bfcb2ecfdc928a495cb80",
     RUN / "head.safetensors": "b32cab2b9dfa8477a4acb971ea907430d23221901ecdce4e1d8adc7a4dc9358d",
     RUN / "run.json": "9bb69092a83efd0c369e9b578824178ef5a2ed2c58bdccb48128db5b18fb088f",
+    NEW / "manifest.json": "b0ac6e7044b00d6a406aaa5ba1bf9d41acde49bbeaeb176a0eac9d73b2b6b0ec",
+    NEW / "shard-00000.h5": "0480c29b202df9a4cb360f102532b04f1791b2a5cab66a7f17643beb2df25f74",
+    NEW / "shard-00001.h5": "24809ff182d142d41b5cf07079e6577cc3342ec38f5e4a6a045ab04e07580e4a",
+    V2 / "execution.json": "acb57e260f8b67f0014348722a1ed023ad8dfbc9911c0745b395c35085d885f7",
 }
 FEATURES = [
     [0.0, 0.25, -0.0, 1.0],
@@ -62,14 +69,14 @@ PROBABILITIES = [
 def copy(tmp_path: Path) -> Path:
     """The golden files where a test may change them."""
     for path in FILES:
-        target = tmp_path / path.relative_to(V1)
+        target = tmp_path / path.relative_to(GOLDEN)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
     return tmp_path
 
 
-def features() -> FeatureSet:
-    (found,) = FeatureStore(SET.parent).sets()
+def features(folder: Path = SET) -> FeatureSet:
+    (found,) = FeatureStore(folder.parent).sets()
     return found
 
 
@@ -82,9 +89,9 @@ def test_the_file_is_the_one_that_was_released(path: Path) -> None:
 
 
 def test_no_other_files_are_there_and_all_are_small() -> None:
-    there = [path for path in V1.rglob("*") if path.is_file()]
+    there = [path for version in (V1, V2) for path in version.rglob("*") if path.is_file()]
     assert sorted(there) == sorted(FILES)
-    assert sum(path.stat().st_size for path in there) < 60_000
+    assert sum(path.stat().st_size for path in there) < 90_000
 
 
 def test_a_version_that_is_there_is_never_made_again() -> None:
@@ -93,15 +100,16 @@ def test_a_version_that_is_there_is_never_made_again() -> None:
         [sys.executable, ROOT / "tests/golden/make.py"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert found.returncode == 1
-    assert found.stderr == f"{V1}: is there already and must stay as it is; a new layout gets a new version\n"
+    assert found.stderr == f"{V2}: is there already and must stay as it is; a new layout gets a new version\n"
     assert {path: path.stat().st_mtime_ns for path in FILES} == before
 
 
 # ---- features
 
 
-def test_every_row_is_read_as_it_was_written() -> None:
-    rows = features().load()
+@pytest.mark.parametrize("folder", [SET, NEW], ids=["v1", "v2"])
+def test_every_row_is_read_as_it_was_written(folder: Path) -> None:
+    rows = features(folder).load()
     assert (rows.features.dtype, rows.labels.dtype) == (np.float16, np.int64)
     assert rows.features.tolist() == FEATURES
     assert np.signbit(rows.features[0, 2])
@@ -114,8 +122,9 @@ def test_a_prefix_counts_the_skipped_image(limit: int, rows: int) -> None:
     assert features().load(limit).features.tolist() == FEATURES[:rows]
 
 
-def test_the_manifest_says_what_it_said() -> None:
-    manifest = features().manifest
+@pytest.mark.parametrize(("folder", "engine"), [(SET, "eager"), (NEW, "compiled")], ids=["v1", "v2"])
+def test_the_manifest_says_what_it_said(folder: Path, engine: str) -> None:
+    manifest = features(folder).manifest
     assert (manifest.split, manifest.feature_dim, manifest.dtype, manifest.rows) == ("train", 4, "float16", 5)
     assert (manifest.stop, manifest.skipped, manifest.elapsed_s, manifest.digest) == (6, 1, 1.0, SET_DIGEST)
     assert manifest.shards[1].skipped == (Skipped(3, "bee/3.png", "can't be decoded (truncated)"),)
@@ -130,6 +139,7 @@ def test_the_manifest_says_what_it_said() -> None:
         "created": "2026-11-22T12:00:00+00:00",
         "versions": {"headstart": "0.1.0", "torch": "2.15.0"},
         "notes": ("made by hand",),
+        "engine": engine,  # before there were engines all was computed eagerly
     }
 
 
@@ -141,7 +151,24 @@ def test_a_shard_written_today_holds_what_the_released_one_does(index: int) -> N
 
 
 def test_a_manifest_written_today_has_the_bytes_of_the_released_one() -> None:
-    assert features().manifest.to_bytes() == (SET / "manifest.json").read_bytes()
+    assert features(NEW).manifest.to_bytes() == (NEW / "manifest.json").read_bytes()
+
+
+def test_a_set_of_version_1_is_written_again_as_version_2(copy: Path) -> None:
+    store, old = FeatureStore(copy / "v1/features"), features()
+    with store.writing(old.manifest.key, "train", lambda: None) as writer:
+        records = list(writer.present().values())
+        assert (tuple(records), writer.manifest(), writer.damaged) == (old.manifest.shards, old.manifest, [])
+        writer.commit(records, 4, "float16", dataclasses.replace(old.manifest.provenance, engine="compiled"))
+    assert (copy / NEW.relative_to(GOLDEN) / "manifest.json").read_bytes() == (
+        copy / SET.relative_to(GOLDEN) / "manifest.json"
+    ).read_bytes()
+
+
+def test_the_execution_record_is_read_and_written_as_it_was() -> None:
+    found = read_execution(V2)
+    assert found == Execution("compiled", 32, 6, "a computer")
+    assert found.to_bytes() == (V2 / "execution.json").read_bytes()
 
 
 # ---- the key
@@ -217,7 +244,8 @@ def test_the_run_record_is_read_whole() -> None:
     assert scores == {"ape": (1, 2), "bee": (1, 1), "cow": (0, 1)}
     assert run.evaluation.overall.accuracy == 0.5
     assert run.head_sha256 == FILES[RUN / "head.safetensors"]
-    assert run.to_bytes() == (RUN / "run.json").read_bytes()
+    assert run.together == 1  # before heads were trained together each was alone
+    assert run.to_bytes() == pretty_json({**json.loads((RUN / "run.json").read_bytes()), "together": 1})
 
 
 BENCHED = {"images": 4, "split_rows": 5, "elapsed_s": 0.5, "latency_s": {"p50": 0.125}}
@@ -230,7 +258,7 @@ def test_the_runs_directory_finds_the_run_and_what_was_measured_of_it() -> None:
 
 
 def test_a_bench_record_of_before_there_were_versions_is_version_1(copy: Path) -> None:
-    store = RunStore(copy / "runs")
+    store = RunStore(copy / "v1/runs")
     (run,) = store.runs()
     (store.root / run.name / "bench.json").write_text(json.dumps(BENCHED))
     assert store.bench(run) == BENCHED
@@ -266,22 +294,42 @@ def reformat_head(path: Path, **facts: object) -> None:
 OTHERS = [0, 2, "1", None]
 
 
-@pytest.mark.parametrize("version", OTHERS)
-def test_a_manifest_of_another_version_is_refused_by_its_number(copy: Path, version: object) -> None:
-    folder = copy / SET.relative_to(V1)
+@pytest.mark.parametrize("version", [0, 3, -1, 10**30])
+def test_a_manifest_of_another_version_is_refused_by_its_number(copy: Path, version: int) -> None:
+    folder = copy / NEW.relative_to(GOLDEN)
     rewrite(folder / "manifest.json", versioned(version))
     message = (
-        rf"manifest\.json: not a manifest of ours \(format 'headstart feature set' version {version!r}, "
-        r"expected 'headstart feature set' 1\); `headstart extract --force` computes the set anew"
+        rf"manifest\.json: not a manifest of ours \(format 'headstart feature set' version {version}, "
+        r"expected 'headstart feature set' 2\); use the headstart that made it, or compute the set anew with "
+        r"`headstart extract --force`$"
     )
-    for ask in (lambda: read_manifest(folder), FeatureStore(copy / "features").sets):
-        with pytest.raises(FeaturesDamaged, match=message):
+    for ask in (lambda: read_manifest(folder), FeatureStore(folder.parent).sets):
+        with pytest.raises(FeaturesOfAnotherVersion, match=message):
             ask()
+
+
+@pytest.mark.parametrize("version", ["1", "2", True, 1.0, 2.0, [2], None])
+def test_what_is_no_version_of_a_manifest_is_damage(copy: Path, version: object) -> None:
+    folder = copy / NEW.relative_to(GOLDEN)
+    rewrite(folder / "manifest.json", versioned(version))
+    message = (
+        rf"manifest\.json: not a manifest of ours \(format 'headstart feature set' version {re.escape(repr(version))}, "
+        r"expected 'headstart feature set' 2\); `headstart extract --force` computes the set anew$"
+    )
+    with pytest.raises(FeaturesDamaged, match=message) as caught:
+        read_manifest(folder)
+    assert type(caught.value) is FeaturesDamaged
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_an_execution_record_of_another_version_counts_as_none(copy: Path, version: object) -> None:
+    rewrite(copy / "v2/execution.json", versioned(version))
+    assert read_execution(copy / "v2") is None
 
 
 @pytest.mark.parametrize("version", OTHERS)
 def test_a_head_of_another_version_is_refused_by_its_number(copy: Path, version: object) -> None:
-    path = copy / RUN.relative_to(V1) / "head.safetensors"
+    path = copy / RUN.relative_to(GOLDEN) / "head.safetensors"
     reformat_head(path, version=version, sha256="another digest")
     message = (
         rf"head\.safetensors: not a head of ours, or altered \(format 'headstart head' version {version!r}, "
@@ -292,7 +340,7 @@ def test_a_head_of_another_version_is_refused_by_its_number(copy: Path, version:
 
 
 def test_a_head_without_a_digest_is_refused(copy: Path) -> None:
-    path = copy / RUN.relative_to(V1) / "head.safetensors"
+    path = copy / RUN.relative_to(GOLDEN) / "head.safetensors"
     reformat_head(path, sha256=None)
     with pytest.raises(RunDamaged, match=r"not a head of ours, or altered \('sha256'\)"):
         checkpoint.load(path)
@@ -300,19 +348,19 @@ def test_a_head_without_a_digest_is_refused(copy: Path) -> None:
 
 @pytest.mark.parametrize("version", OTHERS)
 def test_a_run_record_of_another_version_is_refused_by_its_number(copy: Path, version: object) -> None:
-    path = copy / RUN.relative_to(V1) / "run.json"
+    path = copy / RUN.relative_to(GOLDEN) / "run.json"
     rewrite(path, versioned(version))
     message = (
         rf"run\.json: not a run record of ours \(format 'headstart run' version {version!r}, "
         r"expected 'headstart run' 1\); remove its folder"
     )
     with pytest.raises(RunDamaged, match=message):
-        RunStore(copy / "runs").runs()
+        RunStore(copy / "v1/runs").runs()
 
 
 @pytest.mark.parametrize("version", [0, 2, "1"])
 def test_a_bench_record_of_another_version_is_refused_by_its_number(copy: Path, version: object) -> None:
-    store = RunStore(copy / "runs")
+    store = RunStore(copy / "v1/runs")
     (run,) = store.runs()
     rewrite(store.root / run.name / "bench.json", versioned(version))
     message = (
@@ -324,7 +372,7 @@ def test_a_bench_record_of_another_version_is_refused_by_its_number(copy: Path, 
 
 
 FORMATS: dict[str, tuple[Path, Callable[[Path], object]]] = {
-    "manifest": (SET / "manifest.json", lambda path: read_manifest(path.parent)),
+    "manifest": (NEW / "manifest.json", lambda path: read_manifest(path.parent)),
     "run": (RUN / "run.json", runs.read),
     "bench": (RUN / "bench.json", lambda path: RunStore(path.parents[1]).bench(runs.read(path.parent / "run.json"))),
 }
@@ -333,16 +381,16 @@ FORMATS: dict[str, tuple[Path, Callable[[Path], object]]] = {
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_record_of_another_program_is_refused_by_its_name(copy: Path, kind: str) -> None:
     path, read = FORMATS[kind]
-    path = copy / path.relative_to(V1)
+    path = copy / path.relative_to(GOLDEN)
     rewrite(path, lambda found: {**found, "format": "footstart"})
-    with pytest.raises(HeadstartError, match=r"format 'footstart' version 1, expected 'headstart [a-z ]+' 1"):
+    with pytest.raises(HeadstartError, match=r"format 'footstart' version [12], expected 'headstart [a-z ]+' [12]"):
         read(path)
 
 
 def test_a_shard_with_more_or_less_than_version_1_has_is_refused_with_what_was_expected(copy: Path) -> None:
     # a shard carries no version: its manifest does, and its members and attributes are exactly those of version 1
     expected = r"expected \['inputs', 'key', 'skipped', 'skipped_sha256', 'start', 'stop'\]"
-    path = copy / SET.relative_to(V1) / "shard-00000.h5"
+    path = copy / SET.relative_to(GOLDEN) / "shard-00000.h5"
     with h5py.File(path, "r+") as file:
         file.attrs["version"] = np.int64(2)
     with pytest.raises(FeaturesDamaged, match=rf"shard-00000\.h5: has the attributes .*'version'\], {expected}"):

@@ -18,6 +18,7 @@ from heads.stats import Evaluation, Score
 FACTS: dict[str, Any] = {
     "device": "a computer",
     "precision": "fp32",
+    "engine": "eager",
     "dataset": "pets",
     "split": "test",
     "split_rows": 1234,
@@ -46,14 +47,20 @@ PHOTOS = (
 
 
 def test_an_epochs_line_holds_its_number_loss_and_accuracy() -> None:
-    found = text.epoch(3, 30, 1.46149, 0.8125)
+    found = text.epoch(3, 30, [1.46149], [0.8125])
     assert "epoch   3/30" in found
     assert "loss 1.4615" in found
     assert "81.25%" in found
 
 
 def test_an_epochs_line_without_validation_says_nothing_of_it() -> None:
-    assert text.epoch(3, 5, 1.5, None) == "  epoch   3/5  mean loss 1.5000"
+    assert text.epoch(3, 5, [1.5], []) == "  epoch   3/5  mean loss 1.5000"
+
+
+def test_an_epochs_line_of_several_heads_holds_their_means_and_how_many_they_are() -> None:
+    found = text.epoch(3, 5, [1.0, 2.0, 3.0], [0.5, 0.75, 1.0])
+    assert found == "  epoch   3/5  mean loss of 3 heads 2.0000  validation accuracy 75.00%"
+    assert text.epoch(3, 5, [1.0, 2.0], ()) == "  epoch   3/5  mean loss of 2 heads 1.5000"
 
 
 def test_a_trained_heads_lines_hold_time_accuracy_interval_and_classes() -> None:
@@ -62,6 +69,11 @@ def test_a_trained_heads_lines_hold_time_accuracy_interval_and_classes() -> None
     assert lines[1] == "  test accuracy 80.00% (95 % interval 75.11% to 84.13%, 300 images)"
     assert lines[2] == "  by class: cat 90.0%, dog 80.0%, frog 70.0%"
     assert lines[3:] == ["  note: a stand-in test set", "  note: half"]
+
+
+def test_a_time_shared_by_several_heads_is_said_to_be() -> None:
+    (line, *_) = text.trained(make_run(together=5)).split("\n")
+    assert line == "  trained in 0.42 s (5 heads at once) on 90 rows, epoch 2 kept"
 
 
 def test_a_head_without_validation_says_nothing_of_the_epoch_kept() -> None:
@@ -84,7 +96,7 @@ def test_several_seeds_are_summed_up_by_mean_and_deviation() -> None:
 
 def test_a_benchs_lines_hold_speed_latency_stages_and_memory() -> None:
     lines = text.bench("resnet50 study mlp", FIGURES, FACTS, ["untrained"]).split("\n")
-    assert lines[0] == "resnet50 study mlp on a computer, fp32"
+    assert lines[0] == "resnet50 study mlp on a computer, fp32, eager"
     assert lines[1] == "  1,234 pets test images in 12.25 s, 100.0 images/s (in batches of 64, median of 3)"
     assert lines[2] == "  one image: p50 10.1 ms, p90 20.2 ms, p99 30.3 ms (50 images)"
     assert "read 1.000 ms (10%), transfer 0.500 ms (5%)" in lines[3]

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from heads.config import HEADS, RECIPES, BenchConfig, HeadName, TrainConfig
 from heads.data import Labelled
-from heads.kinds import KINDS, Head, Knn
+from heads.kinds import KINDS, ClosedFormHead, GradientHead, Head, Knn, Mlp
 from heads.stats import evaluate
 from heads.train import predict, probabilities, train
 
@@ -122,10 +122,26 @@ def test_dropout_acts_in_training_only() -> None:
     head = random_head("mlp", classes=3, sigmoid=False, scale=1.0, seed=0)
     head.config = make_config(dropout=0.5)
     features = torch.ones(1, 4)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        assert not torch.equal(head.train()(features), head.train()(features))
-    assert torch.equal(head.eval()(features), head.eval()(features))
+    assert torch.equal(head.train()(features), head.eval()(features))
+    one, other = (trained_head("mlp", dropout=rate).state_dict() for rate in (0.0, 0.5))
+    assert not torch.equal(one["hidden.weight"], other["hidden.weight"])
+
+
+@given(sigmoid=st.booleans(), seed=seeds)
+@settings(max_examples=30)
+def test_dropout_multiplies_the_hidden_units_of_each_stacked_head(sigmoid: bool, seed: int) -> None:
+    heads = [random_head("mlp", 3, sigmoid, 1.0, seed + k) for k in range(2)]
+    stack = {name: torch.stack([head.get_parameter(name) for head in heads]) for name, _ in heads[0].named_parameters()}
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(2, 5, 4, generator=generator)
+    keep = 2.0 * (torch.rand(2, 5, 8, generator=generator) < 0.5)
+    assert isinstance(heads[0], Mlp)
+    found = heads[0].scores(stack, features, keep).double().numpy()
+    for k, head in enumerate(heads):
+        weights = {name: value.double().numpy() for name, value in head.named_parameters()}
+        hidden = np.maximum(features[k].double().numpy() @ weights["hidden.weight"].T + weights["hidden.bias"], 0)
+        scores = (hidden * keep[k].numpy()) @ weights["out.weight"].T + weights["out.bias"]
+        np.testing.assert_allclose(found[k], 1 / (1 + np.exp(-scores)) if sigmoid else scores, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["mlp", "linear"])
@@ -224,6 +240,11 @@ def test_heads_without_epochs_report_none(kind: HeadName) -> None:
     assert seen == []
 
 
-def test_a_head_that_lacks_its_methods_cannot_be_made() -> None:
-    with pytest.raises(TypeError, match=r"abstract methods '?fit'?, '?score'?"):
-        Head(4, 3, make_config(), 1)  # type: ignore[abstract]  # that is the point
+@pytest.mark.parametrize(
+    ("base", "lacks"),
+    [(Head, "'?score'?"), (ClosedFormHead, "'?fit'?, '?score'?"), (GradientHead, "'?scores'?")],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_head_that_lacks_its_methods_cannot_be_made(base: type[Head], lacks: str) -> None:
+    with pytest.raises(TypeError, match=rf"abstract methods? {lacks}$"):
+        base(4, 3, make_config(), 1)

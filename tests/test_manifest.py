@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.errors import FeaturesDamaged
+from cache.files import canonical_json, sha256
 from cache.manifest import NAME, Manifest, ShardRecord, read_manifest
 from cache.plan import Part
 from cache.shard import Skipped
@@ -89,9 +90,22 @@ def test_equal_manifests_are_equal_bytes() -> None:
     assert make_manifest().to_bytes() == make_manifest().to_bytes()
 
 
+def test_a_manifest_of_version_1_was_computed_eagerly(tmp_path: Path) -> None:
+    document = json.loads(make_manifest().to_bytes())
+    del document["provenance"]["engine"], document["sha256"]
+    document["version"] = 1
+    content = json.dumps({**document, "sha256": sha256(canonical_json(document))}).encode()
+    assert read_manifest(put(tmp_path, content)) == make_manifest(provenance=make_provenance(engine="eager"))
+
+
+def test_the_engine_comes_back(tmp_path: Path) -> None:
+    manifest = make_manifest(provenance=make_provenance(engine="compiled"))
+    assert read_manifest(put(tmp_path, manifest.to_bytes())).provenance.engine == "compiled"
+
+
 def test_the_file_is_json_that_says_what_it_is() -> None:
     found = json.loads(make_manifest().to_bytes())
-    assert (found["format"], found["version"]) == ("headstart feature set", 1)
+    assert (found["format"], found["version"]) == ("headstart feature set", 2)
     assert (found["rows"], found["feature_dim"], found["dtype"]) == (12, 4, "float32")
     assert found["key"]["backbone"] == "resnet50"
     assert found["key_digest"] == make_key().digest
@@ -234,9 +248,9 @@ def dropping(*path: str | int) -> Callable[[Document], None]:
 
 
 DAMAGES = [
-    Damage("format", setting("format", to="another's feature set"), 'format "another\'s feature set" version 1, expected'),
+    Damage("format", setting("format", to="another's feature set"), 'format "another\'s feature set" version 2, expected'),
     Damage("no format", dropping("format"), "format None"),
-    Damage("version", setting("version", to=2), "version 2, expected 'headstart feature set' 1"),
+    Damage("version", setting("version", to=3), "version 3, expected 'headstart feature set' 2"),
     Damage("rows", setting("rows", to=13), "rows is 13, its contents give 12"),
     Damage("rows as text", setting("rows", to="12"), "rows is '12', its contents give 12"),
     Damage("digest", setting("digest", to="0" * 64), "digest is '0000"),
@@ -267,11 +281,14 @@ DAMAGES = [
     Damage("shard field unknown", setting("shards", 0, "colour", to="green"), "colour"),
     Damage("provenance missing", dropping("provenance"), "provenance"),
     Damage("provenance field unknown", setting("provenance", "colour", to="green"), "colour"),
+    Damage("engine", setting("provenance", "engine", to="other"), "its own sha256 is another"),
+    Damage("engine missing", dropping("provenance", "engine"), "its own sha256 is another"),
     Damage("provenance field missing", dropping("provenance", "device"), "device"),
     Damage("feature_dim", setting("feature_dim", to=5), "."),
     Damage("feature_dim as text", setting("feature_dim", to="4"), "."),
     Damage("dtype", setting("dtype", to="float16"), "."),
-    Damage("dtype unknown", setting("dtype", to="float31"), "."),
+    Damage("dtype unknown", setting("dtype", to="float31"), "features of 4 float31, expected 1 or more float32 or float16"),
+    Damage("no features", setting("feature_dim", to=0), "features of 0 float32, expected 1 or more"),
     Damage("split", setting("split", to="test"), "."),
     Damage("inputs", setting("shards", 0, "inputs", to="0" * 64), "."),
     Damage("parameters", setting("provenance", "parameters", to="0" * 64), "."),

@@ -67,6 +67,14 @@ def test_a_row_holds_what_the_run_and_its_bench_say() -> None:
     assert found.weights == "IMAGENET1K_V1 0a1b2c3d"
 
 
+def test_a_training_time_shared_by_several_heads_is_said_to_be() -> None:
+    found = row(make_run(together=5), BENCH)
+    assert found.together == 5
+    markdown = to_markdown(Report((row(make_run(), BENCH), found)))
+    training = [line[3] for line in cells(markdown, "resnet50")][:2]
+    assert training == [seconds(0.42), f"{seconds(0.42)} for 5 heads at once"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Share:
     """Rows extracted in so many seconds, rows trained and validated on, and the seconds these took."""
@@ -287,7 +295,7 @@ def test_csv_and_json_say_the_same() -> None:
     for line, fact in zip(lines, facts, strict=True):
         for name in ("run", "model", "recipe", "head", "dataset", "weights", "device"):
             assert line[name] == fact[name]
-        for name in ("train_rows", "test_rows"):
+        for name in ("train_rows", "test_rows", "together"):
             assert int(line[name]) == fact[name]
         for name in ("extraction_s", "training_s", "accuracy"):
             assert float(line[name]) == fact[name]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ runs_of_all_kinds = st.builds(
     ),
     notes=st.lists(texts, max_size=3).map(tuple),
     versions=st.dictionaries(texts, texts, max_size=3),
+    together=st.integers(1, 100),
 )
 
 
@@ -72,11 +74,28 @@ def test_the_versions_name_what_makes_a_head() -> None:
     assert set(versions()) == {"headstart", "torch", "numpy", "scikit-learn"}
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Run)] + ["format", "version"])
+@pytest.mark.parametrize(
+    "field", [*sorted({field.name for field in dataclasses.fields(Run)} - {"together"}), "format", "version"]
+)
 def test_a_record_without_one_of_its_fields_is_damaged(field: str, tmp_path: Path) -> None:
     path = RunStore(tmp_path).write(make_run())
     rewritten(path, lambda facts: {name: value for name, value in facts.items() if name != field})
     with pytest.raises(RunDamaged, match=r"run\.json: not a run record of ours .*; remove its folder"):
+        read(path)
+
+
+def test_a_record_of_before_heads_were_trained_together_is_of_one_head(tmp_path: Path) -> None:
+    path = RunStore(tmp_path).write(make_run(together=5))
+    rewritten(path, lambda facts: {name: value for name, value in facts.items() if name != "together"})
+    assert read(path) == make_run(together=1)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, "2", True, None, [2]], ids=repr)
+def test_a_number_of_heads_that_is_none_is_damage(value: object, tmp_path: Path) -> None:
+    path = RunStore(tmp_path).write(make_run())
+    rewritten(path, lambda facts: {**facts, "together": value})
+    message = rf"together is {re.escape(repr(value))}, expected a number of heads\); remove its folder"
+    with pytest.raises(RunDamaged, match=message):
         read(path)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def store(tmp_path: Path) -> RunStore:
 
 
 def train(pair: Pair, store: RunStore, config: TrainConfig | None = None) -> Run:
-    return fit(pair, config or make_config(), "cpu", "a computer", store, silent)
+    (run,) = fit(pair, [config or make_config()], "cpu", "a computer", store, silent)
+    return run
 
 
 def head_file(store: RunStore, run: Run) -> Path:
@@ -104,9 +106,43 @@ def test_a_head_never_sees_the_test_rows(tmp_path: Path) -> None:
 
 
 def test_each_epoch_is_reported(pair: Pair, store: RunStore) -> None:
-    seen: list[tuple[int, float, float | None]] = []
-    run = fit(pair, make_config(), "cpu", "a computer", store, lambda *epoch: seen.append(epoch))
-    assert seen == list(zip((1, 2, 3), run.losses, run.val_accuracies, strict=True))
+    seen: list[tuple[int, Sequence[float], Sequence[float]]] = []
+    configs = [make_config(seed=seed) for seed in (0, 1)]
+    runs = fit(pair, configs, "cpu", "a computer", store, lambda *epoch: seen.append(epoch))
+    losses = [list(epoch) for epoch in zip(*(run.losses for run in runs), strict=True)]
+    accuracies = [list(epoch) for epoch in zip(*(run.val_accuracies for run in runs), strict=True)]
+    assert [(number, list(ours), list(theirs)) for number, ours, theirs in seen] == list(
+        zip((1, 2, 3), losses, accuracies, strict=True)
+    )
+
+
+def test_heads_trained_together_are_runs_of_their_own_in_the_order_asked_for(pair: Pair, store: RunStore) -> None:
+    configs = [
+        make_config(seed=2),
+        make_config("ridge"),
+        make_config("linear", lr=0.1),
+        make_config(seed=1, dropout=0.5, val_fraction=0.1),
+        make_config("knn"),
+        make_config("linear", lr=0.01),
+    ]
+    runs = fit(pair, configs, "cpu", "a computer", store, silent)
+    assert [run.config for run in runs] == configs
+    assert [run.together for run in runs] == [2, 1, 2, 2, 1, 2]
+    assert runs[0].elapsed_s == runs[3].elapsed_s
+    assert runs[2].elapsed_s == runs[5].elapsed_s
+    assert store.runs() == runs
+    for run in runs:
+        found, test = load_head(run, store), blobs(30, seed=1)
+        assert found.head.config == run.config
+        assert run.evaluation == evaluate(labels_of(found, test), test.labels, CLASSES)
+        assert run.head_sha256 == sha256_file(head_file(store, run))
+
+
+def test_a_diverging_head_leaves_no_run_of_those_trained_with_it(pair: Pair, store: RunStore) -> None:
+    configs = [make_config(), make_config(lr=1e30)]
+    with pytest.raises(FeaturesInvalid, match=r"\(seed 0\); try a --lr below 1e\+30"):
+        fit(pair, configs, "cpu", "a computer", store, silent)
+    assert not store.root.exists()
 
 
 def test_the_same_training_again_is_a_new_run_beside_the_old_one(pair: Pair, store: RunStore) -> None:

@@ -3,11 +3,13 @@
 import contextlib
 import dataclasses
 import errno
+import itertools
 import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Collection, Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -37,6 +39,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesStale, HeadstartError
+from cache.files import sha256
 from cache.manifest import NAME
 from cache.plan import plan
 from cache.shard import Rows, Shard, encode_shard
@@ -226,6 +229,113 @@ def test_shards_of_another_set_are_refused_though_the_manifest_lists_them(
     assert opened is not None
     with pytest.raises(FeaturesDamaged, match=r"shard-00000\.h5: belongs to another set"):
         opened.load()
+
+
+def rewrite_manifest(found: FeatureSet, **changes: Any) -> FeatureSet:
+    """The set with a manifest, itself consistent, that says something else."""
+    manifest = dataclasses.replace(found.manifest, **changes)
+    (found.folder / NAME).write_bytes(manifest.to_bytes())
+    return FeatureStore(found.folder.parent).get(found.folder.name)
+
+
+def list_shard(found: FeatureSet, index: int, shard: Shard) -> FeatureSet:
+    """The set with another shard number `index`, which its manifest lists."""
+    content = encode_shard(shard)
+    records = list(found.manifest.shards)
+    records[index] = dataclasses.replace(records[index], sha256=sha256(content), inputs=shard.inputs)
+    (found.folder / records[index].file).write_bytes(content)
+    return rewrite_manifest(found, shards=tuple(records))
+
+
+@st.composite
+def cuts(draw: st.DrawFn) -> tuple[list[int], set[int]]:
+    """Where the shards of a set end, and the rows that were skipped."""
+    edges = draw(st.lists(st.integers(1, 40), min_size=1, max_size=6, unique=True))
+    return [0, *sorted(edges)], draw(st.sets(st.integers(0, max(edges) - 1)))
+
+
+@given(cut=cuts(), dtype=st.sampled_from(["float32", "float16"]), data=st.data())
+@settings(max_examples=60)
+def test_what_is_loaded_is_the_shards_one_after_the_other(
+    tmp_path_factory: pytest.TempPathFactory, cut: tuple[list[int], set[int]], dtype: str, data: st.DataObject
+) -> None:
+    edges, skipped = cut
+    shards = [
+        make_shard(np.random.default_rng(start), start, stop, skipped=skipped, dtype=dtype)
+        for start, stop in itertools.pairwise(edges)
+    ]
+    found = write_set(FeatureStore(tmp_path_factory.mktemp("features")), shards)
+    whole = found.load()
+    assert same_rows(whole, first_images(shards, edges[-1]))
+    assert whole.features.flags.c_contiguous
+    assert whole.features.flags.writeable
+    limit = data.draw(st.integers(1, edges[-1]))
+    assert same_rows(found.load(limit), first_images(shards, limit))
+
+
+OTHERS: dict[str, dict[str, Any]] = {"wider": {"dim": 5}, "narrower": {"dim": 3}, "another dtype": {"dtype": "float16"}}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_a_shard_of_another_dtype_or_dimension_is_refused_by_name(
+    store: FeatureStore, rng: np.random.Generator, other: str, index: int
+) -> None:
+    found = write_set(store, make_shards(rng))
+    opened = list_shard(found, index, make_shard(rng, EDGES[index], EDGES[index + 1], **OTHERS[other]))
+    message = rf"shard-0000{index}\.h5: belongs to another set than manifest\.json says; run the `headstart extract` that"
+    for look in (opened.load, lambda: opened.read(index)):
+        with pytest.raises(FeaturesDamaged, match=message):
+            look()
+
+
+def test_a_shard_that_the_test_before_would_not_refuse_is_read(store: FeatureStore, rng: np.random.Generator) -> None:
+    found = write_set(store, make_shards(rng))
+    other = make_shard(rng, EDGES[1], EDGES[2])
+    assert same_rows(list_shard(found, 1, other).read(1).rows, other.rows)
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+@pytest.mark.parametrize("damage", ["altered", "missing", "another"])
+def test_a_damaged_shard_ends_the_loading_and_its_thread(
+    store: FeatureStore, rng: np.random.Generator, index: int, damage: str
+) -> None:
+    found = write_set(store, make_shards(rng))
+    path, threads = found.folder / f"shard-0000{index}.h5", threading.active_count()
+    if damage == "another":
+        found = list_shard(found, index, make_shard(rng, EDGES[index], EDGES[index + 1], dim=5))
+    elif damage == "missing":
+        path.unlink()
+    else:
+        flip(path, 1000)
+    with pytest.raises(FeaturesDamaged, match=rf"shard-0000{index}\.h5: "):
+        found.load()
+    assert threading.active_count() == threads
+
+
+def test_loading_leaves_no_thread(store: FeatureStore, rng: np.random.Generator) -> None:
+    found, threads = write_set(store, make_shards(rng)), threading.active_count()
+    found.load()
+    assert threading.active_count() == threads
+
+
+def test_rows_that_only_the_manifest_has_are_refused_before_memory_runs_out(
+    store: FeatureStore, rng: np.random.Generator
+) -> None:
+    # who sends a set can write any number into its manifest, and the checksum that goes with it
+    found = write_set(store, make_shards(rng))
+    *others, last = found.manifest.shards
+    stop = 2**50
+    opened = rewrite_manifest(found, shards=(*others, dataclasses.replace(last, stop=stop, rows=stop - last.start)))
+    with pytest.raises(FeaturesDamaged, match=r"shard-00002\.h5: belongs to another set"):
+        opened.load()
+
+
+@pytest.mark.parametrize("dim", [2**40, 2**62])
+def test_a_dimension_that_only_the_manifest_has_is_refused(store: FeatureStore, rng: np.random.Generator, dim: int) -> None:
+    found = rewrite_manifest(write_set(store, make_shards(rng)), feature_dim=dim)
+    with pytest.raises(FeaturesDamaged, match=r"shard-00000\.h5: belongs to another set"):
+        found.load()
 
 
 # --- finding ---------------------------------------------------------------------------------------------------------

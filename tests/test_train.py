@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from heads_samples import DIM, axis_head, blobs, make_config, numbered, silent, trained_head
+from heads_samples import DIM, axis_head, blobs, make_config, same_head, silent, trained_head
 from heads_samples import one_thread as one_thread
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,18 +15,11 @@ from torch import Tensor, nn
 from cache.errors import FeaturesInvalid
 from heads.config import HEADS, RECIPES, HeadName, TrainConfig
 from heads.data import Labelled
-from heads.kinds import Head
-from heads.train import Trained, carve, predict, probabilities, train
+from heads.train import Trained, carve, predict, probabilities, train, train_many
 
 
 def fit(data: Labelled, config: TrainConfig) -> Trained:
     return train(data, 3, config, "cpu", silent)
-
-
-def same_head(one: Head, other: Head) -> bool:
-    """Equal to the bit."""
-    ours, theirs = one.state_dict(), other.state_dict()
-    return ours.keys() == theirs.keys() and all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
 def changed(data: Labelled, rows: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> Labelled:
@@ -37,7 +30,7 @@ def changed(data: Labelled, rows: np.ndarray, change: Callable[[np.ndarray], np.
 
 
 def validation_rows(rows: int, config: TrainConfig) -> np.ndarray:
-    return carve(numbered(rows), config, "cpu").val_features[:, 0].numpy().astype(np.intp)
+    return carve(rows, config, "cpu").val.numpy()
 
 
 def test_the_study_recipe_gives_what_a_plain_script_with_its_seed_gives() -> None:
@@ -118,12 +111,23 @@ def test_training_leaves_the_callers_features_as_they_were() -> None:
 def test_every_row_is_learned_from_or_validated_on_never_both(
     rows: int, fraction: float, seed: int, kind: HeadName
 ) -> None:
-    split = carve(numbered(rows), make_config(kind, val_fraction=fraction, seed=seed), "cpu")
-    learned, validated = (part[:, 0].int().tolist() for part in (split.features, split.val_features))
-    assert sorted(learned + validated) == list(range(rows))
-    assert len(validated) == max(1, round(rows * fraction))
-    for found, labels in ((learned, split.labels), (validated, split.val_labels)):
-        assert labels.tolist() == [row % 3 for row in found]
+    part = carve(rows, make_config(kind, val_fraction=fraction, seed=seed), "cpu")
+    assert sorted(part.train.tolist() + part.val.tolist()) == list(range(rows))
+    assert len(part.val) == max(1, round(rows * fraction))
+    assert part.generator.initial_seed() == seed
+
+
+def test_rows_keep_their_labels() -> None:
+    # a row's label is that of its own feature: with shuffled pairs nothing could be learned from such codes
+    labels = np.random.default_rng(0).integers(0, 3, 300)
+    codes = Labelled(np.eye(3, DIM, dtype=np.float32)[labels], labels)
+    for head in [fit(codes, make_config(kind, epochs=12)).head for kind in HEADS]:
+        np.testing.assert_array_equal(predict(head, codes.features, "cpu"), labels)
+
+
+def test_of_the_rows_given_the_record_counts_those_learned_from_and_validated_on() -> None:
+    found = fit(blobs(48), make_config(val_fraction=0.25))
+    assert (found.rows, found.val_rows, found.together) == (36, 12, 1)
 
 
 def test_the_seed_draws_the_validation_rows() -> None:
@@ -142,12 +146,12 @@ def test_validation_rows_are_drawn_from_everywhere() -> None:
 @pytest.mark.parametrize("kind", ["ridge", "knn"])
 def test_heads_without_epochs_learn_from_every_row(kind: HeadName) -> None:
     found = fit(blobs(48), make_config(kind, val_fraction=0.5))
-    assert found.rows == 48
+    assert (found.rows, found.val_rows) == (48, 0)
 
 
 def test_the_study_recipe_learns_from_every_row() -> None:
     found = fit(blobs(48), make_config(recipe="study"))
-    assert (found.rows, found.history.val_accuracies) == (48, ())
+    assert (found.rows, found.val_rows, found.history.val_accuracies) == (48, 0, ())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,18 +176,43 @@ def test_the_validation_rows_do_not_teach() -> None:
     assert same_head(fit(data, config).head, fit(spoilt, config).head)
 
 
+def test_of_heads_trained_together_each_has_validation_rows_of_its_own_that_do_not_teach_it() -> None:
+    configs = [make_config(epochs=1, val_fraction=0.25, standardise=False, seed=seed) for seed in range(3)]
+    data = blobs(48)
+    before = train_many(data, 3, configs, "cpu", silent)
+    for k, config in enumerate(configs):
+        spoilt = changed(data, validation_rows(48, config), lambda features: -100 * features)
+        after = train_many(spoilt, 3, configs, "cpu", silent)
+        assert [same_head(one.head, other.head) for one, other in zip(before, after, strict=True)] == [
+            i == k for i in range(3)
+        ]
+
+
 # ------------------------------------------------------------------------------------------------- standardisation
 
 
-def test_the_standardisation_knows_the_training_rows_alone() -> None:
-    config = make_config(val_fraction=0.25)
-    data = blobs(48)
-    rows = validation_rows(48, config)
-    spoilt = changed(data, rows, lambda features: 1e6 * features + 1e9)
-    learned = np.delete(data.features.astype(np.float64), rows, axis=0)
-    for head in (fit(data, config).head, fit(spoilt, config).head):
-        np.testing.assert_allclose(head.mean, learned.mean(axis=0), rtol=1e-6)
-        np.testing.assert_allclose(head.std, learned.std(axis=0), rtol=1e-6)
+@pytest.mark.parametrize("dim", [DIM, 256, 600])
+@pytest.mark.parametrize("kind", HEADS)
+def test_the_standardisation_knows_all_rows_given_those_for_validation_among_them(kind: HeadName, dim: int) -> None:
+    config, data = make_config(kind, val_fraction=0.25, epochs=1), blobs(48, dim=dim)
+    wider = changed(data, validation_rows(48, make_config(val_fraction=0.25)), lambda features: 3 * features + 10)
+    for given_ in (data, wider):
+        head, features = fit(given_, config).head, given_.features.astype(np.float64)
+        np.testing.assert_allclose(head.mean, features.mean(axis=0), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(head.std, features.std(axis=0), rtol=1e-5)
+
+
+def test_heads_trained_together_carry_the_same_standardisation_in_memory_of_their_own() -> None:
+    one, *others = (
+        found.head for found in train_many(blobs(48), 3, [make_config(seed=s) for s in range(3)], "cpu", silent)
+    )
+    for other in others:
+        assert torch.equal(one.mean, other.mean)
+        assert torch.equal(one.std, other.std)
+        assert one.mean.data_ptr() != other.mean.data_ptr()
+        assert all(
+            ours.data_ptr() != theirs.data_ptr() for ours, theirs in zip(one.parameters(), other.parameters(), strict=True)
+        )
 
 
 @given(
@@ -278,12 +307,12 @@ def test_rows_in_any_memory_layout_are_labelled_alike() -> None:
 
 
 def test_a_learning_rate_that_is_too_high_is_named_as_the_cause() -> None:
-    with pytest.raises(FeaturesInvalid, match=r"the loss is (nan|inf) in epoch \d; try a --lr below 1e\+30"):
+    with pytest.raises(FeaturesInvalid, match=r"^the loss is not finite in epoch \d \(seed 0\); try a --lr below 1e\+30"):
         fit(blobs(48), make_config(lr=1e30))
 
 
 def test_features_too_large_to_learn_from_are_an_error_about_the_loss() -> None:
     signs = np.sign(np.random.default_rng(0).standard_normal((48, 64)))
     huge = Labelled((3e38 * signs).astype(np.float32), blobs(48).labels)  # finite, but no sum of them is
-    with pytest.raises(FeaturesInvalid, match=r"the loss is (nan|inf) in epoch 1; try a --lr below"):
+    with pytest.raises(FeaturesInvalid, match=r"^the loss is not finite in epoch 1 \(seed 0\); try a --lr below"):
         fit(huge, make_config(recipe="study"))

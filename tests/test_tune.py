@@ -1,11 +1,18 @@
 """The fastest way is chosen from rates, and trials never cost more than a small part of the run."""
 
+from __future__ import annotations
+
+import dataclasses
 from collections.abc import Mapping
 
 import hypothesis
+import numpy as np
+import numpy.typing as npt
+import pytest
 from hypothesis import strategies as st
 
-from extract.tune import TRIAL_PART, Way, choose
+from cache.errors import DeviceUnavailable, HeadstartError, OutOfMemory
+from extract.tune import BATCHES_PER_TRIAL, TRIAL_PART, Trials, Way, choose
 
 
 class Rates:
@@ -80,3 +87,99 @@ def test_trials_are_a_small_part_of_the_run_and_the_best_of_them_wins(rows: int,
     assert (known.get(chosen, 0.0) or 0.0) == max(known.values(), default=0.0)
     assert sum(way.batch_size for way in device.asked if way.engine == "eager") <= rows * TRIAL_PART
     assert len(set(device.asked)) == len(device.asked)
+
+
+# ---- trials
+
+
+@dataclasses.dataclass
+class Fake:
+    """A network with engines: `made` counts the ways that were made, `shapes` keeps the batches given to them.
+
+    Making one, or running it, fails in the ways that `broken` and `greedy` name.
+    """
+
+    way: Way = dataclasses.field(default_factory=lambda: Way("eager", 16))
+    broken: Mapping[Way, HeadstartError] = dataclasses.field(default_factory=dict)
+    greedy: Mapping[Way, HeadstartError] = dataclasses.field(default_factory=dict)
+    made: list[Way] = dataclasses.field(default_factory=list)
+    shapes: list[tuple[Way, tuple[int, ...]]] = dataclasses.field(default_factory=list)
+
+    def running(self, way: Way) -> Fake:
+        self.made.append(way)
+        if way in self.broken:
+            raise self.broken[way]
+        return dataclasses.replace(self, way=way)
+
+    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        self.shapes.append((self.way, images.shape))
+        assert images.dtype == np.uint8
+        if self.way in self.greedy:
+            raise self.greedy[self.way]
+        return np.zeros((len(images), 4), dtype=np.float32)
+
+
+COMPILED = Way("compiled", 8)
+
+
+def test_a_way_is_made_once_however_often_it_is_measured_and_run() -> None:
+    fake, notes = Fake(), list[str]()
+    trials = Trials(fake, 6, notes.append)
+    assert trials.measure(COMPILED) is not None
+    assert trials.measure(COMPILED) is not None
+    assert trials.running(COMPILED) is trials.running(COMPILED)
+    assert fake.made == [COMPILED]
+    assert notes == ["preparing the compiled engine for batches of 8"]
+
+
+def test_the_eager_engine_needs_no_preparing() -> None:
+    fake, notes = Fake(), list[str]()
+    trials = Trials(fake, 6, notes.append)
+    assert trials.running(Way("eager", 2)).way == Way("eager", 2)
+    assert (fake.made, notes) == ([Way("eager", 2)], [])
+
+
+@pytest.mark.parametrize("way", [Way("eager", 16), COMPILED], ids=str)
+def test_a_rate_is_measured_with_whole_batches_of_the_ways_size(way: Way) -> None:
+    fake = Fake()
+    rate = Trials(fake, 6, lambda _: None).measure(way)
+    assert rate is not None
+    assert 0 < rate < float("inf")
+    assert fake.shapes == [(way, (way.batch_size, 6, 6, 3))] * BATCHES_PER_TRIAL
+
+
+ERRORS = [DeviceUnavailable("compiling failed (no compiler); use --engine eager"), OutOfMemory("out of memory with 8")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("when", ["broken", "greedy"])
+def test_a_way_that_can_not_be_gone_has_no_rate_and_is_noted(error: HeadstartError, when: str) -> None:
+    fake, notes = Fake(**{when: {COMPILED: error}}), list[str]()  # type: ignore[arg-type]
+    trials = Trials(fake, 6, notes.append)
+    assert trials.measure(COMPILED) is None
+    assert notes == ["preparing the compiled engine for batches of 8", f"not used: {error}"]
+    assert trials.measure(Way("eager", 16)) is not None
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_a_way_that_can_not_be_made_is_an_error_where_it_is_to_run(error: HeadstartError) -> None:
+    fake = Fake(broken={COMPILED: error})
+    trials = Trials(fake, 6, lambda _: None)
+    assert trials.measure(COMPILED) is None
+    with pytest.raises(type(error), match=str(error).partition(" (")[0]):
+        trials.running(COMPILED)
+
+
+def test_another_error_is_no_reason_to_go_another_way() -> None:
+    class Wrong(Fake):
+        def running(self, way: Way) -> Fake:
+            raise ValueError("a mistake of ours")
+
+    with pytest.raises(ValueError, match="a mistake of ours"):
+        Trials(Wrong(), 6, lambda _: None).measure(COMPILED)
+
+
+def test_the_best_of_real_trials_is_among_what_could_be_run() -> None:
+    no_room = OutOfMemory("too many")
+    fake = Fake(greedy={Way("eager", 16): no_room, Way("eager", 32): no_room}, broken={COMPILED: ERRORS[0]})
+    assert choose(10**9, ENGINES, SIZES, Trials(fake, 6, lambda _: None).measure) == Way("eager", 8)

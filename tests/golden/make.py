@@ -1,11 +1,12 @@
-"""Made `tests/golden/v1/`, once: files as headstart 0.1.0 writes them, which later releases read or refuse by name.
+"""Made `tests/golden/v1/` and `v2/`, each once: files as headstart writes them, read or refused by name ever after.
 
     python tests/golden/make.py
 
-Layout version 1 of the manifest, of the head, of the run record and of the bench record, written with h5py 3.16 (HDF5 2.0),
-safetensors 0.8 and torch 2.15 by the same functions that `headstart` calls. The numbers are plain on purpose, so that
-`tests/test_golden.py` can spell them out. A version that is there is never made again: should a layout change, its version
-goes up, `VERSION` below with it, and the old folder stays as it is.
+`v1` is layout version 1 of the manifest, of the head, of the run record and of the bench record, and `v2` what changed:
+version 2 of the manifest, which names the engine, and version 1 of the execution record of a run under way. All was
+written with h5py 3.16 (HDF5 2.0), safetensors 0.8 and torch 2.15 by the same functions that `headstart` calls. The numbers
+are plain on purpose, so that `tests/test_golden.py` can spell them out. A version that is there is never made again: should
+a layout change, its version goes up, `VERSION` and `CHANGED` below with it, and the old folders stay as they are.
 """
 
 import sys
@@ -14,6 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cache.execution import NAME as EXECUTION
+from cache.execution import Execution
+from cache.files import write_durably
 from cache.key import FeatureKey
 from cache.manifest import Provenance
 from cache.shard import Rows, Shard, Skipped
@@ -24,7 +28,9 @@ from heads.kinds import KINDS
 from heads.runs import Extraction, Run, RunStore
 from heads.stats import Evaluation, Score
 
-VERSION = 1
+VERSION = 2
+CHANGED = ("features",)
+"""What this version lays out otherwise than the one before it, of features and runs."""
 HERE = Path(__file__).resolve().parent
 CLASSES = ("ape", "bee", "cow")
 RUN = "resnet18-standard-mlp-20261122-120000"
@@ -52,6 +58,7 @@ PROVENANCE = Provenance(
     created="2026-11-22T12:00:00+00:00",
     versions={"headstart": "0.1.0", "torch": "2.15.0"},
     notes=("made by hand",),
+    engine="compiled",
 )
 
 
@@ -127,7 +134,11 @@ def main() -> None:
     target = HERE / f"v{VERSION}"
     if target.exists():
         sys.exit(f"{target}: is there already and must stay as it is; a new layout gets a new version")
-    write_run(target / "runs", write_features(target / "features"))
+    features = write_features(target / "features")
+    execution = Execution(PROVENANCE.engine, PROVENANCE.batch_size, 6, PROVENANCE.device)
+    write_durably(target / EXECUTION, execution.to_bytes())
+    if "runs" in CHANGED:
+        write_run(target / "runs", features)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,163 @@
+"""Pictures of pictures: the study's Figure 1, and thumbnails for contact sheets and maps, as bytes of PNG or JPEG files.
+
+Nothing here is enlarged without its title saying so, and no text is escaped: that is for whoever makes a page of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cache.errors import DataInvalid, ImageUnreadable
+from extract import preprocess
+from extract.images import MAX_BYTES, FileImages, Images, decode
+from extract.preprocess import Preprocessing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PHOTOGRAPH = 160
+"""The longer side of an outside photograph's thumbnail, in pixels."""
+
+_KINDS = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+
+
+def figure_1(images: Images, row: int, preprocessing: Preprocessing) -> list[tuple[str, bytes]]:
+    """One image before and after preprocessing, as titles and PNG files: at its own size, resized, normalised and shown
+    with the normalisation taken back, and normalised as the study's figure showed it.
+
+    Raises DataInvalid for a row that is not there, ImageUnreadable.
+    """
+    own = _own(images, row)
+    resized = _resized(images, row, own, preprocessing.image_size)
+    normal = preprocess.normalise(resized, preprocessing)
+    size = f"{preprocessing.image_size} x {preprocessing.image_size} px"
+    return [
+        _as_it_is(own, f"{_name(images, row)}, {own.width} x {own.height} px", preprocessing.image_size),
+        (f"resized to {size} ({preprocessing.interpolation})", _png(_picture(resized / 255))),
+        ("normalised, shown with the normalisation taken back", _png(_picture(denormalise(normal, preprocessing)))),
+        ("normalised, shown as plt.imshow clips it to 0 to 1 (as in the study)", _png(_imshow(normal))),
+    ]
+
+
+def denormalise(normal: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """The backbone's input (N, 3, H, W) back to float32 values of [0, 1]."""
+    mean = normal.new_tensor(preprocessing.mean).view(3, 1, 1)
+    std = normal.new_tensor(preprocessing.std).view(3, 1, 1)
+    return normal * std + mean
+
+
+def thumbnail(images: Images, row: int, size: int) -> bytes:
+    """A row as a PNG file, its longer side at most `size` px; a smaller picture stays as it is.
+
+    Raises DataInvalid for a row that is not there, ImageUnreadable.
+    """
+    return _png(_within(_own(images, row), size))
+
+
+def photograph(path: Path, size: int = PHOTOGRAPH) -> bytes:
+    """A file from outside as a JPEG, its longer side at most `size` px; a smaller picture keeps its size.
+
+    Raises ImageUnreadable.
+    """
+    buffer = io.BytesIO()
+    _within(_decoded(path), size).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def data_uri(picture: bytes) -> str:
+    """A PNG or JPEG file as a `data:` address for a page that must stand alone (RFC 2397). Raises ValueError for others."""
+    for start, kind in _KINDS.items():
+        if picture.startswith(start):
+            return f"data:{kind};base64,{base64.b64encode(picture).decode('ascii')}"
+    raise ValueError(f"neither a PNG nor a JPEG file: it begins with {picture[:8]!r}")
+
+
+def _own(images: Images, row: int) -> Image.Image:
+    """A row at its own size, upright and in RGB."""
+    if not 0 <= row < images.rows:
+        raise DataInvalid(f"{images.source}: row {row} is not there, expected 0 to {images.rows - 1}; choose another")
+    if isinstance(images, FileImages):  # whose `read` resizes
+        return _decoded(images.root / images.paths[row])
+    return Image.fromarray(_read(images, row, 1)[0])
+
+
+def _read(images: Images, row: int, image_size: int) -> npt.NDArray[np.uint8]:
+    """A row as the backbone's side reads it, (1, H, W, 3)."""
+    batch = images.read(row, row + 1, image_size, 1)
+    if batch.skipped:
+        raise ImageUnreadable(f"{images.source}/{batch.skipped[0].id}: {batch.skipped[0].reason}")
+    return batch.pixels
+
+
+def _decoded(path: Path) -> Image.Image:
+    try:
+        found = path.stat().st_size
+        if not path.is_file():  # reading a pipe can last for ever
+            raise ImageUnreadable(f"{path}: not a regular file, expected a picture")
+        if found > MAX_BYTES:
+            raise ImageUnreadable(f"{path}: {found} bytes, expected at most {MAX_BYTES}")
+        content = path.read_bytes()
+    except OSError as error:
+        raise ImageUnreadable(f"{path}: can't be opened: {error.strerror}") from error
+    return decode(content, str(path))
+
+
+def _resized(images: Images, row: int, own: Image.Image, image_size: int) -> Tensor:
+    """float32 (1, 3, S, S) of 0 to 255, as every feature's image is resized."""
+    import torch
+
+    pixels = np.asarray(own)[None] if preprocess_exactly(own, image_size) else _read(images, row, image_size)
+    return preprocess.resize(torch.from_numpy(np.require(pixels, requirements=("C", "W"))), image_size)
+
+
+def preprocess_exactly(picture: Image.Image, image_size: int) -> bool:
+    """Whether our own resizing takes this picture: it equals Pillow's to the bit wherever it does."""
+    return all(preprocess.is_exact(size, image_size) for size in picture.size)
+
+
+def _name(images: Images, row: int) -> str:
+    label = int(images.labels(row, row + 1)[0])
+    return f"{images.name} {images.split} row {row}" + (f" ({images.classes[label]})" if label >= 0 else "")
+
+
+def _as_it_is(picture: Image.Image, title: str, size: int) -> tuple[str, bytes]:
+    """The picture at a size that people can see, which the title tells."""
+    longer = max(picture.size)
+    if longer == size:
+        return title, _png(picture)
+    if longer > size:
+        return f"{title}, shown smaller", _png(_within(picture, size))
+    enlarged = (max(1, round(side * size / longer)) for side in picture.size)
+    shown = picture.resize((next(enlarged), next(enlarged)), Image.Resampling.NEAREST)
+    return f"{title}, shown enlarged by nearest neighbour", _png(shown)
+
+
+def _within(picture: Image.Image, size: int) -> Image.Image:
+    shown = picture.copy()
+    shown.thumbnail((size, size))  # never enlarges
+    return shown
+
+
+def _picture(values: Tensor) -> Image.Image:
+    """float32 (1, 3, H, W) of [0, 1] to the nearest 8-bit values."""
+    pixels = values[0].permute(1, 2, 0).mul(255).round().clamp(0, 255)
+    return Image.fromarray(pixels.numpy().astype(np.uint8))
+
+
+def _imshow(values: Tensor) -> Image.Image:
+    """float32 (1, 3, H, W) as matplotlib draws it: clipped to [0, 1], then cut to 8 bits."""
+    pixels = values[0].permute(1, 2, 0).clamp(0, 1).mul(255)
+    return Image.fromarray(pixels.numpy().astype(np.uint8))
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()

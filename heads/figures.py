@@ -1,0 +1,268 @@
+"""The report's figures of time, training and chance, drawn by matplotlib as SVG for a page that may be light or dark.
+
+Those of classes and features are in `page_classes`.
+
+Each takes a part of the report's JSON document, and a `key` that no other figure on the page has. Models keep their
+colour and marker from figure to figure: `order` is the list of all models.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from heads import page_svg as svg
+from heads.page_html import interval, items, known, number, part, share, time
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Facts = Mapping[str, Any]
+STAGES = ("read", "transfer", "preprocess", "backbone", "head")
+
+
+def style(order: Sequence[str], model: str) -> tuple[str, str]:
+    """A model's colour and marker, the same in every figure."""
+    place = order.index(model) if model in order else len(order)
+    return svg.SERIES[place % len(svg.SERIES)], svg.MARKERS[place % len(svg.MARKERS)]
+
+
+def said(parts: Sequence[str]) -> str:
+    """The words of a figure as one sentence."""
+    return "; ".join(parts) + "."
+
+
+# ------------------------------------------------------------------------------------------------------ time and cost
+
+
+def trained_in(row: Facts) -> float | None:
+    """Seconds from images to a trained head: extraction and training; None where either is not known."""
+    first, second = row.get("extraction_s"), row.get("training_s")
+    return first + second if known(first) and known(second) else None
+
+
+def time_accuracy(key: str, rows: Sequence[Facts], published: Facts, order: Sequence[str]) -> str:
+    """Accuracy against the time to a trained head; published points apart, as of other hardware. Empty without points."""
+    ours = [row for row in rows if trained_in(row) and known(row.get("accuracy"))]
+    theirs = {model: part(published, "table_1").get(model) or {} for model in part(published, "table_1")}
+    theirs = {model: it for model, it in theirs.items() if known(it.get("training_s")) and known(it.get("accuracy"))}
+    if not ours:
+        return ""
+    place = f"published, {published.get('hardware') or 'other hardware'}"
+    words = said(
+        ["Accuracy against time to a trained head, logarithmic"]
+        + [f"{row['model']} {row['recipe']}: {share(row['accuracy'])} after {time(trained_in(row))}" for row in ours]
+        + [f"{place}: {model} {share(it['accuracy'])} after {time(it['training_s'])}" for model, it in theirs.items()]
+    )
+    return svg.draw(key, words, (430, 340), partial(_paint_time, ours, theirs, place, order))
+
+
+def _paint_time(
+    ours: Sequence[Facts], theirs: Mapping[str, Facts], place: str, order: Sequence[str], figure: "Figure"
+) -> None:
+    axes = svg.panel(
+        figure, "Accuracy against time", "time to a trained head: extraction + training (s)", "test accuracy (%)",
+        margins=(52, 14, 112, 30),
+    )  # fmt: skip
+    recipes = list(dict.fromkeys(str(row["recipe"]) for row in ours))
+    for row in ours:
+        colour, _ = style(order, row["model"])
+        ends = [100 * end for end in row.get("interval") or () if known(end)]
+        if len(ends) == 2:
+            axes.plot([trained_in(row) or 0] * 2, ends, color=colour, linewidth=1.2)
+        marker = svg.MARKERS[recipes.index(str(row["recipe"])) % 3]
+        axes.plot(trained_in(row) or 0, 100 * row["accuracy"], marker, color=colour, markersize=7)
+    for model, it in theirs.items():
+        colour, _ = style(order, model)
+        axes.plot(it["training_s"], 100 * it["accuracy"], "D", color=colour, markerfacecolor="none", markersize=7)
+    times = [float(trained_in(row) or 0) for row in ours] + [it["training_s"] for it in theirs.values()]
+    svg.log_x(axes, min(times), max(times))
+    models = list(dict.fromkeys([*(row["model"] for row in ours), *theirs]))
+    handles = [handle("_", style(order, model)[0], svg.label(model), line=True) for model in models]
+    handles += [handle(svg.MARKERS[i % 3], svg.INK, f"{svg.label(recipe)} recipe") for i, recipe in enumerate(recipes)]
+    handles += [handle("D", svg.INK, svg.label(place, 60), hollow=True)] if theirs else []
+    svg.legend(figure, axes, 2 if len(handles) > 4 else 1, handles)
+
+
+def handle(marker: str, colour: str, text: str, *, hollow: bool = False, line: bool = False) -> Any:
+    """An entry of a legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D(
+        [], [], color=colour, marker="" if line else marker, linestyle="-" if line else "", label=text,
+        linewidth=5 if line else 1.8, markerfacecolor="none" if hollow else colour,
+    )  # fmt: skip
+
+
+def stage_bars(key: str, stages: Mapping[str, Facts]) -> str:
+    """Where the time of an image goes: a bar for each model, milliseconds. Empty without stages."""
+    found = {model: {name: 1000 * part(stages, model).get(name, 0) for name in STAGES} for model in stages if stages[model]}
+    if not found:
+        return ""
+    words = said(
+        ["Milliseconds per image by stage"]
+        + [f"{model}: " + ", ".join(f"{name} {value:.3g}" for name, value in it.items()) for model, it in found.items()]
+    )
+    return svg.draw(key, words, (430, 104 + 28 * len(found)), partial(_paint_stages, found))
+
+
+def _paint_stages(found: Mapping[str, Mapping[str, float]], figure: "Figure") -> None:
+    axes = svg.panel(figure, "Where the time of an image goes", "time per image (ms)", "", margins=(76, 52, 72, 30))
+    names = [svg.label(model, 12) for model in found]
+    ends = [0.0] * len(found)
+    for stage, colour in zip(STAGES, svg.SERIES, strict=False):
+        widths = [it[stage] for it in found.values()]
+        axes.barh(range(len(found)), widths, left=ends, color=colour, height=0.62, label=stage)
+        ends = [end + width for end, width in zip(ends, widths, strict=True)]
+    for place, end in enumerate(ends):
+        axes.annotate(f"{end:.3g} ms", (end, place), (5, 0), textcoords="offset points", va="center", fontsize=9)
+    axes.set_yticks(range(len(found)), names)
+    axes.invert_yaxis()
+    axes.grid(False, axis="y")
+    svg.legend(figure, axes, len(STAGES))
+
+
+# ------------------------------------------------------------------------------------------------------------- curves
+
+
+def losses(key: str, recipe: str, rows: Sequence[Facts], order: Sequence[str]) -> str:
+    """Mean training loss of each epoch, a line for each run of one recipe. Empty where none has any."""
+    found = [row for row in rows if row.get("recipe") == recipe and items(row, "losses")]
+    if not found:
+        return ""
+    words = said(
+        [f"Mean training loss of each epoch, {recipe} recipe"]
+        + [f"{row['model']}: {row['losses'][0]:.4f} to {row['losses'][-1]:.4f}" for row in found]
+    )
+    return svg.draw(key, words, (430, 300), partial(_paint_losses, recipe, found, order))
+
+
+def _paint_losses(recipe: str, rows: Sequence[Facts], order: Sequence[str], figure: "Figure") -> None:
+    title = f"Learning curves, {svg.label(recipe)} recipe"
+    axes = svg.panel(figure, title, "epoch (number)", "mean training loss (nats)", margins=(52, 14, 88, 30))
+    seen: dict[str, int] = {}
+    for row in rows:
+        colour, marker = style(order, row["model"])
+        dash = svg.DASHES[seen.setdefault(row["model"], 0) % len(svg.DASHES)]
+        seen[row["model"]] += 1
+        epochs = range(1, len(row["losses"]) + 1)
+        axes.plot(
+            epochs, row["losses"], color=colour, marker=marker, markersize=4, linestyle=dash, label=svg.label(row["model"])
+        )
+    axes.locator_params(axis="x", integer=True)
+    svg.legend(figure, axes, 3)
+
+
+def curve(key: str, title: str, x: str, field: str, entries: Mapping[str, Sequence[Facts]], order: Sequence[str]) -> str:
+    """Mean test accuracy against `field`, with a band from the lowest seed to the highest. Empty without points."""
+    found = {model: _points(it, field) for model, it in entries.items()}
+    found = {model: it for model, it in found.items() if it}
+    if not found:
+        return ""
+    words = said(
+        [f"{title}: mean test accuracy against {x}, logarithmic"]
+        + [
+            f"{model}: {share(it[0][1])} at {it[0][0]:,} to {share(it[-1][1])} at {it[-1][0]:,}"
+            for model, it in found.items()
+        ]
+    )
+    return svg.draw(key, words, (430, 310), partial(_paint_curve, title, x, found, order))
+
+
+def _points(entries: Sequence[Facts], field: str) -> list[tuple[int, float, float, float]]:
+    """(place, mean, lowest, highest) of the entries with accuracies, in order."""
+    seen = [(entry[field], [value for value in items(entry, "accuracies") if known(value)]) for entry in entries]
+    return sorted((place, statistics.fmean(values), min(values), max(values)) for place, values in seen if values)
+
+
+def _paint_curve(
+    title: str,
+    x: str,
+    found: Mapping[str, Sequence[tuple[int, float, float, float]]],
+    order: Sequence[str],
+    figure: "Figure",
+) -> None:
+    axes = svg.panel(figure, svg.label(title, 60), x, "test accuracy (%)", margins=(52, 14, 88, 30))
+    for model, it in found.items():
+        colour, marker = style(order, model)
+        places = [point[0] for point in it]
+        low, high = ([100 * point[i] for point in it] for i in (2, 3))
+        axes.fill_between(places, low, high, color=colour, alpha=0.16, linewidth=0)
+        marked = [i for i, place in enumerate(places) if len(it) <= 12 or str(place).rstrip("0") in ("1", "2", "5")]
+        axes.plot(
+            places, [100 * point[1] for point in it], color=colour, marker=marker, markersize=4.5, markevery=marked,
+            label=svg.label(model),
+        )  # fmt: skip
+    every = [point[0] for it in found.values() for point in it]
+    svg.log_x(axes, min(every), max(every))
+    svg.legend(figure, axes, 3)
+
+
+# -------------------------------------------------------------------------------------------------- trust and chance
+
+
+def reliability(key: str, title: str, facts: Facts) -> str:
+    """Accuracy against confidence, before and after the temperature. Empty without bins."""
+    before, after = ([it for it in items(facts, name) if it.get("count")] for name in ("bins", "bins_after"))
+    if not before:
+        return ""
+    words = [f"Reliability, {title}: expected calibration error {number(facts.get('ece'), '{:.4f}'.format)}"]
+    if known(facts.get("ece_after")):
+        words.append(f"after a temperature of {number(facts.get('temperature'), '{:.3f}'.format)} {facts['ece_after']:.4f}")
+    return svg.draw(key, said(words), (330, 330), partial(_paint_reliability, title, before, after))
+
+
+def _paint_reliability(title: str, before: Sequence[Facts], after: Sequence[Facts], figure: "Figure") -> None:
+    axes = svg.panel(figure, svg.label(title, 40), "confidence (%)", "accuracy (%)", margins=(48, 14, 84, 30))
+    axes.plot([0, 100], [0, 100], color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[2], label="perfect")
+    for name, bins, i in (("as trained", before, 0), ("with temperature", after, 1)):
+        if bins:
+            at, right = ([100 * entry[key] for entry in bins] for key in ("confidence", "accuracy"))
+            axes.plot(at, right, color=svg.SERIES[i], marker=svg.MARKERS[i], linestyle=svg.DASHES[i], label=name)
+    axes.set(xlim=(0, 102), ylim=(0, 102))
+    svg.legend(figure, axes, 2)
+
+
+def seeds(key: str, models: Mapping[str, Mapping[str, Facts]], order: Sequence[str]) -> str:
+    """Each seed's accuracy, the mean and its interval, by model and recipe. Empty without seeds."""
+    found = [
+        (model, recipe, it)
+        for model, recipes in models.items()
+        for recipe, it in (recipes or {}).items()
+        if items(part(it, "seeds"), "accuracies")
+    ]
+    if not found:
+        return ""
+    words = ["Test accuracy of each seed"]
+    for model, recipe, it in found:
+        own = it["seeds"]
+        low_high = interval((own.get("low"), own.get("high")))
+        words.append(
+            f"{model} {recipe}: mean {share(own.get('mean'))} of {len(own['accuracies'])} seeds"
+            + (f", interval {low_high}" if low_high else "")
+        )
+    return svg.draw(key, said(words), (430, 92 + 26 * len(found)), partial(_paint_seeds, found, order))
+
+
+def _paint_seeds(found: Sequence[tuple[str, str, Facts]], order: Sequence[str], figure: "Figure") -> None:
+    axes = svg.panel(figure, "Accuracy over seeds", "test accuracy (%)", "", margins=(122, 14, 62, 30))
+    for place, (model, _, it) in enumerate(found):
+        colour, _marker = style(order, model)
+        values = [value for value in it["seeds"]["accuracies"] if known(value)]
+        spread = [place + 0.22 * ((7 * i) % 5 - 2) / 2 for i in range(len(values))]  # no chance in it
+        axes.plot([100 * value for value in values], spread, "o", color=colour, alpha=0.45, markersize=4, markeredgewidth=0)
+        for ends, width in ((it.get("both_interval"), 1.2), ((it["seeds"].get("low"), it["seeds"].get("high")), 3.6)):
+            if ends and all(map(known, ends)):
+                axes.plot([100 * end for end in ends], [place] * 2, color=svg.INK, linewidth=width, solid_capstyle="butt")
+        if known(it["seeds"].get("mean")):
+            axes.plot(100 * it["seeds"]["mean"], place, "D", color=svg.PAPER, markeredgecolor=svg.INK, markersize=5.5)
+    names = [f"{svg.label(model, 11)} {svg.label(recipe, 9)}" for model, recipe, _ in found]
+    axes.set_yticks(range(len(found)), names)
+    axes.set_ylim(len(found) - 0.5, -0.5)
+    axes.grid(False, axis="y")
+    handles = [
+        handle("o", svg.MUTED, "a seed"),
+        handle("D", svg.INK, "mean", hollow=True),
+        handle("", svg.INK, "95 %: thick over seeds, thin over seeds and images", line=True),
+    ]
+    svg.legend(figure, axes, 3, handles)

@@ -1,0 +1,166 @@
+"""A matplotlib figure as SVG for a page: text stays text, colours are CSS variables, identifiers are its own.
+
+The same figure gives the same characters each time. It stands alone too: every variable has its light colour as fallback.
+"""
+
+import io
+import re
+import threading
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from heads.page_html import clean
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = {
+    "paper": ("#fdfdfc", "#14181f"),
+    "ink": ("#1b2330", "#e8ebf0"),
+    "muted": ("#566173", "#a5afbd"),
+    "line": ("#dde1e6", "#333b47"),
+    "cell": ("#123c78", "#a9d0ff"),
+    "c0": ("#0b62b8", "#6cb4f5"),
+    "c1": ("#c2500c", "#f2925a"),
+    "c2": ("#0a7d5e", "#48c79c"),
+    "c3": ("#9c3b80", "#e090c8"),
+    "c4": ("#876a00", "#d9bb45"),
+    "c5": ("#3f4c5c", "#b3bdca"),
+}
+"""Each colour on a light page and on a dark one. c0 to c5 follow Okabe and Ito's hues (Color Universal Design, 2008), darker
+or lighter, so that each has a contrast of 4.5 to the page; figures tell series apart by marker or dash as well."""
+
+INK, MUTED, LINE, PAPER, CELL = (COLOURS[key][0] for key in ("ink", "muted", "line", "paper", "cell"))
+SERIES = tuple(COLOURS[f"c{i}"][0] for i in range(6))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+
+_VARIABLE = {light: f"var(--{key}, {light})" for key, (light, _) in COLOURS.items()}
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "headstart",
+    "text.parse_math": False,
+    "font.size": 10,
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same widths on every machine
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": MUTED,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.linewidth": 0.8,
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5.5,
+}
+_LOCK = threading.Lock()  # matplotlib's settings are the process's, not a figure's
+
+
+def draw(key: str, words: str, size: tuple[float, float], paint: Callable[["Figure"], str | None]) -> str:
+    """What `paint` draws on a figure of this size in points, as SVG; `key` sets its identifiers apart from other figures',
+    `words` say what it shows, and SVG that `paint` gives back is put on top."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    text = io.StringIO()
+    with _LOCK, matplotlib.rc_context():
+        matplotlib.rcdefaults()  # nobody's matplotlibrc
+        matplotlib.rcParams.update(_STYLE)
+        figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72)
+        above = paint(figure)
+        figure.savefig(text, format="svg", dpi=72, metadata={"Date": None})
+    return _finish(text.getvalue(), key, words, size, above or "")
+
+
+def panel(
+    figure: "Figure", title: str, x: str, y: str, *, margins: tuple[float, float, float, float] = (52, 12, 44, 30)
+) -> "Axes":
+    """Axes with a title and labels; margins in points: left, right, below, above."""
+    width, height = 72 * figure.get_figwidth(), 72 * figure.get_figheight()
+    left, right, bottom, top = margins
+    axes = figure.add_axes(
+        (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
+    )
+    figure.text(6 / width, 1 - 15 / height, title, fontsize=11.5, fontweight="bold", va="center")
+    axes.set_xlabel(x, fontsize=9.5)
+    axes.set_ylabel(y, fontsize=9.5)
+    axes.grid(True)
+    return axes
+
+
+def legend(figure: "Figure", axes: "Axes", columns: int, handles: Sequence[Any] | None = None) -> None:
+    """The legend below the axes, over the whole width."""
+    found = list(handles) if handles is not None else axes.get_legend_handles_labels()[0]
+    figure.legend(
+        handles=found, loc="lower left", bbox_to_anchor=(0.01, 0), ncols=columns, columnspacing=1.2, handletextpad=0.5
+    )
+
+
+def log_x(axes: "Axes", low: float, high: float) -> None:
+    """A logarithmic x axis over what lies from low to high, labelled in plain numbers."""
+    import math
+
+    axes.set_xscale("log")
+    low, high = low / 1.25, high * 1.25
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if high / low < 150 else (1, 3) if high / low < 3000 else (1,)
+    ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+    axes.set_xticks(ticks, [f"{tick:,.0f}" if tick >= 1 else f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlim(low, high)
+
+
+def label(text: Any, most: int = 22) -> str:
+    """A name from outside within a figure: on one line, not too long, and written so that every font can measure it."""
+    short = " ".join(clean(text).split())
+    short = short if len(short) <= most else short[: most - 1] + "…"
+    return "".join(char if _measurable(char) else f"⟨{ord(char)}⟩" for char in short)
+
+
+def _measurable(char: str) -> bool:
+    from matplotlib.font_manager import findfont, get_font
+
+    return char not in "⟨⟩" and get_font(findfont("DejaVu Sans")).get_char_index(ord(char)) != 0
+
+
+def _finish(svg: str, key: str, words: str, size: tuple[float, float], above: str) -> str:
+    body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
+    used = dict.fromkeys(re.findall(r'(?:url\(#|href="#)([\w.-]+)', "".join(re.findall(r"<[^<>]*>", body))))
+    names = {old: f"{key}-{i}" for i, old in enumerate(used)}
+    body = re.sub(r"<[^<>]*>", lambda tag: _tag(tag[0], names), body)
+    body = re.sub(r"⟨(\d+)⟩", lambda found: escape(chr(int(found[1])), quote=False), body)
+    body = re.sub(r">\s+<", "><", re.sub(r"<g>\s*</g>|<defs>\s*</defs>", "", body)).strip()
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="0 0 {size[0]:g} {size[1]:g}" role="img" aria-label="{escape(clean(words))}" '
+        f'font-family="system-ui, sans-serif" stroke-linejoin="round">{body}{above}</svg>'
+    )
+
+
+def _tag(tag: str, names: dict[str, str]) -> str:
+    """A tag with our identifiers, colours and fewer decimals; text between tags is not touched."""
+    tag = re.sub(r' id="([^"]*)"', lambda found: f' id="{names[found[1]]}"' if found[1] in names else "", tag)
+    tag = re.sub(r"(url\(#|href=\"#)([\w.-]+)", lambda found: found[1] + names[found[2]], tag)
+    tag = re.sub(r"(fill|stroke): (#[0-9a-f]{6})", lambda found: f"{found[1]}: {_VARIABLE.get(found[2], found[2])}", tag)
+    tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
+    tag = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", tag)
+    return re.sub(r' (d|x|y|transform|points|width|height)="([^"]*)"', _rounded, tag)
+
+
+def _rounded(found: re.Match[str]) -> str:
+    short = re.sub(r"(\d\.\d{2})\d+", r"\1", found[2])
+    return f' {found[1]}="{" ".join(short.split())}"'

@@ -1,0 +1,377 @@
+"""A compiled network gives the eager one's features or is refused, and its code is kept where only the user can write."""
+
+import dataclasses
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from extract_samples import ROOT, noise
+from torch import Tensor, nn
+
+from cache.errors import DeviceUnavailable, OutOfMemory
+from extract.backbones import get_backbone
+from extract.devices import Device
+from extract.engines import AGREEMENT, ENGINES, code_folder, compiled, eager
+from extract.pooled import FeatureExtractor, build
+from extract.preprocess import Preprocessing
+from extract.tune import Way
+
+CODE = "TORCHINDUCTOR_CACHE_DIR"
+BF16 = Device("cpu", "bf16", "this CPU")
+needs_compiler = pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="needs a C++ compiler: g++ or clang++"
+)
+
+
+class Small(nn.Module):
+    """Three convolutions, (n, 3, 16, 16) to (n, 4, 16, 16)."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1)
+        )
+        generator = torch.Generator().manual_seed(seed)
+        for value in self.parameters():
+            value.data.normal_(0, 0.3, generator=generator)
+        self.eval().requires_grad_(False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        found: Tensor = self.layers(pixels)
+        return found
+
+
+def batch(seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+@pytest.fixture(scope="module")
+def kept_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all tests: the compiler's own checks and headers take longer than these networks."""
+    return tmp_path_factory.mktemp("code")
+
+
+@pytest.fixture(autouse=True)
+def nothing_outside(kept_code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test writes to the user's folder, and none leaves the variable changed."""
+    monkeypatch.setenv(CODE, str(kept_code))
+
+
+@pytest.fixture
+def dynamo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """torch.compile without a code generator: it traces as ever, and runs what it traced eagerly."""
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda body, **options: real(body, backend="eager", **options))
+    yield
+    torch.compiler.reset()
+
+
+def compiles_to(monkeypatch: pytest.MonkeyPatch, change: Callable[[Tensor], Tensor]) -> None:
+    """A compiler whose networks give the eager one's features, changed."""
+    monkeypatch.setattr(torch, "compile", lambda body, **_: lambda pixels: change(body(pixels)))
+
+
+def failing(error: Exception) -> Callable[[Tensor], Tensor]:
+    def fail(_: Tensor) -> Tensor:
+        raise error
+
+    return fail
+
+
+def nothing_drawn() -> Tensor:
+    raise AssertionError("no batch is needed")
+
+
+# ---- results
+
+
+def test_eager_is_the_network_as_it_is() -> None:
+    body = Small()
+    assert eager(body, nothing_drawn) is body
+    assert ENGINES["eager"] is eager
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_compiled_network_agrees_with_the_eager_one_on_other_pictures(dtype: torch.dtype) -> None:
+    body = Small().to(dtype)
+    network = compiled(body, lambda: batch(dtype=dtype))
+    with torch.inference_mode():
+        found, expected = network(batch(1, dtype)), body(batch(1, dtype))
+    assert found.shape == (2, 4, 16, 16)
+    likeness = nn.functional.cosine_similarity(found.double().flatten(1), expected.double().flatten(1))
+    assert float(likeness.min()) >= AGREEMENT
+    assert type(network) is not Small
+
+
+def half_wrong(features: Tensor) -> Tensor:
+    """The last picture's features alone are others."""
+    return torch.cat([features[:-1], features[-1:].flip(1)])
+
+
+CHANGES: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "opposite": (torch.neg, r"-1\.00000"),
+    "nothing": (torch.zeros_like, r"0\.00000"),
+    "not a number": (lambda features: features * float("nan"), "nan"),
+    "one picture": (half_wrong, r"-?0\.\d{5}"),
+    "shifted": (lambda features: features.roll(1, 3), r"0\.\d{5}"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_compiled_network_that_gives_other_features_is_refused(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    wrong, cosine = CHANGES[change]
+    compiles_to(monkeypatch, wrong)
+    message = (
+        rf"^the compiled network's features have a cosine of {cosine} with the eager one's, expected 0\.999 or more; use"
+    )
+    with pytest.raises(DeviceUnavailable, match=message + " --engine eager$"):
+        compiled(Small(), batch)
+
+
+def test_features_within_rounding_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiles_to(monkeypatch, lambda features: features.bfloat16().float())
+    assert compiled(Small(), batch) is not None
+
+
+class Branches(nn.Module):
+    """What can't be traced whole."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return pixels if pixels.sum() > 0 else -pixels
+
+
+def test_a_network_that_can_not_be_compiled_names_the_way_out(dynamo: None) -> None:
+    with pytest.raises(DeviceUnavailable, match=r"^compiling failed \([^\n]{1,200}\); use --engine eager$"):
+        compiled(Branches(), batch)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("\nNo working C++ compiler found\n\nset CXX\n"), r"No working C\+\+ compiler found"),
+        (RuntimeError("x" * 1000), "x{200}"),
+        (ValueError(), "ValueError"),
+        (OSError(13, "Permission denied"), r"\[Errno 13\] Permission denied"),
+    ],
+    ids=["lines", "long", "silent", "system"],
+)
+def test_a_compiler_that_fails_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str) -> None:
+    compiles_to(monkeypatch, failing(error))
+    with pytest.raises(DeviceUnavailable, match=rf"^compiling failed \({reason}\); use --engine eager$"):
+        compiled(Small(), batch)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError("no room")], ids=str)
+def test_memory_running_out_is_no_failure_of_the_compiler(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    compiles_to(monkeypatch, failing(error))
+    with pytest.raises(type(error), match=str(error)):
+        compiled(Small(), batch)
+
+
+@pytest.fixture
+def compilations(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
+    """One entry for each graph that torch compiles, which then runs eagerly."""
+    real, found = torch.compile, list[object]()
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:
+        found.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda body, **options: real(body, backend=backend, **options))
+    yield found
+    torch.compiler.reset()
+
+
+def test_no_batch_of_a_run_is_compiled_for_again(compilations: list[object]) -> None:
+    # what torch compiles later is neither checked nor frozen
+    ours = extractor().running(Way("compiled", 2))
+    assert len(compilations) == 1
+    for rows, size in ((2, 32), (1, 32), (5, 32), (2, 40)):
+        ours(noise(rows, size))
+    assert len(compilations) == 1
+
+
+def test_more_networks_of_one_class_can_be_compiled_than_torch_lets_by_default(dynamo: None) -> None:
+    bodies = [Small(seed) for seed in range(12)]
+    networks = [compiled(body, batch) for body in bodies]
+    with torch.inference_mode():
+        assert all(torch.equal(n(batch(1)), b(batch(1))) for n, b in zip(networks, bodies, strict=True))
+
+
+# ---- where the code is kept
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user without a compiler's or a desktop's variables."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("XDG_CACHE_HOME", CODE):
+        monkeypatch.setenv(name, "")  # so that it is put back whatever the test leaves
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+@pytest.mark.parametrize("named", [None, "", "cache", "./cache"])
+def test_code_is_kept_in_the_users_cache_folder(home: Path, monkeypatch: pytest.MonkeyPatch, named: str | None) -> None:
+    if named is not None:
+        monkeypatch.setenv("XDG_CACHE_HOME", named)
+    assert code_folder() == home / ".cache/headstart/inductor"
+
+
+def test_code_is_kept_where_the_user_keeps_caches(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "elsewhere"))
+    assert code_folder() == home / "elsewhere/headstart/inductor"
+
+
+def inductors_default() -> str:
+    """What inductor puts into the variable when it is imported."""
+    return str(Path(tempfile.gettempdir()) / "torchinductor_somebody")
+
+
+@pytest.mark.parametrize("before", [None, "", inductors_default()])
+@pytest.mark.parametrize("umask", [0o022, 0o000, 0o077], ids=oct)
+def test_compiling_keeps_its_code_where_only_the_user_can_write(
+    home: Path, monkeypatch: pytest.MonkeyPatch, before: str | None, umask: int
+) -> None:
+    if before is not None:
+        monkeypatch.setenv(CODE, before)
+    compiles_to(monkeypatch, torch.clone)
+    old = os.umask(umask)
+    try:
+        compiled(Small(), batch)
+        compiled(Small(), batch)
+    finally:
+        os.umask(old)
+    folder = home / ".cache/headstart/inductor"
+    assert os.environ[CODE] == str(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_the_user_named_for_code_is_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CODE, str(home / "mine"))
+    compiles_to(monkeypatch, torch.clone)
+    compiled(Small(), batch)
+    assert os.environ[CODE] == str(home / "mine")
+    assert list(home.iterdir()) == []
+
+
+def test_a_folder_that_can_not_be_made_is_no_crash(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / ".cache").write_text("a file")
+    compiles_to(monkeypatch, torch.clone)
+    with pytest.raises(DeviceUnavailable, match=r"^compiling failed \(.*\.cache.*\); use --engine eager$"):
+        compiled(Small(), batch)
+
+
+SCRIPT = """
+import os
+import torch
+from torch import nn
+{first}
+from extract.engines import compiled
+body = nn.Conv2d(3, 4, 3).eval().requires_grad_(False)
+compiled(body, lambda: torch.ones(2, 3, 8, 8))
+print(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+"""
+
+
+def compiled_by_python(home: Path, temporary: Path, first: str) -> None:
+    """Compile in a fresh interpreter of a user without variables, which keeps its code where it should."""
+    for folder in (home, temporary):
+        folder.mkdir()
+    kept = {name: value for name, value in os.environ.items() if name not in (CODE, "XDG_CACHE_HOME")}
+    found = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(first=first)],
+        cwd=ROOT,
+        env={**kept, "HOME": str(home), "TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert found.stdout == f"{home}/.cache/headstart/inductor\n"
+    assert [path for path in temporary.rglob("*") if path.is_file()] == []
+
+
+def test_inductor_is_told_where_before_it_is_imported(tmp_path: Path) -> None:
+    compiled_by_python(tmp_path / "home", tmp_path / "tmp", "torch.compile = lambda body, **_: body")
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_inductor_writes_to_our_folder_alone_even_if_it_was_imported_before(tmp_path: Path) -> None:
+    compiled_by_python(tmp_path / "home", tmp_path / "tmp", "import torch._inductor.config")
+    assert list((tmp_path / "home/.cache/headstart/inductor").rglob("*.so")) != []
+
+
+# ---- in an extractor
+
+
+def extractor(batch_size: int = 4) -> FeatureExtractor:
+    """An untrained ResNet18 for pictures of 32 px, the same each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        body = get_backbone("resnet18").body()
+    return build(body, Preprocessing(32), BF16, batch_size)
+
+
+def test_the_way_it_runs_already_is_the_extractor_itself() -> None:
+    ours = extractor()
+    assert ours.running(Way("eager", 4)) is ours
+
+
+def test_other_batches_are_the_same_backbone_and_features() -> None:
+    ours = extractor()
+    other = ours.running(Way("eager", 3))
+    assert (other.batch_size, other.engine, other.network) == (3, "eager", ours.body)
+    assert other == dataclasses.replace(ours, batch_size=3)
+    assert other(noise(7, 32)).shape == (7, 512)
+
+
+def test_memory_running_out_while_compiling_names_a_smaller_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiles_to(monkeypatch, failing(torch.OutOfMemoryError("CUDA out of memory")))
+    with pytest.raises(OutOfMemory, match="out of memory with 8 images at once; use --batch-size 4"):
+        extractor().running(Way("compiled", 8))
+
+
+def test_the_network_is_compiled_for_the_one_shape_that_batches_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: list[tuple[torch.Size, torch.dtype, bool]] = []
+
+    def look(body: nn.Module, **_: object) -> Callable[[Tensor], Tensor]:
+        def network(pixels: Tensor) -> Tensor:
+            shapes.append((pixels.shape, pixels.dtype, pixels.is_contiguous(memory_format=torch.channels_last)))
+            found: Tensor = body(pixels)
+            return found
+
+        return network
+
+    monkeypatch.setattr(torch, "compile", look)
+    ours = extractor().running(Way("compiled", 3))
+    assert ours(noise(4, 40)).shape == (4, 512)
+    assert shapes == [(torch.Size([3, 3, 32, 32]), torch.bfloat16, True)] * 3
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_a_compiled_backbone_gives_the_eager_ones_features_and_the_same_bits_each_time() -> None:
+    ours, images = extractor(), noise(4, 32)
+    made = [ours.running(Way("compiled", 4)), extractor().running(Way("compiled", 4))]
+    expected, found = ours(images), made[0](images)
+    cosines = (found * expected).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
+    assert cosines.min() >= AGREEMENT
+    assert found.dtype == np.float32
+    assert np.array_equal(found, made[0](images))
+    assert np.array_equal(found, made[1](images))
+    assert np.array_equal(found[:3], made[0](images[:3]))  # a short batch is padded
+    assert (made[0].engine, made[0].parameters) == ("compiled", ours.parameters)
+    for each in made:
+        each.check_frozen()
