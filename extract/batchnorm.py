@@ -57,8 +57,8 @@ class Imitation:
     """How much of the study's protocol is run: the first `train_images` and `test_images` rows, in shuffled batches, one
     run for each seed. The batch is part of the protocol: its statistics are what the layers normalise by."""
 
-    train_images: int = 512
-    test_images: int = 500
+    train_images: int = 1000
+    test_images: int = 600
     epochs: int = 5
     batch_size: int = 64
     seeds: tuple[int, ...] = (0,)
@@ -66,7 +66,7 @@ class Imitation:
 
 @dataclasses.dataclass(frozen=True)
 class Drift:
-    """How far running means and variances moved: |new - old| / |old| of each layer (Euclidean), averaged over the layers."""
+    """How far running means and variances moved: |new - old| / |old| of each layer (Euclidean), averaged over layers."""
 
     mean: float
     var: float
@@ -157,8 +157,8 @@ def check(backbone: Backbone, found: Weights, body: nn.Module) -> None:
         )
     if folded := [norm for norm in norms if _is_identity(norm)]:
         raise WeightsMismatch(
-            f"{found.origin}: {len(folded)} of {len(norms)} BatchNorm layers of {backbone.name} have the running mean 0 and "
-            f"variance 1 (folded away), expected statistics of real images; give other --weights or use densenet169"
+            f"{found.origin}: {len(folded)} of {len(norms)} BatchNorm layers of {backbone.name} have the running mean 0 "
+            f"and variance 1 (folded away), expected statistics of real images; give other --weights or use densenet169"
         )
 
 
@@ -193,8 +193,8 @@ def _read(job: Job, rows: int) -> _Rows:
     labels = job.images.labels(0, count)
     if not count or labels.min() < 0:
         raise DataInvalid(
-            f"{job.images.source}: {int((labels < 0).sum())} of {count} images of {job.images.split} have no label, expected "
-            f"labelled ones; give a data set with one sub-folder for each class"
+            f"{job.images.source}: {int((labels < 0).sum())} of {count} images of {job.images.split} have no label, "
+            f"expected labelled ones; give a data set with one sub-folder for each class"
         )
     return _Rows(batch.pixels, labels)
 
@@ -202,7 +202,9 @@ def _read(job: Job, rows: int) -> _Rows:
 def _check_rows(job: Job, rows: _Rows, plan: Imitation) -> None:
     count, kinds = len(rows.labels), len(np.unique(rows.labels))
     if kinds < 2:
-        raise DataInvalid(f"{job.images.source}: the first {count} images are of {kinds} class, expected 2 or more; take more")
+        raise DataInvalid(
+            f"{job.images.source}: the first {count} images are of {kinds} class, expected 2 or more; take more"
+        )
     if count % plan.batch_size == 1:
         raise DataInvalid(
             f"{job.images.source}: {count} images leave a last batch of one, expected 2 or more to normalise by; "

@@ -35,7 +35,7 @@ def figure_1(images: Images, row: int, preprocessing: Preprocessing) -> list[tup
     Raises DataInvalid for a row that is not there, ImageUnreadable.
     """
     own = _own(images, row)
-    resized = _resized(images, row, own, preprocessing.image_size)
+    resized = _resized(images, row, preprocessing.image_size)
     normal = preprocess.normalise(resized, preprocessing)
     size = f"{preprocessing.image_size} x {preprocessing.image_size} px"
     return [
@@ -89,7 +89,7 @@ def _own(images: Images, row: int) -> Image.Image:
 
 
 def _read(images: Images, row: int, image_size: int) -> npt.NDArray[np.uint8]:
-    """A row as the backbone's side reads it, (1, H, W, 3)."""
+    """A row as data sets give it, uint8 (1, H, W, 3): at its own size where all rows have one, else at `image_size`."""
     batch = images.read(row, row + 1, image_size, 1)
     if batch.skipped:
         raise ImageUnreadable(f"{images.source}/{batch.skipped[0].id}: {batch.skipped[0].reason}")
@@ -109,17 +109,12 @@ def _decoded(path: Path) -> Image.Image:
     return decode(content, str(path))
 
 
-def _resized(images: Images, row: int, own: Image.Image, image_size: int) -> Tensor:
-    """float32 (1, 3, S, S) of 0 to 255, as every feature's image is resized."""
+def _resized(images: Images, row: int, image_size: int) -> Tensor:
+    """float32 (1, 3, S, S) of 0 to 255: a row read and resized as for its features."""
     import torch
 
-    pixels = np.asarray(own)[None] if preprocess_exactly(own, image_size) else _read(images, row, image_size)
+    pixels = _read(images, row, image_size)
     return preprocess.resize(torch.from_numpy(np.require(pixels, requirements=("C", "W"))), image_size)
-
-
-def preprocess_exactly(picture: Image.Image, image_size: int) -> bool:
-    """Whether our own resizing takes this picture: it equals Pillow's to the bit wherever it does."""
-    return all(preprocess.is_exact(size, image_size) for size in picture.size)
 
 
 def _name(images: Images, row: int) -> str:
@@ -134,8 +129,8 @@ def _as_it_is(picture: Image.Image, title: str, size: int) -> tuple[str, bytes]:
         return title, _png(picture)
     if longer > size:
         return f"{title}, shown smaller", _png(_within(picture, size))
-    enlarged = (max(1, round(side * size / longer)) for side in picture.size)
-    shown = picture.resize((next(enlarged), next(enlarged)), Image.Resampling.NEAREST)
+    width, height = (max(1, round(side * size / longer)) for side in picture.size)
+    shown = picture.resize((width, height), Image.Resampling.NEAREST)
     return f"{title}, shown enlarged by nearest neighbour", _png(shown)
 
 

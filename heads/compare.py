@@ -388,8 +388,8 @@ def fit_temperature(scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int
     Scores (N, C) and labels are those of validation rows only, which the head was neither trained nor is tested on: on
     training rows it finds the head too modest, and fitted on test rows it would flatter what is then measured on them. It
     changes no label, hence no accuracy. The log-likelihood is concave in 1 / temperature, so there is one optimum to find.
-    Where every row is right there is none, it only improves as the temperature falls: what is found then says no more than
-    "small". Raises ValueError.
+    Where every row is right it only improves as the temperature falls, where every row is the least likely as it rises:
+    what is found then is near a bound and says no more than that. Raises ValueError.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
@@ -403,7 +403,8 @@ def fit_temperature(scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int
 
     low, high = (math.log(limit) for limit in TEMPERATURES)
     best = float(minimize_scalar(nll, bounds=(low, high), method="bounded", options={"xatol": 1e-7}).x)
-    return math.exp(best) if nll(best) < nll(0.0) else 1.0
+    # the search only comes near its bounds; where scores say nothing every temperature is as good, and 1 stays
+    return min(max(math.exp(min((0.0, best, low, high), key=nll)), TEMPERATURES[0]), TEMPERATURES[1])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ colour and marker from figure to figure: `order` is the list of all models.
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -54,43 +54,52 @@ def time_accuracy(key: str, rows: Sequence[Facts], published: Facts, order: Sequ
         + [f"{row['model']} {row['recipe']}: {share(row['accuracy'])} after {time(trained_in(row))}" for row in ours]
         + [f"{place}: {model} {share(it['accuracy'])} after {time(it['training_s'])}" for model, it in theirs.items()]
     )
-    return svg.draw(key, words, (430, 340), partial(_paint_time, ours, theirs, place, order))
+    return svg.draw(key, words, 210, *_time(ours, theirs, place, order))
+
+
+def _time(
+    ours: Sequence[Facts], theirs: Mapping[str, Facts], place: str, order: Sequence[str]
+) -> tuple[list[str], Callable[["Figure"], None]]:
+    """The labels of the legend, and what paints."""
+    models = [svg.label(model) for model in dict.fromkeys([*(row["model"] for row in ours), *theirs])]
+    recipes = list(dict.fromkeys(str(row["recipe"]) for row in ours))
+    texts = [*models, *(f"{svg.label(recipe)} recipe" for recipe in recipes), *([svg.label(place, 44)] if theirs else [])]
+    return texts, partial(_paint_time, ours, theirs, texts, order)
 
 
 def _paint_time(
-    ours: Sequence[Facts], theirs: Mapping[str, Facts], place: str, order: Sequence[str], figure: "Figure"
+    ours: Sequence[Facts], theirs: Mapping[str, Facts], texts: Sequence[str], order: Sequence[str], figure: "Figure"
 ) -> None:
     axes = svg.panel(
-        figure, "Accuracy against time", "time to a trained head: extraction + training (s)", "test accuracy (%)",
-        margins=(52, 14, 112, 30),
-    )  # fmt: skip
+        figure, "Accuracy against time", "time to a trained head: extraction + training (s)", "test accuracy (%)", texts
+    )
     recipes = list(dict.fromkeys(str(row["recipe"]) for row in ours))
     for row in ours:
         colour, _ = style(order, row["model"])
-        ends = [100 * end for end in row.get("interval") or () if known(end)]
+        at, ends = trained_in(row) or 0, [100 * end for end in row.get("interval") or () if known(end)]
         if len(ends) == 2:
-            axes.plot([trained_in(row) or 0] * 2, ends, color=colour, linewidth=1.2)
-        marker = svg.MARKERS[recipes.index(str(row["recipe"])) % 3]
-        axes.plot(trained_in(row) or 0, 100 * row["accuracy"], marker, color=colour, markersize=7)
+            axes.plot([at] * 2, ends, color=colour, linewidth=1.2)
+        axes.plot(at, 100 * row["accuracy"], svg.MARKERS[recipes.index(str(row["recipe"])) % 3], color=colour, markersize=7)
     for model, it in theirs.items():
-        colour, _ = style(order, model)
-        axes.plot(it["training_s"], 100 * it["accuracy"], "D", color=colour, markerfacecolor="none", markersize=7)
+        look: dict[str, Any] = {"color": style(order, model)[0], "markerfacecolor": "none", "markersize": 7}
+        axes.plot(it["training_s"], 100 * it["accuracy"], "D", **look)
     times = [float(trained_in(row) or 0) for row in ours] + [it["training_s"] for it in theirs.values()]
     svg.log_x(axes, min(times), max(times))
     models = list(dict.fromkeys([*(row["model"] for row in ours), *theirs]))
-    handles = [handle("_", style(order, model)[0], svg.label(model), line=True) for model in models]
-    handles += [handle(svg.MARKERS[i % 3], svg.INK, f"{svg.label(recipe)} recipe") for i, recipe in enumerate(recipes)]
-    handles += [handle("D", svg.INK, svg.label(place, 60), hollow=True)] if theirs else []
-    svg.legend(figure, axes, 2 if len(handles) > 4 else 1, handles)
+    handles = [handle("", style(order, model)[0], text, line=5) for model, text in zip(models, texts, strict=False)]
+    marks = [*(svg.MARKERS[i % 3] for i in range(len(recipes))), "D"]
+    hollow = [False] * len(recipes) + [True]
+    rest = zip(marks, hollow, texts[len(models) :], strict=False)
+    svg.legend(figure, [*handles, *(handle(mark, svg.INK, text, hollow=empty) for mark, empty, text in rest)])
 
 
-def handle(marker: str, colour: str, text: str, *, hollow: bool = False, line: bool = False) -> Any:
-    """An entry of a legend."""
+def handle(marker: str, colour: str, text: str, *, hollow: bool = False, line: float = 0) -> Any:
+    """An entry of a legend: a mark, or a line so wide."""
     from matplotlib.lines import Line2D
 
     return Line2D(
-        [], [], color=colour, marker="" if line else marker, linestyle="-" if line else "", label=text,
-        linewidth=5 if line else 1.8, markerfacecolor="none" if hollow else colour,
+        [], [], color=colour, marker=marker, linestyle="-" if line else "", linewidth=line, label=text,
+        markerfacecolor="none" if hollow else colour,
     )  # fmt: skip
 
 
@@ -103,11 +112,11 @@ def stage_bars(key: str, stages: Mapping[str, Facts]) -> str:
         ["Milliseconds per image by stage"]
         + [f"{model}: " + ", ".join(f"{name} {value:.3g}" for name, value in it.items()) for model, it in found.items()]
     )
-    return svg.draw(key, words, (430, 104 + 28 * len(found)), partial(_paint_stages, found))
+    return svg.draw(key, words, 10 + 28 * len(found), STAGES, partial(_paint_stages, found))
 
 
 def _paint_stages(found: Mapping[str, Mapping[str, float]], figure: "Figure") -> None:
-    axes = svg.panel(figure, "Where the time of an image goes", "time per image (ms)", "", margins=(76, 52, 72, 30))
+    axes = svg.panel(figure, "Where the time of an image goes", "time per image (ms)", "", STAGES, left=76, right=54)
     names = [svg.label(model, 12) for model in found]
     ends = [0.0] * len(found)
     for stage, colour in zip(STAGES, svg.SERIES, strict=False):
@@ -119,7 +128,7 @@ def _paint_stages(found: Mapping[str, Mapping[str, float]], figure: "Figure") ->
     axes.set_yticks(range(len(found)), names)
     axes.invert_yaxis()
     axes.grid(False, axis="y")
-    svg.legend(figure, axes, len(STAGES))
+    svg.legend(figure, axes.get_legend_handles_labels()[0])
 
 
 # ------------------------------------------------------------------------------------------------------------- curves
@@ -134,12 +143,15 @@ def losses(key: str, recipe: str, rows: Sequence[Facts], order: Sequence[str]) -
         [f"Mean training loss of each epoch, {recipe} recipe"]
         + [f"{row['model']}: {row['losses'][0]:.4f} to {row['losses'][-1]:.4f}" for row in found]
     )
-    return svg.draw(key, words, (430, 300), partial(_paint_losses, recipe, found, order))
+    return svg.draw(
+        key, words, 190, [svg.label(row["model"]) for row in found], partial(_paint_losses, recipe, found, order)
+    )
 
 
 def _paint_losses(recipe: str, rows: Sequence[Facts], order: Sequence[str], figure: "Figure") -> None:
     title = f"Learning curves, {svg.label(recipe)} recipe"
-    axes = svg.panel(figure, title, "epoch (number)", "mean training loss (nats)", margins=(52, 14, 88, 30))
+    texts = [svg.label(row["model"]) for row in rows]
+    axes = svg.panel(figure, title, "epoch (number)", "mean training loss (nats)", texts)
     seen: dict[str, int] = {}
     for row in rows:
         colour, marker = style(order, row["model"])
@@ -150,7 +162,7 @@ def _paint_losses(recipe: str, rows: Sequence[Facts], order: Sequence[str], figu
             epochs, row["losses"], color=colour, marker=marker, markersize=4, linestyle=dash, label=svg.label(row["model"])
         )
     axes.locator_params(axis="x", integer=True)
-    svg.legend(figure, axes, 3)
+    svg.legend(figure, axes.get_legend_handles_labels()[0])
 
 
 def curve(key: str, title: str, x: str, field: str, entries: Mapping[str, Sequence[Facts]], order: Sequence[str]) -> str:
@@ -166,7 +178,7 @@ def curve(key: str, title: str, x: str, field: str, entries: Mapping[str, Sequen
             for model, it in found.items()
         ]
     )
-    return svg.draw(key, words, (430, 310), partial(_paint_curve, title, x, found, order))
+    return svg.draw(key, words, 200, list(map(svg.label, found)), partial(_paint_curve, title, x, found, order))
 
 
 def _points(entries: Sequence[Facts], field: str) -> list[tuple[int, float, float, float]]:
@@ -182,7 +194,7 @@ def _paint_curve(
     order: Sequence[str],
     figure: "Figure",
 ) -> None:
-    axes = svg.panel(figure, svg.label(title, 60), x, "test accuracy (%)", margins=(52, 14, 88, 30))
+    axes = svg.panel(figure, svg.label(title, 48), x, "test accuracy (%)", list(map(svg.label, found)))
     for model, it in found.items():
         colour, marker = style(order, model)
         places = [point[0] for point in it]
@@ -195,10 +207,13 @@ def _paint_curve(
         )  # fmt: skip
     every = [point[0] for it in found.values() for point in it]
     svg.log_x(axes, min(every), max(every))
-    svg.legend(figure, axes, 3)
+    svg.legend(figure, axes.get_legend_handles_labels()[0])
 
 
 # -------------------------------------------------------------------------------------------------- trust and chance
+
+
+_CURVES = ("perfect", "as trained", "with temperature")
 
 
 def reliability(key: str, title: str, facts: Facts) -> str:
@@ -209,18 +224,21 @@ def reliability(key: str, title: str, facts: Facts) -> str:
     words = [f"Reliability, {title}: expected calibration error {number(facts.get('ece'), '{:.4f}'.format)}"]
     if known(facts.get("ece_after")):
         words.append(f"after a temperature of {number(facts.get('temperature'), '{:.3f}'.format)} {facts['ece_after']:.4f}")
-    return svg.draw(key, said(words), (330, 330), partial(_paint_reliability, title, before, after))
+    return svg.draw(key, said(words), 220, _CURVES, partial(_paint_reliability, title, before, after))
 
 
 def _paint_reliability(title: str, before: Sequence[Facts], after: Sequence[Facts], figure: "Figure") -> None:
-    axes = svg.panel(figure, svg.label(title, 40), "confidence (%)", "accuracy (%)", margins=(48, 14, 84, 30))
-    axes.plot([0, 100], [0, 100], color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[2], label="perfect")
-    for name, bins, i in (("as trained", before, 0), ("with temperature", after, 1)):
+    axes = svg.panel(figure, svg.label(title, 40), "confidence (%)", "accuracy (%)", _CURVES)
+    axes.plot([0, 100], [0, 100], color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[2], label=_CURVES[0])
+    for name, bins, i in ((_CURVES[1], before, 0), (_CURVES[2], after, 1)):
         if bins:
             at, right = ([100 * entry[key] for entry in bins] for key in ("confidence", "accuracy"))
             axes.plot(at, right, color=svg.SERIES[i], marker=svg.MARKERS[i], linestyle=svg.DASHES[i], label=name)
     axes.set(xlim=(0, 102), ylim=(0, 102))
-    svg.legend(figure, axes, 2)
+    svg.legend(figure, axes.get_legend_handles_labels()[0])
+
+
+_MARKS = ("one seed", "mean of the seeds", "95 % over seeds", "95 %, and images")
 
 
 def seeds(key: str, models: Mapping[str, Mapping[str, Facts]], order: Sequence[str]) -> str:
@@ -241,11 +259,11 @@ def seeds(key: str, models: Mapping[str, Mapping[str, Facts]], order: Sequence[s
             f"{model} {recipe}: mean {share(own.get('mean'))} of {len(own['accuracies'])} seeds"
             + (f", interval {low_high}" if low_high else "")
         )
-    return svg.draw(key, said(words), (430, 92 + 26 * len(found)), partial(_paint_seeds, found, order))
+    return svg.draw(key, said(words), 10 + 26 * len(found), _MARKS, partial(_paint_seeds, found, order))
 
 
 def _paint_seeds(found: Sequence[tuple[str, str, Facts]], order: Sequence[str], figure: "Figure") -> None:
-    axes = svg.panel(figure, "Accuracy over seeds", "test accuracy (%)", "", margins=(122, 14, 62, 30))
+    axes = svg.panel(figure, "Accuracy over seeds", "test accuracy (%)", "", _MARKS, left=118)
     for place, (model, _, it) in enumerate(found):
         colour, _marker = style(order, model)
         values = [value for value in it["seeds"]["accuracies"] if known(value)]
@@ -260,9 +278,5 @@ def _paint_seeds(found: Sequence[tuple[str, str, Facts]], order: Sequence[str], 
     axes.set_yticks(range(len(found)), names)
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.grid(False, axis="y")
-    handles = [
-        handle("o", svg.MUTED, "a seed"),
-        handle("D", svg.INK, "mean", hollow=True),
-        handle("", svg.INK, "95 %: thick over seeds, thin over seeds and images", line=True),
-    ]
-    svg.legend(figure, axes, 3, handles)
+    look = (("o", svg.MUTED, False, 0), ("D", svg.INK, True, 0), ("", svg.INK, False, 3.6), ("", svg.INK, False, 1.2))
+    svg.legend(figure, [handle(*it[:2], text, hollow=it[2], line=it[3]) for text, it in zip(_MARKS, look, strict=True)])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from heads.config import TrainConfig
-from heads.optimise import Rows
+from heads.optimise import Rows, laid
 
 
 class Head(nn.Module, abc.ABC):
@@ -59,21 +59,21 @@ class GradientHead(Head):
 
     @abc.abstractmethod
     def scores(self, parameters: Mapping[str, Tensor], features: Tensor, keep: Tensor | None) -> Tensor:
-        """Stacked parameters (K, …) and standardised features (K, n, D) to scores (K, n, C).
+        """Stacked parameters (K, …), each laid by `heads.optimise.laid`, and standardised features (K, n, D) to scores
+        (K, n, C).
 
         `keep` (K, n, `dropped`) is what each unit is multiplied by in training, None where none is left out.
         """
 
     def score(self, features: Tensor) -> Tensor:
         with torch.no_grad():
-            own = {name: value[None] for name, value in self.named_parameters()}
+            own = {name: laid(value)[None] for name, value in self.named_parameters()}
             return self.scores(own, features[None], None)[0]
 
 
 def _affine(parameters: Mapping[str, Tensor], name: str, features: Tensor) -> Tensor:
     """`nn.Linear` of each head of a stack: features (K, n, in) to (K, n, out)."""
-    weight, bias = parameters[f"{name}.weight"], parameters[f"{name}.bias"]
-    return torch.baddbmm(bias[:, None], features, weight.transpose(1, 2))
+    return torch.baddbmm(parameters[f"{name}.bias"][:, None], features, parameters[f"{name}.weight"])
 
 
 class Mlp(GradientHead):

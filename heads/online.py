@@ -1,4 +1,4 @@
-"""A head that learns batch by batch from features which are not kept: what a loop needs that runs the backbone each time."""
+"""A head that learns batch by batch from features which are not kept: for a loop that runs the backbone every time."""
 
 import numpy as np
 import numpy.typing as npt

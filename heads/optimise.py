@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cache.errors import FeaturesInvalid
+from heads import threads
 from heads.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def descend(
     watched: list[list[float]] = []
     best = {name: value.detach().clone() for name, value in stack.items()}
     for number in range(1, config.epochs + 1):
-        losses.append(_epoch(heads, rows, parts, stack, optimiser))
+        with threads.limited(_threads(rows, stack, config)):
+            losses.append(_epoch(heads, rows, parts, stack, optimiser))
         _refuse(losses[-1], heads, f"the loss is not finite in epoch {number}")
         if len(parts[0].val):
             accuracies.append(_accuracies(heads[0], rows, [part.val for part in parts], stack))
@@ -93,16 +95,31 @@ def descend(
     return [_history(k, losses, accuracies, watched) for k in range(len(heads))]
 
 
+def _threads(rows: Rows, stack: Mapping[str, Tensor], config: TrainConfig) -> int:
+    """How many threads the next epoch gets, by the first layer's product."""
+    most = torch.get_num_threads()
+    if rows.features.device.type != "cpu":
+        return most
+    weight = next(value.detach() for value in stack.values() if value.ndim == 3)
+    batch = rows.features[: config.batch_size].expand(len(weight), -1, -1)
+    return threads.choose(most, batch, weight)
+
+
+def laid(value: Tensor) -> Tensor:
+    """A parameter as it lies in a stack: matrices transposed (in, out), so that their gradients are contiguous."""
+    return value.t() if value.ndim == 2 else value
+
+
 def _stacked(heads: Sequence[GradientHead]) -> dict[str, Tensor]:
     parameters = [dict(head.named_parameters()) for head in heads]
-    return {name: torch.stack([p[name].detach() for p in parameters]).requires_grad_() for name in parameters[0]}
+    return {name: torch.stack([laid(p[name].detach()) for p in parameters]).requires_grad_() for name in parameters[0]}
 
 
 def _give_back(heads: Sequence[GradientHead], stack: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for k, head in enumerate(heads):
             for name, value in head.named_parameters():
-                value.copy_(stack[name][k])
+                value.copy_(laid(stack[name][k]))
 
 
 def _refuse(values: Sequence[float], heads: Sequence[GradientHead], what: str) -> None:
@@ -151,7 +168,7 @@ class _Optimiser:
     def step(self, loss: Tensor) -> None:
         """Descend the sum of the heads' losses, in which no head's parameters meet another's."""
         for leaf, gradient in zip(self._leaves, torch.autograd.grad(loss, self._leaves), strict=True):
-            # a transposed product's gradient is transposed in memory, and the fused step reads memory in order
+            # were a gradient transposed in memory, the fused step would still read memory in order, and learn nonsense
             leaf.grad = gradient.contiguous()
         for k, views in enumerate(self._views):
             for view, leaf in zip(views, self._leaves, strict=True):

@@ -14,11 +14,25 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri
 """Nothing is fetched, nothing runs; styles stand in the page."""
 
 PARTS = {
-    "findings": "Findings", "table-1": "Table 1", "table-2": "Table 2", "figure-1": "Figure 1", "comparisons": "Differences",
-    "seeds": "Seeds", "epochs": "Epochs", "sizes": "Training images", "classes": "Classes", "sigmoid": "Sigmoid",
-    "batch-norm": "BatchNorm", "calibration": "Calibration", "mistakes": "Mistakes", "disagreements": "Disagreements",
-    "maps": "Feature maps", "losses": "Learning curves", "stages": "Times", "making": "How it was made",
-}  # fmt: skip
+    "findings": "Findings",
+    "table-1": "Table 1",
+    "table-2": "Table 2",
+    "figure-1": "Figure 1",
+    "comparisons": "Differences",
+    "seeds": "Seeds",
+    "epochs": "Epochs",
+    "sizes": "Training images",
+    "classes": "Classes",
+    "sigmoid": "Sigmoid",
+    "batch-norm": "BatchNorm",
+    "calibration": "Calibration",
+    "mistakes": "Mistakes",
+    "disagreements": "Disagreements",
+    "maps": "Feature maps",
+    "losses": "Learning curves",
+    "stages": "Times",
+    "making": "How it was made",
+}
 """The parts by the name of their section, in order, and what the contents call them."""
 
 
@@ -29,9 +43,9 @@ def to_html(facts: Mapping[str, Any]) -> str:
     or a confusion matrix does not fit the classes; the message names the place.
     """
     makers = (
-        _findings, study.table_1, study.table_2, study.figure_1, study.comparisons, answers.seeds, answers.epochs, answers.sizes,
-        answers.classes, answers.sigmoid, answers.batch_norm, answers.calibration, answers.mistakes, answers.disagreements,
-        answers.maps, study.losses, study.stages, _making,
+        _findings, study.table_1, study.table_2, study.figure_1, study.comparisons, answers.seeds, answers.epochs,
+        answers.sizes, answers.classes, answers.sigmoid, answers.batch_norm, answers.calibration,
+        answers.mistakes, answers.disagreements, answers.maps, study.losses, study.stages, _making,
     )  # fmt: skip
     made = {key: maker(facts) for key, maker in zip(PARTS, makers, strict=True)}
     there = {key: content for key, content in made.items() if content}
@@ -39,10 +53,12 @@ def to_html(facts: Mapping[str, Any]) -> str:
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta name="color-scheme" content="light dark">\n'
         f'<meta name="referrer" content="no-referrer">\n<link rel="icon" href="data:,">\n<title>{esc(title)}</title>\n'
         f'<style>{STYLE}</style>\n</head>\n<body>\n<a class="skip" href="#main">Skip to the report</a>\n'
-        f'{_header(title, facts)}\n{_contents(there)}\n<main id="main">\n{join(there.values(), chr(10))}\n</main>\n{_footer(facts)}\n'
+        f"{_header(title, facts)}\n{_contents(there)}\n"
+        f'<main id="main">\n{join(there.values(), chr(10))}\n</main>\n{_footer(facts)}\n'
         f"</body>\n</html>\n"
     )
 
@@ -67,7 +83,7 @@ def _contents(there: Mapping[str, Html]) -> Html:
 
 def _findings(facts: Mapping[str, Any]) -> Html:
     cards, found = study.cards(facts), findings(facts)
-    return section("findings", "What was found", cards, listed(found, "plain")) if cards or found else Html("")
+    return section("findings", "What was found", cards, listed(found, "plain findings")) if cards or found else Html("")
 
 
 def _making(facts: Mapping[str, Any]) -> Html:
@@ -82,9 +98,7 @@ def _making(facts: Mapping[str, Any]) -> Html:
         ),
         *([Html(f"Made: {esc(facts['created'])}.")] if facts.get("created") else []),
         *([Html(f"Weights, with the first digits of their SHA-256: {esc('; '.join(weights))}.")] if weights else []),
-        Html(
-            "Made by <code>headstart study</code>, shown by <code>headstart report</code>; both resume and train nothing twice."
-        ),
+        Html("Made by <code>headstart study</code>, shown by <code>headstart report</code>."),
         *map(esc, items(facts, "notes")),
     ]
     versions = [[name(package), esc(version)] for package, version in part(facts, "versions").items()]
@@ -94,6 +108,5 @@ def _making(facts: Mapping[str, Any]) -> Html:
 
 def _footer(facts: Mapping[str, Any]) -> Html:
     made = f" Made {esc(facts['created'])}." if facts.get("created") else ""
-    return Html(
-        f"<footer><p>The published study: “Transfer Learning”, Alan Casey and Alex Racapé, September 2023.{made}</p></footer>"
-    )
+    study_of = "The published study: “Transfer Learning”, Alan Casey and Alex Racapé, September 2023."
+    return Html(f"<footer><p>{study_of}{made}</p></footer>")

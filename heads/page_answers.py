@@ -1,4 +1,4 @@
-"""The page's parts that answer the study's open questions: seeds, epochs, sizes, classes, sigmoid, BatchNorm, trust, maps."""
+"""The page's parts that answer the study's open questions: seeds, epochs, sizes, classes, sigmoid, BatchNorm, maps."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,6 +8,7 @@ from heads import figures, page_classes
 from heads.page_findings import by_recipe, models_of
 from heads.page_html import (
     Html,
+    below,
     count,
     esc,
     figure,
@@ -60,8 +61,8 @@ def seeds(facts: Facts) -> Html:
     ]  # fmt: skip
     drawn = figures.seeds("seeds", part(facts, "models"), models_of(facts))
     caption = (
-        "Each dot is a head trained from another seed; a diamond is their mean. The thick line is the 95 % interval of the mean "
-        "over seeds, the thin one allows for the choice of test images as well."
+        "Each dot is a head trained from another seed; a diamond is their mean. The thick line is the 95 % interval of "
+        "the mean over seeds, the thin one allows for the choice of test images as well."
     )
     return section(
         "seeds",
@@ -147,8 +148,8 @@ def classes(facts: Facts) -> Html:
         drawn = [page_classes.recall(f"recall-{i}", recipe, shares, names, models_of(facts))]
         caption = f"Recall, {recipe} recipe: the share of each class's test images that got its label."
         shown = [figure(Html(art), caption) for art in drawn if art]
-        content += [grid(shown), *_class_tables(recipe, models, names), grid(_matrices(i, recipe, models, names))]
-    content = [piece for piece in content if piece]
+        pieces = [grid(shown), *_class_tables(recipe, models, names), grid(_matrices(i, recipe, models, names))]
+        content += [below(f"{recipe} recipe", *pieces)] if any(pieces) else []
     return section("classes", "What is mistaken for what", *content) if content else Html("")
 
 
@@ -172,13 +173,14 @@ def _class_tables(recipe: str, models: Mapping[str, Facts], names: Sequence[str]
 def _matrices(i: int, recipe: str, models: Mapping[str, Facts], names: Sequence[str]) -> list[Html]:
     found = []
     for j, (model, it) in enumerate(models.items()):
-        matrix = it.get("confusion") or []
+        matrix = (it.get("confusion") or []) if names else []
         art = page_classes.confusion(f"confusion-{i}-{j}", f"{model}, {recipe} recipe", matrix, names) if matrix else ""
         if art:
             often = [
-                f"{true} taken for {other} ({count(images)})" for images, true, other in page_classes.mix_ups(matrix, names)[:3]
+                f"{true} taken for {other} ({count(images)})"
+                for images, true, other in page_classes.mix_ups(matrix, names)[:3]
             ]
-            caption = f"{model}, {recipe} recipe: counts of test images, shaded by the share of the true class."
+            caption = f"{model}, {recipe} recipe: counts of test images; shade: square root of the share of the true class."
             found.append(figure(Html(art), caption + (f" Most often: {', '.join(often)}." if often else "")))
     return found
 
@@ -199,8 +201,8 @@ def sigmoid(facts: Facts) -> Html:
     if not body:
         return Html("")
     lead = (
-        "The study squashes the scores by a sigmoid before the cross entropy, so its loss cannot fall under ln(1 + (C − 1)/e) "
-        "and its gradient fades. The same training without it:"
+        "The study squashes the scores by a sigmoid before the cross entropy, so its loss cannot fall under "
+        "ln(1 + (C − 1)/e) and its gradient fades. The same training without it:"
     )
     head = ["model", "with the sigmoid", "without", "change, percentage points"]
     caption = "Mean test accuracy with 95 % intervals, with the sigmoid and without"
@@ -214,17 +216,17 @@ def batch_norm(facts: Facts) -> Html:
     if not all(sides.values()):
         return Html("")
     lead = (
-        "Parameters that need no gradient do not freeze BatchNorm: in training mode it goes on normalising by the batch and "
-        "moving its running statistics, as in the published code. Features kept from eval() cannot have this fault; it was "
-        "imitated on a small subset."
+        "Parameters that need no gradient do not freeze BatchNorm: in training mode it goes on normalising by the batch "
+        "and moving its running statistics, as in the published code. Features kept from eval() cannot have this fault; it "
+        "was imitated on a small subset."
     )
     body = [
         [name(mode + "()"), _mean(values), count(len(values)), ", ".join(map(share, values))]
         for mode, values in sides.items()
     ]
     caption = (
-        f"{it.get('model')}, {count(it.get('train_images'))} training and {count(it.get('test_images'))} test images: test accuracy "
-        f"(lowest to highest seed)"
+        f"{it.get('model')}, {count(it.get('train_images'))} training and {count(it.get('test_images'))} test images: "
+        f"test accuracy (lowest to highest seed)"
     )
     return section(
         "batch-norm", "What BatchNorm in training mode costs", paragraph(lead),
@@ -247,11 +249,12 @@ def calibration(facts: Facts) -> Html:
     if not body:
         return Html("")
     head = [
-        "model", "calibration error", "after temperature", "negative log-likelihood (nats)", "after temperature", "temperature"
+        "model", "calibration error", "after temperature", "negative log-likelihood (nats)", "after temperature",
+        "temperature",
     ]  # fmt: skip
     lead = (
-        "A head is calibrated when, of the labels it gives with 90 % confidence, 90 % are right. One number, the temperature, "
-        "is fitted on rows set aside from training and divides all scores; it changes no label."
+        "A head is calibrated when, of the labels it gives with 90 % confidence, 90 % are right. One number, the "
+        "temperature, is fitted on rows set aside from training and divides all scores; it changes no label."
     )
     caption = "Expected calibration error (0 is perfect) and negative log-likelihood on the test rows"
     return section(
@@ -272,7 +275,7 @@ def mistakes(facts: Facts) -> Html:
         cells = join(_mistake(it, f"{place}[{j}].image") for j, it in enumerate(entries))
         title = f"<summary>{name(model)}, {esc(recipe)} recipe ({count(len(entries))} images)</summary>"
         sheets.append(Html(f'<details{" open" if i == 0 else ""}>{title}<ul class="sheet">{cells}</ul></details>'))
-    lead = "Wrong labels with the highest probabilities. Some of the images are hard for people too, and some labels are doubtful."
+    lead = "Wrong labels with the highest probabilities. Some are hard for people too, some labels are doubtful."
     return section("mistakes", "The most confident mistakes", paragraph(lead), *sheets) if sheets else Html("")
 
 
@@ -314,19 +317,13 @@ def maps(facts: Facts) -> Html:
     drawn = []
     for i, (model, it) in enumerate(part(facts, "maps").items()):
         art = page_classes.feature_map(f"map-{i}", model, it, names, f"maps.{model}") if it else ""
-        total = len(items(it, "points"))
-        step = -(-total // page_classes.MOST_POINTS)
-        part_of = f" Of {count(total)} points {count(-(-total // step))} are drawn." if step > 1 else ""
-        drawn += (
-            [
-                figure(
-                    Html(art),
-                    f"{model}: {it.get('method') or 'projection'} of the backbone's features, coloured by true class.{part_of}",
-                )
-            ]
-            if art
-            else []
-        )
+        if art:
+            text = f"{model}: {it.get('method') or 'projection'} of the backbone's features, coloured by true class."
+            drawn.append(figure(Html(art), text + _thinned(len(items(it, "points")))))
     lead = "No head is involved: where classes lie apart already, a small head has little left to do."
     return section("maps", "What the backbones see alike", paragraph(lead), grid(drawn)) if drawn else Html("")
 
+
+def _thinned(total: int) -> str:
+    step = -(-total // page_classes.MOST_POINTS)
+    return f" Of {count(total)} points {count(-(-total // step))} are drawn." if step > 1 else ""

@@ -18,6 +18,8 @@ MOST_CLASSES = 100
 """Classes of a confusion matrix that can be drawn so that a cell can still be seen."""
 MOST_NUMBERS = 20
 """Classes of a confusion matrix whose cells have room for their counts."""
+MOST_LABELS = 24
+"""Classes that the legend of a feature map has room for."""
 MOST_POINTS = 1500
 """Points of a feature map that are drawn; of more, each second, third … is."""
 
@@ -30,29 +32,33 @@ def mix_ups(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> list[tup
     )
 
 
+def fits(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> bool:
+    """Whether the matrix is (C, C)."""
+    return len(matrix) == len(classes) and all(len(row) == len(classes) for row in matrix)
+
+
 def confusion(key: str, title: str, matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
-    """Rows are true classes, shaded by their share; counts stand in the cells of up to 20 classes. Empty where too many.
+    """Rows are true classes, shaded by the root of the share; cells of up to 20 classes hold counts. Empty where too many.
 
     Raises ValueError where the matrix is not (C, C).
     """
-    if len(matrix) != len(classes) or any(len(row) != len(classes) for row in matrix):
+    if not fits(matrix, classes):
         raise ValueError(f"confusion matrix of {title}: expected {len(classes)} rows and columns, one for each class")
     if len(classes) > MOST_CLASSES or not classes:
         return ""
     right = sum(matrix[i][i] for i in range(len(classes)))
     often = [f"{true} taken for {found} {count(images)} times" for images, true, found in mix_ups(matrix, classes)[:5]]
     words = said([f"Confusion matrix, {title}: {count(right)} of {count(sum(map(sum, matrix)))} right", *often])
-    side = 400 if len(classes) <= 12 else 520
-    return svg.draw(key, words, (side, side + 8), partial(_paint_confusion, title, matrix, classes))
+    return svg.draw(key, words, 330, (), partial(_paint_confusion, title, matrix, classes))
 
 
 def _paint_confusion(title: str, matrix: Sequence[Sequence[int]], classes: Sequence[str], figure: "Figure") -> None:
-    axes = svg.panel(figure, svg.label(title, 44), "predicted class", "true class", margins=(86, 8, 84, 28))
-    shares = [[cell / max(sum(row), 1) for cell in row] for row in matrix]
-    _shade(axes, shares)
+    axes = svg.panel(figure, svg.label(title, 44), "predicted class", "true class", (), left=84, right=6)
+    shades = [[(cell / max(sum(row), 1)) ** 0.5 for cell in row] for row in matrix]  # the root: rare mistakes show as well
+    _shade(axes, shades)
     if len(classes) <= MOST_NUMBERS:
         for i, j in itertools.product(range(len(classes)), repeat=2):
-            colour = svg.PAPER if shares[i][j] > 0.55 else svg.INK
+            colour = svg.PAPER if shades[i][j] > 0.55 else svg.INK
             size = 8.5 if len(classes) <= 12 else 6.5
             if matrix[i][j]:
                 axes.text(j, i, str(matrix[i][j]), color=colour, fontsize=size, ha="center", va="center")
@@ -65,16 +71,16 @@ def _paint_confusion(title: str, matrix: Sequence[Sequence[int]], classes: Seque
     axes.tick_params(length=0)
 
 
-def _shade(axes: "Axes", shares: Sequence[Sequence[float]]) -> None:
+def _shade(axes: "Axes", shades: Sequence[Sequence[float]]) -> None:
     """One path for all cells of the same shade, of 25: small, however many classes there are."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
-    shades: dict[int, list[tuple[int, int]]] = {}
-    for i, j in itertools.product(range(len(shares)), repeat=2):
-        if shares[i][j]:
-            shades.setdefault(max(1, round(25 * shares[i][j])), []).append((j, i))
-    for shade, cells in sorted(shades.items()):
+    groups: dict[int, list[tuple[int, int]]] = {}
+    for i, j in itertools.product(range(len(shades)), repeat=2):
+        if shades[i][j]:
+            groups.setdefault(max(1, round(25 * shades[i][j])), []).append((j, i))
+    for shade, cells in sorted(groups.items()):
         corners = [
             (x + dx, y + dy)
             for x, y in cells
@@ -86,8 +92,8 @@ def _shade(axes: "Axes", shares: Sequence[Sequence[float]]) -> None:
 
 def recall(key: str, recipe: str, shares: Mapping[str, Facts], classes: Sequence[str], order: Sequence[str]) -> str:
     """The part of each class that is found, a mark for each model. Empty without any."""
-    found = {model: it for model, it in shares.items() if any(known(value) for value in it.values())}
-    if not found or not classes:
+    found = {model: it for model, it in shares.items() if any(known(it.get(name)) for name in classes)}
+    if not found:
         return ""
     words = [f"Recall of each class, {recipe} recipe"]
     for model, it in found.items():
@@ -95,21 +101,22 @@ def recall(key: str, recipe: str, shares: Mapping[str, Facts], classes: Sequence
         low, high = min(values, key=lambda n: values[n]), max(values, key=lambda n: values[n])
         words.append(f"{model}: lowest {low} {share(values[low])}, highest {high} {share(values[high])}")
     shown = list(classes)[:60]
-    return svg.draw(key, said(words), (430, 106 + 19 * len(shown)), partial(_paint_recall, recipe, found, shown, order))
+    paint = partial(_paint_recall, recipe, found, shown, order)
+    return svg.draw(key, said(words), 10 + 19 * len(shown), list(map(svg.label, found)), paint)
 
 
 def _paint_recall(
     recipe: str, found: Mapping[str, Facts], classes: Sequence[str], order: Sequence[str], figure: "Figure"
 ) -> None:
     title = f"Recall by class, {svg.label(recipe)} recipe"
-    axes = svg.panel(figure, title, "share of the class that is found (%)", "", margins=(86, 14, 78, 28))
+    axes = svg.panel(figure, title, "share of the class that is found (%)", "", list(map(svg.label, found)), left=84)
     for model, it in found.items():
         colour, marker = style(order, model)
         places = [(100 * it[name], i) for i, name in enumerate(classes) if known(it.get(name))]
         axes.plot(*zip(*places, strict=True), marker, color=colour, alpha=0.85, label=svg.label(model))
     axes.set_yticks(range(len(classes)), [svg.label(name, 12) for name in classes])
     axes.set_ylim(len(classes) - 0.5, -0.5)
-    svg.legend(figure, axes, 3)
+    svg.legend(figure, axes.get_legend_handles_labels()[0])
 
 
 # --------------------------------------------------------------------------------------------------------------- maps
@@ -117,43 +124,39 @@ def _paint_recall(
 
 def feature_map(key: str, model: str, facts: Facts, classes: Sequence[str], place: str) -> str:
     """Features in two dimensions, coloured by class, some with their picture. Empty without points."""
-    points = [point for point in items(facts, "points") if len(point) == 3]
+    points = [point for point in items(facts, "points") if len(point) == 3 and all(map(known, point))]
     if not points:
         return ""
     explained = [value for value in facts.get("explained") or () if known(value)]
-    parts = f", {explained[0]:.0%} and {explained[1]:.0%} of the variance" if len(explained) == 2 else ""
-    words = f"Map of {count(len(points))} features of {model} by {facts.get('method', 'projection')}{parts}."
-    return svg.draw(key, words, (430, 410), partial(_paint_map, model, facts, points, explained, classes, place))
+    method = str(facts.get("method") or "projection")
+    parts = [f" ({value:.0%} of the variance)" for value in explained] if len(explained) == 2 else [" (no unit)"] * 2
+    names = [f"axis {i + 1} of {svg.label(method)}{text}" for i, text in enumerate(parts)]
+    labels = {
+        i: svg.label(classes[i], 13) if 0 <= i < len(classes) else "no label" for i in sorted({int(p[2]) for p in points})
+    }
+    words = f"Map of {count(len(points))} features of {model}: {names[0]}, {names[1]}; classes {', '.join(classes)}."
+    shown = list(itertools.islice(labels.values(), MOST_LABELS))
+    paint = partial(
+        _paint_map, model, points[:: -(-len(points) // MOST_POINTS)], names, labels, items(facts, "thumbnails"), place
+    )
+    return svg.draw(key, words, 280, shown, paint)
 
 
 def _paint_map(
-    model: str, facts: Facts, points: Sequence[Sequence[float]], explained: Sequence[float], classes: Sequence[str],
-    place: str, figure: "Figure",
+    model: str, points: Sequence[Sequence[float]], names: Sequence[str], labels: Mapping[int, str],
+    thumbnails: Sequence[Facts], place: str, figure: "Figure",
 ) -> str:  # fmt: skip
-    names = [
-        f"axis {i + 1} of {svg.label(facts.get('method') or 'the projection')}"
-        + (f" ({explained[i]:.0%} of the variance)" if len(explained) == 2 else " (no unit)")
-        for i in range(2)
-    ]
-    axes = svg.panel(figure, f"Features of {svg.label(model)}", *names, margins=(52, 14, 96, 30))
-    step = -(-len(points) // MOST_POINTS)
-    for i in sorted({int(point[2]) for point in points}):
-        own = [(x, y) for x, y, k in points[::step] if k == i]
-        name = svg.label(classes[i], 13) if 0 <= i < len(classes) else "no label"
-        look: dict[str, Any] = {"marker": svg.MARKERS[i % 7], "color": svg.SERIES[i % 6], "label": name}
-        axes.plot(
-            *(zip(*own, strict=True) if own else ((), ())),
-            linestyle="",
-            markersize=3.4,
-            alpha=0.7,
-            markeredgewidth=0,
-            **look,
-        )
-    handles = [handle(str(line.get_marker()), str(line.get_color()), str(line.get_label())) for line in axes.lines[:24]]
-    svg.legend(figure, axes, 4, handles)
-    thumbnails = items(facts, "thumbnails")
+    shown = list(itertools.islice(labels.values(), MOST_LABELS))
+    axes = svg.panel(figure, f"Features of {svg.label(model)}", names[0], names[1], shown)
+    for i, label in labels.items():
+        own = [(x, y) for x, y, k in points if k == i] or [(float("nan"),) * 2]
+        look: dict[str, Any] = {"marker": svg.MARKERS[i % 7], "color": svg.SERIES[i % 6], "label": label, "markersize": 3.4}
+        axes.plot(*zip(*own, strict=True), linestyle="", alpha=0.7, markeredgewidth=0, **look)
+    lines = axes.lines[:MOST_LABELS]
+    svg.legend(figure, [handle(str(it.get_marker()), str(it.get_color()), str(it.get_label())) for it in lines])
     axes.margins(0.08)
-    axes.update_datalim([(it["x"], it["y"]) for it in thumbnails] or [(0, 0)])
+    if thumbnails:
+        axes.update_datalim([(it["x"], it["y"]) for it in thumbnails])
     axes.autoscale_view()
     return "".join(_thumbnails(figure, axes, thumbnails, place))
 

@@ -2,12 +2,12 @@
 
 import itertools
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from heads.figures import trained_in
-from heads.page_classes import mix_ups
-from heads.page_html import Html, count, esc, items, known, name, number, part, points, share, time, with_interval
+from heads.page_classes import fits, mix_ups
+from heads.page_html import Html, count, esc, items, known, name, part, points, share, time, with_interval
 
 Facts = Mapping[str, Any]
 
@@ -51,11 +51,24 @@ def _rows(facts: Facts) -> dict[str, list[Facts]]:
 def _best(facts: Facts) -> Said:
     for recipe, rows in _rows(facts).items():
         ordered = sorted(rows, key=lambda row: -row["accuracy"])
-        listed = ", ".join(f"{name(row['model'])} {with_interval(row['accuracy'], row.get('interval'))}" for row in ordered)
-        doubts = " Read them with the notes at their rows." if any(row.get("notes") for row in rows) else ""
+        ends = [ordered[0], *ordered[-1:]] if len(ordered) > 1 else ordered
+        listed = ", ".join(
+            f"{name(row['model'])} {place} with {with_interval(row['accuracy'], row.get('interval'))}"
+            for row, place in zip(ends, ("first", "last"), strict=False)
+        )
+        doubts = " Read it with the notes at the rows." if any(row.get("notes") for row in rows) else ""
         tested = {row.get("test_rows") for row in rows}
         images = f" on {count(tested.pop())} test images" if len(tested) == 1 else ""
-        yield f"Accuracy, {recipe} recipe{images}:", f"{listed} (95 % intervals).{doubts}"
+        yield f"Accuracy, {recipe} recipe:", f"{listed}{images}, 95 % intervals.{doubts}"
+
+
+def _range(values: Mapping[str, float], form: Callable[[float], str]) -> str:
+    """The lowest and the highest, with their models."""
+    low, high = (pick(values, key=lambda model: values[model]) for pick in (min, max))
+    ends = form(values[low]), form(values[high])
+    if ends[0] == ends[1]:
+        return f"{ends[0]} ({name(low) if len(values) == 1 else f'all {count(len(values))} models'})"
+    return f"{ends[0]} ({name(low)}) to {ends[1]} ({name(high)})"
 
 
 def _published(facts: Facts) -> Said:
@@ -96,13 +109,16 @@ def join_words(words: Sequence[str]) -> str:
 
 
 def _sigmoid(facts: Facts) -> Said:
-    parts = []
+    changes = {}
     for it in items(facts, "sigmoid"):
         first, second = part(it, "with").get("mean"), part(it, "without").get("mean")
         if known(first) and known(second):
-            parts.append(f"{name(it.get('model'))} {points(second - first)} ({share(first)} with, {share(second)} without)")
-    if parts:
-        yield "Leaving out the sigmoid before the loss changes the accuracy, in percentage points:", f"{', '.join(parts)}."
+            changes[str(it.get("model"))] = second - first
+    if changes:
+        yield (
+            "The sigmoid before the loss:",
+            f"without it the accuracy changes by {_range(changes, points)} percentage points.",
+        )
 
 
 def _batch_norm(facts: Facts) -> Said:
@@ -112,7 +128,7 @@ def _batch_norm(facts: Facts) -> Said:
         first, second = statistics.fmean(frozen), statistics.fmean(training)
         yield (
             f"BatchNorm left in training mode, {it.get('model')}:",
-            f"{share(second)} instead of {share(first)}, {points(second - first)} percentage points, over {len(frozen)} seeds on "
+            f"{share(second)} instead of {share(first)} ({points(second - first)} points), over {len(frozen)} seeds on "
             f"{count(it.get('test_images'))} test images.",
         )
 
@@ -125,77 +141,86 @@ def _cost(facts: Facts) -> Said:
         yield (
             "Time to a trained head:",
             f"from {time(trained_in(fastest))} ({name(fastest['model'])}) to {time(trained_in(slowest))} "
-            f"({name(slowest['model'])}); {min(shares):.0%} to {max(shares):.0%} of it is the extraction, which runs once for "
-            f"all heads.",
+            f"({name(slowest['model'])}); {min(shares):.0%} to {max(shares):.0%} of it is the extraction, which runs once "
+            f"for all heads.",
         )
 
 
 def _stages(facts: Facts) -> Said:
-    shares = []
+    shares: dict[str, dict[str, float]] = {}
     for model in part(facts, "stages"):
         found = {key: value for key, value in part(part(facts, "stages"), model).items() if known(value)}
         if sum(found.values()):
             most = max(found, key=lambda key: found[key])
-            shares.append(f"{name(model)} {found[most] / sum(found.values()):.0%} {esc(most)}")
+            shares.setdefault(most, {})[model] = found[most] / sum(found.values())
     if shares:
-        yield "Largest part of an image's time:", f"{', '.join(shares)}."
+        parts = [f"{esc(stage)} {_range(values, '{:.0%}'.format)}" for stage, values in shares.items()]
+        yield "Largest part of an image's time at inference:", f"{'; '.join(parts)}."
 
 
-def _ends(facts: Facts, key: str, field: str) -> Iterator[tuple[str, str, list[tuple[int, float]]]]:
+def _curves(
+    facts: Facts, key: str, field: str, start: int
+) -> Iterator[tuple[str, str, dict[str, float], dict[str, float]]]:
+    """(recipe, places in words, means at the first place, at the last) where models have both; first is near `start`."""
     for recipe, models in by_recipe(facts).items():
-        for model, it in models.items():
-            found = sorted(
-                (entry[field], statistics.fmean(entry["accuracies"]))
+        curves = {
+            model: {
+                entry[field]: statistics.fmean(entry["accuracies"])
                 for entry in items(it, key)
                 if items(entry, "accuracies")
-            )
-            if len(found) > 1:
-                yield recipe, model, found
+            }
+            for model, it in models.items()
+        }
+        found = {model: curve for model, curve in curves.items() if curve}
+        shared = sorted(set.intersection(*map(set, found.values()))) if found else []
+        if len(shared) > 1:
+            first, last = min(shared[:-1], key=lambda place: abs(place - start)), shared[-1]
+            before, after = ({model: curve[place] for model, curve in found.items()} for place in (first, last))
+            yield recipe, f"from {count(first)} to {count(last)}", before, after
+
+
+def _spread(values: Mapping[str, float]) -> str:
+    return f"{100 * (max(values.values()) - min(values.values())):.2f}"
 
 
 def _epochs(facts: Facts) -> Said:
-    found: dict[str, list[str]] = {}
-    for recipe, model, curve in _ends(facts, "epochs", "epoch"):
-        five = min(curve, key=lambda point: abs(point[0] - 5))
-        text = f"{name(model)} {share(five[1])} after {five[0]}, {share(curve[-1][1])} after {curve[-1][0]}"
-        found.setdefault(recipe, []).append(text)
-    for recipe, parts in found.items():
-        yield f"More epochs, {recipe} recipe:", f"{'; '.join(parts)} (means over seeds)."
+    for recipe, places, first, last in _curves(facts, "epochs", "epoch", 5):
+        changes = {model: last[model] - first[model] for model in first}
+        text = f"{places} the mean accuracy changes by {_range(changes, points)} points."
+        if len(first) > 1:
+            text += f" The models lie {_spread(first)} points apart before, {_spread(last)} after."
+        yield f"More epochs, {recipe} recipe:", text
 
 
 def _sizes(facts: Facts) -> Said:
-    found: dict[str, list[str]] = {}
-    for recipe, model, curve in _ends(facts, "sizes", "rows"):
-        text = f"{name(model)} {share(curve[0][1])} with {count(curve[0][0])}, {share(curve[-1][1])} with {count(curve[-1][0])}"
-        found.setdefault(recipe, []).append(text)
-    for recipe, parts in found.items():
-        yield f"More training images, {recipe} recipe:", f"{'; '.join(parts)} (means over seeds)."
+    for recipe, places, first, last in _curves(facts, "sizes", "rows", 0):
+        text = f"{places} images: {_range(first, share)} before, {_range(last, share)} after."
+        yield f"More training images, {recipe} recipe:", text
 
 
 def _labels(facts: Facts) -> Said:
     classes = [str(entry) for entry in items(facts, "classes")]
     for recipe, models in by_recipe(facts).items():
-        parts = []
-        for model, it in models.items():
-            matrix = it.get("confusion") or []
-            mixed = mix_ups(matrix, classes) if len(matrix) == len(classes) else []
-            if mixed:
-                images, true, predicted = mixed[0]
-                parts.append(f"{name(model)} takes {name(true)} for {name(predicted)} ({count(images)} times)")
-        if parts:
-            yield f"Most frequent confusion, {recipe} recipe:", f"{'; '.join(parts)}."
+        sums: dict[tuple[str, str], int] = {}
+        matrices = [it["confusion"] for it in models.values() if fits(it.get("confusion") or [], classes)]
+        for images, true, predicted in itertools.chain(*(mix_ups(matrix, classes) for matrix in matrices)):
+            sums[true, predicted] = sums.get((true, predicted), 0) + images
+        most = sorted(sums, key=lambda pair: -sums[pair])[:3]
+        if most:
+            parts = [f"{name(true)} for {name(predicted)} ({count(sums[true, predicted])})" for true, predicted in most]
+            yield f"Most often mistaken, {recipe} recipe:", f"{', '.join(parts)}, over {count(len(matrices))} models."
 
 
 def _trust(facts: Facts) -> Said:
     for recipe, models in by_recipe(facts).items():
-        parts = []
-        for model, it in models.items():
-            found = part(it, "calibration")
-            if known(found.get("ece")):
-                after = f", {found['ece_after']:.4f} after a temperature" if known(found.get("ece_after")) else ""
-                parts.append(f"{name(model)} {number(found['ece'], '{:.4f}'.format)}{after}")
-        if parts:
-            yield f"Expected calibration error, {recipe} recipe:", f"{'; '.join(parts)} (0 is perfect)."
+        found = {model: part(it, "calibration") for model, it in models.items()}
+        before, after = (
+            {model: it[key] for model, it in found.items() if known(it.get(key))} for key in ("ece", "ece_after")
+        )
+        if before:
+            text = f"{_range(before, '{:.4f}'.format)} as trained"
+            text += f", {_range(after, '{:.4f}'.format)} after a temperature" if after else ""
+            yield f"Expected calibration error, {recipe} recipe:", f"{text} (0 is perfect)."
 
 
 def _photos(facts: Facts) -> Said:

@@ -30,8 +30,8 @@ _NUMBER = re.compile(r"[+−-]?[\d.,]+( |$)")
 
 
 def clean(text: Any) -> str:
-    """Text without the characters that neither HTML nor XML can hold; each becomes U+FFFD."""
-    return _NOT_TEXT.sub("\ufffd", str(text))
+    """Text without the characters that neither HTML nor XML can hold; each becomes U+FFFD. None is not known."""
+    return NOT_KNOWN if text is None else _NOT_TEXT.sub("\ufffd", str(text))
 
 
 def esc(text: Any) -> Html:
@@ -171,7 +171,7 @@ def table(
     caption: str, head: Sequence[Cell], body: Sequence[Sequence[Cell]], groups: Sequence[tuple[str, int]] = ()
 ) -> Html:
     """A table in a box that scrolls by itself; a row's first cell names it. `groups` stand over so many columns each."""
-    above = join(Html(f'<th scope="colgroup" colspan="{width}">{esc(text)}</th>') for text, width in groups)
+    above = join(_group(text, width) for text, width in groups)
     top = Html(f"<tr>{above}</tr>") if groups else Html("")
     names = join(Html(f'<th scope="col">{esc(cell)}</th>') for cell in head)
     lines = join(Html(f'<tr><th scope="row">{esc(line[0])}</th>{join(map(_cell, line[1:]))}</tr>') for line in body)
@@ -180,6 +180,10 @@ def table(
         f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table><caption>{esc(caption)}</caption>'
         f"<thead>{top}<tr>{names}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
+
+
+def _group(text: str, width: int) -> Html:
+    return Html(f'<th scope="colgroup" colspan="{width}">{esc(text)}</th>' if text else f'<td colspan="{width}"></td>')
 
 
 def _cell(cell: Cell) -> Html:

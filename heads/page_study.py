@@ -1,6 +1,5 @@
 """The page's parts that answer the published study's tables and figures: Table 1, Table 2, Figure 1, times and losses."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from heads.page_findings import models_of
 from heads.page_html import (
     Html,
     below,
+    clean,
     count,
     esc,
     figure,
@@ -37,7 +37,13 @@ NONE = Html('<span aria-label="none">–</span>')
 def title_of(row: Facts) -> str:
     """A run in few words: model, recipe, and the head where it is not the study's."""
     head = row.get("head")
-    return f"{row.get('model')} {row.get('recipe')}" + (f", {head}" if head not in (None, "mlp") else "")
+    return f"{clean(row.get('model'))} {clean(row.get('recipe'))}" + (f", {head}" if head not in (None, "mlp") else "")
+
+
+def recipe_of(row: Facts) -> str:
+    """A run's recipe in words, and the head where it is not the study's."""
+    head = row.get("head")
+    return f"{clean(row.get('recipe'))} recipe" + (f", {head}" if head not in (None, "mlp") else "")
 
 
 def hardware_of(facts: Facts) -> str:
@@ -51,29 +57,38 @@ def hardware_of(facts: Facts) -> str:
 
 def cards(facts: Facts) -> Html:
     """The accuracies at a glance, a card for each model."""
-    published = part(facts, "published")
+    published, notes = part(facts, "published"), notes_of(facts)
+    place = published.get("hardware") or "other hardware"
     found = []
     for model in models_of(facts):
         rows = [row for row in items(facts, "rows") if row.get("model") == model]
-        entries = [_entry(f"{title_of(row)[len(model) :].strip()} recipe", row) for row in rows]
+        entries = [_entry(row, notes) for row in rows]
         theirs = part(published, "table_1").get(model) or {}
         if rows and known(theirs.get("accuracy")):
-            place = published.get("hardware") or "other hardware"
-            entries.append(f"<dt>published, {esc(place)}</dt><dd>{share(theirs['accuracy'])}</dd>")
+            entries.append(f"<div><dt>published, {esc(place)}</dt><dd>{share(theirs['accuracy'])}</dd></div>")
         if entries:
             found.append(f'<div class="card"><h3>{name(model)}</h3><dl>{"".join(entries)}</dl></div>')
     return Html(f'<div class="cards">{"".join(found)}</div>') if found else Html("")
 
 
-def _entry(heading: str, row: Facts) -> str:
-    ends = interval(row.get("interval"))
-    doubts = "; ".join(items(row, "notes"))
+def _entry(row: Facts, notes: Sequence[str]) -> str:
+    ends, marks = interval(row.get("interval")), _marks(row, notes)
     return (
-        f"<div><dt>{esc(heading)}</dt><dd><strong>{share(row.get('accuracy'))}</strong>"
+        f"<div><dt>{esc(recipe_of(row))}</dt><dd><strong>{share(row.get('accuracy'))}</strong>"
         + (f"<small>95 %: {ends}</small>" if ends else "")
-        + (f"<small>{esc(doubts)}</small>" if doubts else "")
+        + (f"<small>{marks}</small>" if marks else "")
         + "</dd></div>"
     )
+
+
+def notes_of(facts: Facts) -> list[str]:
+    """What must stand beside our figures, each once; its place is its number."""
+    return list(dict.fromkeys(str(note) for row in items(facts, "rows") for note in items(row, "notes")))
+
+
+def _marks(row: Facts, notes: Sequence[str]) -> Html:
+    numbers = [notes.index(str(note)) + 1 for note in items(row, "notes")]
+    return Html(", ".join(f'<a href="#note-{number}">note {number}</a>' for number in numbers))
 
 
 def table_1(facts: Facts) -> Html:
@@ -83,7 +98,7 @@ def table_1(facts: Facts) -> Html:
     if not rows and not theirs:
         return Html("")
     place = str(published.get("hardware") or "other hardware")
-    notes = list(dict.fromkeys(note for row in rows for note in items(row, "notes")))
+    notes = notes_of(facts)
     shown: set[str] = set()
     body: list[list[str]] = []
     for row in rows:
@@ -96,12 +111,24 @@ def table_1(facts: Facts) -> Html:
     body += [
         [name(model), "not run here", *[NONE] * 6, *_published(theirs[model])] for model in theirs if model not in shown
     ]
-    head = ["run", "notes", "extraction", "head training", "inference", "accuracy", "95 % interval", "images"]
+    head = [
+        "run",
+        "notes",
+        "extraction",
+        "head training",
+        "inference",
+        "accuracy",
+        "95 % interval",
+        "trained on / tested on",
+    ]
     head += ["training, backbone in every epoch", "inference", "accuracy"] if theirs else []
     groups = [("", 2), (f"ours, on {hardware_of(facts)}", 6)]
     groups += [(f"published, on {place}", 3)] if theirs else []
-    caption = "Table 1: our runs" + (f" and the published study's. Times were measured on different hardware: {place} there; "
-        "compare within a group of columns." if theirs else ", each with the 95 % interval of its accuracy.")  # fmt: skip
+    caption = "Table 1: our runs, each with the 95 % interval of its accuracy over test images."
+    if theirs:
+        caption += (
+            f" Beside them the published figures, on other hardware ({place}): compare times within a group of columns."
+        )
     return section(
         "table-1", "Table 1: models compared", table(caption, head, body, groups), _footnotes(notes), *_time_figure(facts)
     )
@@ -112,15 +139,14 @@ def _has_study(rows: Sequence[Facts], model: str) -> bool:
 
 
 def _ours(row: Facts, notes: Sequence[str]) -> list[str]:
-    marks = [f'<a href="#note-{notes.index(note) + 1}">note {notes.index(note) + 1}</a>' for note in items(row, "notes")]
-    own = f"<small>{esc(title_of(row)[len(str(row.get('model'))) :].strip())} recipe</small>"
+    own = f"<small>{esc(recipe_of(row))}</small>"
     together = row.get("together")
     several = f"<small>{together} heads at once</small>" if known(together) and int(together or 1) > 1 else ""
     inference = row.get("inference") or {}
     images = f"<small>{count(inference['images'])} images</small>" if known(inference.get("images")) else ""
     return [
         Html(f"{name(row.get('model'))}{own}"),
-        Html(", ".join(marks)) if marks else "none",
+        _marks(row, notes) or "none",
         time(row.get("extraction_s")),
         Html(f"{time(row.get('training_s'))}{several}"),
         Html(f"{time(inference['elapsed_s'])}{images}") if known(inference.get("elapsed_s")) else "not timed",
@@ -149,7 +175,7 @@ def _time_figure(facts: Facts) -> list[Html]:
     drawn = figures.time_accuracy("time", items(facts, "rows"), part(facts, "published"), models_of(facts))
     caption = (
         "Time from images to a trained head, and its test accuracy with the 95 % interval over test images. Filled marks: "
-        f"{hardware_of(facts)}. Hollow marks: published, on other hardware, training with the backbone in each of five epochs."
+        f"{hardware_of(facts)}. Hollow marks: published, on other hardware, with the backbone in each of five epochs."
     )
     return [grid([figure(Html(drawn), caption)])] if drawn else []
 
@@ -170,7 +196,7 @@ def table_2(facts: Facts) -> Html:
             [name(photo), *(esc((labels or {}).get(model, NONE)) for model in models)] for photo, labels in theirs.items()
         ]
         caption = (
-            f"Table 2 as published, on {published.get('hardware') or 'other hardware'}: the study's own six photographs, which "
+            f"Table 2 as published, on {published.get('hardware') or 'other hardware'}: the study's own photographs, which "
             "were not published. ✓ is a right label; a word is the wrong one that was given."
         )
         content.append(table(caption, ["photograph", *map(name, models)], body))
@@ -217,16 +243,18 @@ def _ceiling(facts: Facts) -> str:
 def figure_1(facts: Facts) -> Html:
     """An image before and after preprocessing."""
     it = part(facts, "figure_1")
-    images = [
-        f"<div>{img(one.get('image'), str(one.get('title') or 'image'), f'figure_1.images[{i}].image')}<p>{esc(one.get('title') or '')}</p></div>"
-        for i, one in enumerate(items(it, "images"))
-    ]
+    images = [_preprocessed(one, f"figure_1.images[{i}].image") for i, one in enumerate(items(it, "images"))]
     if not images:
         return Html("")
     art = Html(f'<div class="pair">{"".join(images)}</div>')
     return section(
         "figure-1", "Figure 1: what the backbone sees", figure(art, it.get("caption") or "Before and after preprocessing.")
     )
+
+
+def _preprocessed(one: Facts, place: str) -> Html:
+    title = str(one.get("title") or "image")
+    return Html(f"<div>{img(one.get('image'), title, place)}<p>{esc(title)}</p></div>")
 
 
 # --------------------------------------------------------------------------------------------------- losses and times
@@ -278,18 +306,16 @@ def comparisons(facts: Facts) -> Html:
     if not found:
         return Html("")
     content = []
-    for recipe, group in itertools.groupby(
-        sorted(found, key=lambda it: str(it.get("recipe"))), lambda it: str(it.get("recipe"))
-    ):
-        pairs = list(group)
+    for recipe in dict.fromkeys(str(it.get("recipe")) for it in found):
+        pairs = [it for it in found if str(it.get("recipe")) == recipe]
         methods = ", ".join(dict.fromkeys(str(it["method"]) for it in pairs if it.get("method"))) or "McNemar"
-        caption = f"Pairs of models, {recipe} recipe: difference of accuracies, first less second, in percentage points; {methods}."
+        caption = f"{recipe} recipe: difference of accuracies, first less second, in percentage points; {methods}."
         head = ["pair", "only first right", "only second right", "difference", "95 % interval", "p", "p, Holm", "differ?"]
         content.append(below(f"{recipe} recipe", table(caption, head, [_pair(it) for it in pairs])))
     lead = (
-        "Two models are tested on the same images, so only the images that one labels rightly and the other wrongly tell them "
-        "apart (McNemar's test). Holm's correction allows for the number of pairs: without it, one test in twenty would find a "
-        "difference where there is none."
+        "Two models are tested on the same images, so only the images that one labels rightly and the other wrongly tell "
+        "them apart (McNemar's test). Holm's correction allows for the number of pairs: without it, one test in twenty "
+        "would find a difference where there is none."
     )
     return section("comparisons", "Are the differences real?", paragraph(lead), *content)
 
@@ -311,4 +337,3 @@ def _pair(it: Facts) -> list[str]:
 def probability(value: float) -> str:
     """A p value: three digits, or that it is smaller than one can care about."""
     return "< 0.0001" if value < 0.0001 else f"{value:.3g}" if value < 0.001 else f"{value:.4f}"
-

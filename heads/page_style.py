@@ -36,6 +36,8 @@ nav a{text-decoration:none}
 nav a:hover{text-decoration:underline}
 section{margin:3.5rem 0 0}
 ul.plain{padding-left:1.15rem}
+@media (min-width:64rem){ul.findings{columns:2;column-gap:3rem;max-width:none}}
+ul.findings li{break-inside:avoid}
 ul.plain li{margin:.45rem 0}
 ul.plain li::marker{color:var(--muted)}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,15rem),1fr));gap:1rem;margin:1.5rem 0}
@@ -48,8 +50,10 @@ ul.plain li::marker{color:var(--muted)}
 .card small{display:block;color:var(--muted);font-size:.82rem}
 .scroll{overflow-x:auto;max-width:100%;margin:1.25rem 0;border-block:1px solid var(--line)}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums;min-width:100%}
-caption{text-align:left;padding:.6rem .1rem;color:var(--muted);max-width:min(70ch,calc(100vw - 2.5rem));position:sticky;left:0}
-th,td{padding:.5rem .75rem;text-align:left;vertical-align:top;border-top:1px solid var(--line);line-height:1.4;min-width:4.5rem}
+caption{text-align:left;padding:.6rem .1rem;color:var(--muted);max-width:min(70ch,calc(100vw - 2.5rem));
+  position:sticky;left:0}
+th,td{padding:.5rem .75rem;text-align:left;vertical-align:top;border-top:1px solid var(--line);line-height:1.4;
+  min-width:4.5rem}
 thead th{font-weight:600;font-size:.86rem;color:var(--muted);vertical-align:bottom}
 thead tr:first-child:not(:last-child) th{color:var(--ink);border-left:1px solid var(--line)}
 thead tr:first-child:not(:last-child) th:first-child{border-left:0}
@@ -60,16 +64,20 @@ figure{margin:0;min-width:0}
 .art{overflow-x:auto}
 .art svg{display:block;width:100%;height:auto;max-width:44rem;min-width:20rem}
 figcaption{font-size:.9rem;color:var(--muted);margin-top:.5rem;line-height:1.5}
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,27rem),1fr));gap:2.25rem 2.5rem;margin:1.5rem 0}
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,27rem),1fr));gap:2.25rem 2.5rem;
+  margin:1.5rem 0}
 .small{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,20rem),1fr));gap:2rem;margin:1.5rem 0}
 img{display:block;max-width:100%}
 .photo{width:7rem;height:7rem;object-fit:cover;border-radius:.35rem;background:var(--soft);margin-bottom:.35rem}
 .pair{display:flex;flex-wrap:wrap;gap:1.25rem}
 .pair div{width:min(14rem,100%)}
-.pair img{width:100%;aspect-ratio:1;object-fit:contain;image-rendering:pixelated;border-radius:.35rem;background:var(--soft)}
+.pair img{width:100%;aspect-ratio:1;object-fit:contain;image-rendering:pixelated;border-radius:.35rem;
+  background:var(--soft)}
 .pair p{margin:.4rem 0 0;font-size:.9rem}
-.sheet{display:grid;grid-template-columns:repeat(auto-fill,minmax(6.8rem,1fr));gap:1.1rem .9rem;list-style:none;padding:0;margin:1rem 0}
-.sheet img,.tiny{width:100%;aspect-ratio:1;object-fit:cover;image-rendering:pixelated;border-radius:.3rem;background:var(--soft)}
+.sheet{display:grid;grid-template-columns:repeat(auto-fill,minmax(6.8rem,1fr));gap:1.1rem .9rem;list-style:none;
+  padding:0;margin:1rem 0}
+.sheet img,.tiny{width:100%;aspect-ratio:1;object-fit:cover;image-rendering:pixelated;border-radius:.3rem;
+  background:var(--soft)}
 .tiny{width:4rem}
 .sheet li{font-size:.82rem;line-height:1.35}
 .sheet p{margin:.35rem 0 0}
@@ -77,7 +85,8 @@ details{margin:.9rem 0;border-top:1px solid var(--line);padding-top:.7rem}
 summary{cursor:pointer;font-weight:600}
 ol.notes{padding-left:1.4rem;max-width:70ch;color:var(--warn);font-size:.93rem}
 ol.notes li:target{background:var(--soft)}
-code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.92em;background:var(--soft);padding:.1em .35em;
+code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.92em;background:var(--soft);
+  padding:.1em .35em;
   border-radius:.25em}
 footer{margin-top:4rem;padding-bottom:3rem;color:var(--muted);font-size:.9rem}
 @media (max-width:40rem){

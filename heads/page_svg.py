@@ -29,9 +29,13 @@ COLOURS = {
     "c4": ("#876a00", "#d9bb45"),
     "c5": ("#3f4c5c", "#b3bdca"),
 }
-"""Each colour on a light page and on a dark one. c0 to c5 follow Okabe and Ito's hues (Color Universal Design, 2008), darker
-or lighter, so that each has a contrast of 4.5 to the page; figures tell series apart by marker or dash as well."""
+"""Each colour on a light page and on a dark one. c0 to c5 follow Okabe and Ito's hues (Color Universal Design, 2008),
+darker or lighter, so that each has a contrast of 4.5 to the page; figures tell series apart by marker or dash as well."""
 
+WIDTH = 380
+"""Points of a figure's width: so narrow that its text can be read on a phone."""
+TOP = 30
+"""Points above the axes, for the title."""
 INK, MUTED, LINE, PAPER, CELL = (COLOURS[key][0] for key in ("ink", "muted", "line", "paper", "cell"))
 SERIES = tuple(COLOURS[f"c{i}"][0] for i in range(6))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -42,7 +46,7 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "headstart",
     "text.parse_math": False,
-    "font.size": 10,
+    "font.size": 10.5,
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same widths on every machine
     "text.color": INK,
     "axes.labelcolor": MUTED,
@@ -59,23 +63,27 @@ _STYLE: dict[Any, Any] = {
     "ytick.color": MUTED,
     "xtick.major.size": 3,
     "ytick.major.size": 3,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
     "legend.frameon": False,
-    "legend.fontsize": 9,
+    "legend.fontsize": 9.5,
     "lines.linewidth": 1.8,
     "lines.markersize": 5.5,
 }
 _LOCK = threading.Lock()  # matplotlib's settings are the process's, not a figure's
 
 
-def draw(key: str, words: str, size: tuple[float, float], paint: Callable[["Figure"], str | None]) -> str:
-    """What `paint` draws on a figure of this size in points, as SVG; `key` sets its identifiers apart from other figures',
-    `words` say what it shows, and SVG that `paint` gives back is put on top."""
+def draw(key: str, words: str, height: float, labels: Sequence[str], paint: Callable[["Figure"], str | None]) -> str:
+    """What `paint` draws as SVG, with axes of this height in points and a legend of these labels below them.
+
+    `key` sets its identifiers apart from other figures', `words` say what it shows, and SVG that `paint` gives back is put
+    on top.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
     text = io.StringIO()
+    size = (WIDTH, round(TOP + height + rows_of(labels)[1]))
     with _LOCK, matplotlib.rc_context():
         matplotlib.rcdefaults()  # nobody's matplotlibrc
         matplotlib.rcParams.update(_STYLE)
@@ -86,27 +94,34 @@ def draw(key: str, words: str, size: tuple[float, float], paint: Callable[["Figu
 
 
 def panel(
-    figure: "Figure", title: str, x: str, y: str, *, margins: tuple[float, float, float, float] = (52, 12, 44, 30)
+    figure: "Figure", title: str, x: str, y: str, labels: Sequence[str], *, left: float = 50, right: float = 14
 ) -> "Axes":
-    """Axes with a title and labels; margins in points: left, right, below, above."""
-    width, height = 72 * figure.get_figwidth(), 72 * figure.get_figheight()
-    left, right, bottom, top = margins
+    """Axes with a title, names of both axes, and room for a legend of these labels; margins in points."""
+    height, bottom = 72 * figure.get_figheight(), rows_of(labels)[1]
     axes = figure.add_axes(
-        (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
+        (left / WIDTH, bottom / height, (WIDTH - left - right) / WIDTH, (height - TOP - bottom) / height)
     )
-    figure.text(6 / width, 1 - 15 / height, title, fontsize=11.5, fontweight="bold", va="center")
-    axes.set_xlabel(x, fontsize=9.5)
-    axes.set_ylabel(y, fontsize=9.5)
+    figure.text(4 / WIDTH, 1 - 14 / height, title, fontsize=11.5, fontweight="bold", va="center")
+    axes.set_xlabel(x, fontsize=10)
+    axes.set_ylabel(y, fontsize=10)
     axes.grid(True)
     return axes
 
 
-def legend(figure: "Figure", axes: "Axes", columns: int, handles: Sequence[Any] | None = None) -> None:
-    """The legend below the axes, over the whole width."""
-    found = list(handles) if handles is not None else axes.get_legend_handles_labels()[0]
+def rows_of(labels: Sequence[str]) -> tuple[int, float]:
+    """(columns, points below the axes) that a legend of these labels needs."""
+    column = 34 + 6.2 * max(map(len, labels), default=1)
+    columns = max(1, min(len(labels), int((WIDTH - 8) // column)))
+    return columns, 44 + 15 * -(-len(labels) // columns)
+
+
+def legend(figure: "Figure", handles: Sequence[Any]) -> None:
+    """The legend below the axes, in the columns that `rows_of` gives."""
+    columns, _ = rows_of([str(handle.get_label()) for handle in handles])
     figure.legend(
-        handles=found, loc="lower left", bbox_to_anchor=(0.01, 0), ncols=columns, columnspacing=1.2, handletextpad=0.5
-    )
+        handles=handles, loc="lower left", bbox_to_anchor=(0.01, 0), ncols=columns, columnspacing=1.2, handletextpad=0.5,
+        borderpad=0.2, handlelength=1.6,
+    )  # fmt: skip
 
 
 def log_x(axes: "Axes", low: float, high: float) -> None:
@@ -126,7 +141,7 @@ def log_x(axes: "Axes", low: float, high: float) -> None:
 def label(text: Any, most: int = 22) -> str:
     """A name from outside within a figure: on one line, not too long, and written so that every font can measure it."""
     short = " ".join(clean(text).split())
-    short = short if len(short) <= most else short[: most - 1] + "…"
+    short = short if len(short) <= most else short[: most - 1].rstrip() + "…"
     return "".join(char if _measurable(char) else f"⟨{ord(char)}⟩" for char in short)
 
 
@@ -136,7 +151,7 @@ def _measurable(char: str) -> bool:
     return char not in "⟨⟩" and get_font(findfont("DejaVu Sans")).get_char_index(ord(char)) != 0
 
 
-def _finish(svg: str, key: str, words: str, size: tuple[float, float], above: str) -> str:
+def _finish(svg: str, key: str, words: str, size: tuple[int, int], above: str) -> str:
     body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
     used = dict.fromkeys(re.findall(r'(?:url\(#|href="#)([\w.-]+)', "".join(re.findall(r"<[^<>]*>", body))))
@@ -146,7 +161,7 @@ def _finish(svg: str, key: str, words: str, size: tuple[float, float], above: st
     body = re.sub(r">\s+<", "><", re.sub(r"<g>\s*</g>|<defs>\s*</defs>", "", body)).strip()
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'viewBox="0 0 {size[0]:g} {size[1]:g}" role="img" aria-label="{escape(clean(words))}" '
+        f'viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{escape(clean(words))}" '
         f'font-family="system-ui, sans-serif" stroke-linejoin="round">{body}{above}</svg>'
     )
 

@@ -1,8 +1,10 @@
 """Train heads on features in memory, one or many at once, and use them: scores, labels, probabilities."""
 
 import dataclasses
+import functools
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cache.errors import FeaturesInvalid
+from heads import threads
 from heads.config import TrainConfig
 from heads.data import Labelled
 from heads.kinds import KINDS, ClosedFormHead, GradientHead, Head
@@ -56,11 +59,24 @@ def train_many(
     Raises FeaturesInvalid where the rows are too few or a loss diverges.
     """
     rows, watched = _on(device, data), None if watch is None else _on(device, watch)
-    found: dict[int, Trained] = {}
-    for group in _groups(configs, device):
-        trained = _train_group(rows, classes, [configs[i] for i in group], device, on_epoch, watched)
-        found |= dict(zip(group, trained, strict=True))
+    groups = _groups(configs, device)
+    work = [
+        functools.partial(_train_group, rows, classes, [configs[i] for i in places], device, watched) for places in groups
+    ]
+    if len(work) > 1 and device == "cpu":
+        trained = threads.run_groups([functools.partial(_checked, piece, on_epoch) for piece in work])
+    else:
+        trained = [piece(on_epoch) for piece in work]
+    found = {i: one for places, group in zip(groups, trained, strict=True) for i, one in zip(places, group, strict=True)}
     return [found[i] for i in range(len(configs))]
+
+
+def _checked(piece: Callable[[OnEpoch], list[Trained]], on_epoch: OnEpoch, check: Callable[[], None]) -> list[Trained]:
+    def after_epoch(number: int, losses: Sequence[float], accuracies: Sequence[float]) -> None:
+        check()
+        on_epoch(number, losses, accuracies)
+
+    return piece(after_epoch)
 
 
 def _on(device: str, data: Labelled) -> Rows:
@@ -74,11 +90,13 @@ def _groups(configs: Sequence[TrainConfig], device: str) -> list[list[int]]:
         free = {"seed": 0, "lr": 1.0, "weight_decay": 0.0, "dropout": 0.0} if config.trained_by_gradient else {}
         alike.setdefault(dataclasses.replace(config, **free), []).append(i)  # type: ignore[arg-type]
     most = _AT_ONCE[torch.device(device).type]
+    if device == "cpu":  # a group for each thread at least
+        most = min(most, max(1, math.ceil(max(map(len, alike.values()), default=1) / torch.get_num_threads())))
     return [places[i : i + most] for places in alike.values() for i in range(0, len(places), most)]
 
 
 def _train_group(
-    rows: Rows, classes: int, configs: Sequence[TrainConfig], device: str, on_epoch: OnEpoch, watch: Rows | None
+    rows: Rows, classes: int, configs: Sequence[TrainConfig], device: str, watch: Rows | None, on_epoch: OnEpoch
 ) -> list[Trained]:
     parts = [carve(len(rows.labels), config, device) for config in configs]
     heads = [_new_head(rows, classes, config, len(part.train)) for config, part in zip(configs, parts, strict=True)]

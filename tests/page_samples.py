@@ -1,4 +1,4 @@
-"""Facts for the report's page: whole ones of several models, small ones, and names that would break a page out of its tags."""
+"""Facts for the report's page: whole ones of several models, small ones, and names that would break out of their tags."""
 
 import base64
 import copy
@@ -99,8 +99,8 @@ def _answers(seed: int, mean: float, classes: tuple[str, ...]) -> dict[str, Any]
         "true": {name: sum(matrix[i]) for i, name in enumerate(classes)},
         "confusion": matrix,
         "calibration": {
-            "ece": 0.4231, "nll": 1.5512, "temperature": 0.141, "ece_after": 0.0123, "nll_after": 0.4321, "bins": _bins(0.6),
-            "bins_after": _bins(0.03),
+            "ece": 0.4231, "nll": 1.5512, "temperature": 0.141, "ece_after": 0.0123, "nll_after": 0.4321,
+            "bins": _bins(0.6), "bins_after": _bins(0.03),
         },
         "epochs": [{"epoch": epoch, "accuracies": _accuracies(chance, value, 3)} for epoch, value in curve],
         "sizes": [
@@ -119,7 +119,11 @@ def _map(seed: int, classes: int, points: int) -> dict[str, Any]:
     chance = random.Random(seed)
     centres = [(chance.uniform(-9, 9), chance.uniform(-7, 7)) for _ in range(classes)]
     drawn = [
-        [round(chance.gauss(centres[i % classes][0], 1.6), 3), round(chance.gauss(centres[i % classes][1], 1.6), 3), i % classes]
+        [
+            round(chance.gauss(centres[i % classes][0], 1.6), 3),
+            round(chance.gauss(centres[i % classes][1], 1.6), 3),
+            i % classes,
+        ]
         for i in range(points)
     ]
     return {
@@ -156,13 +160,15 @@ def whole(models: tuple[str, ...] = MODELS, classes: tuple[str, ...] = CLASSES, 
         },
         "photos": [
             *({"name": f"{name}.jpg", "error": None, "image": picture(i, 96, "JPEG"), "labels": {
-                row["run"]: [[classes[i], 0.231 + j / 50], [classes[i + 1], 0.1], [classes[i + 2], 0.05]] for j, row in enumerate(rows)
+                row["run"]: [[classes[i], 0.231 + j / 50], [classes[i + 1], 0.1], [classes[i + 2], 0.05]]
+                for j, row in enumerate(rows)
             }} for i, name in enumerate(("frog 1", "ship 1", "plane 1"))),
             {"name": "cut-off.jpg", "labels": {}, "error": "truncated after 12 bytes", "image": None},
         ],
         "figure_1": {
             "caption": "A truck of CIFAR-10 before and after preprocessing, de-normalised.",
-            "images": [{"title": "before, 32 px", "image": picture(1)}, {"title": "after, 224 px", "image": picture(1, 224)}],
+            "images": [{"title": "before, 32 px", "image": picture(1)},
+                       {"title": "after, 224 px", "image": picture(1, 224)}],
         },
         "classes": list(classes),
         "models": {
@@ -191,7 +197,8 @@ def whole(models: tuple[str, ...] = MODELS, classes: tuple[str, ...] = CLASSES, 
         ],
         "maps": {model: _map(i, len(classes), points) for i, model in enumerate(models)},
         "stages": {
-            model: {"read": 0.000013, "transfer": 0.00002, "preprocess": 0.00047, "backbone": 0.0225 + i / 100, "head": 0.000025}
+            model: {"read": 0.000013, "transfer": 0.00002, "preprocess": 0.00047, "backbone": 0.0225 + i / 100,
+                    "head": 0.000025}
             for i, model in enumerate(models)
         },
         "notes": ["Other work ran on the machine during the first minutes."],

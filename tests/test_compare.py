@@ -19,7 +19,6 @@ from scipy.stats import ttest_1samp
 from sklearn.metrics import confusion_matrix, log_loss
 
 from heads.compare import (
-    EXACT_BELOW,
     Comparison,
     Disagreement,
     Mistake,
@@ -91,7 +90,7 @@ def test_few_discordant_images_are_tested_exactly(b: int, c: int) -> None:
 @given(st.integers(0, 3000), st.integers(0, 3000))
 @settings(max_examples=60)
 def test_many_discordant_images_are_tested_by_chi_square(b: int, c: int) -> None:
-    assume(b + c >= EXACT_BELOW)
+    assume(b + c >= 1000)
     found = mcnemar(*table(3, b, c, 1))
     statistic = (abs(b - c) - 1) ** 2 / (b + c) if b != c else 0
     assert found.test == "chi-square with continuity correction"
@@ -101,9 +100,9 @@ def test_many_discordant_images_are_tested_by_chi_square(b: int, c: int) -> None
 
 @pytest.mark.parametrize("b", [400, 450, 480, 500])
 def test_where_the_tests_meet_they_agree(b: int) -> None:
-    before, after = mcnemar(*table(0, b, EXACT_BELOW - 1 - b, 0)), mcnemar(*table(0, b, EXACT_BELOW - b, 0))
+    before, after = mcnemar(*table(0, b, 999 - b, 0)), mcnemar(*table(0, b, 1000 - b, 0))
     assert (before.test, after.test) == ("exact binomial", "chi-square with continuity correction")
-    assert after.p_value == pytest.approx(float(exact(b, EXACT_BELOW - b)), abs=1e-3)
+    assert after.p_value == pytest.approx(float(exact(b, 1000 - b)), abs=1e-3)
 
 
 @pytest.mark.parametrize("counts", [(7, 0, 0, 3), (1, 0, 0, 0), (0, 0, 0, 5)])
@@ -707,6 +706,10 @@ def test_rows_that_are_all_right_take_a_temperature_that_is_small() -> None:
     found = fit_temperature(scores, np.arange(5))
     assert 1e-3 <= found < 0.2
     assert nll(scores, np.arange(5), found) < 1e-5
+
+
+def test_rows_that_are_all_least_likely_take_the_highest_temperature() -> None:
+    assert fit_temperature(np.array([[-6.0, 0, 0], [0, -6, 0]]), np.array([0, 1])) == pytest.approx(1e3, rel=1e-12)
 
 
 def test_scores_that_say_nothing_keep_the_temperature_1() -> None:

@@ -17,6 +17,7 @@ from torch.nn import functional
 from heads.config import HEADS, RECIPES, BenchConfig, HeadName, TrainConfig
 from heads.data import Labelled
 from heads.kinds import KINDS, ClosedFormHead, GradientHead, Head, Knn, Mlp
+from heads.optimise import laid
 from heads.stats import evaluate
 from heads.train import predict, probabilities, train
 
@@ -131,7 +132,8 @@ def test_dropout_acts_in_training_only() -> None:
 @settings(max_examples=30)
 def test_dropout_multiplies_the_hidden_units_of_each_stacked_head(sigmoid: bool, seed: int) -> None:
     heads = [random_head("mlp", 3, sigmoid, 1.0, seed + k) for k in range(2)]
-    stack = {name: torch.stack([head.get_parameter(name) for head in heads]) for name, _ in heads[0].named_parameters()}
+    names = [name for name, _ in heads[0].named_parameters()]
+    stack = {name: torch.stack([laid(head.get_parameter(name)) for head in heads]) for name in names}
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(2, 5, 4, generator=generator)
     keep = 2.0 * (torch.rand(2, 5, 8, generator=generator) < 0.5)

@@ -3,11 +3,13 @@
 Chromium is driven through its own pipe (https://chromedevtools.github.io/devtools-protocol), without further packages.
 """
 
+import fcntl
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,23 +43,36 @@ MEASURE = """(() => {
 })()"""
 
 
+OPTIONS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+def closing(ends: tuple[int, int]) -> Iterator[int]:
+    """Each end, closed after use."""
+    for end in ends:
+        yield end
+        os.close(end)
+
+
 class Browser:
     """A Chromium without a window and without network, spoken to through two pipes."""
 
     def __init__(self, home: Path) -> None:
-        ours, theirs = os.pipe(), os.pipe()
-        self.send_to, self.read_from, self.rest, self.number = ours[1], theirs[0], b"", 0
+        # the browser reads descriptor 3 and writes 4; high numbers first, so that neither is overwritten
+        pairs = [[fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in closing(os.pipe())] for _ in range(2)]
+        (reads, self.send_to), (self.read_from, writes) = pairs
+        self.rest, self.number = b"", 0
         self.seen: list[dict[str, Any]] = []
-        options = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --remote-debugging-pipe --no-first-run"
-        quiet = "--disable-background-networking --disable-component-update --disable-sync --host-resolver-rules='MAP * ~NOTFOUND'"
-        command = f'exec "$0" {options} {quiet} --user-data-dir="$1" 3<&{ours[0]} 4>&{theirs[1]}'
+        start = f"import os, sys; os.dup2({reads}, 3); os.dup2({writes}, 4); os.execv(sys.argv[1], sys.argv[1:])"
         self.process = subprocess.Popen(
-            ["sh", "-c", command, str(FOUND), str(home)],
-            pass_fds=(ours[0], theirs[1]), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            [sys.executable, "-c", start, str(FOUND), *OPTIONS, f"--user-data-dir={home}"],
+            pass_fds=(reads, writes), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env={**os.environ, "HOME": str(home)},
         )  # fmt: skip
-        os.close(ours[0])
-        os.close(theirs[1])
+        os.close(reads)
+        os.close(writes)
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -185,8 +200,7 @@ def test_text_stands_out_from_the_page_by_day_and_night(browser: Browser, pages:
         found = browser.open(pages["whole"], 1440, dark=dark)
         page = _luminance(found["background"])
         assert (page < 0.5) == dark
-        inks = {colour for colour in found["text"]}
-        contrasts = {colour: _contrast(_luminance(colour), page) for colour in inks}
+        contrasts = {colour: _contrast(_luminance(colour), page) for colour in found["text"]}
         # counts within the darkest cells of a confusion matrix are written in the page's own colour
         assert [colour for colour, ratio in contrasts.items() if ratio < 4.5] == [found["background"]]
 

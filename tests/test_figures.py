@@ -1,0 +1,228 @@
+"""The figures: valid SVG that asks for nothing, the same each time, whatever classes and models are called."""
+
+import re
+import threading
+from collections.abc import Callable
+from typing import Any
+from xml.etree import ElementTree
+
+import matplotlib
+import page_samples
+import pytest
+
+from heads import figures, page_classes, page_svg
+
+FACTS = page_samples.whole(points=80)
+MODELS = FACTS["models"]
+ORDER = list(page_samples.MODELS)
+STUDY = {model: recipes["study"] for model, recipes in MODELS.items()}
+CLASSES = FACTS["classes"]
+
+
+def of(field: str) -> dict[str, Any]:
+    """One answer of the study recipe, by model."""
+    return {model: it[field] for model, it in STUDY.items()}
+
+
+FIGURES: dict[str, Callable[[], str]] = {
+    "time": lambda: figures.time_accuracy("k", FACTS["rows"], FACTS["published"], ORDER),
+    "stages": lambda: figures.stage_bars("k", FACTS["stages"]),
+    "losses": lambda: figures.losses("k", "study", FACTS["rows"], ORDER),
+    "epochs": lambda: figures.curve("k", "More epochs", "epochs (number)", "epoch", of("epochs"), ORDER),
+    "sizes": lambda: figures.curve("k", "More images", "training images (number)", "rows", of("sizes"), ORDER),
+    "confusion": lambda: page_classes.confusion("k", "vgg16", STUDY["vgg16"]["confusion"], CLASSES),
+    "recall": lambda: page_classes.recall("k", "study", of("recall"), CLASSES, ORDER),
+    "reliability": lambda: figures.reliability("k", "vgg16", STUDY["vgg16"]["calibration"]),
+    "seeds": lambda: figures.seeds("k", MODELS, ORDER),
+    "map": lambda: page_classes.feature_map("k", "vgg16", FACTS["maps"]["vgg16"], CLASSES, "maps.vgg16"),
+}
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, str]:
+    return {name: draw() for name, draw in FIGURES.items()}
+
+
+def texts(svg: str) -> list[str]:
+    """All text of a figure."""
+    return ["".join(node.itertext()) for node in ElementTree.fromstring(svg).iter() if node.tag.endswith("}text")]
+
+
+def words(svg: str) -> str:
+    """What a figure says to who can't see it."""
+    return ElementTree.fromstring(svg).attrib["aria-label"]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_svg_with_title_axes_and_words(name: str, drawn: dict[str, str]) -> None:
+    root = ElementTree.fromstring(drawn[name])
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert root.attrib["role"] == "img"
+    assert len(root.attrib["aria-label"]) > 30
+    bold = [node for node in root.iter() if node.tag.endswith("}text") and "700" in node.attrib.get("style", "")]
+    assert len(bold) == 1  # the title
+    units = ("(%)", "(s)", "(ms)", "(number)", "(nats)", "class", "of the variance)")
+    assert any(text.endswith(units) for text in texts(drawn[name]))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_asks_for_nothing_and_knows_no_day(name: str, drawn: dict[str, str]) -> None:
+    links = re.findall(r"(?:https?:)?//[^\s\"'<]+", re.sub(r"data:[^\"]*", "", drawn[name]))
+    assert set(links) == {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert not re.search(r"<(script|style|metadata|!|\?)|DejaVu|\bdate\b", drawn[name])
+    assert not re.search(r"#(000000|ffffff)", drawn[name])
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_colour_follows_the_page(name: str, drawn: dict[str, str]) -> None:
+    plain = re.sub(r"var\(--\w+, #[0-9a-f]{6}\)|data:[^\"]*", "", drawn[name])
+    assert not re.search(r"#[0-9a-f]{6}\b", plain)
+    assert "var(--ink, " in drawn[name]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_the_same_each_time(name: str, drawn: dict[str, str]) -> None:
+    assert FIGURES[name]() == drawn[name]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_identifiers_are_the_figures_own_and_all_there(name: str, drawn: dict[str, str]) -> None:
+    names = re.findall(r' id="([^"]*)"', drawn[name])
+    used = re.findall(r'(?:url\(#|href="#)([^")]*)', drawn[name])
+    assert len(set(names)) == len(names)
+    assert set(names) == set(used)
+    assert all(name.startswith("k-") for name in names)
+
+
+def test_nobodys_settings_change_a_figure_and_a_figure_changes_nobodys(drawn: dict[str, str]) -> None:
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path"}):
+        assert FIGURES["stages"]() == drawn["stages"]
+        assert matplotlib.rcParams["font.size"] == 30
+
+
+def test_threads_draw_the_same_figures(drawn: dict[str, str]) -> None:
+    found: list[str] = []
+    threads = [threading.Thread(target=lambda: found.append(FIGURES["reliability"]())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [drawn["reliability"]] * 4
+
+
+@pytest.mark.parametrize("name", page_samples.HOSTILE, ids=ascii)
+def test_any_name_can_be_drawn(name: str) -> None:
+    svg = page_classes.confusion("k", name, [[3, 1], [0, 4]], [name, "cat"])
+    assert "cat" in texts(svg)
+    assert not any(node.tag.endswith("}script") for node in ElementTree.fromstring(svg).iter())
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("日本語", "日本語"),
+        ("a $x^2$ <b> & \"c'", "a $x^2$ <b> & \"c'"),
+        ("two\nlines\t", "two lines"),
+        ("a\x00\ud800b", "a\ufffd\ufffdb"),
+        ("x⟨60⟩y", "x⟨60⟩y"),
+        ("a name that is far too long for an axis", "a name that is far to…"),
+    ],
+)
+def test_names_stay_readable(name: str, shown: str) -> None:
+    svg = figures.stage_bars("k", {name: {"read": 0.001}})
+    found = figures.losses("k", "study", [{"model": name, "recipe": "study", "losses": [1.0, 0.5]}], [name])
+    assert shown in texts(found)
+    assert "read" in texts(svg)
+
+
+def test_the_words_hold_the_main_numbers(drawn: dict[str, str]) -> None:
+    assert "vgg16 study: 85.21 % after 10m 16s" in words(drawn["time"])
+    assert "published, one NVIDIA T4: resnet50 80.66 % after 12m 23s" in words(drawn["time"])
+    assert "vgg16: read 0.013, transfer 0.02, preprocess 0.47, backbone 22.5, head 0.025" in words(drawn["stages"])
+    assert "vgg16: 1.7100 to 1.2792" in words(drawn["losses"])
+    assert "expected calibration error 0.4231; after a temperature of 0.141 0.0123" in words(drawn["reliability"])
+    assert "vgg16 study: mean 85.21 % of 30 seeds, interval 85.13 % to 85.29 %" in words(drawn["seeds"])
+    assert "axis 1 of PCA (12% of the variance)" in words(drawn["map"])
+    right = sum(STUDY["vgg16"]["confusion"][i][i] for i in range(10))
+    assert f"{right:,} of 10,000 right" in words(drawn["confusion"])
+
+
+def test_published_points_are_labelled_as_other_hardware(drawn: dict[str, str]) -> None:
+    assert "published, one NVIDIA T4" in texts(drawn["time"])
+    assert "published" not in figures.time_accuracy("k", FACTS["rows"], {}, ORDER)
+
+
+def test_counts_stand_in_the_cells_of_up_to_20_classes() -> None:
+    def matrix(classes: int) -> str:
+        names = [f"class {i}" for i in range(classes)]
+        return page_classes.confusion(
+            "k", "x", [[977 if i == j else 0 for i in range(classes)] for j in range(classes)], names
+        )
+
+    assert texts(matrix(20)).count("977") == 20
+    assert "977" not in texts(matrix(21))
+    assert matrix(101) == ""
+
+
+def test_a_matrix_that_does_not_fit_the_classes_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^confusion matrix of x: expected 3 rows and columns, one for each class$"):
+        page_classes.confusion("k", "x", [[1, 2], [3, 4]], ["a", "b", "c"])
+
+
+def test_the_most_frequent_mix_up_comes_first() -> None:
+    found = page_classes.mix_ups([[5, 1, 0], [7, 9, 2], [0, 0, 4]], ["a", "b", "c"])
+    assert found == [(7, "b", "a"), (2, "b", "c"), (1, "a", "b")]
+
+
+def test_thumbnails_are_pictures_within_the_page_that_do_not_cover_each_other(drawn: dict[str, str]) -> None:
+    root = ElementTree.fromstring(drawn["map"])
+    found = [node.attrib for node in root.iter() if node.tag.endswith("}image")]
+    assert found
+    assert all(it["href"].startswith("data:image/png;base64,") for it in found)
+    places = [(float(it["x"]), float(it["y"])) for it in found]
+    apart = [max(abs(x - a), abs(y - b)) for i, (x, y) in enumerate(places) for a, b in places[:i]]
+    assert min(apart) >= 24
+    width, height = map(float, root.attrib["viewBox"].split()[2:])
+    assert all(0 <= x <= width - 24 and 0 <= y <= height - 24 for x, y in places)
+
+
+def test_a_thumbnail_from_elsewhere_is_refused() -> None:
+    facts = {"points": [[0, 0, 0], [1, 1, 1]], "thumbnails": [{"x": 0, "y": 0, "image": "https://example.org/a.png"}]}
+    with pytest.raises(ValueError, match=r"^maps\.m\.thumbnails\[0\]\.image: expected data:image/png"):
+        page_classes.feature_map("k", "m", facts, ["a", "b"], "maps.m")
+
+
+def test_of_many_points_some_are_drawn() -> None:
+    facts = {"points": [[i % 97, i % 89, 0] for i in range(10 * page_classes.MOST_POINTS)]}
+    svg = page_classes.feature_map("k", "m", facts, ["a"], "maps.m")
+    uses = sum(node.tag.endswith("}use") for node in ElementTree.fromstring(svg).iter())
+    assert page_classes.MOST_POINTS <= uses < page_classes.MOST_POINTS + 40
+    assert len(svg) < 400_000
+
+
+@pytest.mark.parametrize("many", [1, 2, 4, 9])
+def test_models_have_colours_of_their_own_while_there_are_any(many: int) -> None:
+    order = [f"m{i}" for i in range(many)]
+    looks = [figures.style(order, model) for model in order]
+    assert len(set(looks)) == many
+    assert len({colour for colour, _ in looks}) == min(many, len(page_svg.SERIES))
+
+
+def test_without_anything_to_draw_there_is_no_figure() -> None:
+    row = {"model": "m", "recipe": "study", "accuracy": 0.5, "training_s": 3.0, "extraction_s": None, "losses": []}
+    assert figures.time_accuracy("k", [row], FACTS["published"], ["m"]) == ""
+    assert figures.stage_bars("k", {}) == ""
+    assert figures.losses("k", "study", [row], ["m"]) == ""
+    assert figures.curve("k", "t", "x", "epoch", {"m": [{"epoch": 1, "accuracies": []}]}, ["m"]) == ""
+    assert figures.reliability("k", "t", {"bins": None}) == ""
+    assert figures.seeds("k", {"m": {"study": {"seeds": None}}}, ["m"]) == ""
+    assert page_classes.recall("k", "study", {"m": {}}, ["a"], ["m"]) == ""
+    assert page_classes.feature_map("k", "m", {"points": []}, ["a"], "maps.m") == ""
+
+
+def test_one_point_is_enough() -> None:
+    row = {"model": "m", "recipe": "study", "accuracy": 0.5, "training_s": 3.0, "extraction_s": 0, "losses": [1.0]}
+    assert figures.time_accuracy("k", [row], {}, ["m"])
+    assert figures.losses("k", "study", [row], ["m"])
+    assert figures.curve("k", "t", "x", "epoch", {"m": [{"epoch": 1, "accuracies": [0.5]}]}, ["m"])
+    assert figures.seeds("k", {"m": {"study": {"seeds": {"accuracies": [0.5], "mean": 0.5, "low": None}}}}, ["m"])
