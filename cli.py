@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from extract.run import Outcome
     from heads.checkpoint import Checkpoint
     from heads.data import Pair
+    from heads.online import OnlineHead
     from heads.optimise import OnEpoch
     from heads.predict import Photo
     from heads.questions import Budget
@@ -826,7 +827,7 @@ def write_report(
     from cache.files import pretty_json, write_durably
     from extract.outside import expand
     from heads import page, report
-    from heads.runs import RunStore
+    from heads.runs import RunStore, versions
     from heads.session import load_head
 
     if not runs:
@@ -841,6 +842,8 @@ def write_report(
     facts |= {
         "stages": {run.model: bench["stages_s"] for run in runs if (bench := store.bench(run)) and "stages_s" in bench}
     }
+    facts["hardware"] = "; ".join(dict.fromkeys(run.device for run in runs))
+    facts |= {"created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "versions": versions()}
     add_pictures(settings, facts, runs, dataset)
     markdown = report.to_markdown(found) + report.answers_to_markdown(facts)
     files = {"md": markdown.encode(), "csv": report.to_csv(found).encode(), "html": page.to_html(facts).encode()}
@@ -916,6 +919,13 @@ def add_pictures(settings: Settings, facts: dict[str, Any], runs: Sequence[Run],
 @click.option("--seeds", type=POSITIVE, default=30, show_default=True, help="Heads of each recipe, one seed each.")
 @click.option("--curve-seeds", type=POSITIVE, default=3, show_default=True, help="Heads for each point of a curve.")
 @click.option("--curve-epochs", type=POSITIVE, default=100, show_default=True, help="The longest training tried.")
+@click.option(
+    "--batch-norm-images",
+    type=click.IntRange(min=0),
+    default=1000,
+    show_default=True,
+    help="Training images of the BatchNorm experiment; 0 leaves it out.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and how long it would take here.")
 @image_size_option
 @precision_option
@@ -932,6 +942,7 @@ def study_command(
     seeds: int,
     curve_seeds: int,
     curve_epochs: int,
+    batch_norm_images: int,
     dry_run: bool,
     photos: Path | None,
     seed: int,
@@ -962,7 +973,50 @@ def study_command(
             run = _study_run(settings, pair, wanted, dataset, weights, BenchConfig(limit=bench_limit), config)
             ask(settings, pair, run, budget)
             runs.append(run)
-    write_report(settings, runs, photos, dataset, settings.runs_dir / "report", weights)
+    cost = batch_norm_cost(settings, names, dataset, weights, batch_norm_images, config) if batch_norm_images else None
+    write_report(settings, runs, photos, dataset, settings.runs_dir / "report", weights, cost)
+
+
+def batch_norm_cost(
+    settings: Settings, models: Sequence[str], dataset: str, weights: Sequence[str], images: int, config: dict[str, Any]
+) -> dict[str, Any] | None:
+    """What BatchNorm left in training mode cost the study, imitated for the first model that can show it; None if none can.
+
+    It runs the backbone in every epoch, so what was measured once is kept.
+    """
+    from cache.errors import HeadstartError
+    from extract import batchnorm
+    from extract.devices import resolve
+    from heads import questions
+
+    folder, precision = settings.runs_dir / "report", resolve(settings.device, "auto").precision
+    plan = batchnorm.Imitation(train_images=images, test_images=min(images, batchnorm.Imitation().test_images))
+    for model in models:
+        try:
+            train, *others = plan_jobs(settings, [model], dataset, weights, **{**config, "precision": precision})
+            if not others:
+                note(f"{model}: no BatchNorm experiment: {dataset} has no test split")
+                return None
+            name = questions.asked(RECIPES["study"], questions.Budget(), [train.key.digest, repr(plan)])
+            if (there := questions.kept(folder, name)) is not None:
+                return there
+            with progress(f"{model}: BatchNorm in training mode", batchnorm.passes(train, others[0], plan)) as bar:
+                found = batchnorm.measure(train, others[0], plan, online_head, bar.advance)
+        except HeadstartError as error:
+            note(f"{model}: no BatchNorm experiment: {error}")
+            continue
+        note_text = f"{found.epochs} epochs, {found.image_size} px, {found.precision}, on {found.device}"
+        facts = {"eval": found.accuracy_eval, "train": found.accuracy_train, "note": note_text, **dataclasses.asdict(found)}
+        questions.keep(folder, name, facts)
+        return facts
+    return None
+
+
+def online_head(dim: int, classes: int, seed: int) -> OnlineHead:
+    """The study's head, for features that come batch by batch."""
+    from heads.online import OnlineHead
+
+    return OnlineHead(dim, classes, RECIPES["study"], seed)
 
 
 def _study_plan(

@@ -6,7 +6,7 @@ from typing import Any
 from heads import page_answers as answers
 from heads import page_study as study
 from heads.page_findings import findings
-from heads.page_html import Html, clean, esc, items, join, listed, name, paragraph, part, section, table
+from heads.page_html import NOT_KNOWN, Html, clean, esc, items, join, listed, name, paragraph, part, section, table
 from heads.page_style import STYLE
 
 TITLE = "Frozen backbones compared"
@@ -47,6 +47,7 @@ def to_html(facts: Mapping[str, Any]) -> str:
         answers.sizes, answers.classes, answers.sigmoid, answers.batch_norm, answers.calibration,
         answers.mistakes, answers.disagreements, answers.maps, study.losses, study.stages, _making,
     )  # fmt: skip
+    facts = {**facts, "rows": [_named(row) for row in items(facts, "rows")]}
     made = {key: maker(facts) for key, maker in zip(PARTS, makers, strict=True)}
     there = {key: content for key, content in made.items() if content}
     title = clean(facts.get("title") or TITLE)
@@ -61,6 +62,11 @@ def to_html(facts: Mapping[str, Any]) -> str:
         f'<main id="main">\n{join(there.values(), chr(10))}\n</main>\n{_footer(facts)}\n'
         f"</body>\n</html>\n"
     )
+
+
+def _named(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row that says of which run, model and recipe it is, or that this is not known."""
+    return {**row, **{key: NOT_KNOWN if row.get(key) is None else str(row[key]) for key in ("run", "model", "recipe")}}
 
 
 def _header(title: str, facts: Mapping[str, Any]) -> Html:

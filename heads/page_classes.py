@@ -18,6 +18,8 @@ MOST_CLASSES = 100
 """Classes of a confusion matrix that can be drawn so that a cell can still be seen."""
 MOST_NUMBERS = 20
 """Classes of a confusion matrix whose cells have room for their counts."""
+_TICKS = 44
+"""Points below a confusion matrix for the names of the classes."""
 MOST_LABELS = 24
 """Classes that the legend of a feature map has room for."""
 MOST_POINTS = 1500
@@ -49,11 +51,11 @@ def confusion(key: str, title: str, matrix: Sequence[Sequence[int]], classes: Se
     right = sum(matrix[i][i] for i in range(len(classes)))
     often = [f"{true} taken for {found} {count(images)} times" for images, true, found in mix_ups(matrix, classes)[:5]]
     words = said([f"Confusion matrix, {title}: {count(right)} of {count(sum(map(sum, matrix)))} right", *often])
-    return svg.draw(key, words, 330, (), partial(_paint_confusion, title, matrix, classes))
+    return svg.draw(key, words, 290, (), partial(_paint_confusion, title, matrix, classes), below=_TICKS)
 
 
 def _paint_confusion(title: str, matrix: Sequence[Sequence[int]], classes: Sequence[str], figure: "Figure") -> None:
-    axes = svg.panel(figure, svg.label(title, 44), "predicted class", "true class", (), left=84, right=6)
+    axes = svg.panel(figure, svg.label(title, 44), "predicted class", "true class", (), left=84, right=6, below=_TICKS)
     shades = [[(cell / max(sum(row), 1)) ** 0.5 for cell in row] for row in matrix]  # the root: rare mistakes show as well
     _shade(axes, shades)
     if len(classes) <= MOST_NUMBERS:
@@ -166,6 +168,8 @@ def _thumbnails(figure: "Figure", axes: "Axes", facts: Sequence[Facts], place: s
     height, side = 72 * figure.get_figheight(), 24
     placed: list[tuple[float, float]] = []
     for i, it in enumerate(facts):
+        if it.get("image") is None:
+            continue
         uri = picture(it.get("image"), f"{place}.thumbnails[{i}].image")
         x, y = axes.transData.transform((it["x"], it["y"]))
         if any(abs(x - other[0]) < side + 2 and abs(y - other[1]) < side + 2 for other in placed):

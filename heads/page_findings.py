@@ -202,7 +202,7 @@ def _labels(facts: Facts) -> Said:
     classes = [str(entry) for entry in items(facts, "classes")]
     for recipe, models in by_recipe(facts).items():
         sums: dict[tuple[str, str], int] = {}
-        matrices = [it["confusion"] for it in models.values() if fits(it.get("confusion") or [], classes)]
+        matrices = [it["confusion"] for it in models.values() if it.get("confusion") and fits(it["confusion"], classes)]
         for images, true, predicted in itertools.chain(*(mix_ups(matrix, classes) for matrix in matrices)):
             sums[true, predicted] = sums.get((true, predicted), 0) + images
         most = sorted(sums, key=lambda pair: -sums[pair])[:3]

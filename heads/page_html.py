@@ -24,13 +24,16 @@ Cell = str
 """What stands in a table: text, or Html."""
 
 NOT_KNOWN = "not known"
-_NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _PICTURE = re.compile(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/]+={0,2})")
 _NUMBER = re.compile(r"[+−-]?[\d.,]+( |$)")
 
 
 def clean(text: Any) -> str:
-    """Text without the characters that neither HTML nor XML can hold; each becomes U+FFFD. None is not known."""
+    """Text without characters that HTML or XML cannot hold or that turn round other text; each becomes U+FFFD.
+
+    None is not known.
+    """
     return NOT_KNOWN if text is None else _NOT_TEXT.sub("\ufffd", str(text))
 
 

@@ -73,8 +73,11 @@ _STYLE: dict[Any, Any] = {
 _LOCK = threading.Lock()  # matplotlib's settings are the process's, not a figure's
 
 
-def draw(key: str, words: str, height: float, labels: Sequence[str], paint: Callable[["Figure"], str | None]) -> str:
-    """What `paint` draws as SVG, with axes of this height in points and a legend of these labels below them.
+def draw(
+    key: str, words: str, height: float, labels: Sequence[str], paint: Callable[["Figure"], str | None], *, below: float = 0
+) -> str:
+    """What `paint` draws as SVG, with axes of this height in points, `below` more points for the names of
+    ticks, and a legend of these labels.
 
     `key` sets its identifiers apart from other figures', `words` say what it shows, and SVG that `paint` gives back is put
     on top.
@@ -83,7 +86,7 @@ def draw(key: str, words: str, height: float, labels: Sequence[str], paint: Call
     from matplotlib.figure import Figure
 
     text = io.StringIO()
-    size = (WIDTH, round(TOP + height + rows_of(labels)[1]))
+    size = (WIDTH, round(TOP + height + below + rows_of(labels)[1]))
     with _LOCK, matplotlib.rc_context():
         matplotlib.rcdefaults()  # nobody's matplotlibrc
         matplotlib.rcParams.update(_STYLE)
@@ -94,10 +97,18 @@ def draw(key: str, words: str, height: float, labels: Sequence[str], paint: Call
 
 
 def panel(
-    figure: "Figure", title: str, x: str, y: str, labels: Sequence[str], *, left: float = 50, right: float = 14
+    figure: "Figure",
+    title: str,
+    x: str,
+    y: str,
+    labels: Sequence[str],
+    *,
+    left: float = 50,
+    right: float = 14,
+    below: float = 0,
 ) -> "Axes":
     """Axes with a title, names of both axes, and room for a legend of these labels; margins in points."""
-    height, bottom = 72 * figure.get_figheight(), rows_of(labels)[1]
+    height, bottom = 72 * figure.get_figheight(), below + rows_of(labels)[1]
     axes = figure.add_axes(
         (left / WIDTH, bottom / height, (WIDTH - left - right) / WIDTH, (height - TOP - bottom) / height)
     )

@@ -192,6 +192,18 @@ def test_a_thumbnail_from_elsewhere_is_refused() -> None:
         page_classes.feature_map("k", "m", facts, ["a", "b"], "maps.m")
 
 
+def test_a_thumbnail_without_its_picture_is_left_out() -> None:
+    facts = {"points": [[0, 0, 0], [1, 1, 1]], "thumbnails": [{"x": 0, "y": 0, "row": 3}]}
+    assert "<image" not in page_classes.feature_map("k", "m", facts, ["a", "b"], "maps.m")
+
+
+def test_the_names_of_both_axes_of_a_confusion_matrix_stand_within_it(drawn: dict[str, str]) -> None:
+    root = ElementTree.fromstring(drawn["confusion"])
+    height = float(root.attrib["viewBox"].split()[3])
+    (node,) = (node for node in root.iter() if node.tag.endswith("}text") and node.text == "predicted class")
+    assert float(node.attrib["y"]) < height
+
+
 def test_of_many_points_some_are_drawn() -> None:
     facts = {"points": [[i % 97, i % 89, 0] for i in range(10 * page_classes.MOST_POINTS)]}
     svg = page_classes.feature_map("k", "m", facts, ["a"], "maps.m")

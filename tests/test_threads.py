@@ -1,6 +1,7 @@
 """How many threads compute changes no number, and a group that fails stops the others."""
 
 import dataclasses
+import functools
 import threading
 from collections.abc import Callable, Iterator
 
@@ -28,9 +29,13 @@ def rows(count: int) -> Labelled:
 
 
 def test_a_limit_ends_with_its_block() -> None:
-    with pytest.raises(ValueError, match="out of the block"), threads.limited(1):
-        assert torch.get_num_threads() == 1
-        raise ValueError("out of the block")
+    def leave() -> None:
+        with threads.limited(1):
+            assert torch.get_num_threads() == 1
+            raise ValueError("out of the block")
+
+    with pytest.raises(ValueError, match="out of the block"):
+        leave()
     assert torch.get_num_threads() == 2
 
 
@@ -52,10 +57,11 @@ def test_heads_are_the_same_bit_for_bit_with_one_thread_and_two(recipe: str) -> 
 
 
 def test_groups_come_back_in_their_order_and_each_has_one_thread() -> None:
-    def piece(number: int) -> Callable[[Callable[[], None]], tuple[int, int]]:
-        return lambda check: (number, torch.get_num_threads())
+    def piece(number: int, check: Callable[[], None]) -> tuple[int, int]:
+        check()
+        return number, torch.get_num_threads()
 
-    assert threads.run_groups([piece(i) for i in range(5)]) == [(i, 1) for i in range(5)]
+    assert threads.run_groups([functools.partial(piece, i) for i in range(5)]) == [(i, 1) for i in range(5)]
     assert torch.get_num_threads() == 2
 
 
