@@ -29,6 +29,7 @@ from heads.page_html import (
     time,
     with_interval,
 )
+from heads.page_study import probability
 
 Facts = Mapping[str, Any]
 SHOWN_EPOCHS = (1, 2, 5, 10, 20, 50, 100)
@@ -148,7 +149,8 @@ def classes(facts: Facts) -> Html:
         drawn = [page_classes.recall(f"recall-{i}", recipe, shares, names, models_of(facts))]
         caption = f"Recall, {recipe} recipe: the share of each class's test images that got its label."
         shown = [figure(Html(art), caption) for art in drawn if art]
-        pieces = [grid(shown), *_class_tables(recipe, models, names), grid(_matrices(i, recipe, models, names))]
+        tables = [*_class_tables(recipe, models, names), *_shifts(facts, recipe)]
+        pieces = [grid(shown), *tables, grid(_matrices(i, recipe, models, names))]
         content += [below(f"{recipe} recipe", *pieces)] if any(pieces) else []
     return section("classes", "What is mistaken for what", *content) if content else Html("")
 
@@ -168,6 +170,27 @@ def _class_tables(recipe: str, models: Mapping[str, Facts], names: Sequence[str]
         )
         found.append(table(caption, ["class", "true images", *map(name, counts)], body))
     return found
+
+
+def _shifts(facts: Facts, recipe: str) -> list[Html]:
+    """The labels that one model gives more often than another on the same images, beyond chance."""
+    found = [it for it in items(facts, "label_shifts") if it.get("recipe") == recipe]
+    beyond = sorted((it for it in found if it["p_holm"] < 0.05), key=lambda it: -abs(it["difference"]))
+    if not found:
+        return []
+    lead = f"{count(len(beyond))} of {count(len(found))} pairs of models and labels differ beyond chance (McNemar, Holm)."
+    head = ["label", "given by", "more often than by", "only the first", "only the second", "p, Holm"]
+    body = [
+        [
+            name(it["label"]),
+            *map(name, (it["first"], it["second"]) if it["difference"] > 0 else (it["second"], it["first"])),
+            *map(count, sorted((it["only_first"], it["only_second"]), reverse=True)),
+            probability(it["p_holm"]),
+        ]
+        for it in beyond[:20]
+    ]
+    caption = f"Labels that one model gives more often than another, {recipe} recipe: the clearest twenty"
+    return [paragraph(lead), *([table(caption, head, body)] if body else [])]
 
 
 def _matrices(i: int, recipe: str, models: Mapping[str, Facts], names: Sequence[str]) -> list[Html]:

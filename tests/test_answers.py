@@ -1,0 +1,105 @@
+"""What the report says of test rows agrees with scikit-learn, scipy and counting by hand."""
+
+import dataclasses
+
+import numpy as np
+from heads_samples import CLASSES, make_key, make_run
+from scipy.stats import binomtest
+from sklearn.decomposition import PCA
+from sklearn.metrics import confusion_matrix
+
+from cache.files import canonical_json
+from heads.answers import Tested, facts, feature_map
+from heads.config import RECIPES
+from heads.page import to_html
+
+ROWS = 200
+
+
+def head_of(model: str, recipe: str = "study", seed: int = 0, rows: int = ROWS) -> Tested:
+    """A head that is right more often than not; the labels are the same for all."""
+    rng = np.random.default_rng(seed)
+    labels = np.random.default_rng(99).integers(0, len(CLASSES), rows)
+    shares = rng.dirichlet(np.ones(len(CLASSES)), rows)
+    shares[np.arange(rows), labels] += 0.4
+    shares = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+    run = make_run(key=make_key(backbone=model), config=RECIPES[recipe])
+    return Tested(run, shares, labels, None)
+
+
+def test_each_head_is_described_by_its_own_labels() -> None:
+    one = head_of("vgg16")
+    found = facts([one])["models"]["vgg16"]["study"]
+    matrix = confusion_matrix(one.labels, one.predicted, labels=range(len(CLASSES)))
+    assert found["confusion"] == matrix.tolist()
+    for i, name in enumerate(CLASSES):
+        assert found["recall"][name] == matrix[i, i] / matrix[i].sum()
+        assert found["predicted"][name] == int((one.predicted == i).sum())
+        assert found["true"][name] == int((one.labels == i).sum())
+        assert found["ratio"][name]["low"] <= found["ratio"][name]["ratio"] <= found["ratio"][name]["high"]
+    for mistake in found["mistakes"]:
+        assert mistake["label"] == CLASSES[one.labels[mistake["row"]]] != mistake["predicted"]
+    sure = [mistake["probability"] for mistake in found["mistakes"]]
+    assert sure == sorted(sure, reverse=True)
+
+
+def test_pairs_are_compared_on_the_same_images_under_the_same_recipe() -> None:
+    heads = [head_of(model, recipe, 10 * i + j) for j, recipe in enumerate(RECIPES) for i, model in enumerate("abc")]
+    found = facts(heads)["comparisons"]
+    assert [(pair["recipe"], pair["first"], pair["second"]) for pair in found] == [
+        (recipe, first, second) for recipe in RECIPES for first, second in ("ab", "ac", "bc")
+    ]
+    by_name = {(head.run.config.recipe, head.run.model): head.predicted == head.labels for head in heads}
+    for pair in found:
+        first, second = (by_name[pair["recipe"], pair[name]] for name in ("first", "second"))
+        assert (pair["only_first"], pair["only_second"]) == (int((first & ~second).sum()), int((second & ~first).sum()))
+        assert np.isclose(pair["difference"], first.mean() - second.mean())
+        apart = pair["only_first"] + pair["only_second"]
+        assert np.isclose(pair["p"], binomtest(pair["only_first"], apart).pvalue)
+        assert pair["p"] <= pair["p_holm"] <= min(1.0, 3 * pair["p"])
+
+
+def test_heads_on_other_images_are_not_paired() -> None:
+    other = dataclasses.replace(head_of("b"), labels=np.roll(head_of("b").labels, 1))
+    found = facts([head_of("a"), other])
+    assert (found["comparisons"], found["label_shifts"], found["disagreements"]) == ([], [], [])
+    assert set(found["models"]) == {"a", "b"}
+    assert facts([]) == {}
+
+
+def test_a_label_given_more_often_by_one_model_is_counted() -> None:
+    one, other = head_of("a", seed=1), head_of("b", seed=2)
+    shifts = facts([one, other])["label_shifts"]
+    assert [shift["label"] for shift in shifts] == list(CLASSES)
+    for i, shift in enumerate(shifts):
+        first, second = one.predicted == i, other.predicted == i
+        assert (shift["only_first"], shift["only_second"]) == (int((first & ~second).sum()), int((second & ~first).sum()))
+
+
+def test_disagreements_are_rows_on_which_the_labels_differ() -> None:
+    one, other = head_of("a", seed=1), head_of("b", seed=2)
+    for found in facts([one, other])["disagreements"]:
+        row = found["row"]
+        assert found["predicted"] == {"a": CLASSES[one.predicted[row]], "b": CLASSES[other.predicted[row]]}
+        assert one.predicted[row] != other.predicted[row]
+        assert found["label"] == CLASSES[one.labels[row]]
+
+
+def test_the_facts_are_json_and_make_a_page() -> None:
+    found = facts([head_of("a"), head_of("b", seed=3)])
+    canonical_json(found)
+    assert "<h1>" in to_html({"title": "Two models", "rows": [], **found})
+
+
+def test_the_map_shows_the_principal_axes_and_pictures_that_lie_apart() -> None:
+    rng = np.random.default_rng(0)
+    features = (rng.standard_normal((300, 6)) * [9, 5, 1, 1, 1, 1]).astype(np.float32)
+    found = feature_map(features, np.arange(300) % 3)
+    standard = (features - features.mean(axis=0, dtype=np.float64)) / features.std(axis=0, dtype=np.float64)
+    axes = PCA(2, svd_solver="full").fit(standard)
+    assert np.allclose(found["explained"], axes.explained_variance_ratio_)
+    points = np.array(found["points"])
+    assert np.allclose(np.abs(points[:, :2]), np.abs(axes.transform(standard)), atol=1e-6)
+    assert points[:, 2].tolist() == (np.arange(300) % 3).tolist()
+    rows = [one["row"] for one in found["thumbnails"]]
+    assert len(set(rows)) == len(rows) == 24
