@@ -9,14 +9,15 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import confusion_matrix
 
 from cache.files import canonical_json
-from heads.answers import Tested, facts, feature_map
+from heads import answers
+from heads.answers import facts, feature_map
 from heads.config import RECIPES
 from heads.page import to_html
 
 ROWS = 200
 
 
-def head_of(model: str, recipe: str = "study", seed: int = 0, rows: int = ROWS) -> Tested:
+def head_of(model: str, recipe: str = "study", seed: int = 0, rows: int = ROWS) -> answers.Tested:
     """A head that is right more often than not; the labels are the same for all."""
     rng = np.random.default_rng(seed)
     labels = np.random.default_rng(99).integers(0, len(CLASSES), rows)
@@ -24,7 +25,7 @@ def head_of(model: str, recipe: str = "study", seed: int = 0, rows: int = ROWS) 
     shares[np.arange(rows), labels] += 0.4
     shares = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
     run = make_run(key=make_key(backbone=model), config=RECIPES[recipe])
-    return Tested(run, shares, labels, None)
+    return answers.Tested(run, shares, labels, None)
 
 
 def test_each_head_is_described_by_its_own_labels() -> None:

@@ -66,10 +66,11 @@ def test_groups_come_back_in_their_order_and_each_has_one_thread() -> None:
 
 
 def test_a_group_that_fails_stops_the_others_and_its_error_is_told() -> None:
-    stopped = threading.Event()
+    running, stopped = threading.Event(), threading.Event()
 
     def waits(check: Callable[[], None]) -> None:
         try:
+            running.set()
             while True:
                 check()
         except threads.Stopped:
@@ -77,6 +78,7 @@ def test_a_group_that_fails_stops_the_others_and_its_error_is_told() -> None:
             raise
 
     def fails(check: Callable[[], None]) -> None:
+        assert running.wait(60)
         raise ValueError("no such rate")
 
     with pytest.raises(ValueError, match="no such rate"):
