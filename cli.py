@@ -601,13 +601,12 @@ def choose_heads(settings: Settings, models: Sequence[str], paths: Sequence[Path
 def restore(settings: Settings, head: Checkpoint, weights: Sequence[str], batch_size: int | None) -> FeatureExtractor:
     """The backbone that a head needs, with the weights it recorded."""
     from extract.jobs import restore as build
-    from extract.jobs import weights_for
+    from extract.jobs import weights_asked
 
     key = head.key
     if key.untrained:
         warn_untrained(key)
-    request = weights_for(key.backbone, weights) if weights else None
-    return build(key, head.weights_from, request, settings.device, batch_size)
+    return build(key, head.weights_from, weights_asked(key.backbone, weights), settings.device, batch_size)
 
 
 head_option = click.option(

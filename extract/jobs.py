@@ -30,19 +30,24 @@ def expand_models(names: Sequence[str]) -> list[str]:
     return [get_backbone(name).name for name in dict.fromkeys(expanded)]
 
 
-def weights_for(model: str, requests: Sequence[str]) -> str:
-    """Which of several `--weights` concerns this model: `MODEL=VALUE` before a bare VALUE, the last of each.
+def weights_asked(model: str, requests: Sequence[str]) -> str | None:
+    """Which of several `--weights` concerns this model: `MODEL=VALUE` before a bare VALUE, the last of each; None if none.
 
     Raises WeightsMismatch for a model that does not exist.
     """
-    default, own = ExtractConfig().weights, None
+    bare, own = None, None
     for request in requests:
         name, equals, value = request.partition("=")
         if not equals or "/" in name or "." in name:  # a path may hold an equals sign
-            default = request
+            bare = request
         elif get_backbone(name).name == model:
             own = value
-    return own or default
+    return own or bare
+
+
+def weights_for(model: str, requests: Sequence[str]) -> str:
+    """As `weights_asked`, with the weights that are taken where none are asked for. Raises WeightsMismatch."""
+    return weights_asked(model, requests) or ExtractConfig().weights
 
 
 def plan(

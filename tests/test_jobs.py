@@ -89,3 +89,11 @@ def test_a_restored_backbone_is_the_one_that_made_the_features() -> None:
     pixels = job.images.read(0, 3, 32, 1).pixels
     made, restored = jobs.load(job), jobs.restore(job.key, job.weights.origin, None, "cpu", job.device.batch_size(None))
     assert (made(pixels) == restored(pixels)).all()
+
+
+def test_weights_asked_for_one_model_say_nothing_of_another() -> None:
+    requests = ["resnet50=a/file.pth", "random:3", "resnet50=b/file.pth"]
+    assert jobs.weights_asked("resnet50", requests) == "b/file.pth"
+    assert jobs.weights_asked("vgg16", requests) == "random:3"
+    assert jobs.weights_asked("vgg16", ["resnet50=a/file.pth"]) is None
+    assert jobs.weights_asked("vgg16", []) is None
