@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: setup demo test kills torture check format lint types clean
+.PHONY: setup demo study test kills torture check format lint types clean
 
 setup: $(INSTALLED)
 
@@ -15,6 +15,11 @@ $(INSTALLED): pyproject.toml
 
 demo: $(INSTALLED)
 	$(BIN)/headstart demo
+
+# The published study's four backbones, small and untrained, on embedded data: every step, and the report.
+study: $(INSTALLED)
+	$(BIN)/headstart study --dataset digits --weights random:0 --image-size 64 --limit 160 --bench-limit 32 \
+	    --seeds 3 --curve-seeds 2 --curve-epochs 5 --features-dir build/study/features --runs-dir build/study/runs
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses auto -m "not torture"

@@ -236,18 +236,41 @@ def test_report_puts_runs_beside_the_published_study(place: Place, pictures: Pat
 
 def test_study_does_all_steps_and_then_only_redraws(tmp_path: Path) -> None:
     here = Place(tmp_path)
-    words = ("study", "-m", "resnet18", *SMALL, "--limit", "120", "--bench-limit", "20")
+    little = ("--seeds", "3", "--curve-seeds", "2", "--curve-epochs", "3", "--batch-norm-images", "8")
+    words = ("study", "-m", "resnet18", *SMALL, *little, "--limit", "120", "--bench-limit", "20")
+    plan = here.run(*words, "--dry-run").stdout
+    assert re.search(r"resnet18 digits test: 120 images to extract, about 0:00:\d\d at [\d.]+ images/s", plan)
+    assert not (tmp_path / "features").exists()
     first = here.run(*words)
     assert len(list((tmp_path / "runs").glob("resnet18-*/bench.json"))) == 2
+    assert "no BatchNorm experiment" in first.stderr  # untrained statistics can't show it
+    assert "questions answered in" in first.stdout
     second = here.run(*words)
     assert second.stdout.count("already there") == 2
     assert second.stdout.count("already trained") == 2
+    assert second.stdout.count("questions already answered") == 2
     assert "epoch" not in second.stdout.partition("# Frozen")[0]
     assert first.stdout.partition("# Frozen")[2] == second.stdout.partition("# Frozen")[2]
+    report = tmp_path / "runs" / "report"
+    facts = json.loads((report / "report.json").read_text(encoding="utf-8"))
+    assert len(facts["models"]["resnet18"]["study"]["seeds"]["accuracies"]) == 3
+    assert f"{100 * facts['models']['resnet18']['study']['seeds']['mean']:.2f}" in (report / "report.html").read_text()
     longer = here.run(*words[:-2])
     assert longer.stdout.count("already trained") == 2
     benches = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("resnet18-*/bench.json")]
     assert [bench["images"] for bench in benches] == [500, 500]
+
+
+def test_a_sweep_tries_rates_and_says_that_validation_rows_chose(tmp_path: Path) -> None:
+    here = Place(tmp_path)
+    here.run("extract", "-m", "resnet18", *SMALL, "--limit", "100")
+    words = ("train-head", "-m", "resnet18", "--epochs", "1", "--sweep", "--head")
+    result = here.run(*words, "linear")
+    assert len(re.findall(r"^[\d.e-]+ +[\d.e-]+ +\d+\.\d\d%$", result.stdout, re.MULTILINE)) == 12
+    (record,) = (tmp_path / "runs").glob("*/run.json")
+    notes = json.loads(record.read_text(encoding="utf-8"))["notes"]
+    assert "learning rate and weight decay chosen among 12 by accuracy on 10 validation rows" in notes
+    assert "no learning rate; use --head mlp or linear" in here.fails(*words, "ridge")
 
 
 def test_cache_ls_and_show_name_the_sets(place: Place) -> None:
