@@ -806,10 +806,11 @@ def report_command(
     settings: Settings, photos: Path | None, dataset: str | None, output: Path | None, weights: tuple[str, ...]
 ) -> None:
     """Every run in one comparison beside the published study: Markdown on stdout; .html, .md, .csv and .json files."""
+    from heads.questions import kept
     from heads.runs import RunStore
 
-    runs = RunStore(settings.runs_dir).runs()
-    write_report(settings, runs, photos, dataset, output or settings.runs_dir / "report", weights)
+    runs, folder = RunStore(settings.runs_dir).runs(), settings.runs_dir / "report"
+    write_report(settings, runs, photos, dataset, output or folder, weights, kept(folder))
 
 
 def write_report(
