@@ -278,11 +278,6 @@ class FeatureStore:
                 found.append(FeatureSet(folder, read_manifest(folder)))
         return found
 
-    def incomplete(self) -> list[Path]:
-        """Folders with shards but no manifest: a run is under way in them, or was killed."""
-        folders = {path.parent for path in self.root.glob("*/shard-*.h5")}
-        return sorted(folder for folder in folders if not (folder / NAME).exists())
-
     def get(self, name: str) -> FeatureSet:
         """The set in the folder `name`. Raises FeaturesNotFound, FeaturesDamaged."""
         try:

@@ -44,11 +44,17 @@ from cache.manifest import NAME
 from cache.plan import plan
 from cache.shard import Rows, Shard, encode_shard
 from cache.store import FeatureSet, FeatureStore
+from cache.verify import survey
 
 
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+def begun(store: FeatureStore) -> list[Path]:
+    """The folders of sets that were begun and have no manifest."""
+    return [entry.folder for entry in survey(store) if entry.state == "not complete"]
 
 
 @pytest.fixture
@@ -391,11 +397,11 @@ def test_a_set_is_open_only_once_its_manifest_is_there(store: FeatureStore, rng:
     folder = write_shards_only(store, make_shards(rng))
     assert store.open(make_key(), "train") is None
     assert store.sets() == []
-    assert store.incomplete() == [folder]
+    assert begun(store) == [folder]
     found = write_set(store, make_shards(rng))
     assert store.open(make_key(), "train") == found
     assert store.sets() == [found]
-    assert store.incomplete() == []
+    assert begun(store) == []
 
 
 def test_a_set_of_another_key_or_split_does_not_answer(store: FeatureStore, rng: np.random.Generator) -> None:
@@ -412,7 +418,7 @@ def test_sets_are_listed_by_folder_name(store: FeatureStore, rng: np.random.Gene
 
 
 def test_a_directory_that_is_not_there_holds_nothing(store: FeatureStore) -> None:
-    assert (store.sets(), store.incomplete(), store.open(make_key(), "train")) == ([], [], None)
+    assert (store.sets(), begun(store), store.open(make_key(), "train")) == ([], [], None)
 
 
 def test_get_lists_what_is_there_where_the_name_is_unknown(store: FeatureStore, rng: np.random.Generator) -> None:
@@ -733,7 +739,7 @@ def test_remove_takes_the_manifest_first(
             writer.remove()
     assert gone == [NAME]
     assert store.open(make_key(), "train") is None
-    assert len(store.incomplete()) == 1
+    assert len(begun(store)) == 1
 
 
 def test_remove_of_what_is_not_there_does_nothing(store: FeatureStore) -> None:
