@@ -69,6 +69,7 @@ RECIPES: Mapping[str, TrainConfig] = {
 SWEEP_LR = (1e-4, 3e-4, 1e-3, 3e-3)
 SWEEP_DECAY = (0.0, 1e-2, 1e-1)
 HELD_OUT = 0.1
+"""The part of the training rows set aside where something must be chosen or fitted and the recipe sets none aside."""
 
 
 def grid(config: TrainConfig) -> list[TrainConfig]:

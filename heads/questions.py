@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from cache.files import canonical_json, pretty_json, read_json, sha256, write_durably
-from heads.config import TrainConfig
+from heads.config import HELD_OUT, TrainConfig
 from heads.data import Labelled
 from heads.train import Trained, carve, predict, train_many
 
@@ -135,10 +135,6 @@ def _sigmoid(task: Task, config: TrainConfig, budget: Budget, advance: Advance) 
         heads = _train(task, _curve_configs(config, budget, sigmoid=sigmoid))
         found[name] = [_accuracy(task, trained) for trained in heads]
     return found
-
-
-HELD_OUT = 0.1
-"""The part of the training rows that a temperature is fitted on, where the recipe itself sets none aside."""
 
 
 def _calibrated(task: Task, config: TrainConfig, advance: Advance) -> dict[str, Any]:

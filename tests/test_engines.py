@@ -26,6 +26,7 @@ from extract.tune import Way
 
 CODE = "TORCHINDUCTOR_CACHE_DIR"
 BF16 = Device("cpu", "bf16", "this CPU")
+# inductor writes C++ for a CPU and can only be tested for real where something compiles it; the fakes below run anywhere
 needs_compiler = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")), reason="needs a C++ compiler: g++ or clang++"
 )

@@ -22,6 +22,7 @@ from heads.page import to_html
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FOUND = next(filter(None, map(shutil.which, NAMES)), None)
+# a browser is no Python package, so it is no dependency; test_page.py holds what can be held without one
 pytestmark = [
     pytest.mark.skipif(FOUND is None, reason=f"needs {', '.join(NAMES[:-1])} or {NAMES[-1]} on PATH"),
     pytest.mark.slow,
