@@ -161,7 +161,9 @@ class SetWriter:
         """Write the manifest, which makes the set complete. Raises OSError."""
         manifest = Manifest(self.key, self.split, feature_dim, dtype, tuple(shards), provenance)
         write_durably(self.folder / NAME, manifest.to_bytes())
-        (self.folder / EXECUTION).unlink(missing_ok=True)
+        begun = read_execution(self.folder)
+        if begun is None or begun.rows <= manifest.stop:  # a longer run that was killed still needs its own
+            (self.folder / EXECUTION).unlink(missing_ok=True)
         return FeatureSet(self.folder, manifest)
 
     def execution(self) -> Execution | None:

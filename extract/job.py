@@ -1,8 +1,7 @@
 """What an extraction run is made of: the job, and what it needs of the backbone and tells its observer."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,7 @@ from extract.config import ExtractConfig
 from extract.devices import Device
 from extract.images import Images
 from extract.preprocess import Preprocessing
-from extract.tune import Way
+from extract.tune import Runnable
 from extract.weights import Weights
 
 
@@ -33,7 +32,7 @@ class Observer(Protocol):
         """The work announced by `begin` is over."""
 
 
-class Extractor(Protocol):
+class Extractor(Runnable, Protocol):
     """What turns pixels into features; `extract.pooled.FeatureExtractor` is the one we ship."""
 
     @property
@@ -44,15 +43,7 @@ class Extractor(Protocol):
     def parameters(self) -> str: ...
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """uint8 (n, H, W, 3) to float32 (n, D). Raises OutOfMemory."""
-        ...
-
-    def submit(self, images: npt.NDArray[np.uint8]) -> Callable[[], npt.NDArray[np.float32]]:
-        """Ask for the features of a batch, n from 1 to `batch_size`, and return what waits for them."""
-        ...
-
-    def running(self, way: Way) -> Self:
-        """The same network run by another engine or in other batches. Raises DeviceUnavailable, OutOfMemory."""
+        """uint8 (n, H, W, 3) to float32 (n, D), one batch after the other. Raises OutOfMemory."""
         ...
 
     def check_frozen(self) -> None:

@@ -158,6 +158,8 @@ def _settle(job: Job, extractor: Extractor, writer: SetWriter, state: _State, ob
     asked, size = (engine, batch_size), job.preprocessing.image_size
     missing = sum(part.rows for part in state.missing)  # trials are worth a part of what there is to compute
     settled = settle(extractor, job.device, size, missing, asked, observer.note)
+    if recorded and (settled.engine, settled.batch_size) == (recorded.engine, recorded.batch_size):
+        rows = max(rows, recorded.rows)  # a longer run that was killed goes on in this way too
     writer.record_execution(Execution(settled.engine, settled.batch_size, rows, job.device.description))
     return settled
 

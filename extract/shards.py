@@ -1,7 +1,9 @@
 """The features of some rows: images read ahead, in batches through the backbone, checked, and put together as a shard."""
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +15,7 @@ from cache.plan import Part
 from cache.shard import Rows, Shard, Skipped
 from extract.images import Batch, inputs_digest
 from extract.job import Extractor, Job
+from extract.tune import Pending
 
 
 def compute_shard(job: Job, extractor: Extractor, part: Part, advance: Callable[[int], None]) -> Shard:
@@ -24,14 +27,15 @@ def compute_shard(job: Job, extractor: Extractor, part: Part, advance: Callable[
     ids: list[bytes] = []
     marks: list[str] = []
     skipped: list[Skipped] = []
-    for batch, computed in _computed(job, extractor, part):
-        start = batch.start
-        features.append(_finite(job, computed, batch))
-        labels.append(job.images.labels(start, start + len(batch.fingerprints))[batch.rows - start])
-        ids += [job.images.ids(int(row), int(row) + 1)[0] for row in batch.rows]
-        marks += batch.fingerprints
-        skipped += batch.skipped
-        advance(len(batch.fingerprints))
+    with contextlib.closing(_computed(job, extractor, part)) as found:
+        for batch, computed in found:
+            start = batch.start
+            features.append(_finite(job, computed, batch))
+            labels.append(job.images.labels(start, start + len(batch.fingerprints))[batch.rows - start])
+            ids += [job.images.ids(int(row), int(row) + 1)[0] for row in batch.rows]
+            marks += batch.fingerprints
+            skipped += batch.skipped
+            advance(len(batch.fingerprints))
     span = (part.start, part.stop)
     return Shard(
         key=job.key.digest,
@@ -43,22 +47,38 @@ def compute_shard(job: Job, extractor: Extractor, part: Part, advance: Callable[
     )
 
 
-def _computed(job: Job, extractor: Extractor, part: Part) -> Iterator[tuple[Batch, npt.NDArray[np.float32] | None]]:
-    """The part's batches with their features, each asked for before the one before it is waited for: a GPU never idles.
+def _computed(
+    job: Job, extractor: Extractor, part: Part
+) -> Generator[tuple[Batch, npt.NDArray[np.float32] | None], None, None]:
+    """The part's batches with their features, the next ones asked for before each is waited for: no device ever idles.
 
-    None stands for a batch without a readable image.
+    As many wait as are computed. None stands for a batch without a readable image.
     """
-    waiting = None
-    for batch in _batches(job, part, extractor.batch_size):
-        if batch.skipped and job.config.on_error == "fail":
-            image = batch.skipped[0]
-            raise ImageUnreadable(f"{job.images.source}/{image.id}: {image.reason}; --on-error skip leaves such images out")
-        asked = (batch, extractor.submit(batch.pixels) if len(batch.rows) else None)
-        if waiting is not None:
-            yield waiting[0], waiting[1] and waiting[1]()
-        waiting = asked
-    if waiting is not None:
-        yield waiting[0], waiting[1] and waiting[1]()
+    asked: deque[tuple[Batch, Pending | None]] = deque()
+    try:
+        for batch in _batches(job, part, extractor.batch_size):
+            if batch.skipped and job.config.on_error == "fail":
+                image = batch.skipped[0]
+                raise ImageUnreadable(
+                    f"{job.images.source}/{image.id}: {image.reason}; --on-error skip leaves such images out"
+                )
+            asked.append((batch, extractor.submit(batch.pixels) if len(batch.rows) else None))
+            if len(asked) == 2 * extractor.lanes:
+                yield _answered(asked)
+        while asked:
+            yield _answered(asked)
+    finally:
+        for _, pending in asked:  # empty unless something failed: nothing may go on computing in the background
+            if pending is not None:
+                pending.cancel()
+
+
+def _answered(asked: deque[tuple[Batch, Pending | None]]) -> tuple[Batch, npt.NDArray[np.float32] | None]:
+    """The oldest batch, which leaves the queue once its features are there."""
+    batch, pending = asked[0]
+    features = None if pending is None else pending.result()
+    asked.popleft()
+    return batch, features
 
 
 def _batches(job: Job, part: Part, batch_size: int) -> Iterator[Batch]:

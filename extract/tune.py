@@ -23,8 +23,8 @@ LEAST_GAIN = 0.1
 TRIAL_PART = 0.05
 """The part of a run's images whose time may go into trying batch sizes."""
 
-BATCHES_PER_TRIAL = 3
-"""One to warm up, and two that are timed."""
+ROUNDS_PER_TRIAL = 3
+"""One to warm up, and two that are timed; a batch for each lane in each."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,13 +39,14 @@ Measure = Callable[[Way], float | None]
 """Images per second, or None where the way can't be gone here (no memory, no compiler)."""
 
 
-def choose(rows: int, engines: Sequence[str], batch_sizes: Sequence[int], measure: Measure) -> Way:
+def choose(rows: int, engines: Sequence[str], batch_sizes: Sequence[int], measure: Measure, lanes: int = 1) -> Way:
     """The fastest way for `rows` images; the first engine and batch size are what a short run takes unmeasured.
 
-    Batch sizes are tried with the first engine where the run is long enough, then the other engines with the best of them.
+    A trial takes `lanes` batches at once. Batch sizes are tried with the first engine where the run is long enough, then
+    the other engines with the best of them.
     """
     first = Way(engines[0], batch_sizes[0])
-    if len(engines) * len(batch_sizes) == 1 or BATCHES_PER_TRIAL * sum(batch_sizes) > rows * TRIAL_PART:
+    if len(engines) * len(batch_sizes) == 1 or ROUNDS_PER_TRIAL * lanes * sum(batch_sizes) > rows * TRIAL_PART:
         return first
     rates = {way: measure(way) or 0.0 for way in (Way(engines[0], size) for size in batch_sizes)}
     best = max(rates, key=lambda way: rates[way])
@@ -56,15 +57,32 @@ def choose(rows: int, engines: Sequence[str], batch_sizes: Sequence[int], measur
     return max(rates, key=lambda way: rates[way])
 
 
+class Pending(Protocol):
+    """Features that were asked for; a `concurrent.futures.Future` could be one."""
+
+    def result(self) -> npt.NDArray[np.float32]:
+        """Wait for them: float32 (n, D). Raises OutOfMemory."""
+        ...
+
+    def cancel(self) -> object:
+        """Nobody will: give up what can be given up, and return when it is."""
+        ...
+
+
 class Runnable(Protocol):
     """What can be run in several ways; `extract.pooled.FeatureExtractor` is the one we ship."""
 
     def running(self, way: Way) -> Self:
-        """The same in this way. Raises DeviceUnavailable, OutOfMemory."""
+        """The same network run by another engine or in other batches. Raises DeviceUnavailable, OutOfMemory."""
         ...
 
-    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """uint8 (n, H, W, 3) to float32 (n, D). Raises OutOfMemory."""
+    @property
+    def lanes(self) -> int:
+        """How many batches are computed at once."""
+        ...
+
+    def submit(self, images: npt.NDArray[np.uint8]) -> Pending:
+        """Ask for the features of uint8 (n, H, W, 3), n from 1 to a batch's size. Raises OutOfMemory."""
         ...
 
 
@@ -87,20 +105,27 @@ class Trials(Generic[R]):
         return self._made[way]
 
     def measure(self, way: Way) -> float | None:
-        """Images per second by the faster of two batches; None, with a note, where the way can't be gone here."""
+        """Images per second by the faster of two rounds; None, with a note, where the way can't be gone here."""
         images = np.random.default_rng(0).integers(0, 256, (way.batch_size, self._size, self._size, 3), dtype=np.uint8)
         try:
             extractor = self.running(way)
-            seconds = [_seconds(lambda: extractor(images)) for _ in range(BATCHES_PER_TRIAL)]
+            seconds = [_round(extractor, images) for _ in range(ROUNDS_PER_TRIAL)]
         except (DeviceUnavailable, OutOfMemory) as error:
             self._note(f"not used: {error}")
             return None
-        return way.batch_size / min(seconds[1:])
+        return extractor.lanes * way.batch_size / min(seconds[1:])
 
 
-def _seconds(call: Callable[[], object]) -> float:
+def _round(extractor: Runnable, images: npt.NDArray[np.uint8]) -> float:
+    """The seconds for a batch in each lane."""
     started = time.perf_counter()
-    call()
+    asked = [extractor.submit(images) for _ in range(extractor.lanes)]
+    try:
+        for pending in asked:
+            pending.result()
+    finally:
+        for pending in asked:
+            pending.cancel()
     return time.perf_counter() - started
 
 
@@ -118,4 +143,4 @@ def settle(
     engines = device.engines if engine == "auto" else (engine,)
     sizes = device.batch_sizes if batch_size is None else (batch_size,)
     trials = Trials(extractor, image_size, note)
-    return trials.running(choose(rows, engines, sizes, trials.measure))
+    return trials.running(choose(rows, engines, sizes, trials.measure, extractor.lanes))

@@ -4,7 +4,6 @@ import dataclasses
 import io
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from PIL import Image
 
 from cache.errors import FeaturesInvalid, OutOfMemory
 from extract.images import ArrayImages, FileImages
-from extract.tune import Way
+from extract.tune import Pending, Way
 
 ROOT = Path(__file__).resolve().parents[1]
 CIFAR_ROWS = 10_000
@@ -93,6 +92,19 @@ def file_images(root: Path, count: int) -> FileImages:
 
 
 @dataclasses.dataclass
+class There:
+    """Features that need not be waited for."""
+
+    features: npt.NDArray[np.float32]
+
+    def result(self) -> npt.NDArray[np.float32]:
+        return self.features
+
+    def cancel(self) -> None:
+        """Nothing to give up."""
+
+
+@dataclasses.dataclass
 class QuarterMeans:
     """A stand-in for a backbone: features (n, 4), the mean of each quarter of a picture times `scale`.
 
@@ -107,14 +119,14 @@ class QuarterMeans:
     room: int | None = None
     thawed: bool = False
     engine: str = "eager"
+    lanes: int = 1
 
     def running(self, way: Way) -> "QuarterMeans":
         same = way == Way(self.engine, self.batch_size)
         return self if same else dataclasses.replace(self, batch_size=way.batch_size, engine=way.engine)
 
-    def submit(self, images: Pixels) -> Callable[[], npt.NDArray[np.float32]]:
-        features = self(images)
-        return lambda: features
+    def submit(self, images: Pixels) -> Pending:
+        return There(self(images))
 
     def check_frozen(self) -> None:
         if self.thawed:

@@ -791,6 +791,32 @@ def test_a_killed_run_is_resumed_in_its_way_for_fewer_rows_too(store: FeatureSto
     assert way_of(run(any_way(limit=8), store)) == Way("compiled", 5)
 
 
+def test_what_a_killed_run_chose_outlives_a_shorter_one(store: FeatureStore) -> None:
+    interrupted(any_way(engine="compiled", batch_size=5), store)
+    run(any_way(limit=8), store)
+    assert begun(store) == Execution("compiled", 5, 18, "this CPU")
+    assert way_of(run(any_way(), store)) == Way("compiled", 5)
+    assert begun(store) is None
+
+
+def test_what_a_killed_extension_chose_outlives_a_touched_file(store: FeatureStore, tmp_path: Path) -> None:
+    images = file_images(tmp_path / "photos", 12)
+
+    def photos(**config: object) -> Job:
+        return dataclasses.replace(any_way(), images=images, config=any_way(**config).config)
+
+    run(photos(limit=4), store)
+    interrupted(photos(limit=12, engine="compiled", batch_size=5), store, after=4)
+    chosen = Execution("compiled", 5, 12, "this CPU")
+    folder = store.folder(photos().key, images.split)
+    assert read_execution(folder) == chosen
+    os.utime(images.root / "00.png", ns=(0, 0))
+    run_finding_all(photos(limit=4), store)
+    assert read_execution(folder) == chosen
+    assert way_of(run(photos(limit=12), store)) == Way("compiled", 5)
+    assert read_execution(folder) is None
+
+
 def test_a_shard_is_mended_in_the_way_the_set_was_made(store: FeatureStore) -> None:
     folder = run(any_way(engine="compiled", batch_size=5), store).features.folder
     flip(folder / "shard-00001.h5")

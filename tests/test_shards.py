@@ -3,7 +3,6 @@
 import dataclasses
 import re
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
@@ -23,6 +22,7 @@ from extract.images import Batch, FileImages, Images, shrink
 from extract.job import Extractor, Job
 from extract.preprocess import Preprocessing
 from extract.shards import compute_shard
+from extract.tune import Pending
 from extract.weights import Weights
 
 PIXELS = noise(18, 16)
@@ -52,20 +52,31 @@ class OwnPace(QuarterMeans):
     submitted: int = 0
     error: Exception = dataclasses.field(default_factory=lambda: OutOfMemory("no room in this test"))
 
-    def submit(self, images: npt.NDArray[np.uint8]) -> Callable[[], npt.NDArray[np.float32]]:
+    def submit(self, images: npt.NDArray[np.uint8]) -> Pending:
         number = self.submitted
         self.submitted += 1
         self.told.append(f"submit {number}")
         if number == self.bad_submit:
             raise self.error
+        return Asked(self, number, images)
 
-        def wait() -> npt.NDArray[np.float32]:
-            self.told.append(f"wait {number}")
-            if number == self.bad_wait:
-                raise self.error
-            return self(images)
 
-        return wait
+@dataclasses.dataclass
+class Asked:
+    """A batch that a device of its own pace was asked for."""
+
+    device: OwnPace
+    number: int
+    images: npt.NDArray[np.uint8]
+
+    def result(self) -> npt.NDArray[np.float32]:
+        self.device.told.append(f"wait {self.number}")
+        if self.number == self.device.bad_wait:
+            raise self.device.error
+        return self.device(self.images)
+
+    def cancel(self) -> None:
+        self.device.told.append(f"cancel {self.number}")
 
 
 def make(task: Job, extractor: Extractor, start: int, stop: int, advanced: list[int] | None = None) -> Shard:
@@ -85,6 +96,36 @@ def test_a_batch_is_asked_for_before_the_one_before_it_is_waited_for(rows: int, 
     assert device.told == in_turn(batches)
     assert sum(advanced) == rows
     assert np.array_equal(shard.rows.features, QuarterMeans()(PIXELS[:rows]))
+
+
+def ahead(batches: int, lanes: int) -> list[str]:
+    """Two batches for each lane asked for before the oldest is waited for."""
+    told = [f"submit {i}" for i in range(min(batches, 2 * lanes))]
+    for i in range(batches):
+        told.append(f"wait {i}")
+        if i + 2 * lanes < batches:
+            told.append(f"submit {i + 2 * lanes}")
+    return told
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3, 8])
+@pytest.mark.parametrize("batches", [1, 2, 5, 6])
+def test_each_lane_has_a_batch_and_another_waiting(batches: int, lanes: int) -> None:
+    device = OwnPace(lanes=lanes)
+    shard = make(job(array_images(PIXELS)), device, 0, 3 * batches)
+    assert device.told == ahead(batches, lanes)
+    assert np.array_equal(shard.rows.features, QuarterMeans()(PIXELS[: 3 * batches]))
+
+
+def test_an_observer_that_ends_the_run_ends_what_was_asked_for() -> None:
+    device = OwnPace(lanes=2)
+
+    def interrupt(rows: int) -> None:
+        raise KeyboardInterrupt("Ctrl-C")
+
+    with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
+        compute_shard(job(array_images(PIXELS)), device, Part(0, 0, 18), interrupt)
+    assert device.told == [*(f"submit {i}" for i in range(4)), "wait 0", *(f"cancel {i}" for i in (1, 2, 3))]
 
 
 @hypothesis.given(start=st.integers(0, 17), rows=st.integers(1, 18), batch_size=st.integers(1, 20))
@@ -164,6 +205,8 @@ def test_an_error_of_the_device_ends_the_shard_and_its_threads(error: Exception,
     done = {"bad_submit": max(0, batch - 1), "bad_wait": batch}[when]
     assert advanced == [3] * done
     assert threading.active_count() == threads
+    left = {"bad_submit": range(done, batch), "bad_wait": range(done, min(4, done + 2))}[when]
+    assert [told for told in device.told if "cancel" in told] == [f"cancel {number}" for number in left]
 
 
 def test_an_error_of_the_reader_comes_after_what_was_read_before() -> None:

@@ -9,10 +9,11 @@ import hypothesis
 import numpy as np
 import numpy.typing as npt
 import pytest
+from extract_samples import There
 from hypothesis import strategies as st
 
 from cache.errors import DeviceUnavailable, HeadstartError, OutOfMemory
-from extract.tune import BATCHES_PER_TRIAL, TRIAL_PART, Trials, Way, choose
+from extract.tune import ROUNDS_PER_TRIAL, TRIAL_PART, Pending, Trials, Way, choose
 
 
 class Rates:
@@ -48,6 +49,15 @@ def test_a_short_run_measures_nothing() -> None:
     device = rates()
     assert choose(300, ENGINES, SIZES, device) == Way("eager", 16)
     assert device.asked == []
+
+
+def test_lanes_cost_a_trial_as_many_images() -> None:
+    images = ROUNDS_PER_TRIAL * sum(SIZES) / TRIAL_PART
+    for lanes in (1, 2, 8):
+        for rows, tried in ((images * lanes - 1, False), (images * lanes + 1, True)):
+            device = rates()
+            choose(int(rows), ENGINES, SIZES, device, lanes)
+            assert bool(device.asked) == tried
 
 
 def test_a_longer_run_tries_the_batch_sizes_and_compiles_nothing() -> None:
@@ -100,6 +110,7 @@ class Fake:
     """
 
     way: Way = dataclasses.field(default_factory=lambda: Way("eager", 16))
+    lanes: int = 1
     broken: Mapping[Way, HeadstartError] = dataclasses.field(default_factory=dict)
     greedy: Mapping[Way, HeadstartError] = dataclasses.field(default_factory=dict)
     made: list[Way] = dataclasses.field(default_factory=list)
@@ -111,12 +122,12 @@ class Fake:
             raise self.broken[way]
         return dataclasses.replace(self, way=way)
 
-    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def submit(self, images: npt.NDArray[np.uint8]) -> Pending:
         self.shapes.append((self.way, images.shape))
         assert images.dtype == np.uint8
         if self.way in self.greedy:
             raise self.greedy[self.way]
-        return np.zeros((len(images), 4), dtype=np.float32)
+        return There(np.zeros((len(images), 4), dtype=np.float32))
 
 
 COMPILED = Way("compiled", 8)
@@ -139,13 +150,14 @@ def test_the_eager_engine_needs_no_preparing() -> None:
     assert (fake.made, notes) == ([Way("eager", 2)], [])
 
 
+@pytest.mark.parametrize("lanes", [1, 3])
 @pytest.mark.parametrize("way", [Way("eager", 16), COMPILED], ids=str)
-def test_a_rate_is_measured_with_whole_batches_of_the_ways_size(way: Way) -> None:
-    fake = Fake()
+def test_a_rate_is_measured_with_whole_batches_of_the_ways_size(way: Way, lanes: int) -> None:
+    fake = Fake(lanes=lanes)
     rate = Trials(fake, 6, lambda _: None).measure(way)
     assert rate is not None
     assert 0 < rate < float("inf")
-    assert fake.shapes == [(way, (way.batch_size, 6, 6, 3))] * BATCHES_PER_TRIAL
+    assert fake.shapes == [(way, (way.batch_size, 6, 6, 3))] * (ROUNDS_PER_TRIAL * lanes)
 
 
 ERRORS = [DeviceUnavailable("compiling failed (no compiler); use --engine eager"), OutOfMemory("out of memory with 8")]

@@ -25,7 +25,7 @@ import numpy.typing as npt
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from extract_samples import QuarterMeans, array_images, noise  # noqa: E402
+from extract_samples import QuarterMeans, There, array_images, noise  # noqa: E402
 
 import cli  # noqa: E402
 import extract.jobs  # noqa: E402
@@ -38,7 +38,7 @@ from extract.config import ExtractConfig  # noqa: E402
 from extract.devices import Device  # noqa: E402
 from extract.job import Job  # noqa: E402
 from extract.preprocess import Preprocessing  # noqa: E402
-from extract.tune import Way  # noqa: E402
+from extract.tune import Pending, Way  # noqa: E402
 from extract.weights import Weights  # noqa: E402
 
 TOTAL = 2048
@@ -85,6 +85,7 @@ class StandIn:
     batch_size: int = 32
     parameters: str = "parameters of the stand-in"
     engine: str = "eager"
+    lanes: int = 1
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         self._wait_for_file()
@@ -97,10 +98,9 @@ class StandIn:
         """The same for batches of another size."""
         return dataclasses.replace(self, batch_size=way.batch_size, engine=way.engine)
 
-    def submit(self, images: npt.NDArray[np.uint8]) -> Callable[[], npt.NDArray[np.float32]]:
+    def submit(self, images: npt.NDArray[np.uint8]) -> Pending:
         """It has no device that could work on its own."""
-        found = self(images)
-        return lambda: found
+        return There(self(images))
 
     def check_frozen(self) -> None:
         """It has nothing that could change."""

@@ -1,0 +1,185 @@
+"""Lanes: batches side by side give what one after the other gives, and none goes on that nobody waits for."""
+
+import threading
+from collections.abc import Iterator
+
+import hypothesis
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from extract_samples import noise
+from hypothesis import strategies as st
+from torch import nn
+
+from extract import lanes
+from extract.backbones import BACKBONES
+from extract.devices import Device
+from extract.engines import steps
+from extract.lanes import Check, InLane, Stopped
+from extract.pooled import FeatureExtractor, build
+from extract.preprocess import Preprocessing
+from extract.tune import Way
+
+NOTHING = np.zeros((1, 1), dtype=np.float32)
+
+
+def nothing(check: Check) -> npt.NDArray[np.float32]:
+    check()
+    return NOTHING
+
+
+def threads_here(check: Check) -> npt.NDArray[np.float32]:
+    """How many threads torch has in the lane."""
+    check()
+    return np.full((1, 1), torch.get_num_threads(), dtype=np.float32)
+
+
+@pytest.fixture
+def threads() -> Iterator[int]:
+    """Two threads for torch, whatever this machine has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield 2
+    torch.set_num_threads(before)
+
+
+def extractor(name: str = "resnet18", batch_size: int = 3, precision: str = "fp32") -> FeatureExtractor:
+    torch.manual_seed(0)
+    return build(BACKBONES[name].body(), Preprocessing(64), Device("cpu", precision, "this CPU"), batch_size)
+
+
+@pytest.mark.usefixtures("threads")
+def test_lanes_share_torchs_threads() -> None:
+    assert lanes.count() == 2
+    found = InLane(threads_here).result()
+    assert found.item() == 1
+    assert torch.get_num_threads() == 2
+
+
+def test_no_more_lanes_than_memory_allows(threads: int) -> None:
+    torch.set_num_threads(2 * lanes.MOST + 1)
+    assert lanes.count() == lanes.MOST
+    assert InLane(threads_here).result().item() == threads
+
+
+@pytest.mark.usefixtures("threads")
+def test_two_batches_are_computed_at_once() -> None:
+    both = threading.Barrier(2, timeout=30)
+
+    def meet(check: Check) -> npt.NDArray[np.float32]:
+        both.wait()  # breaks where the second never comes
+        return NOTHING
+
+    asked = [InLane(meet) for _ in range(2)]
+    assert [pending.result() is NOTHING for pending in asked] == [True, True]
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_dropped_batch_stops_at_its_next_check_and_one_that_waits_never_starts() -> None:
+    started, stopped = threading.Semaphore(0), list[str]()
+
+    def until_dropped(check: Check) -> npt.NDArray[np.float32]:
+        started.release()
+        try:
+            while True:
+                check()
+        except Stopped:
+            stopped.append(threading.current_thread().name)
+            raise
+
+    asked = [InLane(until_dropped) for _ in range(4)]
+    for _ in range(2):
+        assert started.acquire(timeout=30)
+    for pending in reversed(asked):  # those that wait first
+        pending.cancel()
+    assert len(stopped) == 2
+    assert not started.acquire(blocking=False)
+
+
+@pytest.mark.usefixtures("threads")
+def test_an_error_reaches_who_waits_and_the_lane_goes_on() -> None:
+    def fail(check: Check) -> npt.NDArray[np.float32]:
+        raise MemoryError("no room in this test")
+
+    with pytest.raises(MemoryError, match="no room in this test"):
+        InLane(fail).result()
+    assert InLane(nothing).result() is NOTHING
+
+
+def test_a_batch_that_is_done_can_be_cancelled() -> None:
+    pending = InLane(nothing)
+    pending.result()
+    pending.cancel()
+    assert pending.result() is NOTHING
+
+
+# ---- the extractor in lanes
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet18", "resnet50", "densenet169"])
+def test_a_bodys_steps_are_the_body(name: str) -> None:
+    body, pixels = extractor(name).body, torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        found = pixels.clone()
+        for step in steps(body):
+            found = step(found)
+        assert torch.equal(found, body(pixels.clone()))
+    assert len(steps(body)) > 8  # it can be stopped in between
+
+
+def test_a_sequential_with_a_forward_of_its_own_is_one_step() -> None:
+    class Twice(nn.Sequential):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = super().forward(super().forward(pixels))
+            return found
+
+    inner = Twice(nn.ReLU(), nn.ReLU())
+    assert steps(nn.Sequential(nn.Identity(), nn.Sequential(inner)))[1:] == [inner]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@hypothesis.given(rows=st.lists(st.integers(1, 3), min_size=1, max_size=6))
+@hypothesis.settings(max_examples=8, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+@pytest.mark.usefixtures("threads")
+def test_lanes_give_the_features_of_one_batch_after_the_other(precision: str, rows: list[int]) -> None:
+    ours = extractor(precision=precision)
+    assert ours.lanes == 2
+    batches = [noise(count, 64, seed=i) for i, count in enumerate(rows)]
+    asked = [ours.submit(batch) for batch in batches]
+    for pending, batch in zip(asked, batches, strict=True):
+        found, expected = pending.result(), ours(batch)
+        assert found.shape == (len(batch), 512)
+        assert found.dtype == np.float32
+        scale = np.abs(expected).max()  # oneDNN may add in another order where it has other threads
+        assert np.abs(found - expected).max() <= {"fp32": 1e-5, "bf16": 1e-2}[precision] * scale
+
+
+@pytest.mark.usefixtures("threads")
+def test_the_same_batch_in_a_lane_is_the_same_bit_for_bit() -> None:
+    ours, batch = extractor(), noise(3, 64)
+    asked = [ours.submit(batch) for _ in range(6)]
+    assert len({pending.result().tobytes() for pending in asked}) == 1
+
+
+@pytest.mark.usefixtures("threads")
+def test_one_thread_needs_no_lanes() -> None:
+    torch.set_num_threads(1)
+    ours, batch = extractor(), noise(3, 64)
+    assert ours.lanes == 1
+    assert np.array_equal(ours.submit(batch).result(), ours(batch))
+
+
+@pytest.mark.usefixtures("threads")
+def test_an_extractor_out_of_memory_says_so_in_a_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cache.errors import OutOfMemory
+
+    ours = extractor().running(Way("eager", 4))
+
+    def full(pixels: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(ours.body, "layer1", nn.Module())
+    ours.body.layer1.forward = full
+    with pytest.raises(OutOfMemory, match="cpu: out of memory with 4 images at once; use --batch-size 2"):
+        ours.submit(noise(3, 64)).result()
