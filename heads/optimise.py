@@ -189,11 +189,12 @@ def _epoch(
     count, size = len(parts[0].train), heads[0].config.batch_size
     order = torch.stack([part.train[_shuffled(part)] for part in parts])
     keep = _dropout(heads, parts)
-    sums = []
+    sums, room = [], torch.empty(len(heads) * size, rows.features.shape[1], device=rows.features.device)
     for start in range(0, count, size):
         batch = order[:, start : start + size]
         kept = None if keep is None else keep[0][:, start : start + size] * keep[1]
-        scores = heads[0].scores(stack, rows.features[batch], kept)
+        features = torch.index_select(rows.features, 0, batch.flatten(), out=room[: batch.numel()])
+        scores = heads[0].scores(stack, features.view(*batch.shape, -1), kept)
         found = functional.cross_entropy(scores.flatten(0, 1), rows.labels[batch].flatten(), reduction="none")
         losses = found.view(batch.shape).mean(dim=1)
         optimiser.step(losses.sum())

@@ -58,10 +58,14 @@ def train_many(
     another order). On the rows to `watch` the accuracy is told after each epoch, and nothing is chosen by it.
     Raises FeaturesInvalid where the rows are too few or a loss diverges.
     """
-    rows, watched = _on(device, data), None if watch is None else _on(device, watch)
+    plain = _Given(_on(device, data), None if watch is None else _on(device, watch))
+    given = {alike: _standardised(plain, device) if alike else plain for alike in {c.standardise for c in configs}}
     groups = _groups(configs, device)
     work = [
-        functools.partial(_train_group, rows, classes, [configs[i] for i in places], device, watched) for places in groups
+        functools.partial(
+            _train_group, given[configs[places[0]].standardise], classes, [configs[i] for i in places], device
+        )
+        for places in groups
     ]
     if len(work) > 1 and device == "cpu":
         trained = threads.run_groups([functools.partial(_checked, piece, on_epoch) for piece in work])
@@ -95,19 +99,45 @@ def _groups(configs: Sequence[TrainConfig], device: str) -> list[list[int]]:
     return [places[i : i + most] for places in alike.values() for i in range(0, len(places), most)]
 
 
-def _train_group(
-    rows: Rows, classes: int, configs: Sequence[TrainConfig], device: str, watch: Rows | None, on_epoch: OnEpoch
-) -> list[Trained]:
-    parts = [carve(len(rows.labels), config, device) for config in configs]
-    heads = [_new_head(rows, classes, config, len(part.train)) for config, part in zip(configs, parts, strict=True)]
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """What all heads are given: rows, those that are only watched, the mean and deviation that were applied to both, and
+    the seconds that took."""
+
+    rows: Rows
+    watch: Rows | None
+    mean: Tensor | None = None
+    std: Tensor | None = None
+    elapsed_s: float = 0.0
+
+
+def _standardised(plain: _Given, device: str) -> _Given:
+    """The rows by their own mean and deviation, validation rows included and test rows not. A feature that never varies
+    gets the deviation 1: it stays 0 instead of dividing by nothing."""
     _synchronize(device)
     started = time.perf_counter()
-    if configs[0].standardise:
-        rows = _standardise(heads, rows)
-        watch = None if watch is None else _apply(heads[0], watch)
-    histories = _fit(heads, rows, parts, on_epoch, watch)
+    stds, means = [], []
+    for features in plain.rows.features.split(256, 1):
+        found, mean = torch.std_mean(_precise(features), dim=0, correction=0)
+        stds.append(torch.where(found > 1e-6 * mean.abs().clamp_min(1e-6), found, 1.0).float())
+        means.append(mean.float())
+    mean, std = torch.cat(means), torch.cat(stds)
+    both = [None if part is None else Rows((part.features - mean) / std, part.labels) for part in (plain.rows, plain.watch)]
     _synchronize(device)
-    elapsed_s = time.perf_counter() - started
+    assert both[0] is not None
+    return _Given(both[0], both[1], mean, std, time.perf_counter() - started)
+
+
+def _train_group(
+    given: _Given, classes: int, configs: Sequence[TrainConfig], device: str, on_epoch: OnEpoch
+) -> list[Trained]:
+    parts = [carve(len(given.rows.labels), config, device) for config in configs]
+    heads = [_new_head(given, classes, config, len(part.train)) for config, part in zip(configs, parts, strict=True)]
+    _synchronize(device)
+    started = time.perf_counter()
+    histories = _fit(heads, given.rows, parts, on_epoch, given.watch)
+    _synchronize(device)
+    elapsed_s = given.elapsed_s + time.perf_counter() - started
     for head in heads:
         head.eval().requires_grad_(False)
     return [
@@ -116,14 +146,19 @@ def _train_group(
     ]
 
 
-def _new_head(rows: Rows, classes: int, config: TrainConfig, count: int) -> Head:
-    """An initialised head; the global generator, which torch's layers draw from, is seeded meanwhile and put back.
+def _new_head(given: _Given, classes: int, config: TrainConfig, count: int) -> Head:
+    """An initialised head that knows how its features are standardised; the global generator, which torch's layers draw
+    from, is seeded meanwhile and put back.
 
     `torch.manual_seed` would seed those of all other devices too.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
-        return KINDS[config.head](rows.features.shape[1], classes, config, count).to(rows.features.device)
+        head = KINDS[config.head](given.rows.features.shape[1], classes, config, count).to(given.rows.features.device)
+    if given.mean is not None and given.std is not None:
+        head.mean.copy_(given.mean)
+        head.std.copy_(given.std)
+    return head
 
 
 def _fit(heads: Sequence[Head], rows: Rows, parts: Sequence[Part], on_epoch: OnEpoch, watch: Rows | None) -> list[History]:
@@ -146,24 +181,6 @@ def carve(rows: int, config: TrainConfig, device: str) -> Part:
     generator = torch.Generator(device if device.startswith("cuda") else "cpu").manual_seed(config.seed)
     train, val = order[count:].sort().values, order[:count].sort().values
     return Part(train.to(device), val.to(device), generator)
-
-
-def _standardise(heads: Sequence[Head], rows: Rows) -> Rows:
-    """Fill the heads' mean and std from the rows they are given, validation rows included and test rows not, and apply
-    them. A feature that never varies gets the deviation 1: it stays 0 instead of dividing by nothing."""
-    first = heads[0]
-    for mean, std, features in zip(first.mean.split(256), first.std.split(256), rows.features.split(256, 1), strict=True):
-        found, centre = torch.std_mean(_precise(features), dim=0, correction=0)
-        mean.copy_(centre)
-        std.copy_(torch.where(found > 1e-6 * centre.abs().clamp_min(1e-6), found, 1.0))
-    for head in heads[1:]:
-        head.mean.copy_(first.mean)
-        head.std.copy_(first.std)
-    return _apply(first, rows)
-
-
-def _apply(head: Head, rows: Rows) -> Rows:
-    return Rows((rows.features - head.mean) / head.std, rows.labels)
 
 
 def _precise(features: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from sklearn.linear_model import RidgeClassifierCV
 from sklearn.neighbors import KNeighborsClassifier
 from torch.nn import functional
 
+from heads import kinds
 from heads.config import HEADS, RECIPES, BenchConfig, HeadName, TrainConfig
 from heads.data import Labelled
 from heads.kinds import KINDS, ClosedFormHead, GradientHead, Head, Knn, Mlp
@@ -250,3 +251,31 @@ def test_heads_without_epochs_report_none(kind: HeadName) -> None:
 def test_a_head_that_lacks_its_methods_cannot_be_made(base: type[Head], lacks: str) -> None:
     with pytest.raises(TypeError, match=rf"abstract methods? {lacks}$"):
         base(4, 3, make_config(), 1)
+
+
+# ---- the layer's own gradient
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["fresh", "in the memory of the last step"])
+def test_a_layers_gradients_are_those_of_finite_differences(kept: bool) -> None:
+    torch.manual_seed(0)
+    layer = {"out.bias": torch.randn(3, 4).double(), "out.weight": torch.randn(3, 5, 4).double()}
+    for value in layer.values():
+        value.requires_grad_()
+    features = torch.randn(3, 2, 5, dtype=torch.float64, requires_grad=True)
+    if kept:  # full of numbers that mean nothing any more
+        layer["out.weight"].grad = torch.full((3, 5, 4), float("nan"), dtype=torch.float64)
+
+    def scores(bias: torch.Tensor, weight: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        return kinds._affine({"out.bias": bias, "out.weight": weight}, "out", features)
+
+    assert torch.autograd.gradcheck(scores, (*layer.values(), features))
+
+
+def test_a_weights_gradient_takes_no_new_memory_in_the_second_step() -> None:
+    bias, weight = torch.zeros(2, 4, requires_grad=True), torch.ones(2, 5, 4, requires_grad=True)
+    weight.grad = torch.zeros(2, 5, 4)
+    loss = kinds._affine({"out.bias": bias, "out.weight": weight}, "out", torch.ones(2, 3, 5)).sum()
+    (found,) = torch.autograd.grad(loss, [weight])
+    assert found.data_ptr() == weight.grad.data_ptr()
+    assert torch.equal(found, torch.full((2, 5, 4), 3.0))
