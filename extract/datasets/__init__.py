@@ -32,7 +32,7 @@ def names() -> list[str]:
 
 def splits(dataset: str, split: str | None, data_dir: Path) -> tuple[str, ...]:
     """The splits that `--dataset` and `--split` ask for: all that there are by default. Raises DataNotFound."""
-    name, _, argument = dataset.partition(":")
+    name, argument = _parted(dataset)
     there = _module(name).splits(argument, data_dir)
     if split is None or (split == "all" and "all" not in there):
         return there
@@ -43,8 +43,16 @@ def splits(dataset: str, split: str | None, data_dir: Path) -> tuple[str, ...]:
 
 def open_split(dataset: str, split: str, data_dir: Path) -> Images:
     """One split of the data set that `--dataset` names. Raises DataNotFound, DataInvalid."""
-    name, _, argument = dataset.partition(":")
+    name, argument = _parted(dataset)
     return _module(name).open_split(argument, split, data_dir)
+
+
+def _parted(dataset: str) -> tuple[str, str]:
+    """Module and argument. `torchvision-NAME` is understood too: a trained head knows its data set by that name only."""
+    if dataset.startswith("torchvision-"):
+        dataset = dataset.replace("-", ":", 1)
+    name, _, argument = dataset.partition(":")
+    return name, argument
 
 
 def _module(name: str) -> DatasetModule:
