@@ -22,10 +22,12 @@ import click
 import numpy as np
 import torch
 from facts import hardware
+from scaling import Numbers
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from cache.errors import HeadstartError
 from extract.devices import resolve
 from heads.config import RECIPES, TrainConfig
 from heads.data import Labelled
@@ -101,17 +103,26 @@ def timed(work: Callable[[], None], device: str) -> float:
     return time.perf_counter() - started
 
 
+def found_device(device: str) -> str:
+    """torch's name of it. Ends the program, in one line, where it is not here."""
+    try:
+        return resolve(device, "fp32").name
+    except HeadstartError as error:
+        sys.exit(str(error))
+
+
 @click.command()
 @click.option("--rows", default=24_000, show_default=True)
 @click.option("--dim", default=2048, show_default=True)
 @click.option("--seeds", default=32, show_default=True, help="Heads at once.")
 @click.option("--repeats", default=3, show_default=True)
 @click.option("--device", default="auto", show_default=True)
-@click.option("--scaling/--no-scaling", default=False, show_default=True, help="Also 1,000 to 50,000 rows.")
+@click.option("--scaling/--no-scaling", default=False, show_default=True, help="Also one head by --scale-rows.")
+@click.option("--scale-rows", default="1000,5000,10000,50000", show_default=True, type=Numbers())
 @click.option("--json", "output", type=click.Path(path_type=Path))
-def main(rows: int, dim: int, seeds: int, repeats: int, device: str, scaling: bool, output: Path | None) -> None:
+def main(rows: int, dim: int, seeds: int, repeats: int, device: str, output: Path | None, **scale: Any) -> None:
     """Print medians and ratios."""
-    name, data, study = resolve(device, "fp32").name, draw(rows, dim), RECIPES["study"]
+    name, data, study = found_device(device), draw(rows, dim), RECIPES["study"]
     linear = dataclasses.replace(RECIPES["standard"], head="linear")
     many = [dataclasses.replace(study, seed=seed) for seed in range(seeds)]
     ways: dict[str, Callable[[], None]] = {
@@ -123,8 +134,8 @@ def main(rows: int, dim: int, seeds: int, repeats: int, device: str, scaling: bo
         "L-BFGS linear probe": lambda: lbfgs(data, name),
         "scikit-learn logistic": lambda: sklearn(data),
     }
-    if scaling:
-        for count in (1_000, 5_000, 10_000, 50_000):
+    if scale["scaling"]:
+        for count in scale["scale_rows"]:
             ways[f"study recipe, {count:,} rows"] = functools.partial(ours, draw(count, dim), [study], name)
     ours(draw(1_000, dim), [study], name)  # warms up
     times: dict[str, list[float]] = {way: [] for way in ways}
@@ -137,7 +148,7 @@ def main(rows: int, dim: int, seeds: int, repeats: int, device: str, scaling: bo
         middle = statistics.median(found)
         print(f"  {way:28s} {middle:8.2f} s ({min(found):.2f} to {max(found):.2f})  {middle / base:6.2f} x one head")
     if output:
-        facts: dict[str, Any] = {"hardware": hardware(), "rows": rows, "dim": dim, "seeds": seeds, "times": times}
+        facts = {"hardware": hardware(), "device": name, "rows": rows, "dim": dim, "seeds": seeds, "times": times}
         output.write_text(json.dumps(facts, indent=1))
 
 

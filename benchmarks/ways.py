@@ -1,6 +1,7 @@
 """One way of getting features, timed in a process of its own: `python ways.py '{"way": "plain", …}'`, JSON on stdout.
 
-Run by `extraction.py`. The peers' ways follow what their own documentation tells a user to do.
+Run by `extraction.py`, which says all of what it asks for as text. The peers' ways follow what their own documentation
+tells a user to do.
 """
 
 from __future__ import annotations
@@ -10,13 +11,24 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from rates import device_of, matmul, synchronize
+
+if TYPE_CHECKING:
+    from extract.images import Images
+    from extract.job import Job
+    from extract.pooled import FeatureExtractor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BATCH = 64
+RANDOM = "random"
+"""The data set of random pixels of CIFAR-10's size: a network's time does not depend on the values."""
+
+Found = dict[str, Any]
+"""What a way says: `images`, the seconds `pass_s` of one pass over them, and what else is worth keeping."""
 
 
 def pictures() -> tuple[Any, Any]:
@@ -69,7 +81,7 @@ def loader(transform: Any, shuffle: bool) -> Any:
     return DataLoader(Pictures(transform), batch_size=BATCH, shuffle=shuffle, num_workers=2)
 
 
-def study(options: dict[str, str]) -> tuple[int, float]:
+def study(options: dict[str, str]) -> Found:
     """An epoch of the published study: DataLoader, PIL, backbone and head forward, the head backward, fp32."""
     import torch
     from torch import nn
@@ -87,10 +99,10 @@ def study(options: dict[str, str]) -> tuple[int, float]:
         loss(head(body(pixels.to(device))), labels.to(device)).backward()
         adam.step()
     synchronize(device)
-    return len(batches.dataset), time.perf_counter() - started
+    return {"images": len(batches.dataset), "pass_s": time.perf_counter() - started}
 
 
-def plain(options: dict[str, str]) -> tuple[int, float]:
+def plain(options: dict[str, str]) -> Found:
     """Cached features by hand: the same loader, the backbone once in eager fp32, numpy.save."""
     import numpy as np
     import torch
@@ -102,10 +114,10 @@ def plain(options: dict[str, str]) -> tuple[int, float]:
     with torch.inference_mode():
         found = [body(pixels.to(device)).cpu().numpy() for pixels, _ in batches]
     np.save(Path(os.environ["HEADSTART_BENCH"]) / "plain.npy", np.concatenate(found))
-    return len(batches.dataset), time.perf_counter() - started
+    return {"images": len(batches.dataset), "pass_s": time.perf_counter() - started}
 
 
-def timm(options: dict[str, str]) -> tuple[int, float]:
+def timm(options: dict[str, str]) -> Found:
     """timm's feature extraction: create_model(num_classes=0) and the transform of its own data configuration
     (https://huggingface.co/docs/timm/feature_extraction)."""
     import timm
@@ -121,10 +133,10 @@ def timm(options: dict[str, str]) -> tuple[int, float]:
         started = time.perf_counter()
         for pixels, _ in batches:
             model(pixels.to(device)).cpu()
-    return len(batches.dataset), time.perf_counter() - started
+    return {"images": len(batches.dataset), "pass_s": time.perf_counter() - started}
 
 
-def thingsvision(options: dict[str, str]) -> tuple[int, float]:
+def thingsvision(options: dict[str, str]) -> Found:
     """thingsvision's get_extractor and extract_features over picture files (https://vicco-group.github.io/thingsvision)."""
     from PIL import Image
     from thingsvision import get_extractor
@@ -135,43 +147,119 @@ def thingsvision(options: dict[str, str]) -> tuple[int, float]:
     root.mkdir(exist_ok=True)
     for row, image in enumerate(pixels):
         Image.fromarray(image).save(root / f"{row:06d}.png")
-    extractor = get_extractor(options["model"], source="torchvision", device="cpu", pretrained=False)
+    kind = device_of(options).partition(":")[0]
+    extractor = get_extractor(options["model"], source="torchvision", device=kind, pretrained=False)
     data = ImageDataset(root=str(root), out_path=str(root.parent), backend="pt", transforms=extractor.get_transformations())
     batches = DataLoader(dataset=data, batch_size=BATCH, backend="pt")
     started = time.perf_counter()
     extractor.extract_features(batches, module_name="avgpool", flatten_acts=True, output_type="ndarray")
-    return len(data), time.perf_counter() - started
+    return {"images": len(data), "pass_s": time.perf_counter() - started}
 
 
-def headstart(options: dict[str, str]) -> tuple[int, float]:
+def headstart(options: dict[str, str]) -> Found:
     """This tool's extraction into a new features directory: every check, digest, file and fsync included."""
-    import tempfile
+    rows = int(options["rows"])
+    return timed_extraction(planned(options, "train", rows), options)
 
-    from cache.store import FeatureStore
+
+def whole(options: dict[str, str]) -> Found:
+    """The same over the first `rows` images of all splits one after the other; random pixels where there are fewer."""
+    from cache.errors import HeadstartError
+
+    rows = int(options["rows"])
+    try:
+        jobs = planned(options, None, rows)
+        for job in jobs:
+            job.images.read(job.rows - 1, job.rows, job.preprocessing.image_size, 1)  # files of a data set may be missing
+    except HeadstartError:
+        jobs = []
+    if sum(job.rows for job in jobs) < rows:
+        jobs = planned(options | {"dataset": RANDOM}, None, rows)
+    return timed_extraction(jobs, options)
+
+
+def planned(options: dict[str, str], split: str | None, rows: int) -> list[Job]:
+    """A job for each split until there are `rows` images."""
+    import dataclasses
+
     from extract import jobs
     from extract.config import ExtractConfig
-    from extract.run import extract
-    from extract.tune import Way
 
     config = ExtractConfig(
-        limit=int(options["rows"]),
         device=options["device"],
         precision=options["precision"],  # type: ignore[arg-type]
         engine=options["engine"],  # type: ignore[arg-type]
         image_size=int(options["image_size"]),
+        batch_size=None if options["batch_size"] == "auto" else int(options["batch_size"]),
     )
-    (job,) = jobs.plan(
-        [options["model"]], options["dataset"], "train", [options["weights"]], config, Path(options["data_dir"])
-    )
-    network = jobs.load(job)
-    if options["engine"] != "auto":  # prepared beforehand: what is measured then is the rate of a long run
-        network = network.running(Way(options["engine"], network.batch_size))
-    pixels = job.images.read(0, min(job.rows, network.batch_size), job.preprocessing.image_size, 1).pixels
-    network(pixels)
+    random = options["dataset"] == RANDOM
+    dataset, split = ("digits", "train") if random else (options["dataset"], split)  # a job needs some data set's name
+    found = jobs.plan([options["model"]], dataset, split, [options["weights"]], config, Path(options["data_dir"]))
+    if random:
+        found = [dataclasses.replace(found[0], images=random_images(rows))]
+    kept = []
+    for job in found:
+        if rows > 0:
+            kept.append(
+                dataclasses.replace(job, config=dataclasses.replace(config, weights=job.config.weights, limit=rows))
+            )
+            rows -= kept[-1].rows
+    return kept
+
+
+def timed_extraction(found: list[Job], options: dict[str, str]) -> Found:
+    """Seconds of `extract` over the jobs, by one network that was prepared and warmed up before."""
+    import dataclasses
+    import tempfile
+
+    from cache.store import FeatureStore
+    from extract import jobs
+    from extract.run import extract
+
+    network = prepared(jobs.load(found[0]), found[0], options["engine"])
+    if options["engine"] != "auto":  # nothing is left to be tried out within the time
+        size = network.batch_size
+        found = [dataclasses.replace(job, config=dataclasses.replace(job.config, batch_size=size)) for job in found]
     with tempfile.TemporaryDirectory(dir=os.environ["HEADSTART_BENCH"]) as folder:
+        store = FeatureStore(Path(folder))
         started = time.perf_counter()
-        outcome = extract(job, lambda _: network, FeatureStore(Path(folder)), Silent())
-        return outcome.computed, time.perf_counter() - started
+        outcomes = [extract(job, lambda _: network, store, Silent()) for job in found]
+        seconds = time.perf_counter() - started
+        made = outcomes[0].features.manifest.provenance
+    images = found[0].images
+    pixels = "random 32 x 32 pixels" if images.name == RANDOM else images.name
+    chosen = {"engine": made.engine, "batch_size": made.batch_size, "precision": found[0].device.precision}
+    return {"images": sum(outcome.computed for outcome in outcomes), "pass_s": seconds, "pixels": pixels, **chosen}
+
+
+def prepared(network: FeatureExtractor, job: Job, engine: str) -> FeatureExtractor:
+    """The network by this engine, after one batch. Compiled beforehand, its rate is that of a long run."""
+    from extract.tune import Way
+
+    if engine != "auto":
+        network = network.running(Way(engine, network.batch_size))
+    network(job.images.read(0, min(job.rows, network.batch_size), job.preprocessing.image_size, 1).pixels)
+    return network
+
+
+def random_pixels(rows: int) -> tuple[Any, Any]:
+    """uint8 (rows, 32, 32, 3) and labels (rows,), from a seed."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (rows, 32, 32, 3), dtype=np.uint8), rng.integers(0, 10, rows)
+
+
+def random_images(rows: int) -> Images:
+    """Random pixels as a data set."""
+    from extract.images import ArrayImages
+
+    pixels, labels = random_pixels(rows)
+
+    def load(start: int, stop: int) -> tuple[Any, Any]:
+        return pixels[start:stop], labels[start:stop]
+
+    return ArrayImages(RANDOM, "train", tuple("0123456789"), rows, "random pixels", load)
 
 
 class Silent:
@@ -185,46 +273,12 @@ class Silent:
     def end(self) -> None: ...
 
 
-def matmul(options: dict[str, str]) -> dict[str, float]:
-    """The device's own rate in FLOP/s, the best of several square products, and the backbone's FLOPs for one image."""
-    import torch
-
-    from extract.backbones import get_backbone
-    from extract.summary import summarise
-
-    device = device_of(options)
-    size = 8192 if device.startswith("cuda") else 2048
-    rates = {}
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        square = torch.randn(size, size, device=device).to(dtype)
-        seconds = []
-        for _ in range(8):
-            synchronize(device)
-            started = time.perf_counter()
-            square @ square
-            synchronize(device)
-            seconds.append(time.perf_counter() - started)
-        rates[name] = 2 * size**3 / min(seconds)
-    return {**rates, "flops": float(summarise(get_backbone(options["model"]), int(options["image_size"])).flops)}
-
-
-def device_of(options: dict[str, str]) -> str:
-    from extract.devices import resolve
-
-    return resolve(options["device"], "fp32").name
-
-
-def synchronize(device: str) -> None:
-    import torch
-
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-
-
 if __name__ == "__main__":
+    from cache.errors import HeadstartError  # imports nothing: a peer's Python has none of our packages
+
     given = json.loads(sys.argv[1])
-    if given["way"] == "matmul":
-        print(json.dumps(matmul(given)))
-    else:
-        count, seconds = globals()[given["way"]](given)
-        print(json.dumps({"images": count, "pass_s": seconds}))
+    ways = {way.__name__: way for way in (study, plain, timm, thingsvision, headstart, whole, matmul)}
+    try:
+        print(json.dumps(ways[given["way"]](given)))
+    except HeadstartError as error:
+        sys.exit(str(error))
