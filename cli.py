@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from extract.run import Outcome
     from heads.checkpoint import Checkpoint
     from heads.data import Pair
+    from heads.estimate import Plan
     from heads.online import OnlineHead
     from heads.optimise import OnEpoch
     from heads.predict import Photo
     from heads.questions import Budget
-    from heads.runs import Run
+    from heads.runs import Run, RunStore
 
 EXTRACT = ExtractConfig()
 BENCH = BenchConfig()
@@ -331,7 +332,9 @@ precision_option = click.option(
     show_default=True,
     help="auto: bf16 if fast here.",
 )
-dataset_option = click.option("--dataset", default="cifar10", show_default=True, help="cifar10, digits or folder:PATH.")
+dataset_option = click.option(
+    "--dataset", default="cifar10", show_default=True, help="cifar10, digits, folder:PATH or torchvision:NAME."
+)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -826,7 +829,7 @@ def write_report(
     from cache.errors import RunNotFound
     from cache.files import pretty_json, write_durably
     from extract.outside import expand
-    from heads import page, report
+    from heads import page, report, report_answers
     from heads.runs import RunStore, versions
     from heads.session import load_head
 
@@ -845,7 +848,7 @@ def write_report(
     facts["hardware"] = "; ".join(dict.fromkeys(run.device for run in runs))
     facts |= {"created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "versions": versions()}
     add_pictures(settings, facts, runs, dataset)
-    markdown = report.to_markdown(found) + report.answers_to_markdown(facts)
+    markdown = report.to_markdown(found) + report_answers.to_markdown(facts)
     files = {"md": markdown.encode(), "csv": report.to_csv(found).encode(), "html": page.to_html(facts).encode()}
     for suffix, content in files.items():
         write_durably(output / f"report.{suffix}", content)
@@ -858,7 +861,7 @@ def write_report(
 def answered(settings: Settings, runs: Sequence[Run]) -> dict[str, Any]:
     """What the test rows say of each run's head: where their features are still there, and the newest head of its kind."""
     from cache.store import FeatureStore
-    from heads import answers, data
+    from heads import answers, data, maps
     from heads.questions import kept
     from heads.runs import RunStore
     from heads.session import load_head
@@ -866,7 +869,8 @@ def answered(settings: Settings, runs: Sequence[Run]) -> dict[str, Any]:
 
     store = RunStore(settings.runs_dir)
     newest = {(run.model, run.config.recipe): run for run in runs if run.config.head == "mlp"}
-    tested, maps = [], {}
+    tested: list[answers.Tested] = []
+    mapped: dict[str, Any] = {}
     for run in newest.values():
         pairs = data.pairs(FeatureStore(settings.features_dir), None, run.key.digest)
         same = [pair for pair in pairs if (pair.test or pair.train).manifest.digest == run.test.digest]
@@ -876,8 +880,8 @@ def answered(settings: Settings, runs: Sequence[Run]) -> dict[str, Any]:
         _, testing = data.load(same[0], run.config.train_limit)
         shares = probabilities(load_head(run, store).head, testing.features, "cpu")
         tested.append(answers.Tested(run, shares, testing.labels, kept(settings.runs_dir / run.name)))
-        maps[run.model] = answers.feature_map(testing.features, testing.labels)
-    return answers.facts(tested) | {"maps": maps}
+        mapped[run.model] = testing.features[: maps.POINTS].copy(), testing.labels  # mapped once for all recipes
+    return answers.facts(tested) | {"maps": {model: maps.feature_map(*rows) for model, rows in mapped.items()}}
 
 
 def add_pictures(settings: Settings, facts: dict[str, Any], runs: Sequence[Run], dataset: str | None) -> None:
@@ -885,6 +889,7 @@ def add_pictures(settings: Settings, facts: dict[str, Any], runs: Sequence[Run],
     from cache.errors import HeadstartError
     from extract import datasets, gallery
     from extract.preprocess import Preprocessing
+    from heads import maps
 
     key = runs[0].key
     name = dataset or key.dataset
@@ -896,7 +901,7 @@ def add_pictures(settings: Settings, facts: dict[str, Any], runs: Sequence[Run],
     if images is not None and images.name == key.dataset:
         parts = [part for recipes in facts.get("models", {}).values() for part in recipes.values()]
         shown = [one for part in parts for one in part["mistakes"]] + facts.get("disagreements", [])
-        shown += [one for found in facts.get("maps", {}).values() for one in found["thumbnails"]]
+        shown += maps.thumbnails(facts["maps"])
         for one in shown:
             one["image"] = gallery.data_uri(gallery.thumbnail(images, one["row"], 96))
         before_after = gallery.figure_1(images, 0, Preprocessing(image_size=key.image_size))
@@ -961,7 +966,16 @@ def study_command(
     budget = Budget(seeds, curve_seeds, (*lengths, curve_epochs))
     names = jobs.expand_models(models or STUDY_MODELS)
     if dry_run:
-        document(settings, [_study_plan(settings, model, dataset, weights, config) for model in names])
+        asked = {
+            name: dataclasses.replace(recipe, seed=seed, train_limit=config["limit"]) for name, recipe in RECIPES.items()
+        }
+        plans = [
+            _study_plan(settings, plan_jobs(settings, [model], dataset, weights, **config), asked, budget, bench_limit)
+            for model in names
+        ]
+        total = sum(plan.total_s for plan in plans)
+        out(f"about {clock(total)} in all, without the BatchNorm experiment and outside pictures")
+        document(settings, {"models": [plan.to_json() for plan in plans], "total_s": total})
         return
     runs: list[Run] = []
     for model in names:
@@ -1020,30 +1034,74 @@ def online_head(dim: int, classes: int, seed: int) -> OnlineHead:
 
 
 def _study_plan(
-    settings: Settings, model: str, dataset: str, weights: Sequence[str], config: dict[str, Any]
-) -> dict[str, Any]:
-    """Print one model's part of a study: rows to extract, and the time they take at the rate of two batches."""
+    settings: Settings, found: Sequence[Job], recipes: Mapping[str, TrainConfig], budget: Budget, limit: int | None
+) -> Plan:
+    """Print one model's part of a study: what is to do, and the time it takes at the rate of short measurements."""
     from cache.store import FeatureStore
-    from extract.jobs import load
+    from extract.devices import resolve
     from extract.run import survey
+    from heads import estimate
+
+    store, first, last = FeatureStore(settings.features_dir), found[0], found[-1]
+    missing = {job.title: sum(part.rows for part, there in survey(job, store) if not there) for job in found}
+    bench = BenchConfig(limit=limit)
+    done = {
+        name: (False, False) if any(missing.values()) else _done(settings, first, recipe, budget, bench)
+        for name, recipe in recipes.items()
+    }
+    step_s = estimate.measured(first.backbone.feature_dim, len(first.key.classes), resolve(settings.device, "fp32").name)
+    rows = estimate.divided([job.rows for job in found])
+    work = {name: estimate.trainings(recipe, budget, *rows) for name, recipe in recipes.items() if not done[name][0]}
+    timed = min(last.images.rows, limit or last.images.rows) * sum(not timed for _, timed in done.values())
+    rate = _images_per_s(first) if timed or any(missing.values()) else None
+    heads_s = {name: estimate.seconds(trainings, step_s) for name, trainings in work.items()}
+    plan = estimate.Plan(first.backbone.name, missing, timed, rate, heads_s)
+    _say_plan(plan, list(recipes), budget.seeds, last.images.split)
+    return plan
+
+
+def _images_per_s(job: Job) -> float | None:
+    """The rate of two batches; None where they can't be run."""
+    from extract.jobs import load
     from extract.tune import Trials, Way
 
-    found = plan_jobs(settings, [model], dataset, weights, **config)
-    store = FeatureStore(settings.features_dir)
-    missing = {job.title: sum(part.rows for part, there in survey(job, store) if not there) for job in found}
-    rate = None
-    if any(missing.values()):
-        extractor = load(found[0])
-        way = Way(extractor.engine, extractor.batch_size)
-        rate = Trials(extractor, found[0].preprocessing.image_size, note).measure(way)
-    for title, rows in missing.items():
-        spent = f", about {clock(rows / rate)} at {rate:.1f} images/s" if rate and rows else ""
+    extractor = load(job)
+    way = Way(extractor.engine, extractor.batch_size)
+    return Trials(extractor, job.preprocessing.image_size, note).measure(way)
+
+
+def _say_plan(plan: Plan, recipes: Sequence[str], seeds: int, split: str) -> None:
+    for title, rows in plan.missing.items():
+        known = rows and plan.images_per_s
+        spent = f", about {clock(plan.spent(rows))} at {plan.images_per_s:.1f} images/s" if known else ""
         out(f"{title}: {rows:,} images to extract{spent}")
-    inference = f", about {clock(found[-1].rows / rate)}" if rate else ""
-    out(
-        f"{model}: two recipes to train, {found[-1].rows:,} {found[-1].images.split} images to time inference on{inference}"
-    )
-    return {"model": model, "missing": missing, "images_per_s": rate}
+    for recipe in recipes:
+        spent = f"{seeds} seeds and curves to train, about {clock(plan.heads_s[recipe])}" if recipe in plan.heads_s else ""
+        out(f"{plan.model}: {recipe} recipe, {spent or 'questions already answered'}")
+    spent = f", about {clock(plan.spent(plan.timed))}" if plan.images_per_s else ""
+    images = f"{plan.timed:,} {split} images to time inference on, all recipes together{spent}"
+    out(f"{plan.model}: {images if plan.timed else 'inference already timed'}")
+
+
+def _done(settings: Settings, job: Job, config: TrainConfig, budget: Budget, bench: BenchConfig) -> tuple[bool, bool]:
+    """Whether a recipe's questions are answered, and whether its inference is timed; the features are all there."""
+    from cache.store import FeatureStore
+    from heads import data
+    from heads.runs import RunStore
+    from heads.session import same
+
+    store = RunStore(settings.runs_dir)
+    pairs = data.pairs(FeatureStore(settings.features_dir), None, job.key.digest)
+    run = same(pairs[0], config, store) if len(pairs) == 1 else None
+    return (False, False) if run is None else (_answers(settings, run, budget) is not None, _is_timed(store, run, bench))
+
+
+def _answers(settings: Settings, run: Run, budget: Budget) -> dict[str, Any] | None:
+    """The answers that are kept for this run and budget."""
+    from heads import questions
+
+    name = questions.asked(run.config, budget, (run.train.digest, run.test.digest))
+    return questions.kept(settings.runs_dir / run.name, name)
 
 
 def ask(settings: Settings, pair: Pair, run: Run, budget: Budget) -> None:
@@ -1051,16 +1109,15 @@ def ask(settings: Settings, pair: Pair, run: Run, budget: Budget) -> None:
     from extract.devices import resolve
     from heads import data, questions
 
-    folder = settings.runs_dir / run.name
-    name = questions.asked(run.config, budget, (run.train.digest, run.test.digest))
-    if questions.kept(folder, name) is not None:
+    if _answers(settings, run, budget) is not None:
         out(f"{run.title}: questions already answered")
         return
+    name = questions.asked(run.config, budget, (run.train.digest, run.test.digest))
     training, testing = data.load(pair, run.config.train_limit)
     task = questions.Task(training, testing, pair.key.classes, resolve(settings.device, "fp32").name)
     started = time.perf_counter()
     found = questions.answer(task, run.config, budget, lambda what: note(f"{run.title}: {what}"))
-    questions.keep(folder, name, found)
+    questions.keep(settings.runs_dir / run.name, name, found)
     out(f"{run.title}: questions answered in {clock(time.perf_counter() - started)}")
 
 
@@ -1083,11 +1140,16 @@ def _study_run(
         (run,) = train_heads(settings, pair, [config])
     else:
         out(f"{run.title}: already trained, {run.name}")
-    timed = store.bench(run)
-    if timed is None or timed["images"] < min(bench.limit or timed["split_rows"], timed["split_rows"]):
+    if not _is_timed(store, run, bench):
         chosen, way = Chosen(load_head(run, store), run), ("auto", given["batch_size"])
         bench_one(settings, chosen, dataset, weights, way, given["workers"], bench)
     return run
+
+
+def _is_timed(store: RunStore, run: Run, bench: BenchConfig) -> bool:
+    """Whether inference was timed on as many images as are asked for."""
+    timed = store.bench(run)
+    return timed is not None and timed["images"] >= min(bench.limit or timed["split_rows"], timed["split_rows"])
 
 
 DEMO = ExtractConfig(weights="random:0", image_size=64)

@@ -25,8 +25,6 @@ from heads.runs import Run
 
 MISTAKES = 12
 DISAGREEMENTS = 24
-POINTS = 1_000
-THUMBNAILS = 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,32 +191,3 @@ def _disagreements(tested: Mapping[str, Tested], classes: Sequence[str]) -> list
         }
         for one in found[:DISAGREEMENTS]
     ]
-
-
-def feature_map(features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """The first rows' features on their two principal axes (scikit-learn's PCA, of standardised features)."""
-    from sklearn.decomposition import PCA
-
-    part = features[:POINTS].astype(np.float64)
-    deviation = part.std(axis=0)
-    standard = (part - part.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
-    axes = PCA(n_components=2, random_state=0)
-    points = axes.fit_transform(standard)
-    return {
-        "method": "PCA",
-        "explained": [float(share) for share in axes.explained_variance_ratio_],
-        "points": [[float(x), float(y), int(label)] for (x, y), label in zip(points, labels[:POINTS], strict=True)],
-        "thumbnails": [
-            {"x": float(points[row, 0]), "y": float(points[row, 1]), "row": int(row)} for row in _spread_out(points)
-        ],
-    }
-
-
-def _spread_out(points: npt.NDArray[np.float64]) -> list[int]:
-    """Points far from each other, each the farthest from all before it, for pictures that do not cover one another."""
-    chosen = [0]
-    distance = ((points - points[0]) ** 2).sum(axis=1)
-    while len(chosen) < min(THUMBNAILS, len(points)):
-        chosen.append(int(distance.argmax()))
-        distance = np.minimum(distance, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
-    return chosen

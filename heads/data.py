@@ -85,7 +85,7 @@ def choose(found: Sequence[Pair], models: Sequence[str], where: object) -> list[
 def load(pair: Pair, train_limit: int | None = None) -> tuple[Labelled, Labelled]:
     """The training part and the test part, checked.
 
-    A set without splits is divided: every row is drawn once, by a generator of fixed seed, and a fifth is for testing.
+    A set without splits is divided: every row is drawn once, by a generator of fixed seed, and a tenth is for testing.
     Raises FeaturesNotFound where the test set is missing, FeaturesInvalid for rows no head can learn from.
     """
     if pair.test is None and pair.train.manifest.split == "train":

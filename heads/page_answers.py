@@ -337,14 +337,33 @@ def _verdict(predicted: Any, label: Any) -> Html:
 def maps(facts: Facts) -> Html:
     """The features in two dimensions, a figure for each model."""
     names = [str(entry) for entry in items(facts, "classes")]
-    drawn = []
-    for i, (model, it) in enumerate(part(facts, "maps").items()):
-        art = page_classes.feature_map(f"map-{i}", model, it, names, f"maps.{model}") if it else ""
-        if art:
-            text = f"{model}: {it.get('method') or 'projection'} of the backbone's features, coloured by true class."
-            drawn.append(figure(Html(art), text + _thinned(len(items(it, "points")))))
+    drawn = [_maps_of(i, model, it, names) for i, (model, it) in enumerate(part(facts, "maps").items()) if it]
+    both = any(len(figures_of) > 1 for figures_of in drawn)
+    # where there are pairs, each has a row of its own
+    grids = map(grid, drawn) if both else [grid([one for figures_of in drawn for one in figures_of])]
     lead = "No head is involved: where classes lie apart already, a small head has little left to do."
-    return section("maps", "What the backbones see alike", paragraph(lead), grid(drawn)) if drawn else Html("")
+    content = [paragraph(lead), paragraph(_NO_DISTANCES if both else ""), *grids]
+    return section("maps", "What the backbones see alike", *content) if any(drawn) else Html("")
+
+
+_NO_DISTANCES = (
+    "t-SNE keeps neighbours together and little else: distances between its groups, and how large or dense they are, mean "
+    "nothing (Wattenberg et al., How to Use t-SNE Effectively, Distill 2016, doi:10.23915/distill.00002)."
+)
+
+
+def _maps_of(i: int, model: str, facts: Facts, classes: Sequence[str]) -> list[Html]:
+    """One model's maps: PCA, and t-SNE where the report has it."""
+    found = []
+    for key, place, it in (
+        (f"map-{i}", f"maps.{model}", facts),
+        (f"map-{i}-tsne", f"maps.{model}.tsne", part(facts, "tsne")),
+    ):
+        art = page_classes.feature_map(key, model, it, classes, place) if it else ""
+        if art:
+            text = f"{model}: {page_classes.method_of(it)} of the backbone's features, coloured by true class."
+            found.append(figure(Html(art), text + _thinned(len(items(it, "points")))))
+    return found
 
 
 def _thinned(total: int) -> str:

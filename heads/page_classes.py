@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from heads import page_svg as svg
 from heads.figures import handle, said, style
-from heads.page_html import Html, count, items, known, picture, share
+from heads.page_html import Html, clean, count, items, known, picture, share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,26 +130,40 @@ def feature_map(key: str, model: str, facts: Facts, classes: Sequence[str], plac
     if not points:
         return ""
     explained = [value for value in facts.get("explained") or () if known(value)]
-    method = str(facts.get("method") or "projection")
+    method = clean(facts.get("method") or "projection")
     parts = [f" ({value:.0%} of the variance)" for value in explained] if len(explained) == 2 else [" (no unit)"] * 2
     names = [f"axis {i + 1} of {svg.label(method)}{text}" for i, text in enumerate(parts)]
     labels = {
         i: svg.label(classes[i], 13) if 0 <= i < len(classes) else "no label" for i in sorted({int(p[2]) for p in points})
     }
-    words = f"Map of {count(len(points))} features of {model}: {names[0]}, {names[1]}; classes {', '.join(classes)}."
+    words = (
+        f"Map of {count(len(points))} features of {model} by {method_of(facts)}: {names[0]}, {names[1]}; "
+        f"classes {', '.join(classes)}."
+    )
     shown = list(itertools.islice(labels.values(), MOST_LABELS))
+    title = f"Features of {svg.label(model)}, {svg.label(method)}"
     paint = partial(
-        _paint_map, model, points[:: -(-len(points) // MOST_POINTS)], names, labels, items(facts, "thumbnails"), place
+        _paint_map, title, points[:: -(-len(points) // MOST_POINTS)], names, labels, items(facts, "thumbnails"), place
     )
     return svg.draw(key, words, 280, shown, paint)
 
 
+def method_of(facts: Facts) -> str:
+    """How a map was made, in words: t-SNE's perplexity and the divergence it was left with too."""
+    values = [
+        f"{words} {facts[key]:{form}}"
+        for key, words, form in (("perplexity", "perplexity", ".3g"), ("kl_divergence", "KL divergence", ".2f"))
+        if known(facts.get(key))
+    ]
+    return clean(facts.get("method") or "projection") + (f" ({', '.join(values)})" if values else "")
+
+
 def _paint_map(
-    model: str, points: Sequence[Sequence[float]], names: Sequence[str], labels: Mapping[int, str],
+    title: str, points: Sequence[Sequence[float]], names: Sequence[str], labels: Mapping[int, str],
     thumbnails: Sequence[Facts], place: str, figure: "Figure",
 ) -> str:  # fmt: skip
     shown = list(itertools.islice(labels.values(), MOST_LABELS))
-    axes = svg.panel(figure, f"Features of {svg.label(model)}", names[0], names[1], shown)
+    axes = svg.panel(figure, title, names[0], names[1], shown)
     for i, label in labels.items():
         own = [(x, y) for x, y, k in points if k == i] or [(float("nan"),) * 2]
         look: dict[str, Any] = {"marker": svg.MARKERS[i % 7], "color": svg.SERIES[i % 6], "label": label, "markersize": 3.4}

@@ -128,8 +128,8 @@ def _batch_norm(facts: Facts) -> Said:
         first, second = statistics.fmean(frozen), statistics.fmean(training)
         yield (
             f"BatchNorm left in training mode, {it.get('model')}:",
-            f"{share(second)} instead of {share(first)} ({points(second - first)} points), over {len(frozen)} seeds on "
-            f"{count(it.get('test_images'))} test images.",
+            f"{share(second)} instead of {share(first)} ({points(second - first)} points), over "
+            f"{len(frozen)} seed{'s' if len(frozen) > 1 else ''} on {count(it.get('test_images'))} test images.",
         )
 
 

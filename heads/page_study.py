@@ -172,7 +172,9 @@ def _footnotes(notes: Sequence[str]) -> Html:
 
 
 def _time_figure(facts: Facts) -> list[Html]:
-    drawn = figures.time_accuracy("time", items(facts, "rows"), part(facts, "published"), models_of(facts))
+    published = part(facts, "published")
+    order = list(dict.fromkeys([*models_of(facts), *part(published, "table_1")]))  # published ones need colours too
+    drawn = figures.time_accuracy("time", items(facts, "rows"), published, order)
     caption = (
         "Time from images to a trained head, and its test accuracy with the 95 % interval over test images. Filled marks: "
         f"{hardware_of(facts)}. Hollow marks: published, on other hardware, with the backbone in each of five epochs."

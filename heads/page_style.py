@@ -48,7 +48,9 @@ ul.plain li::marker{color:var(--muted)}
 .card dd{margin:0;font-variant-numeric:tabular-nums;line-height:1.3}
 .card strong{font-size:1.3rem;font-weight:650;letter-spacing:-.01em}
 .card small{display:block;color:var(--muted);font-size:.82rem}
-.scroll{overflow-x:auto;max-width:100%;margin:1.25rem 0;border-block:1px solid var(--line)}
+.scroll{overflow-x:auto;max-width:100%;margin:1.25rem 0;border-block:1px solid var(--line);
+  background:linear-gradient(to left,var(--paper) 40%,transparent) right/2.5rem 100% no-repeat local,
+  linear-gradient(to left,rgba(120,130,145,.5),transparent) right/.9rem 100% no-repeat scroll}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums;min-width:100%}
 caption{text-align:left;padding:.6rem .1rem;color:var(--muted);max-width:min(70ch,calc(100vw - 2.5rem));
   position:sticky;left:0}
@@ -91,15 +93,23 @@ code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:
 footer{margin-top:4rem;padding-bottom:3rem;color:var(--muted);font-size:.9rem}
 @media (max-width:40rem){
  section{margin-top:2.75rem}
- tbody th{max-width:8.5rem}
- th,td{padding:.45rem .6rem}
+ table{font-size:.86rem}
+ th,td{padding:.45rem .4rem;min-width:3.6rem}
+ thead th{font-size:.8rem}
+ th:first-child{padding-left:.1rem}
+ tbody th{max-width:7.6rem}
+ td small,th small{white-space:normal}
+ td:has(small){min-width:5.2rem}
+ .art:has(>svg){margin-inline:-1.1rem}
+ .pair{gap:1rem .75rem}
+ .pair div{width:calc(50% - .375rem)}
 }
 @media print{
  :root{color-scheme:light;PRINTED--soft:#f3f4f2;--warn:#8a3b00;--link:#0b57a4}
  body{font-size:10pt;background:none}
  nav,.skip{display:none}
  header,main,footer{max-width:none;padding:0}
- .scroll,.art{overflow:visible}
+ .scroll,.art{overflow:visible;background:none}
  table{font-size:8pt}
  th,td{padding:.2rem .35rem;min-width:0}
  td.n,td small,th small{white-space:normal}

@@ -63,10 +63,10 @@ _STYLE: dict[Any, Any] = {
     "ytick.color": MUTED,
     "xtick.major.size": 3,
     "ytick.major.size": 3,
-    "xtick.labelsize": 9.5,
-    "ytick.labelsize": 9.5,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
     "legend.frameon": False,
-    "legend.fontsize": 9.5,
+    "legend.fontsize": 10,
     "lines.linewidth": 1.8,
     "lines.markersize": 5.5,
 }
@@ -121,7 +121,7 @@ def panel(
 
 def rows_of(labels: Sequence[str]) -> tuple[int, float]:
     """(columns, points below the axes) that a legend of these labels needs."""
-    column = 34 + 6.2 * max(map(len, labels), default=1)
+    column = 34 + 6.3 * max(map(len, labels), default=1)
     columns = max(1, min(len(labels), int((WIDTH - 8) // column)))
     return columns, 44 + 15 * -(-len(labels) // columns)
 

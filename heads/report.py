@@ -126,60 +126,6 @@ def to_markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def answers_to_markdown(facts: Mapping[str, Any]) -> str:
-    """What the report's document says of seeds and of pairs of models, as Markdown; empty where nothing was answered."""
-    parts = [part for part in (_seeds(facts), _comparisons(facts)) if part]
-    return "".join(f"\n{part}\n" for part in parts)
-
-
-def _seeds(facts: Mapping[str, Any]) -> str:
-    head = (
-        "model",
-        "recipe",
-        "seeds",
-        "mean accuracy",
-        "95 % over seeds",
-        "95 % over seeds and images",
-        "calibration error",
-    )
-    body = [
-        (
-            model,
-            recipe,
-            str(found["seeds"]["count"]),
-            percent(found["seeds"]["mean"]),
-            "one seed" if found["seeds"]["low"] is None else _span(found["seeds"]["low"], found["seeds"]["high"]),
-            _span(*found["both_interval"]),
-            f"{percent(found['calibration']['ece'])}, {percent(found['calibration']['ece_after'])} with temperature",
-        )
-        for model, recipes in facts.get("models", {}).items()
-        for recipe, found in recipes.items()
-        if "seeds" in found
-    ]
-    return "## Many seeds\n\n" + table(head, body) if body else ""
-
-
-def _comparisons(facts: Mapping[str, Any]) -> str:
-    head = ("recipe", "models", "difference (95 %)", "only first right", "only second right", "p (McNemar)", "p after Holm")
-    body = [
-        (
-            pair["recipe"],
-            f"{pair['first']} - {pair['second']}",
-            f"{100 * pair['difference']:+.2f} ({100 * pair['low']:+.2f} to {100 * pair['high']:+.2f}) points",
-            str(pair["only_first"]),
-            str(pair["only_second"]),
-            f"{pair['p']:.2g}",
-            f"{pair['p_holm']:.2g}",
-        )
-        for pair in facts.get("comparisons", ())
-    ]
-    return "## Pairs of models on the same test images\n\n" + table(head, body) if body else ""
-
-
-def _span(low: float, high: float) -> str:
-    return f"{percent(low)} to {percent(high)}"
-
-
 def _table_1(rows: Sequence[Row]) -> str:
     head = (
         "model",

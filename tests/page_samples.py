@@ -115,6 +115,12 @@ def _answers(seed: int, mean: float, classes: tuple[str, ...]) -> dict[str, Any]
     }  # fmt: skip
 
 
+def _maps(seed: int, classes: int, points: int) -> dict[str, Any]:
+    """A map of each method."""
+    other = {"method": "t-SNE", "rows": points, "perplexity": 30.0, "kl_divergence": 1.2345}
+    return {**_map(seed, classes, points), "tsne": {**_map(seed + 100, classes, points), **other, "explained": None}}
+
+
 def _map(seed: int, classes: int, points: int) -> dict[str, Any]:
     chance = random.Random(seed)
     centres = [(chance.uniform(-9, 9), chance.uniform(-7, 7)) for _ in range(classes)]
@@ -128,6 +134,7 @@ def _map(seed: int, classes: int, points: int) -> dict[str, Any]:
     ]
     return {
         "method": "PCA",
+        "rows": points,
         "explained": [0.123, 0.081],
         "points": drawn,
         "thumbnails": [{"x": x, "y": y, "image": picture(i)} for i, (x, y, _) in enumerate(drawn[:30])],
@@ -195,7 +202,7 @@ def whole(models: tuple[str, ...] = MODELS, classes: tuple[str, ...] = CLASSES, 
              "predicted": {model: classes[i + j] for j, model in enumerate(models)}}
             for i in range(4)
         ],
-        "maps": {model: _map(i, len(classes), points) for i, model in enumerate(models)},
+        "maps": {model: _maps(i, len(classes), points) for i, model in enumerate(models)},
         "stages": {
             model: {"read": 0.000013, "transfer": 0.00002, "preprocess": 0.00047, "backbone": 0.0225 + i / 100,
                     "head": 0.000025}

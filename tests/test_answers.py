@@ -5,12 +5,11 @@ import dataclasses
 import numpy as np
 from heads_samples import CLASSES, make_key, make_run
 from scipy.stats import binomtest
-from sklearn.decomposition import PCA
 from sklearn.metrics import confusion_matrix
 
 from cache.files import canonical_json
 from heads import answers
-from heads.answers import facts, feature_map
+from heads.answers import facts
 from heads.config import RECIPES
 from heads.page import to_html
 
@@ -90,17 +89,3 @@ def test_the_facts_are_json_and_make_a_page() -> None:
     found = facts([head_of("a"), head_of("b", seed=3)])
     canonical_json(found)
     assert "<h1>" in to_html({"title": "Two models", "rows": [], **found})
-
-
-def test_the_map_shows_the_principal_axes_and_pictures_that_lie_apart() -> None:
-    rng = np.random.default_rng(0)
-    features = (rng.standard_normal((300, 6)) * [9, 5, 1, 1, 1, 1]).astype(np.float32)
-    found = feature_map(features, np.arange(300) % 3)
-    standard = (features - features.mean(axis=0, dtype=np.float64)) / features.std(axis=0, dtype=np.float64)
-    axes = PCA(2, svd_solver="full").fit(standard)
-    assert np.allclose(found["explained"], axes.explained_variance_ratio_)
-    points = np.array(found["points"])
-    assert np.allclose(np.abs(points[:, :2]), np.abs(axes.transform(standard)), atol=1e-6)
-    assert points[:, 2].tolist() == (np.arange(300) % 3).tolist()
-    rows = [one["row"] for one in found["thumbnails"]]
-    assert len(set(rows)) == len(rows) == 24

@@ -240,11 +240,23 @@ def test_study_does_all_steps_and_then_only_redraws(tmp_path: Path) -> None:
     words = ("study", "-m", "resnet18", *SMALL, *little, "--limit", "120", "--bench-limit", "20")
     plan = here.run(*words, "--dry-run").stdout
     assert re.search(r"resnet18 digits test: 120 images to extract, about 0:00:\d\d at [\d.]+ images/s", plan)
+    for recipe in ("study", "standard"):
+        assert re.search(rf"resnet18: {recipe} recipe, 3 seeds and curves to train, about 0:\d\d:\d\d$", plan, re.MULTILINE)
+    assert re.search(r"resnet18: 40 test images to time inference on, all recipes together, about 0:00:\d\d$", plan, re.M)
+    assert re.search(r"^about 0:\d\d:\d\d in all, without", plan, re.MULTILINE)
     assert not (tmp_path / "features").exists()
     first = here.run(*words)
     assert len(list((tmp_path / "runs").glob("resnet18-*/bench.json"))) == 2
     assert "no BatchNorm experiment" in first.stderr  # untrained statistics can't show it
     assert "questions answered in" in first.stdout
+    kept = here.run(*words, "--dry-run", "--json").stdout
+    assert "resnet18: study recipe, questions already answered" in kept
+    assert "resnet18: inference already timed" in kept
+    assert json.loads(kept.splitlines()[-1])["total_s"] == 0
+    more = json.loads(here.run(*words, "--curve-epochs", "4", "--dry-run", "--json").stdout.splitlines()[-1])
+    (one,) = more["models"]
+    assert (one["missing"], one["timed"]) == ({"resnet18 digits train": 0, "resnet18 digits test": 0}, 0)
+    assert more["total_s"] == one["total_s"] == sum(one["heads_s"].values()) > 0
     second = here.run(*words)
     assert second.stdout.count("already there") == 2
     assert second.stdout.count("already trained") == 2

@@ -35,6 +35,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "reliability": lambda: figures.reliability("k", "vgg16", STUDY["vgg16"]["calibration"]),
     "seeds": lambda: figures.seeds("k", MODELS, ORDER),
     "map": lambda: page_classes.feature_map("k", "vgg16", FACTS["maps"]["vgg16"], CLASSES, "maps.vgg16"),
+    "tsne": lambda: page_classes.feature_map("k", "vgg16", FACTS["maps"]["vgg16"]["tsne"], CLASSES, "maps.vgg16.tsne"),
 }
 
 
@@ -61,7 +62,7 @@ def test_a_figure_is_svg_with_title_axes_and_words(name: str, drawn: dict[str, s
     assert len(root.attrib["aria-label"]) > 30
     bold = [node for node in root.iter() if node.tag.endswith("}text") and "700" in node.attrib.get("style", "")]
     assert len(bold) == 1  # the title
-    units = ("(%)", "(s)", "(ms)", "(number)", "(nats)", "class", "of the variance)")
+    units = ("(%)", "(s)", "(ms)", "(number)", "(nats)", "class", "of the variance)", "(no unit)")
     assert any(text.endswith(units) for text in texts(drawn[name]))
 
 
@@ -143,6 +144,7 @@ def test_the_words_hold_the_main_numbers(drawn: dict[str, str]) -> None:
     assert "expected calibration error 0.4231; after a temperature of 0.141 0.0123" in words(drawn["reliability"])
     assert "vgg16 study: mean 85.21 % of 30 seeds, interval 85.13 % to 85.29 %" in words(drawn["seeds"])
     assert "axis 1 of PCA (12% of the variance)" in words(drawn["map"])
+    assert "of vgg16 by t-SNE (perplexity 30, KL divergence 1.23): axis 1 of t-SNE (no unit)" in words(drawn["tsne"])
     right = sum(STUDY["vgg16"]["confusion"][i][i] for i in range(10))
     assert f"{right:,} of 10,000 right" in words(drawn["confusion"])
 

@@ -318,8 +318,51 @@ def test_how_it_was_made_is_told(page: Page) -> None:
 
 def test_a_drawing_of_each_kind_is_there(page: Page) -> None:
     models, recipes = 4, 2
-    # time, seeds, stages; losses, epochs, sizes, recall by recipe; confusion and reliability by both; a map by model
-    assert len(page.all("svg")) == 3 + 4 * recipes + 2 * models * recipes + models
+    # time, seeds, stages; losses, epochs, sizes, recall by recipe; confusion and reliability by both; two maps by model
+    assert len(page.all("svg")) == 3 + 4 * recipes + 2 * models * recipes + 2 * models
+
+
+NOTHING = "distances between its groups, and how large or dense they are, mean nothing (Wattenberg et al."
+
+
+def test_each_model_has_both_maps_side_by_side(page: Page) -> None:
+    assert "vgg19: PCA of the backbone's features, coloured by true class." in page.text
+    assert "vgg19: t-SNE (perplexity 30, KL divergence 1.23) of the backbone's features, coloured" in page.text
+    assert NOTHING in page.text
+    titles = re.findall(r"Features of (\w+), ([\w-]+)<", to_html(page_samples.whole(points=40)))
+    assert titles == [(model, method) for model in page_samples.MODELS for method in ("PCA", "t-SNE")]
+
+
+def test_published_models_that_were_not_run_have_colours_of_their_own() -> None:
+    facts = page_samples.whole(("resnet50",), points=40)
+    (section,) = re.findall(r'<section id="table-1".*?</section>', to_html(facts), re.DOTALL)
+    assert len(facts["published"]["table_1"]) == 4
+    assert set(re.findall(r"stroke: var\(--(c\d)", section)) == {"c0", "c1", "c2", "c3"}
+
+
+def test_one_seed_is_not_called_seeds() -> None:
+    facts = page_samples.small() | {"batch_norm": {"model": "vgg16", "eval": [0.7], "train": [0.5], "test_images": 9}}
+    assert "over 1 seed on 9 test images." in to_html(facts)
+
+
+@pytest.mark.parametrize("left", [None, {}, "absent"], ids=["null", "empty", "absent"])
+def test_a_report_without_tsne_shows_the_other_map(left: Any) -> None:
+    facts = page_samples.whole(page_samples.MODELS[:2], points=40)
+    for it in facts["maps"].values():
+        it["tsne"] = left
+        if left == "absent":
+            del it["tsne"]
+    text = to_html(facts)
+    assert re.findall(r"Features of (\w+), ([\w-]+)<", text) == [("vgg16", "PCA"), ("vgg19", "PCA")]
+    assert NOTHING not in text
+    (section,) = re.findall(r'<section id="maps".*?</section>', text, re.DOTALL)
+    assert section.count('<div class="grid">') == 1
+
+
+def test_a_model_without_a_map_is_left_out() -> None:
+    facts = page_samples.whole(page_samples.MODELS[:2], points=40)
+    facts["maps"]["vgg16"] = None
+    assert re.findall(r"Features of (\w+), PCA<", to_html(facts)) == ["vgg19"]
 
 
 def test_the_findings_are_computed(page: Page) -> None:
