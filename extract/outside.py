@@ -12,6 +12,7 @@ from cache.errors import DataNotFound
 from cache.shard import Skipped
 from extract.images import SUFFIXES, FileImages
 from extract.job import Extractor
+from extract.tune import Way
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,13 @@ def expand(patterns: Sequence[str]) -> list[Path]:
 
 
 def featurise(paths: Sequence[Path], extractor: Extractor, image_size: int, workers: int) -> Outside:
-    """Features of the pictures that can be read, in batches of the extractor's size; the others with the reason."""
+    """Features of the pictures that can be read, in batches of the extractor's size; the others with the reason.
+
+    A few pictures make smaller batches: one alone in a batch of 16 would pay for 16. On a CPU they gave the same bits in
+    batches of 1, 2, 4, 8 and 16 (ResNet18, ResNet50 and VGG16, bf16 and fp32).
+    """
+    fitting = 1 << (max(1, len(paths)) - 1).bit_length()  # a power of two: few shapes, whatever their number
+    extractor = extractor.running(Way(extractor.engine, min(fitting, extractor.batch_size)))
     files = FileImages("outside", "all", (), Path(), tuple(str(path) for path in paths), (-1,) * len(paths))
     size = extractor.batch_size
     found = Outside([], [], [])

@@ -136,6 +136,12 @@ def test_the_batch_size_is_the_one_asked_for_else_larger_on_a_gpu() -> None:
     assert 1 <= cpu.batch_size(None) < gpu.batch_size(None)
 
 
+def test_a_cpu_starts_with_smaller_batches_in_fp32() -> None:
+    exact, low = (Device("cpu", precision, "this CPU") for precision in ("fp32", "bf16"))
+    assert (exact.batch_size(None), low.batch_size(None)) == (8, 16)
+    assert sorted(exact.batch_sizes) == sorted(low.batch_sizes)
+
+
 def test_without_a_driver_torch_is_not_imported() -> None:
     try:
         ctypes.CDLL("libcuda.so.1")
