@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from extract.devices import resolve
 from extract.images import Images
 from extract.job import Job
 from extract.preprocess import Preprocessing
+from extract.shards import computed
 
 if TYPE_CHECKING:
     from extract.pooled import FeatureExtractor
@@ -104,9 +106,10 @@ def restore(
 
 
 def stages(images: Images, extractor: FeatureExtractor, workers: int) -> dict[str, Any]:
-    """The way from a split's rows to features as separate functions, for whoever wants to time them.
+    """The way from a split's rows to features as separate functions, for whoever wants to time them, and as `stream`, which
+    does them all as an extraction does: the next batches under way while one is waited for.
 
-    `read` raises ImageUnreadable: a picture left out would shift the labels of those behind it.
+    `read` and `stream` raise ImageUnreadable: a picture left out would shift the labels of those behind it.
     """
     size = extractor.preprocessing.image_size
 
@@ -116,9 +119,16 @@ def stages(images: Images, extractor: FeatureExtractor, workers: int) -> dict[st
             raise ImageUnreadable(f"{images.source}/{batch.skipped[0].id}: {batch.skipped[0].reason}")
         return batch.pixels
 
+    def stream(rows: int) -> Generator[npt.NDArray[np.float32], None, None]:
+        with contextlib.closing(computed(images, extractor, (0, rows), size, workers, "fail")) as found:
+            for _, features in found:
+                assert features is not None  # only where pictures may be left out
+                yield features
+
     return {
         "rows": images.rows,
         "batch_size": extractor.batch_size,
+        "stream": stream,
         "read": read,
         "transfer": extractor.to_device,
         "preprocess": extractor.preprocess,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from cache.errors import FeaturesInvalid, ImageUnreadable
 from cache.plan import Part
 from cache.shard import Rows, Shard, Skipped
-from extract.images import Batch, inputs_digest
+from extract.images import Batch, Images, inputs_digest
 from extract.job import Extractor, Job
 from extract.tune import Pending
 
@@ -27,16 +27,17 @@ def compute_shard(job: Job, extractor: Extractor, part: Part, advance: Callable[
     ids: list[bytes] = []
     marks: list[str] = []
     skipped: list[Skipped] = []
-    with contextlib.closing(_computed(job, extractor, part)) as found:
-        for batch, computed in found:
+    span, size = (part.start, part.stop), job.preprocessing.image_size
+    found = computed(job.images, extractor, span, size, job.config.workers, job.config.on_error)
+    with contextlib.closing(found):
+        for batch, values in found:
             start = batch.start
-            features.append(_finite(job, computed, batch))
+            features.append(_finite(job, values, batch))
             labels.append(job.images.labels(start, start + len(batch.fingerprints))[batch.rows - start])
             ids += [job.images.ids(int(row), int(row) + 1)[0] for row in batch.rows]
             marks += batch.fingerprints
             skipped += batch.skipped
             advance(len(batch.fingerprints))
-    span = (part.start, part.stop)
     return Shard(
         key=job.key.digest,
         inputs=inputs_digest(job.images.ids(*span), job.images.labels(*span), marks),
@@ -47,21 +48,21 @@ def compute_shard(job: Job, extractor: Extractor, part: Part, advance: Callable[
     )
 
 
-def _computed(
-    job: Job, extractor: Extractor, part: Part
+def computed(
+    images: Images, extractor: Extractor, span: tuple[int, int], size: int, workers: int, on_error: str
 ) -> Generator[tuple[Batch, npt.NDArray[np.float32] | None], None, None]:
-    """The part's batches with their features, the next ones asked for before each is waited for: no device ever idles.
+    """The batches of a span of rows with their features, the next ones asked for before each is waited for: no device ever
+    idles. Pictures are read as at most `size` px need them.
 
-    As many wait as are computed. None stands for a batch without a readable image.
+    As many wait as are computed. None stands for a batch without a readable image. Closing it ends what is under way.
+    Raises ImageUnreadable with `on_error` "fail".
     """
     asked: deque[tuple[Batch, Pending | None]] = deque()
     try:
-        for batch in _batches(job, part, extractor.batch_size):
-            if batch.skipped and job.config.on_error == "fail":
+        for batch in _batches(images, span, extractor.batch_size, size, workers):
+            if batch.skipped and on_error == "fail":
                 image = batch.skipped[0]
-                raise ImageUnreadable(
-                    f"{job.images.source}/{image.id}: {image.reason}; --on-error skip leaves such images out"
-                )
+                raise ImageUnreadable(f"{images.source}/{image.id}: {image.reason}; --on-error skip leaves such images out")
             asked.append((batch, extractor.submit(batch.pixels) if len(batch.rows) else None))
             if len(asked) == 2 * extractor.lanes:
                 yield _answered(asked)
@@ -81,12 +82,11 @@ def _answered(asked: deque[tuple[Batch, Pending | None]]) -> tuple[Batch, npt.ND
     return batch, features
 
 
-def _batches(job: Job, part: Part, batch_size: int) -> Iterator[Batch]:
-    """The part's images in order, each batch read while the one before it is computed."""
-    edges = [*range(part.start, part.stop, batch_size), part.stop]
-    size, workers = job.preprocessing.image_size, job.config.workers
+def _batches(images: Images, span: tuple[int, int], batch_size: int, size: int, workers: int) -> Iterator[Batch]:
+    """The span's images in order, each batch read while the one before it is computed."""
+    edges = [*range(*span, batch_size), span[1]]
     with ThreadPoolExecutor(max_workers=1) as reader:
-        reads = (reader.submit(job.images.read, a, b, size, workers) for a, b in itertools.pairwise(edges))
+        reads = (reader.submit(images.read, a, b, size, workers) for a, b in itertools.pairwise(edges))
         ahead = next(reads)
         for following in reads:
             yield ahead.result()

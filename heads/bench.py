@@ -4,10 +4,11 @@ The image side comes in as functions: this room knows no images. Batches follow 
 with pauses between requests sees slower clocks and colder caches.
 """
 
+import contextlib
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,13 @@ from heads.kinds import Head
 
 @dataclasses.dataclass(frozen=True)
 class ImageSide:
-    """From row numbers to features. `read(start, stop)` gives pixels on the host; the other three stages follow in their
-    order and end in features (n, D) on the device. `rows` is how many images there are."""
+    """From row numbers to features. `stream(rows)` gives those of the first rows as float32 arrays (n, D), batch by batch,
+    as fast as it can. `read(start, stop)` gives pixels on the host; the other three stages follow in their order and end
+    in features (n, D) on the device. `rows` is how many images there are."""
 
     rows: int
     batch_size: int
+    stream: Callable[[int], Generator[npt.NDArray[np.float32], None, None]]
     read: Callable[[int, int], Any]
     transfer: Callable[[Any], Any]
     preprocess: Callable[[Any], Any]
@@ -87,11 +90,12 @@ def _label(side: ImageSide, head: Head, start: int, stop: int) -> npt.NDArray[np
 
 
 def _pass(side: ImageSide, head: Head, rows: int, advance: Advance) -> tuple[float, npt.NDArray[np.int64]]:
-    labels = []
+    labels, device = [], head.mean.device
     started = time.perf_counter()
-    for start in range(0, rows, side.batch_size):
-        labels.append(_label(side, head, start, min(start + side.batch_size, rows)))
-        advance(len(labels[-1]))
+    with contextlib.closing(side.stream(rows)) as stream:
+        for features in stream:
+            labels.append(head(torch.from_numpy(features).to(device)).argmax(dim=1).cpu().numpy())
+            advance(len(labels[-1]))
     return time.perf_counter() - started, np.concatenate(labels)
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,11 @@ class FakeSide:
         features = images.float()
         return torch.cat([features, features.new_zeros(self.batch_size - len(images), DIM)]) if self.padded else features
 
+    def stream(self, rows: int) -> Generator[np.ndarray, None, None]:
+        for start in range(0, rows, self.batch_size):
+            stop = min(start + self.batch_size, rows)
+            yield self.backbone(self.preprocess(self.transfer(self.read(start, stop))))[: stop - start].numpy()
+
     def synchronize(self) -> None:
         self.events.append(("synchronize",))
 
@@ -74,7 +79,7 @@ class FakeSide:
         self.clock.now += rows * self.seconds.get(stage, 0.0)
 
     def side(self) -> ImageSide:
-        stages = (self.read, self.transfer, self.preprocess, self.backbone, self.synchronize)
+        stages = (self.stream, self.read, self.transfer, self.preprocess, self.backbone, self.synchronize)
         return ImageSide(self.rows, self.batch_size, *stages)
 
 

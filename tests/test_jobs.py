@@ -3,12 +3,18 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
+from extract_samples import file_images
 
-from cache.errors import DataNotFound, WeightsMismatch
+from cache.errors import DataNotFound, ImageUnreadable, WeightsMismatch
 from extract import jobs
+from extract.backbones import BACKBONES
 from extract.config import STUDY_MODELS, ExtractConfig
+from extract.devices import Device
 from extract.job import Job
+from extract.pooled import FeatureExtractor, build
+from extract.preprocess import Preprocessing
 
 SMALL = ExtractConfig(image_size=32, device="cpu")
 
@@ -97,3 +103,29 @@ def test_weights_asked_for_one_model_say_nothing_of_another() -> None:
     assert jobs.weights_asked("vgg16", requests) == "random:3"
     assert jobs.weights_asked("vgg16", ["resnet50=a/file.pth"]) is None
     assert jobs.weights_asked("vgg16", []) is None
+
+
+# ---- the stages of inference
+
+
+def untrained(batch_size: int) -> FeatureExtractor:
+    body = BACKBONES["resnet18"].body()
+    return build(body, Preprocessing(32), Device("cpu", "fp32", "this CPU"), batch_size)
+
+
+def test_the_stream_gives_the_features_of_the_stages_batch_by_batch(tmp_path: Path) -> None:
+    images, extractor = file_images(tmp_path, 7), untrained(3)
+    side = jobs.stages(images, extractor, workers=1)
+    found = list(side["stream"](5))
+    assert [len(features) for features in found] == [3, 2]
+    expected = [extractor(side["read"](start, stop)) for start, stop in ((0, 3), (3, 5))]
+    for one, other in zip(found, expected, strict=True):
+        assert np.abs(one - other).max() <= 1e-5 * np.abs(other).max()
+
+
+def test_a_picture_that_can_not_be_read_ends_the_stream(tmp_path: Path) -> None:
+    images = file_images(tmp_path, 7)
+    (tmp_path / "04.png").write_bytes(b"text")
+    stream = jobs.stages(images, untrained(3), workers=1)["stream"](7)
+    with pytest.raises(ImageUnreadable, match=r"04\.png"):
+        list(stream)
