@@ -9,18 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from heads.compare import (
-    agreement,
-    all_pairs,
-    confident_mistakes,
-    confusion,
-    holm,
-    label_ratios,
-    label_shift,
-    over_seeds,
-    predicted_counts,
-    recalls,
-)
+from heads.compare import all_pairs, holm, over_seeds
+from heads.counts import confusion, label_ratios, label_shift, predicted_counts, recalls
+from heads.disagreement import agreement, confident_mistakes
 from heads.runs import Run
 
 MISTAKES = 12

@@ -1,5 +1,4 @@
-"""What heads are compared by: chance between two of them and over seeds, which labels they give, how far their
-probabilities can be trusted, and where they disagree.
+"""What heads are compared by: the difference between two of them on the same images, and chance, over seeds and images.
 
 Intervals are at 95 %. Several sources of chance lie behind a measured accuracy, and no interval covers all of them:
 
@@ -19,16 +18,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from heads.checks import check_booleans, check_several
 from heads.stats import Score
-
-Z = 1.959963984540054
-"""The standard normal distribution's 97.5 % point."""
 
 EXACT_BELOW = 1000
 """Discordant images from which McNemar's test is taken from its chi-square approximation."""
-
-TEMPERATURES = (1e-3, 1e3)
-"""Where `fit_temperature` looks."""
 
 Test = Literal["exact binomial", "chi-square with continuity correction"]
 
@@ -79,8 +73,8 @@ def mcnemar(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> Pair
     """
     from scipy.stats import binomtest, chi2
 
-    _check_booleans(first, "first")
-    _check_booleans(second, "second")
+    check_booleans(first, "first")
+    check_booleans(second, "second")
     if len(first) != len(second):
         raise ValueError(f"first has {len(first)} rows and second {len(second)}, expected the same images")
     rows, both = len(first), int((first & second).sum())
@@ -139,7 +133,7 @@ def all_pairs(correct: Mapping[str, npt.NDArray[np.bool_]]) -> list[Comparison]:
 
     Raises ValueError for fewer than two heads, and as `mcnemar` does.
     """
-    _check_several(correct)
+    check_several(correct)
     pairs = list(itertools.combinations(correct, 2))
     found = []
     for first, second in pairs:
@@ -205,7 +199,7 @@ def bootstrap_accuracy(
 
     Raises ValueError for anything but booleans (S, N), or fewer than 40 resamples: then none lies beyond either end.
     """
-    _check_booleans(correct, "correct", dims=2)
+    check_booleans(correct, "correct", dims=2)
     if resamples < 40:
         raise ValueError(f"{resamples} resamples, expected 40 or more for a 95 % interval")
     seeds, images = correct.shape
@@ -216,322 +210,3 @@ def bootstrap_accuracy(
         means[i] = (times @ right)[rng.integers(images, size=images)].sum() / (seeds * images)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
-
-
-def confusion(
-    labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], classes: Sequence[str]
-) -> npt.NDArray[np.int64]:
-    """How often (C, C) an image of the row's class was given the column's label (scikit-learn's `confusion_matrix`).
-
-    Raises ValueError where labels and predicted, both (N,), are of different lengths or not class indices.
-    """
-    from sklearn.metrics import confusion_matrix
-
-    _check_labels(labels, len(classes))
-    _check_labels(predicted, len(classes), "predicted", rows=len(labels))
-    return np.asarray(confusion_matrix(labels, predicted, labels=np.arange(len(classes))), dtype=np.int64)
-
-
-def recalls(matrix: npt.NDArray[np.int64]) -> tuple[Score, ...]:
-    """For each class of a confusion matrix (C, C): how many of its images were labelled with it. Raises ValueError."""
-    _check_matrix(matrix)
-    return tuple(Score(int(right), int(total)) for right, total in zip(matrix.diagonal(), matrix.sum(axis=1), strict=True))
-
-
-def predicted_counts(matrix: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """How many images (C,) were given each label, rightly or not, from a confusion matrix (C, C). Raises ValueError."""
-    _check_matrix(matrix)
-    return np.asarray(matrix.sum(axis=0), dtype=np.int64)
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelRatio:
-    """How often a label was given, as a multiple of how often it is true: above 1 the head is too fond of the class.
-
-    `interval` is its 95 % interval; both are None where no image is of the class.
-    """
-
-    predicted: int
-    true: int
-    ratio: float | None
-    interval: tuple[float, float] | None
-
-
-def label_ratios(matrix: npt.NDArray[np.int64]) -> tuple[LabelRatio, ...]:
-    """Predicted over true counts of each class of a confusion matrix (C, C).
-
-    Both are counted on the same images, so the interval is one for the ratio of paired proportions: the hybrid Wilson
-    score interval of D. G. Bonett and R. M. Price, Statistics in Medicine 25, 2006, as M. W. Fagerland, S. Lydersen and
-    P. Laake recommend and print it (Statistics in Medicine 33, 2014). Raises ValueError.
-    """
-    _check_matrix(matrix)
-    counts = zip(matrix.diagonal(), matrix.sum(axis=0), matrix.sum(axis=1), strict=True)
-    return tuple(_ratio(int(both), int(predicted), int(true)) for both, predicted, true in counts)
-
-
-def _ratio(both: int, first: int, second: int) -> LabelRatio:
-    if not second:
-        return LabelRatio(first, second, None, None)
-    either = first + second - both
-    apart = math.sqrt((first + second - 2 * both + 2) / ((first + 1) * (second + 1)))
-    alone = sum(math.sqrt((1 - (count + 1) / (either + 2)) / (count + 1)) for count in (first, second))
-    z = Z * apart / alone
-
-    def wilson(count: int) -> tuple[float, float]:
-        half = z * math.sqrt(z**2 + 4 * count * (1 - count / either))
-        return (2 * count + z**2 - half) / (2 * (either + z**2)), (2 * count + z**2 + half) / (2 * (either + z**2))
-
-    (low_first, high_first), (low_second, high_second) = wilson(first), wilson(second)
-    ratio, low, high = first / second, low_first / high_second, high_first / low_second
-    return LabelRatio(first, second, ratio, (max(min(low, ratio), 0.0), max(high, ratio)))  # the closed form rounds
-
-
-def label_shift(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], label: int, classes: Sequence[str]) -> Paired:
-    """Whether two heads give `label`, a class index, equally often; first and second (N,) are the labels they gave.
-
-    `mcnemar` on "was given this label": the images that exactly one of the two labels so decide, whatever their true class.
-    Several classes or several pairs of heads are several tests: see `holm`. Raises ValueError.
-    """
-    if not 0 <= label < len(classes):
-        raise ValueError(f"label is {label}, expected 0 to {len(classes) - 1}")
-    _check_labels(first, len(classes), "first")
-    _check_labels(second, len(classes), "second", rows=len(first))
-    return mcnemar(np.asarray(first == label), np.asarray(second == label))
-
-
-@dataclasses.dataclass(frozen=True)
-class Bin:
-    """The rows whose top probability lies in (low, high]: how many, its mean, and the share that is right; None if none."""
-
-    low: float
-    high: float
-    count: int
-    confidence: float | None
-    accuracy: float | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Calibration:
-    """How far probabilities can be taken at their word: a reliability curve and three figures, each best at 0.
-
-    `ece`, 0 to 1: the mean distance between confidence and accuracy over the bins, by their rows. `nll`: the mean negative
-    log-likelihood of the labels, in nats. `brier`, 0 to 2: the mean squared distance from the one-hot labels.
-    """
-
-    rows: int
-    bins: tuple[Bin, ...]
-    ece: float
-    nll: float
-    brier: float
-
-
-def calibration(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], bins: int = 15) -> Calibration:
-    """Probabilities (N, C) against labels (N,).
-
-    The curve and ECE are over `bins` bins of equal width as in C. Guo et al., https://arxiv.org/abs/1706.04599, equations 2
-    and 3. ECE depends on the number of bins, and chance alone keeps it above 0: compare it only at equal bins and rows.
-    The Brier score is G. W. Brier's own sum over classes (Monthly Weather Review 78, 1950), twice the two-class habit.
-    For NLL a probability below float32's smallest normal number, 1.2e-38, counts as that: float32 rounds it to 0, and one
-    such row would make the mean infinite. Raises ValueError for anything but probabilities and class indices.
-    """
-    found = _check_probabilities(probabilities)
-    _check_labels(labels, found.shape[1], rows=len(found))
-    if bins < 1:
-        raise ValueError(f"{bins} bins, expected one or more")
-    confidence = np.minimum(found.max(axis=1), 1.0)
-    right = found.argmax(axis=1) == labels
-    edges = np.arange(bins + 1) / bins
-    which = np.searchsorted(edges, confidence, side="left") - 1
-    counts = np.bincount(which, minlength=bins)
-    sure, hits = (np.bincount(which, weights=values, minlength=bins) for values in (confidence, right))
-    curve = tuple(
-        Bin(
-            float(edges[i]),
-            float(edges[i + 1]),
-            int(counts[i]),
-            float(sure[i] / counts[i]) if counts[i] else None,
-            float(hits[i] / counts[i]) if counts[i] else None,
-        )
-        for i in range(bins)
-    )
-    of_label = found[np.arange(len(found)), labels]
-    squares = (found**2).sum(axis=1) - 2 * of_label + 1
-    return Calibration(
-        len(found),
-        curve,
-        ece=float(np.abs(sure - hits).sum() / len(found)),
-        nll=float(-np.log(of_label.clip(np.finfo(np.float32).tiny, 1)).mean()),
-        brier=float(squares.clip(0).mean()),
-    )
-
-
-def softmax(scores: npt.NDArray[np.floating], temperature: float = 1.0) -> npt.NDArray[np.float64]:
-    """Scores (N, C) as probabilities (N, C), softmax(scores / temperature). Raises ValueError.
-
-    The order of the classes stays; above 1 the probabilities come closer together, below 1 they move apart, at the
-    extremes until rounding makes them equal.
-    """
-    from scipy.special import softmax as normalised
-
-    found = _check_scores(scores)
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"temperature {temperature}, expected a number above 0")
-    with np.errstate(over="ignore"):  # so far behind that its probability is 0
-        behind = (found - found.max(axis=1, keepdims=True)) / temperature
-    return np.asarray(normalised(behind, axis=1), dtype=np.float64)
-
-
-def fit_temperature(scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> float:
-    """The temperature, 0.001 to 1000, at which softmax(scores / temperature) gives labels (N,) the least mean negative
-    log-likelihood: temperature scaling (C. Guo et al., https://arxiv.org/abs/1706.04599, section 4.2).
-
-    Scores (N, C) and labels are those of validation rows only, which the head was neither trained nor is tested on: on
-    training rows it finds the head too modest, and fitted on test rows it would flatter what is then measured on them. It
-    changes no label, hence no accuracy. The log-likelihood is concave in 1 / temperature, so there is one optimum to find.
-    Where every row is right it only improves as the temperature falls, where every row is the least likely as it rises:
-    what is found then is near a bound and says no more than that. Raises ValueError.
-    """
-    from scipy.optimize import minimize_scalar
-    from scipy.special import logsumexp
-
-    found = _check_scores(scores)
-    _check_labels(labels, found.shape[1], rows=len(found))
-    behind = found - found[np.arange(len(found)), labels][:, None]
-
-    def nll(log_temperature: float) -> float:
-        return float(logsumexp(behind / math.exp(log_temperature), axis=1).mean())
-
-    low, high = (math.log(limit) for limit in TEMPERATURES)
-    best = float(minimize_scalar(nll, bounds=(low, high), method="bounded", options={"xatol": 1e-7}).x)
-    # the search only comes near its bounds; where scores say nothing every temperature is as good, and 1 stays
-    return min(max(math.exp(min((0.0, best, low, high), key=nll)), TEMPERATURES[0]), TEMPERATURES[1])
-
-
-@dataclasses.dataclass(frozen=True)
-class Disagreement:
-    """A row that heads label differently: the label of each head by name, and the probability it has for the head.
-
-    `dissenting` heads do not give the commonest label; `confidence` is the mean of the heads' probabilities.
-    """
-
-    row: int
-    dissenting: int
-    confidence: float
-    predicted: dict[str, int]
-    probabilities: dict[str, float]
-
-
-def agreement(probabilities: Mapping[str, npt.NDArray[np.floating]]) -> list[Disagreement]:
-    """The rows on which heads, by name with probabilities (N, C) of the same images, do not give one label.
-
-    Those with most dissenting heads first; among equals those of which the heads are surest; then by row. The share on
-    which all agree is 1 - len(…) / N. Raises ValueError for fewer than two heads or shapes that differ.
-    """
-    _check_several(probabilities)
-    found = {name: _check_probabilities(values, f"probabilities of {name}") for name, values in probabilities.items()}
-    (first, expected), *others = ((name, values.shape) for name, values in found.items())
-    for name, shape in others:
-        if shape != expected:
-            raise ValueError(f"probabilities of {name} have the shape {shape}, those of {first} {expected}")
-    labels = np.stack([values.argmax(axis=1) for values in found.values()])
-    tops = np.stack([values.max(axis=1) for values in found.values()])
-    votes = np.zeros(expected, dtype=np.int64)
-    for given in labels:
-        votes[np.arange(len(votes)), given] += 1
-    dissenting, confidence = len(found) - votes.max(axis=1), tops.mean(axis=0)
-    rows = np.flatnonzero(dissenting)
-    order = rows[np.lexsort((rows, -confidence[rows], -dissenting[rows]))]
-    return [
-        Disagreement(
-            int(row),
-            int(dissenting[row]),
-            float(confidence[row]),
-            dict(zip(found, labels[:, row].tolist(), strict=True)),
-            dict(zip(found, tops[:, row].tolist(), strict=True)),
-        )
-        for row in order
-    ]
-
-
-@dataclasses.dataclass(frozen=True)
-class Mistake:
-    """A row that was given a wrong label, with the probability of that label."""
-
-    row: int
-    label: int
-    predicted: int
-    probability: float
-
-
-def confident_mistakes(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], count: int) -> list[Mistake]:
-    """The `count` wrongly labelled rows of probabilities (N, C), or fewer, that the head is surest of; surest first.
-
-    Raises ValueError for anything but probabilities, class indices (N,) and a count of 0 or more.
-    """
-    found = _check_probabilities(probabilities)
-    _check_labels(labels, found.shape[1], rows=len(found))
-    if count < 0:
-        raise ValueError(f"count {count}, expected 0 or more")
-    predicted, top = found.argmax(axis=1), found.max(axis=1)
-    wrong = np.flatnonzero(predicted != labels)
-    order = wrong[np.argsort(-top[wrong], kind="stable")][:count]
-    return [Mistake(int(row), int(labels[row]), int(predicted[row]), float(top[row])) for row in order]
-
-
-def _check_booleans(values: npt.NDArray[np.bool_], what: str, dims: int = 1) -> None:
-    """Raise ValueError unless `values` are booleans in so many dimensions, at least one of them."""
-    if values.dtype != np.bool_ or values.ndim != dims:
-        raise ValueError(f"{what} is {values.dtype} of shape {values.shape}, expected booleans in {dims} dimensions")
-    if not values.size:
-        raise ValueError(f"{what} has the shape {values.shape}, expected one row or more")
-
-
-def _check_labels(labels: npt.NDArray[np.int64], classes: int, what: str = "labels", rows: int | None = None) -> None:
-    """Raise ValueError unless `labels` (N,) are integers from 0 to classes - 1, one or more, and `rows` of them."""
-    if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
-        raise ValueError(f"{what} is {labels.dtype} of shape {labels.shape}, expected class indices (N,)")
-    if not len(labels):
-        raise ValueError(f"{what} has no rows, expected one or more")
-    if rows is not None and len(labels) != rows:
-        raise ValueError(f"{what} has {len(labels)} rows, expected {rows}")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise ValueError(f"{what} has {low if low < 0 else high}, expected 0 to {classes - 1}")
-
-
-def _check_probabilities(probabilities: npt.NDArray[np.floating], what: str = "probabilities") -> npt.NDArray[np.float64]:
-    """As float64, or ValueError unless each row of (N, C) is finite, from 0 to 1, and has the sum 1 to within 0.001."""
-    found = _check_scores(probabilities, what)
-    outside = (found < 0) | (found > 1 + 1e-6)  # a rounded softmax may exceed 1 by its last digit
-    if outside.any():
-        row, column = np.argwhere(outside)[0]
-        raise ValueError(f"{what} has {found[row, column]} in row {row}, expected 0 to 1")
-    sums = found.sum(axis=1)
-    apart = np.abs(sums - 1) > 1e-3
-    if apart.any():
-        row = int(apart.argmax())
-        raise ValueError(f"{what} has the sum {sums[row]:.6g} in row {row}, expected 1")
-    return found
-
-
-def _check_scores(scores: npt.NDArray[np.floating], what: str = "scores") -> npt.NDArray[np.float64]:
-    if not np.issubdtype(scores.dtype, np.floating) or scores.ndim != 2:
-        raise ValueError(f"{what} is {scores.dtype} of shape {scores.shape}, expected floats (N, C)")
-    if not len(scores) or scores.shape[1] < 2:
-        raise ValueError(f"{what} has the shape {scores.shape}, expected one row or more of two classes or more")
-    bad = ~np.isfinite(scores).all(axis=1)
-    if bad.any():
-        raise ValueError(f"{what} is not finite in row {int(bad.argmax())}")
-    return scores.astype(np.float64)
-
-
-def _check_matrix(matrix: npt.NDArray[np.int64]) -> None:
-    if not np.issubdtype(matrix.dtype, np.integer) or matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"confusion matrix is {matrix.dtype} of shape {matrix.shape}, expected counts (C, C)")
-    if not matrix.size or (matrix < 0).any():
-        raise ValueError(f"confusion matrix of shape {matrix.shape} is empty or has a negative count")
-
-
-def _check_several(named: Mapping[str, object]) -> None:
-    if len(named) < 2:
-        raise ValueError(f"{len(named)} heads ({', '.join(named) or 'none'}), expected two or more to compare")

@@ -139,7 +139,7 @@ def _sigmoid(task: Task, config: TrainConfig, budget: Budget, advance: Advance) 
 
 def _calibrated(task: Task, config: TrainConfig, advance: Advance) -> dict[str, Any]:
     """Calibration on the test rows before and after a temperature that was fitted on rows set aside from training."""
-    from heads.compare import calibration, fit_temperature, softmax
+    from heads.calibration import calibration, fit_temperature, softmax
 
     advance("calibration")
     held = dataclasses.replace(config, val_fraction=config.val_fraction or HELD_OUT)

@@ -1,7 +1,9 @@
 """What the tests of `heads` share: blobs of features, small sets, heads and runs on disk; nothing here checks anything."""
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from cache.key import FeatureKey
 from cache.manifest import Provenance
@@ -26,6 +30,10 @@ from heads.train import train
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("cat", "dog", "frog")
 DIM = 6
+NAMES = ["cat", "deer", "dog", "frog", "ship", "truck"]
+"""More of them, for classes or for heads."""
+FAIR = np.full((2, 4), 0.25)
+"""Probabilities of two rows that say nothing."""
 
 Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -184,3 +192,18 @@ def make_run(**changes: Any) -> Run:
         versions={"headstart": "0.1.0"},
     )
     return dataclasses.replace(run, **changes)
+
+
+def exact(b: int, c: int) -> Fraction:
+    """Both tails of the binomial at a half, in whole numbers: each is the mirror of the other."""
+    n = b + c
+    tail = Fraction(sum(math.comb(n, k) for k in range(min(b, c) + 1)), 2**n)
+    return min(2 * tail, Fraction(1))
+
+
+@st.composite
+def scored(draw: st.DrawFn, most: float = 8) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (N, C) and labels (N,)."""
+    rows, classes = draw(st.integers(1, 40)), draw(st.integers(2, 6))
+    scores = draw(arrays(np.float64, (rows, classes), elements=st.floats(-most, most, width=32)))
+    return scores, draw(arrays(np.int64, rows, elements=st.integers(0, classes - 1)))
