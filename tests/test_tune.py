@@ -73,6 +73,13 @@ def test_a_long_run_compiles_with_the_best_batch_size() -> None:
     assert choose(24_000, ENGINES, SIZES, rates(eager32=50.0)) == Way("compiled", 32)
 
 
+def test_a_batch_size_that_is_a_little_better_eagerly_is_not_compiled_for() -> None:
+    device = rates(eager8=44.0, compiled8=48.0)
+    assert choose(24_000, ENGINES, SIZES, device) == Way("compiled", 16)
+    assert Way("compiled", 8) not in device.asked
+    assert choose(24_000, ENGINES, SIZES, rates(eager8=44.0, compiled16=43.0)) == Way("eager", 8)
+
+
 def test_a_compiled_network_that_is_slower_is_not_used() -> None:
     assert choose(24_000, ENGINES, SIZES, rates(compiled16=39.0)) == Way("eager", 16)
 
