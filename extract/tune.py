@@ -44,8 +44,8 @@ def choose(rows: int, engines: Sequence[str], batch_sizes: Sequence[int], measur
 
     A trial takes `lanes` batches at once. Batch sizes are tried with the first engine where the run is long enough, then
     the other engines with the first of them, or with the best where that is clearly better: what lanes like need not be
-    what a compiled network likes, and code is kept for each size (ResNet50 on two cores: eager 43.0 images/s in batches of 8
-    and 40.8 of 16, compiled 47.3 and 49.2).
+    what a compiled network likes, and code is kept for each size (ResNet50 on two cores: eager 43.0 images/s in batches of
+    8 and 40.8 of 16, compiled 47.3 and 49.2).
     """
     first = Way(engines[0], batch_sizes[0])
     if len(engines) * len(batch_sizes) == 1 or ROUNDS_PER_TRIAL * lanes * sum(batch_sizes) > rows * TRIAL_PART:
