@@ -51,7 +51,9 @@ def small_multiples(found: dict[str, Any]) -> Any:
 
 
 def curve(panel: Any, axis: str, points: Mapping[str, dict[str, Any]]) -> None:
-    """One panel, both scales logarithmic so that what is proportional is straight."""
+    """One panel, both scales logarithmic so that what is proportional is straight; from 0 where nothing is."""
+    from matplotlib.ticker import FuncFormatter
+
     values = [int(value) for value in points]
     what, power = ("seconds", AXES[axis].power) if axis == "rows" else ("rate", -AXES[axis].power)
     found = [point[what] for point in points.values()]
@@ -60,7 +62,12 @@ def curve(panel: Any, axis: str, points: Mapping[str, dict[str, Any]]) -> None:
         values, [found[0] * (value / values[0]) ** power for value in values], linestyle="--", color="grey", linewidth=1
     )
     panel.set_xscale("log", base=2)
-    panel.set_yscale("log")
+    if power:
+        panel.set_yscale("log")
+        for ticks in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
+            ticks(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "125" else ""))
+    else:
+        panel.set_ylim(0, 1.1 * max(found))
     panel.set_xticks(values, [str(value) for value in values], fontsize=7)
     panel.set_xticks([], minor=True)
     panel.tick_params(axis="y", which="both", labelsize=7)
