@@ -136,14 +136,15 @@ def legend(figure: "Figure", handles: Sequence[Any]) -> None:
 
 
 def log_x(axes: "Axes", low: float, high: float) -> None:
-    """A logarithmic x axis over what lies from low to high, labelled in plain numbers."""
+    """A logarithmic x axis over what lies from low to high, labelled in plain numbers; none so near its end that the figure
+    would cut it."""
     import math
 
     axes.set_xscale("log")
     low, high = low / 1.25, high * 1.25
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if high / low < 150 else (1, 3) if high / low < 3000 else (1,)
-    ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+    ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high / 1.1]
     axes.set_xticks(ticks, [f"{tick:,.0f}" if tick >= 1 else f"{tick:g}" for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.set_xlim(low, high)
