@@ -17,7 +17,7 @@ from extract import datasets, weights
 from extract.backbones import POOLING, get_backbone
 from extract.config import STUDY_MODELS, ExtractConfig
 from extract.devices import resolve
-from extract.images import Images
+from extract.images import Batch, Images
 from extract.job import Job
 from extract.preprocess import Preprocessing
 from extract.shards import computed
@@ -113,14 +113,17 @@ def stages(images: Images, extractor: FeatureExtractor, workers: int) -> dict[st
     """
     size = extractor.preprocessing.image_size
 
-    def read(start: int, stop: int) -> npt.NDArray[np.uint8]:
-        batch = images.read(start, stop, size, workers)
+    def check(batch: Batch) -> None:
         if batch.skipped:
             raise ImageUnreadable(f"{images.source}/{batch.skipped[0].id}: {batch.skipped[0].reason}")
+
+    def read(start: int, stop: int) -> npt.NDArray[np.uint8]:
+        batch = images.read(start, stop, size, workers)
+        check(batch)
         return batch.pixels
 
     def stream(rows: int) -> Generator[npt.NDArray[np.float32], None, None]:
-        with contextlib.closing(computed(images, extractor, (0, rows), size, workers, "fail")) as found:
+        with contextlib.closing(computed(images, extractor, (0, rows), size, workers, check)) as found:
             for _, features in found:
                 assert features is not None  # only where pictures may be left out
                 yield features

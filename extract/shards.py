@@ -1,6 +1,7 @@
 """The features of some rows: images read ahead, in batches through the backbone, checked, and put together as a shard."""
 
 import contextlib
+import functools
 import itertools
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -28,7 +29,7 @@ def compute_shard(job: Job, extractor: Extractor, part: Part, advance: Callable[
     marks: list[str] = []
     skipped: list[Skipped] = []
     span, size = (part.start, part.stop), job.preprocessing.image_size
-    found = computed(job.images, extractor, span, size, job.config.workers, job.config.on_error)
+    found = computed(job.images, extractor, span, size, job.config.workers, functools.partial(_refuse, job))
     with contextlib.closing(found):
         for batch, values in found:
             start = batch.start
@@ -48,21 +49,25 @@ def compute_shard(job: Job, extractor: Extractor, part: Part, advance: Callable[
     )
 
 
+def _refuse(job: Job, batch: Batch) -> None:
+    if batch.skipped and job.config.on_error == "fail":
+        image = batch.skipped[0]
+        raise ImageUnreadable(f"{job.images.source}/{image.id}: {image.reason}; --on-error skip leaves such images out")
+
+
 def computed(
-    images: Images, extractor: Extractor, span: tuple[int, int], size: int, workers: int, on_error: str
+    images: Images, extractor: Extractor, span: tuple[int, int], size: int, workers: int, check: Callable[[Batch], None]
 ) -> Generator[tuple[Batch, npt.NDArray[np.float32] | None], None, None]:
     """The batches of a span of rows with their features, the next ones asked for before each is waited for: no device ever
     idles. Pictures are read as at most `size` px need them.
 
-    As many wait as are computed. None stands for a batch without a readable image. Closing it ends what is under way.
-    Raises ImageUnreadable with `on_error` "fail".
+    As many wait as are computed. `check` sees each batch before it is asked for, and may raise. None stands for a batch
+    without a readable image. Closing it ends what is under way.
     """
     asked: deque[tuple[Batch, Pending | None]] = deque()
     try:
         for batch in _batches(images, span, extractor.batch_size, size, workers):
-            if batch.skipped and on_error == "fail":
-                image = batch.skipped[0]
-                raise ImageUnreadable(f"{images.source}/{image.id}: {image.reason}; --on-error skip leaves such images out")
+            check(batch)
             asked.append((batch, extractor.submit(batch.pixels) if len(batch.rows) else None))
             if len(asked) == 2 * extractor.lanes:
                 yield _answered(asked)

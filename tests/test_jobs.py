@@ -127,5 +127,5 @@ def test_a_picture_that_can_not_be_read_ends_the_stream(tmp_path: Path) -> None:
     images = file_images(tmp_path, 7)
     (tmp_path / "04.png").write_bytes(b"text")
     stream = jobs.stages(images, untrained(3), workers=1)["stream"](7)
-    with pytest.raises(ImageUnreadable, match=r"04\.png"):
+    with pytest.raises(ImageUnreadable, match=r"04\.png: can't be decoded \(.*\)$"):  # no option leaves it out here
         list(stream)
