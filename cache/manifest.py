@@ -6,7 +6,10 @@ It is written last, so its presence means that the set is complete; each run tha
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
 
 from cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion
 from cache.files import canonical_json, pretty_json, read_json, sha256
@@ -16,9 +19,13 @@ from cache.shard import Skipped
 
 NAME = "manifest.json"
 FORMAT = "headstart feature set"
-VERSION = 2
-READABLE = (1, 2)
-"""Version 1 had no `engine` in its provenance: all was computed eagerly."""
+VERSION = 3
+READABLE = (1, 2, 3)
+"""Version 1 had no `engine` in its provenance: all was computed eagerly. Version 2 had no `order`."""
+
+Order = Literal["mixed", "stratified", "unknown"]
+"""How the rows of a split follow each other. `mixed`: without regard to their classes, so that the first N are a sample.
+`stratified`: so that any first N hold the classes in the shares of the whole. `unknown`: perhaps sorted by class."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +67,8 @@ class Provenance:
     """Where a set came from: nothing here changes a feature's value, all of it helps to understand one.
 
     `notes` are what must be said wherever a figure from these features stands (a stand-in test set, say).
-    `parameters` is the SHA-256 of the backbone's parameters and buffers as they were on the device.
+    `parameters` is the SHA-256 of the backbone's parameters and buffers as they were on the device. `order` says whether
+    the first rows are a sample of all.
     """
 
     split_rows: int
@@ -73,6 +81,7 @@ class Provenance:
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
     engine: str = "eager"
+    order: Order = "unknown"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +125,21 @@ class Manifest:
     def digest(self) -> str:
         """64 hexadecimal digits that name the contents: the key's and every shard's."""
         return sha256(canonical_json([self.key.digest, *(shard.sha256 for shard in self.shards)]))
+
+    @property
+    def images_digest(self) -> str:
+        """64 hexadecimal digits that name the images by content, with their order, ids, labels and class names.
+
+        Feature sets of several backbones have the same one where they come from the same images in shards of one size.
+        """
+        shards = [[shard.start, shard.stop, shard.inputs] for shard in self.shards]
+        return sha256(canonical_json([self.split, list(self.key.classes), shards]))
+
+    def row_numbers(self) -> npt.NDArray[np.int64]:
+        """The rows of the split that are there, (N,): all but those left out."""
+        skipped = [image.row for shard in self.shards for image in shard.skipped]
+        found: npt.NDArray[np.int64] = np.setdiff1d(np.arange(self.stop), np.array(skipped, dtype=np.int64))
+        return found
 
     def to_bytes(self) -> bytes:
         """The manifest as the bytes of its file."""
@@ -181,6 +205,8 @@ def _check(manifest: Manifest, found: Mapping[str, Any]) -> None:
         done = shard.stop
     if not manifest.shards:
         raise ValueError("it lists no shard")
+    if manifest.provenance.order not in get_args(Order):
+        raise ValueError(f"order is {manifest.provenance.order!r}, expected one of {', '.join(get_args(Order))}")
     if manifest.dtype not in ("float32", "float16") or manifest.feature_dim < 1:
         raise ValueError(f"features of {manifest.feature_dim} {manifest.dtype}, expected 1 or more float32 or float16")
     if sha256(canonical_json({name: value for name, value in found.items() if name != "sha256"})) != found["sha256"]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cache.errors import FeaturesAmbiguous, FeaturesInvalid, FeaturesNotFound
+from cache.files import sha256
 from cache.key import FeatureKey
 from cache.manifest import Manifest
 from cache.shard import Rows
@@ -38,11 +39,21 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """Features (N, D) float32 and labels (N,) int64 of one part, with what is to be said of it."""
+    """Features (N, D) float32 and labels (N,) int64 of one part, with what is to be said of it.
+
+    `rows` (N,) are their row numbers in the split that `images` names by content (`Manifest.images_digest`).
+    """
 
     features: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
     notes: tuple[str, ...] = ()
+    rows: npt.NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    images: str = ""
+
+    @property
+    def digest(self) -> str:
+        """64 hexadecimal digits that name the images of these rows, by content and in their order."""
+        return sha256(self.images.encode(), self.rows.astype("<i8").tobytes())
 
 
 def pairs(store: FeatureStore, dataset: str | None = None, digest: str | None = None) -> list[Pair]:
@@ -98,8 +109,8 @@ def load(pair: Pair, train_limit: int | None = None) -> tuple[Labelled, Labelled
     rows = _checked(pair.train, pair.train.load(train_limit))
     if pair.test is None:
         return _divide(rows, pair.train, train_limit)
-    train = Labelled(*rows, _subset(pair.train.manifest, train_limit))
-    test = Labelled(*_checked(pair.test, pair.test.load()), _subset(pair.test.manifest, None))
+    train = _part(*rows, _subset(pair.train.manifest, train_limit), pair.train.manifest)
+    test = _part(*_checked(pair.test, pair.test.load()), _subset(pair.test.manifest, None), pair.test.manifest)
     _check_classes(train.labels, pair.train)
     return train, test
 
@@ -160,4 +171,18 @@ def _divide(
     of = f"the first {used:,} of its {there:,}" if used < there else f"its {len(labels):,}"
     note = f"the data set has no test split: {held_out:,} of {of} images, drawn at random, were held out"
     notes = (*_subset(manifest, None), note)
-    return Labelled(features[train], labels[train], notes), Labelled(features[test], labels[test], notes)
+    return _part(features, labels, notes, manifest, train), _part(features, labels, notes, manifest, test)
+
+
+def _part(
+    features: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+    notes: tuple[str, ...],
+    manifest: Manifest,
+    chosen: npt.NDArray[np.int64] | None = None,
+) -> Labelled:
+    """The rows of a set, or those `chosen` among them, with their numbers in the split."""
+    rows = manifest.row_numbers()[: len(labels)]
+    if chosen is not None:
+        features, labels, rows = features[chosen], labels[chosen], rows[chosen]
+    return Labelled(features, labels, notes, rows, manifest.images_digest)

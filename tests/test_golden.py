@@ -32,8 +32,8 @@ from heads import checkpoint, runs
 from heads.runs import RunStore
 
 GOLDEN = ROOT / "tests/golden"
-V1, V2 = GOLDEN / "v1", GOLDEN / "v2"
-SET, NEW = (folder / "features/folder-golden-train-resnet18-752b51d7" for folder in (V1, V2))
+V1, V2, V3 = GOLDEN / "v1", GOLDEN / "v2", GOLDEN / "v3"
+SET, SECOND, NEW = (folder / "features/folder-golden-train-resnet18-752b51d7" for folder in (V1, V2, V3))
 RUN = V1 / "runs/resnet18-standard-mlp-20261122-120000"
 KEY_DIGEST = "752b51d70fdbd2e4b3dd3e60cabd03f785f240ffad74baa60a92239f58f71380"
 SET_DIGEST = "afbc84fcf79573af2e878a495991a227952f10b5ba543e33ef362b9fcd38d261"
@@ -44,9 +44,13 @@ FILES = {
     RUN / "bench.json": "b2c5d30b9b497c6f360c1e9a047bbdb78f071703a93bfcb2ecfdc928a495cb80",
     RUN / "head.safetensors": "b32cab2b9dfa8477a4acb971ea907430d23221901ecdce4e1d8adc7a4dc9358d",
     RUN / "run.json": "9bb69092a83efd0c369e9b578824178ef5a2ed2c58bdccb48128db5b18fb088f",
-    NEW / "manifest.json": "b0ac6e7044b00d6a406aaa5ba1bf9d41acde49bbeaeb176a0eac9d73b2b6b0ec",
+    SECOND / "manifest.json": "b0ac6e7044b00d6a406aaa5ba1bf9d41acde49bbeaeb176a0eac9d73b2b6b0ec",
+    SECOND / "shard-00000.h5": "0480c29b202df9a4cb360f102532b04f1791b2a5cab66a7f17643beb2df25f74",
+    SECOND / "shard-00001.h5": "24809ff182d142d41b5cf07079e6577cc3342ec38f5e4a6a045ab04e07580e4a",
+    NEW / "manifest.json": "63d8ede631ec75ac331d10c37dc0849a86abe6e22bfaa339a762940c69925189",
     NEW / "shard-00000.h5": "0480c29b202df9a4cb360f102532b04f1791b2a5cab66a7f17643beb2df25f74",
     NEW / "shard-00001.h5": "24809ff182d142d41b5cf07079e6577cc3342ec38f5e4a6a045ab04e07580e4a",
+    V3 / "execution.json": "acb57e260f8b67f0014348722a1ed023ad8dfbc9911c0745b395c35085d885f7",
     V2 / "execution.json": "acb57e260f8b67f0014348722a1ed023ad8dfbc9911c0745b395c35085d885f7",
 }
 FEATURES = [
@@ -89,9 +93,9 @@ def test_the_file_is_the_one_that_was_released(path: Path) -> None:
 
 
 def test_no_other_files_are_there_and_all_are_small() -> None:
-    there = [path for version in (V1, V2) for path in version.rglob("*") if path.is_file()]
+    there = [path for version in (V1, V2, V3) for path in version.rglob("*") if path.is_file()]
     assert sorted(there) == sorted(FILES)
-    assert sum(path.stat().st_size for path in there) < 90_000
+    assert sum(path.stat().st_size for path in there) < 120_000
 
 
 def test_a_version_that_is_there_is_never_made_again() -> None:
@@ -100,14 +104,14 @@ def test_a_version_that_is_there_is_never_made_again() -> None:
         [sys.executable, ROOT / "tests/golden/make.py"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert found.returncode == 1
-    assert found.stderr == f"{V2}: is there already and must stay as it is; a new layout gets a new version\n"
+    assert found.stderr == f"{V3}: is there already and must stay as it is; a new layout gets a new version\n"
     assert {path: path.stat().st_mtime_ns for path in FILES} == before
 
 
 # ---- features
 
 
-@pytest.mark.parametrize("folder", [SET, NEW], ids=["v1", "v2"])
+@pytest.mark.parametrize("folder", [SET, SECOND, NEW], ids=["v1", "v2", "v3"])
 def test_every_row_is_read_as_it_was_written(folder: Path) -> None:
     rows = features(folder).load()
     assert (rows.features.dtype, rows.labels.dtype) == (np.float16, np.int64)
@@ -122,8 +126,12 @@ def test_a_prefix_counts_the_skipped_image(limit: int, rows: int) -> None:
     assert features().load(limit).features.tolist() == FEATURES[:rows]
 
 
-@pytest.mark.parametrize(("folder", "engine"), [(SET, "eager"), (NEW, "compiled")], ids=["v1", "v2"])
-def test_the_manifest_says_what_it_said(folder: Path, engine: str) -> None:
+@pytest.mark.parametrize(
+    ("folder", "engine", "order"),
+    [(SET, "eager", "unknown"), (SECOND, "compiled", "unknown"), (NEW, "compiled", "stratified")],
+    ids=["v1", "v2", "v3"],
+)
+def test_the_manifest_says_what_it_said(folder: Path, engine: str, order: str) -> None:
     manifest = features(folder).manifest
     assert (manifest.split, manifest.feature_dim, manifest.dtype, manifest.rows) == ("train", 4, "float16", 5)
     assert (manifest.stop, manifest.skipped, manifest.elapsed_s, manifest.digest) == (6, 1, 1.0, SET_DIGEST)
@@ -140,6 +148,7 @@ def test_the_manifest_says_what_it_said(folder: Path, engine: str) -> None:
         "versions": {"headstart": "0.1.0", "torch": "2.15.0"},
         "notes": ("made by hand",),
         "engine": engine,  # before there were engines all was computed eagerly
+        "order": order,
     }
 
 
@@ -154,12 +163,14 @@ def test_a_manifest_written_today_has_the_bytes_of_the_released_one() -> None:
     assert features(NEW).manifest.to_bytes() == (NEW / "manifest.json").read_bytes()
 
 
-def test_a_set_of_version_1_is_written_again_as_version_2(copy: Path) -> None:
+def test_a_set_of_version_1_is_written_again_as_version_3(copy: Path) -> None:
     store, old = FeatureStore(copy / "v1/features"), features()
     with store.writing(old.manifest.key, "train", lambda: None) as writer:
         records = list(writer.present().values())
         assert (tuple(records), writer.manifest(), writer.damaged) == (old.manifest.shards, old.manifest, [])
-        writer.commit(records, 4, "float16", dataclasses.replace(old.manifest.provenance, engine="compiled"))
+        writer.commit(
+            records, 4, "float16", dataclasses.replace(old.manifest.provenance, engine="compiled", order="stratified")
+        )
     assert (copy / NEW.relative_to(GOLDEN) / "manifest.json").read_bytes() == (
         copy / SET.relative_to(GOLDEN) / "manifest.json"
     ).read_bytes()
@@ -294,13 +305,13 @@ def reformat_head(path: Path, **facts: object) -> None:
 OTHERS = [0, 2, "1", None]
 
 
-@pytest.mark.parametrize("version", [0, 3, -1, 10**30])
+@pytest.mark.parametrize("version", [0, 4, -1, 10**30])
 def test_a_manifest_of_another_version_is_refused_by_its_number(copy: Path, version: int) -> None:
     folder = copy / NEW.relative_to(GOLDEN)
     rewrite(folder / "manifest.json", versioned(version))
     message = (
         rf"manifest\.json: not a manifest of ours \(format 'headstart feature set' version {version}, "
-        r"expected 'headstart feature set' 2\); use the headstart that made it, or compute the set anew with "
+        r"expected 'headstart feature set' 3\); use the headstart that made it, or compute the set anew with "
         r"`headstart extract --force`$"
     )
     for ask in (lambda: read_manifest(folder), FeatureStore(folder.parent).sets):
@@ -308,13 +319,13 @@ def test_a_manifest_of_another_version_is_refused_by_its_number(copy: Path, vers
             ask()
 
 
-@pytest.mark.parametrize("version", ["1", "2", True, 1.0, 2.0, [2], None])
+@pytest.mark.parametrize("version", ["1", "3", True, 1.0, 3.0, [3], None])
 def test_what_is_no_version_of_a_manifest_is_damage(copy: Path, version: object) -> None:
     folder = copy / NEW.relative_to(GOLDEN)
     rewrite(folder / "manifest.json", versioned(version))
     message = (
         rf"manifest\.json: not a manifest of ours \(format 'headstart feature set' version {re.escape(repr(version))}, "
-        r"expected 'headstart feature set' 2\); `headstart extract --force` computes the set anew$"
+        r"expected 'headstart feature set' 3\); `headstart extract --force` computes the set anew$"
     )
     with pytest.raises(FeaturesDamaged, match=message) as caught:
         read_manifest(folder)
@@ -383,7 +394,7 @@ def test_a_record_of_another_program_is_refused_by_its_name(copy: Path, kind: st
     path, read = FORMATS[kind]
     path = copy / path.relative_to(GOLDEN)
     rewrite(path, lambda found: {**found, "format": "footstart"})
-    with pytest.raises(HeadstartError, match=r"format 'footstart' version [12], expected 'headstart [a-z ]+' [12]"):
+    with pytest.raises(HeadstartError, match=r"format 'footstart' version [123], expected 'headstart [a-z ]+' [123]"):
         read(path)
 
 

@@ -86,8 +86,42 @@ def test_a_manifest_comes_back_as_written(tmp_path_factory: pytest.TempPathFacto
     assert read_manifest(folder) == manifest
 
 
+def test_the_row_numbers_leave_out_what_was_skipped() -> None:
+    assert make_manifest().row_numbers().tolist() == [0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12]
+
+
+IMAGES_CHANGED: dict[str, Callable[[Manifest], Manifest]] = {
+    "content": lambda found: dataclasses.replace(
+        found, shards=(dataclasses.replace(found.shards[0], inputs="ff" * 32), *found.shards[1:])
+    ),
+    "fewer": lambda found: dataclasses.replace(found, shards=found.shards[:2]),
+    "classes": lambda found: dataclasses.replace(found, key=dataclasses.replace(found.key, classes=("other", "names"))),
+    "split": lambda found: dataclasses.replace(found, split="test"),
+}
+
+
+@pytest.mark.parametrize("change", IMAGES_CHANGED)
+def test_other_images_have_another_digest(change: str) -> None:
+    found = make_manifest()
+    assert IMAGES_CHANGED[change](found).images_digest != found.images_digest
+
+
+def test_the_images_are_the_same_whatever_the_backbone_and_the_name_of_the_data_set() -> None:
+    found = make_manifest()
+    key = dataclasses.replace(found.key, backbone="vgg16", dataset="other name", precision="bf16")
+    shards = tuple(dataclasses.replace(shard, sha256="00" * 32) for shard in found.shards)
+    assert dataclasses.replace(found, key=key, shards=shards, feature_dim=512).images_digest == found.images_digest
+
+
 def test_equal_manifests_are_equal_bytes() -> None:
     assert make_manifest().to_bytes() == make_manifest().to_bytes()
+
+
+def test_an_unknown_order_of_rows_is_refused(tmp_path: Path) -> None:
+    provenance = dataclasses.replace(make_provenance(), order="sorted")  # type: ignore[arg-type]
+    put(tmp_path, make_manifest(provenance=provenance).to_bytes())
+    with pytest.raises(FeaturesDamaged, match="order is 'sorted', expected one of mixed, stratified, unknown"):
+        read_manifest(tmp_path)
 
 
 def test_a_manifest_of_version_1_was_computed_eagerly(tmp_path: Path) -> None:
@@ -105,7 +139,7 @@ def test_the_engine_comes_back(tmp_path: Path) -> None:
 
 def test_the_file_is_json_that_says_what_it_is() -> None:
     found = json.loads(make_manifest().to_bytes())
-    assert (found["format"], found["version"]) == ("headstart feature set", 2)
+    assert (found["format"], found["version"]) == ("headstart feature set", 3)
     assert (found["rows"], found["feature_dim"], found["dtype"]) == (12, 4, "float32")
     assert found["key"]["backbone"] == "resnet50"
     assert found["key_digest"] == make_key().digest
@@ -248,9 +282,9 @@ def dropping(*path: str | int) -> Callable[[Document], None]:
 
 
 DAMAGES = [
-    Damage("format", setting("format", to="another's feature set"), 'format "another\'s feature set" version 2, expected'),
+    Damage("format", setting("format", to="another's feature set"), 'format "another\'s feature set" version 3, expected'),
     Damage("no format", dropping("format"), "format None"),
-    Damage("version", setting("version", to=3), "version 3, expected 'headstart feature set' 2"),
+    Damage("version", setting("version", to=4), "version 4, expected 'headstart feature set' 3"),
     Damage("rows", setting("rows", to=13), "rows is 13, its contents give 12"),
     Damage("rows as text", setting("rows", to="12"), "rows is '12', its contents give 12"),
     Damage("digest", setting("digest", to="0" * 64), "digest is '0000"),

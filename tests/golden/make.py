@@ -1,9 +1,10 @@
-"""Made `tests/golden/v1/` and `v2/`, each once: files as headstart writes them, read or refused by name ever after.
+"""Made `tests/golden/v1/` to `v3/`, each once: files as headstart writes them, read or refused by name ever after.
 
     python tests/golden/make.py
 
 `v1` is layout version 1 of the manifest, of the head, of the run record and of the bench record, and `v2` what changed:
-version 2 of the manifest, which names the engine, and version 1 of the execution record of a run under way. All was
+version 2 of the manifest, which names the engine, and version 1 of the execution record of a run under way. `v3` has
+version 3 of the manifest, which names the order of the rows. All was
 written with h5py 3.16 (HDF5 2.0), safetensors 0.8 and torch 2.15 by the same functions that `headstart` calls. The numbers
 are plain on purpose, so that `tests/test_golden.py` can spell them out. A version that is there is never made again: should
 a layout change, its version goes up, `VERSION` and `CHANGED` below with it, and the old folders stay as they are.
@@ -28,7 +29,7 @@ from heads.kinds import KINDS
 from heads.runs import Extraction, Run, RunStore
 from heads.stats import Evaluation, Score
 
-VERSION = 2
+VERSION = 3
 CHANGED = ("features",)
 """What this version lays out otherwise than the one before it, of features and runs."""
 HERE = Path(__file__).resolve().parent
@@ -59,6 +60,7 @@ PROVENANCE = Provenance(
     versions={"headstart": "0.1.0", "torch": "2.15.0"},
     notes=("made by hand",),
     engine="compiled",
+    order="stratified",
 )
 
 
