@@ -24,13 +24,16 @@ import click
 from cache.errors import HeadstartError
 from extract.config import ENGINES, ON_ERROR, PRECISIONS, SPLITS, STUDY_MODELS, ExtractConfig
 from heads.config import HEADS, RECIPES, BenchConfig, TrainConfig
+from headstart.workspace import Workspace
 
 if TYPE_CHECKING:
     from cache.key import FeatureKey
     from cache.verify import Entry
+    from extract.images import Images
     from extract.job import Job
     from extract.pooled import FeatureExtractor
     from extract.run import Outcome
+    from heads.answer_store import Question
     from heads.checkpoint import Checkpoint
     from heads.data import Pair
     from heads.estimate import Plan
@@ -38,7 +41,8 @@ if TYPE_CHECKING:
     from heads.optimise import OnEpoch
     from heads.predict import Photo
     from heads.questions import Budget
-    from heads.runs import Run, RunStore
+    from heads.runs import Run
+    from heads.timings import Timing
 
 EXTRACT = ExtractConfig()
 BENCH = BenchConfig()
@@ -46,13 +50,9 @@ PLAIN_EVERY_S = 15.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Workspace):
     """The options that every command has."""
 
-    features_dir: Path
-    runs_dir: Path
-    data_dir: Path
-    device: str
     json: bool
     verbose: bool
 
@@ -77,10 +77,21 @@ def note(text: object) -> None:
     click.echo(safe(text), err=True)
 
 
+def emit(text: str) -> None:
+    """Results for other programs, on stdout: UTF-8 with every name as it is. A terminal's spelling of control characters
+    would be no JSON, and a file name in CSV would no longer lead to its file."""
+    click.echo(text.encode("utf-8", "surrogateescape"))
+
+
 def document(settings: Settings, value: Any) -> None:
     """The last line of stdout with --json: one document, strict JSON."""
     if settings.json:
-        click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+        emit(as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """Strict JSON in one line; a byte that is no UTF-8, from a file name, is spelled as JSON's escape of it."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace").decode()
 
 
 def clock(seconds: float) -> str:
@@ -229,6 +240,10 @@ def progress(title: str, rows: int) -> Iterator[Progress]:
 # ----------------------------------------------------------------------------------------------------- options
 
 
+RESUMED = ("extract", "study", "demo")
+"""The commands that go on where an interrupted one stopped."""
+
+
 class Commands(click.Group):
     """Turns known errors into one line on stderr and exit code 1, and prints no traceback for what a user can cause."""
 
@@ -245,7 +260,8 @@ class Commands(click.Group):
             where = f"{error.filename}: " if error.filename else ""
             note(f"headstart: {where}{error.strerror or error}")
         except Interrupted as error:
-            note("headstart: interrupted; what is finished is kept, the same command goes on from there")
+            goes_on = ctx.invoked_subcommand in RESUMED
+            note("headstart: interrupted" + ("; what is finished is kept, the same command goes on from there" * goes_on))
             ctx.exit(128 + int(error.args[0]))
         return ctx.exit(1)
 
@@ -559,31 +575,29 @@ def sweep_heads(settings: Settings, pair: Pair, config: TrainConfig) -> Run:
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """A trained head and, where there is one, its record."""
+    """A trained head and, where there is one, its record. `name` tells it from the others."""
 
     head: Checkpoint
     run: Run | None
-
-    @property
-    def name(self) -> str:
-        """What tells it from other heads."""
-        return self.run.name if self.run else self.title
+    name: str
 
     @property
     def title(self) -> str:
         """What stands above its column."""
+        from heads.settings import settings_label
+
         key = self.head.key
-        return self.run.title if self.run else f"{key.backbone} {self.head.head.config.recipe}"
+        return f"{key.backbone} {settings_label(self.head.head.config)}"
 
 
 def choose_heads(settings: Settings, models: Sequence[str], paths: Sequence[Path]) -> list[Chosen]:
     """The heads at `paths`, else the newest run of each model named, else the newest of all; said on stderr."""
     from cache.errors import RunNotFound, WeightsMismatch
     from heads.runs import RunStore
-    from heads.session import load_head, load_path
+    from heads.session import load_head
 
     if paths:
-        chosen = [Chosen(*load_path(path)) for path in paths]
+        chosen = _told_apart(list({path.resolve(): path for path in paths}.values()))
         for found in chosen:
             if models and found.head.key.backbone not in models:
                 raise WeightsMismatch(
@@ -595,10 +609,29 @@ def choose_heads(settings: Settings, models: Sequence[str], paths: Sequence[Path
         runs = store.newest(models) if models else store.runs()[-1:]
         if not runs:
             raise RunNotFound(f"{settings.runs_dir}: no trained head; make one with `headstart train-head`")
-        chosen = [Chosen(load_head(run, store), run) for run in runs]
+        chosen = [Chosen(load_head(run, store), run, run.name) for run in runs]
     for found in chosen:
         note(f"head: {found.name}")
     return chosen
+
+
+def _told_apart(paths: Sequence[Path]) -> list[Chosen]:
+    """The heads at the paths, each with a name of its own: that of its run, or its path where there is no record or two
+    runs have one name."""
+    from heads.session import load_path
+
+    loaded = [load_path(path) for path in paths]
+    names = [run.name if run else str(path) for path, (_, run) in zip(paths, loaded, strict=True)]
+    return [
+        Chosen(head, run, name if names.count(name) == 1 else str(path))
+        for path, (head, run), name in zip(paths, loaded, names, strict=True)
+    ]
+
+
+def titles(chosen: Sequence[Chosen]) -> dict[str, str]:
+    """What stands above each head's column, by its name: the name itself where two heads have one title."""
+    found = [head.title for head in chosen]
+    return {head.name: head.title if found.count(head.title) == 1 else head.name for head in chosen}
 
 
 def restore(settings: Settings, head: Checkpoint, weights: Sequence[str], batch_size: int | None) -> FeatureExtractor:
@@ -652,7 +685,7 @@ def bench_command(
     chosen = choose_heads(settings, models, paths)
     way = (engine, batch_size)
     results = [bench_one(settings, found, dataset, weights, way, workers, BenchConfig(**config)) for found in chosen]
-    click.echo(json.dumps(results, ensure_ascii=False, allow_nan=False))
+    emit(as_json([dataclasses.asdict(timing) for timing in results]))
 
 
 def bench_one(
@@ -663,14 +696,14 @@ def bench_one(
     way: tuple[str, int | None],
     workers: int,
     config: BenchConfig,
-) -> dict[str, Any]:
+) -> Timing:
     """Time one head, print the figures, and keep them beside the run. `way` is the engine and the batch size asked for."""
     from cache.errors import DataNotFound
     from extract import datasets, jobs
     from extract.tune import Way, settle
-    from heads import bench, text
-    from heads.runs import RunStore
+    from heads import bench, text, timings
     from heads.stats import evaluate
+    from heads.timings import Timing
 
     head, key = chosen.head, chosen.head.key
     if dataset is None and key.dataset.startswith("folder-"):
@@ -692,22 +725,43 @@ def bench_one(
     # of a set without splits most images were trained on: their accuracy would be no test
     known = split == "test" and images.classes == head.classes and bool((labels >= 0).all())
     accuracy = evaluate(figures.predicted, labels, head.classes).overall.accuracy if known else None
-    facts = {
-        "head": chosen.name,
-        "dataset": images.name,
-        "split": split,
-        "split_rows": images.rows,
-        "device": extractor.device.description,
-        "precision": extractor.device.precision,
-        "engine": extractor.engine,
-        "accuracy": accuracy,
-        "peak_memory_bytes": extractor.peak_memory(),
-        **{field: value for field, value in vars(figures).items() if field != "predicted"},
-    }
-    out(text.bench(chosen.title, figures, facts, chosen.run.notes if chosen.run else ()))
+    timing = Timing(
+        head=chosen.name,
+        dataset=images.name,
+        split=split,
+        images_digest=_images_digest(settings, chosen, images),
+        images=figures.images,
+        split_rows=images.rows,
+        way=timings.Way(extractor.device.description, extractor.device.precision, extractor.engine, figures.batch_size),
+        asked=way,
+        repeats=figures.repeats,
+        elapsed_s=figures.elapsed_s,
+        images_per_s=figures.images_per_s,
+        stages_s=figures.stages_s,
+        latency_s=figures.latency_s,
+        latency_images=figures.latency_images,
+        accuracy=accuracy,
+        peak_memory_bytes=extractor.peak_memory(),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
+    )
+    out(text.bench(chosen.title, timing, chosen.run.notes if chosen.run else ()))
     if chosen.run is not None and (settings.runs_dir / chosen.run.name).is_dir():
-        RunStore(settings.runs_dir).write_bench(chosen.run, facts)
-    return facts
+        timings.add(settings.runs_dir, chosen.run, timing)
+    return timing
+
+
+def _images_digest(settings: Settings, chosen: Chosen, images: Images) -> str:
+    """The images' digest where they are those that the run was tested on, by content; else nothing."""
+    from cache.store import FeatureStore
+    from extract.unchanged import same_images
+
+    if chosen.run is None:
+        return ""
+    for features in FeatureStore(settings.features_dir).sets():
+        manifest = features.manifest
+        if manifest.digest == chosen.run.test.digest and same_images(images, manifest):
+            return manifest.images_digest
+    return ""
 
 
 # ----------------------------------------------------------------------------------------------------- predict
@@ -742,6 +796,7 @@ def predict_command(
     """
     from extract.outside import expand
     from heads import text
+    from heads.predict import caveat
     from heads.runs import RunStore
 
     files = expand(pictures)
@@ -750,13 +805,14 @@ def predict_command(
     chosen = choose_heads(settings, models, paths)
     photos = label_photos(settings, chosen, files, weights, batch_size, workers, topk)
     facts = [dataclasses.asdict(photo) for photo in photos]
-    if form == "json":
-        out(json.dumps(facts, ensure_ascii=False))
-    elif form == "csv":
-        out(text.predictions_csv(photos))
-    else:
-        out(text.predictions(photos, {found.name: found.title for found in chosen}))
-        document(settings, facts)
+    if form == "csv":
+        emit(text.predictions_csv(photos))
+    elif form == "table":
+        out(text.predictions(photos, titles(chosen)))
+    if form == "json" or settings.json:
+        emit(as_json(facts))
+    for doubt in dict.fromkeys(doubt for found in chosen if (doubt := caveat(found.head.head))):
+        note(f"note: {doubt}")
     for photo in photos:
         if photo.error:
             note(f"headstart: {photo.name}: {photo.error}")
@@ -809,11 +865,9 @@ def report_command(
     settings: Settings, photos: Path | None, dataset: str | None, output: Path | None, weights: tuple[str, ...]
 ) -> None:
     """Every run in one comparison beside the published study: Markdown on stdout; .html, .md, .csv and .json files."""
-    from heads.questions import kept
     from heads.runs import RunStore
 
-    runs, folder = RunStore(settings.runs_dir).runs(), settings.runs_dir / "report"
-    write_report(settings, runs, photos, dataset, output or folder, weights, kept(folder))
+    write_report(settings, RunStore(settings.runs_dir).runs(), photos, dataset, output, weights)
 
 
 def write_report(
@@ -821,96 +875,29 @@ def write_report(
     runs: Sequence[Run],
     photos: Path | None,
     dataset: str | None,
-    output: Path,
+    output: Path | None,
     weights: Sequence[str],
-    batch_norm: dict[str, Any] | None = None,
 ) -> None:
     """Print the comparison of these runs and keep it in four files, all made from one document."""
     from cache.errors import RunNotFound
-    from cache.files import pretty_json, write_durably
     from extract.outside import expand
-    from heads import page, report, report_answers
-    from heads.runs import RunStore, versions
+    from heads.runs import RunStore
     from heads.session import load_head
+    from headstart import reporting
 
     if not runs:
         raise RunNotFound(f"{settings.runs_dir}: no trained head to report on; make one with `headstart train-head`")
-    store = RunStore(settings.runs_dir)
-    pictures: list[Photo] = []
-    if photos is not None:
-        chosen = [Chosen(load_head(run, store), run) for run in runs]
-        pictures = label_photos(settings, chosen, expand([str(photos)]), weights, None, EXTRACT.workers, 1)
-    found = report.Report(tuple(report.row(run, store.bench(run)) for run in runs), tuple(pictures))
-    facts = report.to_json(found) | answered(settings, runs) | {"batch_norm": batch_norm}
-    facts |= {
-        "stages": {run.model: bench["stages_s"] for run in runs if (bench := store.bench(run)) and "stages_s" in bench}
-    }
-    facts["hardware"] = "; ".join(dict.fromkeys(run.device for run in runs))
-    facts |= {"created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "versions": versions()}
-    add_pictures(settings, facts, runs, dataset)
-    markdown = report.to_markdown(found) + report_answers.to_markdown(facts)
-    files = {"md": markdown.encode(), "csv": report.to_csv(found).encode(), "html": page.to_html(facts).encode()}
-    for suffix, content in files.items():
-        write_durably(output / f"report.{suffix}", content)
-    write_durably(output / "report.json", pretty_json(facts))
-    out(markdown.rstrip("\n"))
-    note(f"written to {output}/report.html, .md, .csv and .json")
+    folder, store = output or settings.runs_dir / "report", RunStore(settings.runs_dir)
+    files = expand([str(photos)]) if photos is not None else []
+
+    def label(some: Sequence[Run]) -> list[Photo]:
+        chosen = [Chosen(load_head(run, store), run, run.name) for run in some]
+        return label_photos(settings, chosen, files, weights, None, EXTRACT.workers, 1)
+
+    facts = reporting.write(settings, runs, folder, label if files else None, dataset, note)
+    out(facts.pop("markdown").rstrip("\n"))
+    note(f"written to {folder}/report.html, .md, .csv and .json")
     document(settings, facts)
-
-
-def answered(settings: Settings, runs: Sequence[Run]) -> dict[str, Any]:
-    """What the test rows say of each run's head: where their features are still there, and the newest head of its kind."""
-    from cache.store import FeatureStore
-    from heads import answers, data, maps
-    from heads.questions import kept
-    from heads.runs import RunStore
-    from heads.session import load_head
-    from heads.train import probabilities
-
-    store = RunStore(settings.runs_dir)
-    newest = {(run.model, run.config.recipe): run for run in runs if run.config.head == "mlp"}
-    tested: list[answers.Tested] = []
-    mapped: dict[str, Any] = {}
-    for run in newest.values():
-        pairs = data.pairs(FeatureStore(settings.features_dir), None, run.key.digest)
-        same = [pair for pair in pairs if (pair.test or pair.train).manifest.digest == run.test.digest]
-        if not same:
-            note(f"{run.name}: the features it was tested on are not in {settings.features_dir}; it is in Table 1 only")
-            continue
-        _, testing = data.load(same[0], run.config.train_limit)
-        shares = probabilities(load_head(run, store).head, testing.features, "cpu")
-        tested.append(answers.Tested(run, shares, testing.labels, kept(settings.runs_dir / run.name)))
-        mapped[run.model] = testing.features[: maps.POINTS].copy(), testing.labels  # mapped once for all recipes
-    return answers.facts(tested) | {"maps": {model: maps.feature_map(*rows) for model, rows in mapped.items()}}
-
-
-def add_pictures(settings: Settings, facts: dict[str, Any], runs: Sequence[Run], dataset: str | None) -> None:
-    """Put the test images that the report shows into its document, where their data set can be read."""
-    from cache.errors import HeadstartError
-    from extract import datasets, gallery
-    from extract.preprocess import Preprocessing
-    from heads import maps
-
-    key = runs[0].key
-    name = dataset or key.dataset
-    try:
-        images = datasets.open_split(name, "test", settings.data_dir) if "test" in runs[0].test.folder else None
-    except HeadstartError as error:
-        note(f"no test images in the report: {error}")
-        images = None
-    if images is not None and images.name == key.dataset:
-        parts = [part for recipes in facts.get("models", {}).values() for part in recipes.values()]
-        shown = [one for part in parts for one in part["mistakes"]] + facts.get("disagreements", [])
-        shown += maps.thumbnails(facts["maps"])
-        for one in shown:
-            one["image"] = gallery.data_uri(gallery.thumbnail(images, one["row"], 96))
-        before_after = gallery.figure_1(images, 0, Preprocessing(image_size=key.image_size))
-        facts["figure_1"] = {
-            "caption": f"Test image 0 of {key.dataset} on its way to the backbone.",
-            "images": [{"title": title, "image": gallery.data_uri(png)} for title, png in before_after],
-        }
-    for photo in facts["photos"]:
-        photo["image"] = None if photo["error"] else gallery.data_uri(gallery.photograph(Path(photo["name"])))
 
 
 @command(cli, "study", "headstart study --photos holiday/")
@@ -966,11 +953,10 @@ def study_command(
     budget = Budget(seeds, curve_seeds, (*lengths, curve_epochs))
     names = jobs.expand_models(models or STUDY_MODELS)
     if dry_run:
-        asked = {
-            name: dataclasses.replace(recipe, seed=seed, train_limit=config["limit"]) for name, recipe in RECIPES.items()
-        }
         plans = [
-            _study_plan(settings, plan_jobs(settings, [model], dataset, weights, **config), asked, budget, bench_limit)
+            _study_plan(
+                settings, plan_study(settings, model, dataset, weights, config), seed, config["limit"], budget, bench_limit
+            )
             for model in names
         ]
         total = sum(plan.total_s for plan in plans)
@@ -979,41 +965,74 @@ def study_command(
         return
     runs: list[Run] = []
     for model in names:
-        made = [extract_one(settings, job) for job in plan_jobs(settings, [model], dataset, weights, **config)]
+        planned = plan_study(settings, model, dataset, weights, config)
+        made = [extract_one(settings, job) for job in planned]
         digest = made[0].features.manifest.key.digest
         (pair,) = data.choose(data.pairs(FeatureStore(settings.features_dir), None, digest), [model], settings.features_dir)
-        for recipe in RECIPES.values():
-            wanted = dataclasses.replace(recipe, seed=seed, train_limit=config["limit"])
+        for wanted in _wanted(seed, config["limit"], pair.train.manifest.stop):
             run = _study_run(settings, pair, wanted, dataset, weights, BenchConfig(limit=bench_limit), config)
             ask(settings, pair, run, budget)
             runs.append(run)
-    cost = batch_norm_cost(settings, names, dataset, weights, batch_norm_images, config) if batch_norm_images else None
-    write_report(settings, runs, photos, dataset, settings.runs_dir / "report", weights, cost)
+    if batch_norm_images:
+        batch_norm_cost(settings, names, dataset, weights, batch_norm_images, config)
+    write_report(settings, runs, photos, dataset, None, weights)
+
+
+def _wanted(seed: int, limit: int, rows: int) -> list[TrainConfig]:
+    """Each recipe for a set of so many rows; the limit is only said where it leaves some out."""
+    return [
+        dataclasses.replace(recipe, seed=seed, train_limit=limit if limit < rows else None) for recipe in RECIPES.values()
+    ]
+
+
+def plan_study(
+    settings: Settings, model: str, dataset: str, weights: Sequence[str], config: Mapping[str, Any]
+) -> list[Job]:
+    """One model's jobs, refused before anything is computed where no head could be trained and tested on them."""
+    from cache.errors import DataInvalid
+
+    found = plan_jobs(settings, [model], dataset, weights, **config)
+    images = found[0].images
+    if len(images.classes) < 2:
+        there = f"one class, {images.classes[0]}" if images.classes else "no classes"
+        raise DataInvalid(f"{images.source}: has {there}; a study needs two or more, each a sub-folder of pictures")
+    return found
 
 
 def batch_norm_cost(
     settings: Settings, models: Sequence[str], dataset: str, weights: Sequence[str], images: int, config: dict[str, Any]
-) -> dict[str, Any] | None:
-    """What BatchNorm left in training mode cost the study, imitated for the first model that can show it; None if none can.
+) -> None:
+    """Measure what BatchNorm left in training mode cost the study, imitated for the first model that can show it.
 
     It runs the backbone in every epoch, so what was measured once is kept.
     """
     from cache.errors import HeadstartError
+    from cache.store import FeatureStore
     from extract import batchnorm
     from extract.devices import resolve
-    from heads import questions
+    from heads.answer_store import AnswerStore, BatchNormQuestion
 
-    folder, precision = settings.runs_dir / "report", resolve(settings.device, "auto").precision
+    store, device = AnswerStore(settings.runs_dir), resolve(settings.device, "auto")
     plan = batchnorm.Imitation(train_images=images, test_images=min(images, batchnorm.Imitation().test_images))
     for model in models:
         try:
-            train, *others = plan_jobs(settings, [model], dataset, weights, **{**config, "precision": precision})
+            kept = {job.images.split: job for job in plan_jobs(settings, [model], dataset, weights, **config)}
+            precision = {**config, "precision": device.precision}
+            train, *others = plan_jobs(settings, [model], dataset, weights, **precision)
             if not others:
                 note(f"{model}: no BatchNorm experiment: {dataset} has no test split")
-                return None
-            name = questions.asked(RECIPES["study"], questions.Budget(), [train.key.digest, repr(plan)])
-            if (there := questions.kept(folder, name)) is not None:
-                return there
+                return
+            features = FeatureStore(settings.features_dir).open(kept["test"].key, "test")
+            question = BatchNormQuestion(
+                key=train.key.digest,
+                train_rows=batchnorm.rows_digest(train, plan.train_images),
+                test_rows=batchnorm.rows_digest(others[0], plan.test_images),
+                images=features.manifest.images_digest if features else "",
+                plan=repr(plan),
+                device=device.description,
+            )
+            if store.get(question) is not None:
+                return
             with progress(f"{model}: BatchNorm in training mode", batchnorm.passes(train, others[0], plan)) as bar:
                 found = batchnorm.measure(train, others[0], plan, online_head, bar.advance)
         except HeadstartError as error:
@@ -1021,9 +1040,8 @@ def batch_norm_cost(
             continue
         note_text = f"{found.epochs} epochs, {found.image_size} px, {found.precision}, on {found.device}"
         facts = {"eval": found.accuracy_eval, "train": found.accuracy_train, "note": note_text, **dataclasses.asdict(found)}
-        questions.keep(folder, name, facts)
-        return facts
-    return None
+        store.put(question, facts)
+        return
 
 
 def online_head(dim: int, classes: int, seed: int) -> OnlineHead:
@@ -1034,7 +1052,7 @@ def online_head(dim: int, classes: int, seed: int) -> OnlineHead:
 
 
 def _study_plan(
-    settings: Settings, found: Sequence[Job], recipes: Mapping[str, TrainConfig], budget: Budget, limit: int | None
+    settings: Settings, found: Sequence[Job], seed: int, limit: int, budget: Budget, bench_limit: int | None
 ) -> Plan:
     """Print one model's part of a study: what is to do, and the time it takes at the rate of short measurements."""
     from cache.store import FeatureStore
@@ -1043,16 +1061,19 @@ def _study_plan(
     from heads import estimate
 
     store, first, last = FeatureStore(settings.features_dir), found[0], found[-1]
-    missing = {job.title: sum(part.rows for part, there in survey(job, store) if not there) for job in found}
-    bench = BenchConfig(limit=limit)
+    parts = {job.title: survey(job, store) for job in found}
+    missing = {title: sum(part.rows for part, there in plan if not there) for title, plan in parts.items()}
+    rows_there = [plan[-1][0].stop for plan in parts.values()]
+    bench = BenchConfig(limit=bench_limit)
+    recipes = {config.recipe: config for config in _wanted(seed, limit, rows_there[0])}
     done = {
-        name: (False, False) if any(missing.values()) else _done(settings, first, recipe, budget, bench)
+        name: (False, False) if any(missing.values()) else _done(settings, first, recipe, budget, bench, found)
         for name, recipe in recipes.items()
     }
     step_s = estimate.measured(first.backbone.feature_dim, len(first.key.classes), resolve(settings.device, "fp32").name)
-    rows = estimate.divided([job.rows for job in found])
+    rows = estimate.divided([min(limit, rows_there[0]), *rows_there[1:]])
     work = {name: estimate.trainings(recipe, budget, *rows) for name, recipe in recipes.items() if not done[name][0]}
-    timed = min(last.images.rows, limit or last.images.rows) * sum(not timed for _, timed in done.values())
+    timed = min(last.images.rows, bench_limit or last.images.rows) * sum(not timed for _, timed in done.values())
     rate = _images_per_s(first) if timed or any(missing.values()) else None
     heads_s = {name: estimate.seconds(trainings, step_s) for name, trainings in work.items()}
     plan = estimate.Plan(first.backbone.name, missing, timed, rate, heads_s)
@@ -1083,41 +1104,45 @@ def _say_plan(plan: Plan, recipes: Sequence[str], seeds: int, split: str) -> Non
     out(f"{plan.model}: {images if plan.timed else 'inference already timed'}")
 
 
-def _done(settings: Settings, job: Job, config: TrainConfig, budget: Budget, bench: BenchConfig) -> tuple[bool, bool]:
+def _done(
+    settings: Settings, job: Job, config: TrainConfig, budget: Budget, bench: BenchConfig, found: Sequence[Job]
+) -> tuple[bool, bool]:
     """Whether a recipe's questions are answered, and whether its inference is timed; the features are all there."""
     from cache.store import FeatureStore
     from heads import data
+    from heads.answer_store import AnswerStore
     from heads.runs import RunStore
     from heads.session import same
 
-    store = RunStore(settings.runs_dir)
     pairs = data.pairs(FeatureStore(settings.features_dir), None, job.key.digest)
-    run = same(pairs[0], config, store) if len(pairs) == 1 else None
-    return (False, False) if run is None else (_answers(settings, run, budget) is not None, _is_timed(store, run, bench))
+    run = same(pairs[0], config, RunStore(settings.runs_dir)) if len(pairs) == 1 else None
+    if run is None:
+        return False, False
+    answered = AnswerStore(settings.runs_dir).get(_question(run, budget)) is not None
+    return answered, _is_timed(settings, run, bench, None)
 
 
-def _answers(settings: Settings, run: Run, budget: Budget) -> dict[str, Any] | None:
-    """The answers that are kept for this run and budget."""
-    from heads import questions
+def _question(run: Run, budget: Budget) -> Question:
+    """What a study asks of a run's settings."""
+    from heads.answer_store import Question
 
-    name = questions.asked(run.config, budget, (run.train.digest, run.test.digest))
-    return questions.kept(settings.runs_dir / run.name, name)
+    return Question(run.config, run.train.digest, run.test.digest, dataclasses.asdict(budget))
 
 
 def ask(settings: Settings, pair: Pair, run: Run, budget: Budget) -> None:
     """Answer the study's questions for one run, unless its answers are there."""
     from extract.devices import resolve
     from heads import data, questions
+    from heads.answer_store import AnswerStore
 
-    if _answers(settings, run, budget) is not None:
+    store, question = AnswerStore(settings.runs_dir), _question(run, budget)
+    if store.get(question) is not None:
         out(f"{run.title}: questions already answered")
         return
-    name = questions.asked(run.config, budget, (run.train.digest, run.test.digest))
     training, testing = data.load(pair, run.config.train_limit)
     task = questions.Task(training, testing, pair.key.classes, resolve(settings.device, "fp32").name)
     started = time.perf_counter()
-    found = questions.answer(task, run.config, budget, lambda what: note(f"{run.title}: {what}"))
-    questions.keep(settings.runs_dir / run.name, name, found)
+    store.put(question, questions.answer(task, run.config, budget, lambda what: note(f"{run.title}: {what}")))
     out(f"{run.title}: questions answered in {clock(time.perf_counter() - started)}")
 
 
@@ -1140,16 +1165,25 @@ def _study_run(
         (run,) = train_heads(settings, pair, [config])
     else:
         out(f"{run.title}: already trained, {run.name}")
-    if not _is_timed(store, run, bench):
-        chosen, way = Chosen(load_head(run, store), run), ("auto", given["batch_size"])
+    if not _is_timed(settings, run, bench, given["batch_size"]):
+        chosen, way = Chosen(load_head(run, store), run, run.name), ("auto", given["batch_size"])
         bench_one(settings, chosen, dataset, weights, way, given["workers"], bench)
     return run
 
 
-def _is_timed(store: RunStore, run: Run, bench: BenchConfig) -> bool:
-    """Whether inference was timed on as many images as are asked for."""
-    timed = store.bench(run)
-    return timed is not None and timed["images"] >= min(bench.limit or timed["split_rows"], timed["split_rows"])
+def _is_timed(settings: Settings, run: Run, bench: BenchConfig, batch_size: int | None) -> bool:
+    """Whether inference on the run's own test images was timed on this device, on as many of them as are asked for, with
+    the engine left open and this batch size asked for."""
+    from extract.devices import resolve
+    from heads import timings
+
+    device = resolve(settings.device, run.key.precision).description
+    return any(
+        found.images_digest == run.test.images
+        and (found.asked, found.way.device) == (("auto", batch_size), device)
+        and found.images >= min(bench.limit or found.split_rows, found.split_rows)
+        for found in timings.read(settings.runs_dir, run)
+    )
 
 
 DEMO = ExtractConfig(weights="random:0", image_size=64)
@@ -1181,15 +1215,18 @@ def demo_command(settings: Settings) -> None:
     from heads.runs import RunStore
     from heads.session import load_head
 
-    chosen = Chosen(load_head(run, RunStore(settings.runs_dir)), run)
-    facts = bench_one(settings, chosen, None, (), ("auto", None), EXTRACT.workers, BenchConfig(limit=200))
+    chosen = Chosen(load_head(run, RunStore(settings.runs_dir)), run, run.name)
+    timing = bench_one(settings, chosen, None, (), ("auto", None), EXTRACT.workers, BenchConfig(limit=200))
     out()
     out(f"Done in {time.perf_counter() - started:.0f} s. Train again with other settings, it takes seconds:")
     out("    headstart train-head --model resnet18 --dataset digits --head linear")
     out("Then the real thing, with pretrained weights, on CIFAR-10 or on a folder of your own pictures:")
     out("    headstart extract --model resnet50 --dataset cifar10 --limit 24000")
     out("    headstart extract --model resnet50 --dataset folder:PATH")
-    document(settings, {"accuracy": run.evaluation.overall.accuracy, "train_s": run.elapsed_s, "bench": facts})
+    document(
+        settings,
+        {"accuracy": run.evaluation.overall.accuracy, "train_s": run.elapsed_s, "bench": dataclasses.asdict(timing)},
+    )
 
 
 # --------------------------------------------------------------------------------------------- models and cache

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from cache.errors import DataInvalid, ImageUnreadable, OutOfMemory, WeightsMismatch
 from extract import weights
 from extract.backbones import BACKBONES, Backbone
-from extract.images import Labels, Pixels
+from extract.images import Labels, Pixels, inputs_digest
 from extract.job import Job
 from extract.pooled import FeatureExtractor, is_out_of_memory, state_digest
 from extract.weights import Weights
@@ -98,6 +98,12 @@ class _Rows:
 
     pixels: Pixels
     labels: Labels
+
+
+def rows_digest(job: Job, count: int) -> str:
+    """The SHA-256 of the first `count` rows' ids, labels and content: what the experiment's result depends on."""
+    span = (0, min(job.rows, count))
+    return inputs_digest(job.images.ids(*span), job.images.labels(*span), job.images.fingerprints(*span))
 
 
 def passes(train: Job, test: Job, plan: Imitation) -> int:

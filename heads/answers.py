@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from heads.compare import all_pairs, holm, over_seeds
+from heads.compare import all_pairs, bootstrap_accuracy, holm, over_seeds
 from heads.counts import confusion, label_ratios, label_shift, predicted_counts, recalls
+from heads.data import Labelled
 from heads.disagreement import agreement, confident_mistakes
-from heads.runs import Run
+from heads.sections import Group
 
 MISTAKES = 12
 DISAGREEMENTS = 24
@@ -20,60 +21,84 @@ DISAGREEMENTS = 24
 
 @dataclasses.dataclass(frozen=True)
 class Tested:
-    """A run's head on its test rows: probabilities (N, C), labels (N,), and the answers kept beside the run, if any."""
+    """A group's heads on their test rows: the probabilities (N, C) of the first seed's, the labels (S, N) that those of all
+    seeds give, the rows themselves, and the answers that are kept, if any."""
 
-    run: Run
+    group: Group
     probabilities: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int64]
+    labelled: npt.NDArray[np.int64]
+    testing: Labelled
     answers: Mapping[str, Any] | None
 
     @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """The true class indices (N,)."""
+        return self.testing.labels
+
+    @property
     def predicted(self) -> npt.NDArray[np.int64]:
-        """Class indices (N,)."""
-        found: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        """The class indices (N,) that the first seed's head gives."""
+        found: npt.NDArray[np.int64] = self.labelled[0]
         return found
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the accuracy: over images for one seed (Wilson), over seeds and images for several."""
+        if len(self.labelled) == 1:
+            return self.group.first.evaluation.overall.interval
+        return bootstrap_accuracy(self.labelled == self.labels, np.random.default_rng(0))
 
 
 def facts(tested: Sequence[Tested]) -> dict[str, Any]:
-    """The parts of the report that come from test rows; heads on other test rows than the first one's are left out of the
-    comparisons, since only the same images can be paired."""
+    """The parts of a section that come from test rows.
+
+    Only heads that were tested on the same images, by content, are compared; `not_compared` says which were not.
+    """
     if not tested:
         return {}
-    first = tested[0]
-    same = [found for found in tested if _same_images(first, found)]
-    classes = first.run.key.classes
+    classes = tested[0].group.first.key.classes
     models: dict[str, dict[str, Any]] = {}
     for found in tested:
-        models.setdefault(found.run.model, {})[found.run.config.recipe] = _described(found)
+        models.setdefault(found.group.model, {})[found.group.settings] = _described(found)
+    same, others = _on_the_same_images(tested)
+    settings = list(dict.fromkeys(found.group.settings for found in same))
     return {
         "classes": list(classes),
         "models": models,
-        "comparisons": [pair for recipe in _recipes(same) for pair in _compared(_of(same, recipe), recipe)],
-        "label_shifts": [shift for recipe in _recipes(same) for shift in _shifts(_of(same, recipe), recipe, classes)],
+        "comparisons": [pair for name in settings for pair in _compared(_of(same, name), name)],
+        "label_shifts": [shift for name in settings for shift in _shifts(_of(same, name), name, classes)],
         "sigmoid": [line for found in tested if (line := _sigmoid(found)) is not None],
-        "disagreements": _disagreements(_of(same, "standard") or _of(same, _recipes(same)[-1]), classes),
+        "disagreements": _disagreements(_of(same, _shown(settings)), classes),
+        "not_compared": [
+            f"{found.group.model}, {found.group.settings}: tested on other images than the others, not compared with them"
+            for found in others
+        ],
     }
 
 
-def _same_images(one: Tested, other: Tested) -> bool:
-    named = (one.run.key.dataset, one.run.key.classes) == (other.run.key.dataset, other.run.key.classes)
-    return named and np.array_equal(one.labels, other.labels)
+def _on_the_same_images(tested: Sequence[Tested]) -> tuple[list[Tested], list[Tested]]:
+    """The heads on the images that most heads were tested on, and the others."""
+    by_images: dict[str, list[Tested]] = {}
+    for found in tested:
+        by_images.setdefault(found.testing.digest, []).append(found)
+    most = max(by_images.values(), key=len)
+    return most, [found for found in tested if found not in most]
 
 
-def _recipes(tested: Sequence[Tested]) -> list[str]:
-    return list(dict.fromkeys(found.run.config.recipe for found in tested))
+def _shown(settings: Sequence[str]) -> str:
+    return "standard" if "standard" in settings else settings[-1]
 
 
-def _of(tested: Sequence[Tested], recipe: str) -> dict[str, Tested]:
-    return {found.run.model: found for found in tested if found.run.config.recipe == recipe}
+def _of(tested: Sequence[Tested], settings: str) -> dict[str, Tested]:
+    return {found.group.model: found for found in tested if found.group.settings == settings}
 
 
 def _described(tested: Tested) -> dict[str, Any]:
-    classes = tested.run.key.classes
+    classes = tested.group.first.key.classes
     matrix = confusion(tested.labels, tested.predicted, classes)
     ratios = label_ratios(matrix)
     found: dict[str, Any] = {
-        "test_interval": list(tested.run.evaluation.overall.interval),
+        "test_interval": list(tested.group.first.evaluation.overall.interval),
         "confusion": matrix.tolist(),
         "recall": {
             name: score.accuracy if score.total else None for name, score in zip(classes, recalls(matrix), strict=True)
@@ -82,7 +107,12 @@ def _described(tested: Tested) -> dict[str, Any]:
         "true": dict(zip(classes, matrix.sum(axis=1).tolist(), strict=True)),
         "ratio": {name: _ratio(ratio) for name, ratio in zip(classes, ratios, strict=True)},
         "mistakes": [
-            {**dataclasses.asdict(m), "label": classes[m.label], "predicted": classes[m.predicted]}
+            {
+                "row": int(tested.testing.rows[m.row]),
+                "label": classes[m.label],
+                "predicted": classes[m.predicted],
+                "probability": m.probability,
+            }
             for m in confident_mistakes(tested.probabilities, tested.labels, MISTAKES)
         ],
     }
@@ -117,24 +147,40 @@ def _spread(accuracies: Sequence[float]) -> dict[str, Any]:
 
 
 def _sigmoid(tested: Tested) -> dict[str, Any] | None:
-    """What the sigmoid before the loss costs, all else being the study's recipe."""
-    if tested.answers is None or tested.run.config.recipe != "study":
+    """What the sigmoid before the loss costs, all else being the same."""
+    if tested.answers is None or not tested.group.first.config.sigmoid:
         return None
     with_it, without = (_spread(tested.answers["sigmoid"][name]) for name in ("with", "without"))
     return {
-        "model": tested.run.model,
+        "model": tested.group.model,
         "with": with_it,
         "without": without,
         "difference": without["mean"] - with_it["mean"],
     }
 
 
-def _compared(tested: Mapping[str, Tested], recipe: str) -> list[dict[str, Any]]:
-    """McNemar's test for every pair of models under one recipe, corrected by Holm for all pairs of that recipe."""
+def _compared(tested: Mapping[str, Tested], settings: str) -> list[dict[str, Any]]:
+    """McNemar's test for every pair of models with one kind of head, corrected by Holm for all pairs of that kind."""
     if len(tested) < 2:
         return []
     pairs = all_pairs({model: found.predicted == found.labels for model, found in tested.items()})
-    return [{"recipe": recipe, **_pair(pair.first, pair.second, pair.paired), "p_holm": pair.adjusted} for pair in pairs]
+    return [
+        {
+            "recipe": settings,
+            **_pair(pair.first, pair.second, pair.paired),
+            "p_holm": pair.adjusted,
+            "note": _trained_apart(tested[pair.first].group, tested[pair.second].group),
+        }
+        for pair in pairs
+    ]
+
+
+def _trained_apart(first: Group, second: Group) -> str | None:
+    """What to say of two heads that did not learn from the same images."""
+    one, other = first.first, second.first
+    if one.train.used and one.train.used == other.train.used:
+        return None
+    return f"not trained on the same images ({one.train_rows + one.val_rows:,} and {other.train_rows + other.val_rows:,})"
 
 
 def _pair(first: str, second: str, paired: Any) -> dict[str, Any]:
@@ -152,12 +198,12 @@ def _pair(first: str, second: str, paired: Any) -> dict[str, Any]:
     }
 
 
-def _shifts(tested: Mapping[str, Tested], recipe: str, classes: Sequence[str]) -> list[dict[str, Any]]:
+def _shifts(tested: Mapping[str, Tested], settings: str, classes: Sequence[str]) -> list[dict[str, Any]]:
     """Whether two models give a label equally often, for every label and pair; corrected by Holm for all of them."""
     names = list(tested)
     found = [
         {
-            "recipe": recipe,
+            "recipe": settings,
             "label": name,
             **_pair(first, second, label_shift(tested[first].predicted, tested[second].predicted, i, classes)),
         }
@@ -172,12 +218,12 @@ def _shifts(tested: Mapping[str, Tested], recipe: str, classes: Sequence[str]) -
 def _disagreements(tested: Mapping[str, Tested], classes: Sequence[str]) -> list[dict[str, Any]]:
     if len(tested) < 2:
         return []
-    labels = next(iter(tested.values())).labels
+    testing = next(iter(tested.values())).testing
     found = agreement({model: one.probabilities for model, one in tested.items()})
     return [
         {
-            "row": one.row,
-            "label": classes[labels[one.row]],
+            "row": int(testing.rows[one.row]),
+            "label": classes[testing.labels[one.row]],
             "predicted": {model: classes[label] for model, label in one.predicted.items()},
         }
         for one in found[:DISAGREEMENTS]

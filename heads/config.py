@@ -6,6 +6,11 @@ from typing import Any, Literal, get_args
 
 from cache.errors import FeaturesInvalid
 
+TRAINING_VERSION = 2
+"""Raised whenever a change to our code changes the head that the same rows, settings and seed give, or what is measured of
+it: results of another version are not found again. Version 1 drew the initial weights of heads in several groups from one
+generator at the same time, so that a seed did not name a head."""
+
 HeadName = Literal["mlp", "linear", "ridge", "knn"]
 HEADS: tuple[str, ...] = get_args(HeadName)
 

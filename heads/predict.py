@@ -1,6 +1,7 @@
 """Labels for features from outside: the most probable classes of each row."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy.typing as npt
 
 from cache.errors import FeaturesInvalid
 from heads.checkpoint import Checkpoint
+from heads.kinds import Head
 from heads.train import probabilities
 
 Labels = tuple[tuple[str, float], ...]
@@ -33,3 +35,15 @@ def label(head: Checkpoint, features: Sequence[npt.NDArray[np.float32]], device:
     found = probabilities(head.head.to(device), stacked, device)
     best = np.argsort(-found, axis=1, kind="stable")[:, :topk]
     return [tuple((head.classes[i], float(row[i])) for i in order) for row, order in zip(found, best, strict=True)]
+
+
+def caveat(head: Head) -> str | None:
+    """What must be said of a head's probabilities, in one sentence; None where they can be read as they are."""
+    if head.kind == "ridge":
+        return "a ridge head's scores are not log-odds: its probabilities rank rightly, but are far too even"
+    if head.kind == "knn":
+        return "a knn head's probabilities are the weighted votes of the nearest training rows"
+    if head.config.sigmoid:
+        most = math.e / (math.e + head.classes - 1)
+        return f"with the study recipe's sigmoid no probability can exceed {most:.0%}"
+    return None

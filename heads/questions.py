@@ -1,26 +1,20 @@
 """The study's open questions for one model and recipe, answered on kept features: seeds, epochs, training-set size, the
 sigmoid, calibration, and what is mistaken for what.
 
-Test rows are watched and counted, never used to choose. What was answered once is kept beside the run and not trained
-again.
+Test rows are watched and counted, never used to choose. What was answered once is kept (`heads.answer_store`).
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from cache.files import canonical_json, pretty_json, read_json, sha256, write_durably
 from heads.config import HELD_OUT, TrainConfig
 from heads.data import Labelled
 from heads.train import Trained, carve, predict, train_many
-
-NAME = "questions.json"
-FORMAT, VERSION = "headstart questions", 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,25 +162,3 @@ def _scores(trained: Trained, features: npt.NDArray[np.float32]) -> npt.NDArray[
         scores = torch.cat([trained.head(part.to(device)).cpu() for part in chunks])
     found: npt.NDArray[np.float64] = scores.double().numpy()
     return found
-
-
-def asked(config: TrainConfig, budget: Budget, digests: Sequence[str]) -> str:
-    """What names a set of answers: the recipe, the budget and the features."""
-    return sha256(canonical_json([VERSION, config.to_json(), dataclasses.asdict(budget), list(digests)]))
-
-
-def kept(folder: Path, name: str | None = None) -> dict[str, Any] | None:
-    """The answers of this name, or of any, that are kept in a run's `folder`, or None; damaged ones count as none."""
-    try:
-        found = read_json(folder / NAME)
-        answers, digest = found["answers"], found["sha256"]
-        known = (found["format"], found["version"]) == (FORMAT, VERSION) and name in (None, found["asked"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return dict(answers) if known and sha256(canonical_json(answers)) == digest else None
-
-
-def keep(folder: Path, name: str, answers: Mapping[str, Any]) -> None:
-    """Keep answers beside a run. Raises OSError."""
-    document = {"format": FORMAT, "version": VERSION, "asked": name, "sha256": sha256(canonical_json(answers))}
-    write_durably(folder / NAME, pretty_json({**document, "answers": answers}))

@@ -3,12 +3,17 @@
 import csv
 import dataclasses
 import io
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from heads.predict import Photo
 from heads.published import HARDWARE, TABLE_1, TABLE_2, TEST_ROWS, TRAIN_ROWS
 from heads.runs import Run
+from heads.sections import Group
+from heads.settings import is_published
+from heads.stats import Score
+from heads.timings import Timing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,13 +26,18 @@ class Inference:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A line of Table 1. Times in seconds, accuracies as fractions of 1; None where it was not measured.
+    """A line of Table 1: heads that differ in their seed alone. Times in seconds, accuracies as fractions of 1; None where
+    it was not measured.
 
-    `extraction_s` is the share of the training rows used, `training_s` the time of the `together` heads trained at once,
-    `notes` what must stand beside the figures.
+    `run` is the one that stands for them, `accuracy` the mean over `seeds` and `deviation` the standard deviation (None for
+    one seed). `interval` is at 95 %, over test images, or over seeds and images where there are several (`interval_over`).
+    `extraction_s` is the share of the training rows used, `training_s` the time of the `together` heads trained at once.
+    `published` says whether the published figures may stand beside it, `notes` what must stand beside the figures.
     """
 
     run: str
+    runs: tuple[str, ...]
+    seeds: tuple[int, ...]
     model: str
     recipe: str
     head: str
@@ -40,90 +50,142 @@ class Row:
     training_s: float
     together: int
     inference: Inference | None
+    accuracies: tuple[float, ...]
     accuracy: float
+    deviation: float | None
     interval: tuple[float, float]
+    interval_over: str
     losses: tuple[float, ...]
+    published: bool
     notes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What the report says of one set of test images: a line for each kind of head, and outside photographs."""
+
+    title: str
+    rows: tuple[Row, ...]
+    photos: tuple[Photo, ...] = ()
+
+    @property
+    def published(self) -> bool:
+        """Whether the published study's figures stand beside it: only CIFAR-10 under the study's own recipe."""
+        return any(row.published for row in self.rows)
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
     """Everything that the report says; each rendering below says the same."""
 
-    rows: tuple[Row, ...]
-    photos: tuple[Photo, ...] = ()
+    parts: tuple[Part, ...]
 
     @property
     def title(self) -> str:
         """The heading, with what makes the figures less than they seem."""
-        doubts = dict.fromkeys(note for row in self.rows for note in row.notes)
+        doubts = dict.fromkeys(note for part in self.parts for row in part.rows for note in row.notes)
         return "Frozen backbones compared" + (f" ({'; '.join(doubts)})" if doubts else "")
 
 
-def row(run: Run, bench: Mapping[str, Any] | None) -> Row:
-    """A run's line of Table 1."""
+def row(group: Group, timing: Timing | None, interval: tuple[float, float] | None = None) -> Row:
+    """A group's line of Table 1. `interval` is that over seeds and images where the group's heads could be tested again;
+    without it several seeds have the interval over images of a head that is right as often as they are on average."""
+    run = group.first
     extraction = run.train
     used = run.train_rows + run.val_rows
     share = None if extraction.elapsed_s is None else extraction.elapsed_s * min(1.0, used / extraction.rows)
+    total = run.evaluation.overall.total
+    accuracies = tuple(one.evaluation.overall.accuracy for one in group.runs)
+    mean = statistics.fmean(accuracies)
+    several = len(accuracies) > 1
     return Row(
         run=run.name,
-        model=run.model,
-        recipe=run.config.recipe,
+        runs=tuple(one.name for one in group.runs),
+        seeds=tuple(one.config.seed for one in group.runs),
+        model=group.model,
+        recipe=group.settings,
         head=run.config.head,
         dataset=run.key.dataset,
         weights=f"{run.key.weights} {run.key.weights_sha256[:8]}",
         device=run.device,
         train_rows=used,
-        test_rows=run.evaluation.overall.total,
+        test_rows=total,
         extraction_s=share,
         training_s=run.elapsed_s,
         together=run.together,
-        inference=Inference(int(bench["images"]), float(bench["elapsed_s"])) if bench else None,
-        accuracy=run.evaluation.overall.accuracy,
-        interval=run.evaluation.overall.interval,
+        inference=Inference(timing.images, timing.elapsed_s) if timing else None,
+        accuracies=accuracies,
+        accuracy=mean,
+        deviation=statistics.stdev(accuracies) if several else None,
+        interval=interval or Score(round(mean * total), total).interval,
+        interval_over="seeds and images" if several and interval else "images",
         losses=run.losses,
-        notes=run.notes,
+        published=is_published(run.config, run.key.dataset),
+        notes=tuple(dict.fromkeys(note for one in group.runs for note in one.notes)),
     )
 
 
 def to_json(report: Report) -> dict[str, Any]:
-    """The report as JSON values, the published figures beside ours."""
-    published = {
+    """The report as JSON values, the published figures beside ours where they may stand."""
+    parts = [
+        {**dataclasses.asdict(part), "published": published_figures() if part.published else None} for part in report.parts
+    ]
+    return {"title": report.title, "sections": parts}
+
+
+def published_figures() -> dict[str, Any]:
+    """The published tables as JSON values."""
+    return {
         "hardware": HARDWARE,
         "train_rows": TRAIN_ROWS,
         "test_rows": TEST_ROWS,
         "table_1": {model: dataclasses.asdict(figures) for model, figures in TABLE_1.items()},
         "table_2": {name: dict(zip(TABLE_1, labels, strict=True)) for name, labels in TABLE_2.items()},
     }
-    return {"title": report.title, **dataclasses.asdict(report), "published": published}
 
 
-def to_csv(report: Report) -> str:
-    """Table 1, a line for each run; losses as one field with spaces between."""
+_NOT_IN_CSV = ("runs", "seeds", "accuracies", "deviation", "interval_over", "inference", "interval", "losses", "notes")
+
+
+def to_csv(report: Report, runs: Sequence[Run]) -> str:
+    """A line for each run, with what its line of Table 1 says; losses as one field with spaces between."""
     text = io.StringIO()
-    names = [
-        field.name for field in dataclasses.fields(Row) if field.name not in ("inference", "interval", "losses", "notes")
-    ]
-    extra = ["inference_images", "inference_s", "accuracy_low", "accuracy_high", "losses", "notes"]
+    names = [field.name for field in dataclasses.fields(Row) if field.name not in _NOT_IN_CSV]
+    extra = ["seed", "inference_images", "inference_s", "accuracy_low", "accuracy_high", "losses", "notes"]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names + extra)
-    for line in report.rows:
-        inference = (line.inference.images, line.inference.elapsed_s) if line.inference else ("", "")
-        losses = " ".join(f"{loss:.6g}" for loss in line.losses)
+    lines = {name: line for part in report.parts for line in part.rows for name in line.runs}
+    for run in runs:
+        if (line := lines.get(run.name)) is None:  # a newer run of the same seed stands in its place
+            continue
+        score = run.evaluation.overall
+        own = dataclasses.replace(line, run=run.name, accuracy=score.accuracy, training_s=run.elapsed_s)
+        inference = (own.inference.images, own.inference.elapsed_s) if own.inference else ("", "")
+        losses = " ".join(f"{loss:.6g}" for loss in run.losses)
         writer.writerow(
-            [getattr(line, name) for name in names] + [*inference, *line.interval, losses, "; ".join(line.notes)]
+            [getattr(own, name) for name in names]
+            + [run.config.seed, *inference, *score.interval, losses, "; ".join(run.notes)]
         )
     return text.getvalue()
 
 
-def to_markdown(report: Report) -> str:
-    """The report for a repository or a terminal."""
-    parts = [f"# {report.title}", _table_1(report.rows), _published_table()]
-    if any(line.losses for line in report.rows):
-        parts.append("## Mean training loss of each epoch\n\n" + _losses(report.rows))
-    if report.photos:
-        parts.append("## Table 2: outside photographs\n\n" + _photos(report))
-    return "\n\n".join(parts) + "\n"
+def to_markdown(report: Report, answers: Mapping[str, str] | None = None) -> str:
+    """The report for a repository or a terminal; `answers` is more Markdown for the parts by title."""
+    several = len(report.parts) > 1
+    text = [f"# {report.title}"]
+    for part in report.parts:
+        below = _part(part) + (answers or {}).get(part.title, "")
+        text += [f"## {part.title}", below.replace("\n## ", "\n### ").replace("## ", "### ", 1)] if several else [below]
+    return "\n\n".join(block.strip("\n") for block in text) + "\n"
+
+
+def _part(part: Part) -> str:
+    blocks = [_table_1(part.rows), *([_published_table()] if part.published else [])]
+    if any(line.losses for line in part.rows):
+        blocks.append("## Mean training loss of each epoch\n\n" + _losses(part.rows))
+    if part.photos:
+        blocks.append("## Table 2: outside photographs\n\n" + _photos(part))
+    return "\n\n".join(blocks) + "\n"
 
 
 def _table_1(rows: Sequence[Row]) -> str:
@@ -141,11 +203,11 @@ def _table_1(rows: Sequence[Row]) -> str:
     body = [
         (
             line.model,
-            line.recipe if line.head == "mlp" else f"{line.recipe}, {line.head}",
+            line.recipe,
             "not known" if line.extraction_s is None else seconds(line.extraction_s),
             seconds(line.training_s) + (f" for {line.together} heads at once" if line.together > 1 else ""),
             _inference(line.inference),
-            f"{percent(line.accuracy)} ({percent(line.interval[0])} to {percent(line.interval[1])})",
+            _accuracy(line),
             f"{line.train_rows:,} of {line.dataset}, tested on {line.test_rows:,}",
             ", ".join(f"[{notes.index(note) + 1}]" for note in line.notes) or "none",
         )
@@ -154,6 +216,11 @@ def _table_1(rows: Sequence[Row]) -> str:
     below = "".join(f"\n{number}. {note}" for number, note in enumerate(notes, 1))
     devices = "; ".join(dict.fromkeys(line.device for line in rows))
     return f"## Table 1: this tool, on {devices}\n\n" + table(head, body) + ("\n" + below if notes else "")
+
+
+def _accuracy(line: Row) -> str:
+    found = f"{percent(line.accuracy)} ({percent(line.interval[0])} to {percent(line.interval[1])})"
+    return f"{found}, mean of {len(line.seeds)} seeds" if len(line.seeds) > 1 else found
 
 
 def _inference(found: Inference | None) -> str:
@@ -184,12 +251,13 @@ def _losses(rows: Sequence[Row]) -> str:
     return table(head, body)
 
 
-def _photos(report: Report) -> str:
-    shown = {line.run: f"{line.model} {line.recipe}" for line in report.rows}
-    runs = [run for run in shown if any(run in photo.labels for photo in report.photos)] or list(shown)
-    body = [(photo.name, *(_label(photo, run) for run in runs)) for photo in report.photos]
-    note = "With the study recipe's sigmoid no probability can exceed e / (e + C - 1), 23 % for ten classes."
-    return table(("photograph", *(shown[run] for run in runs)), body) + "\n\n" + note
+def _photos(part: Part) -> str:
+    shown = {line.run: f"{line.model} {line.recipe}" for line in part.rows}
+    runs = [run for run in shown if any(run in photo.labels for photo in part.photos)] or list(shown)
+    body = [(photo.name, *(_label(photo, run) for run in runs)) for photo in part.photos]
+    squashed = any(line.recipe.startswith("study") for line in part.rows)
+    note = "\n\nWith the study recipe's sigmoid no probability can exceed e / (e + C - 1), 23 % for ten classes."
+    return table(("photograph", *(shown[run] for run in runs)), body) + (note if squashed else "")
 
 
 def _label(photo: Photo, run: str) -> str:

@@ -10,23 +10,31 @@ from typing import Any
 from cache.errors import RunDamaged, RunNotFound
 from cache.files import make_folder, pretty_json, read_json, sync_folder, write_durably
 from cache.key import FeatureKey
-from heads.config import TrainConfig
+from heads.config import TRAINING_VERSION, TrainConfig
 from heads.stats import Evaluation, Score
 
 NAME = "run.json"
-BENCH = "bench.json"
-FORMAT, VERSION = "headstart run", 1
-BENCH_FORMAT, BENCH_VERSION = "headstart bench", 1
+FORMAT, VERSION = "headstart run", 2
+READABLE = (1, 2)
+"""Version 1 said neither which images were used nor which version of the training made the head."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Extraction:
-    """What the features of one split cost: `rows` extracted, in `elapsed_s` seconds or None where a killed run hides it."""
+    """The features of one split: which they are, which rows of them were used, and what they cost.
+
+    `digest` names the features and `images` the images that they come from, both by content (`cache.manifest`); `used`
+    names the images of the rows that were used, in their order (`heads.data.Labelled.digest`). `images` and `used` are
+    empty in records of version 1. `rows` were extracted, in `elapsed_s` seconds or None where a killed run hides it.
+    """
 
     folder: str
     digest: str
     rows: int
     elapsed_s: float | None
+    split: str = ""
+    images: str = ""
+    used: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +62,7 @@ class Run:
     notes: tuple[str, ...]
     versions: Mapping[str, str]
     together: int = 1
+    training_version: int = TRAINING_VERSION
 
     @property
     def model(self) -> str:
@@ -70,12 +79,9 @@ class Run:
         return pretty_json({"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)})
 
 
-_BENCH_FIELDS = {"images", "split_rows", "elapsed_s"}
-"""What the report and a resumed study read of `bench.json`."""
-
 _TYPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("name", "created", "head_sha256", "device"), str),
-    **dict.fromkeys(("train_rows", "val_rows"), int),
+    **dict.fromkeys(("train_rows", "val_rows", "training_version"), int),
     "elapsed_s": (int, float),
 }
 
@@ -88,8 +94,11 @@ def versions() -> dict[str, str]:
 def parse(found: Any) -> Run:
     """The run in a parsed `run.json`. Raises ValueError, TypeError, KeyError, AttributeError for anything else."""
     facts = dict(found)
-    if (form := (facts.pop("format", None), facts.pop("version", None))) != (FORMAT, VERSION):
-        raise ValueError(f"format {form[0]!r} version {form[1]!r}, expected {FORMAT!r} {VERSION}")
+    form, version = facts.pop("format", None), facts.pop("version", None)
+    if form != FORMAT or type(version) is not int or version not in READABLE:
+        raise ValueError(f"format {form!r} version {version!r}, expected {FORMAT!r} {VERSION}")
+    if version == 1:
+        facts["training_version"] = 1
     for field, kind in _TYPES.items():
         if not isinstance(facts[field], kind):
             raise ValueError(f"{field} is {facts[field]!r}, expected {kind}")
@@ -153,30 +162,6 @@ class RunStore:
         if not latest:
             raise RunNotFound(f"{self.root}: no trained head; make one with `headstart train-head`")
         return [latest[model] for model in models or latest]
-
-    def bench(self, run: Run) -> dict[str, Any] | None:
-        """What `bench-inference` measured of the run last, or None. Raises RunDamaged."""
-        path = self.root / run.name / BENCH
-        try:
-            found = read_json(path)
-            if not isinstance(found, dict):
-                raise ValueError("holds no object")
-            # the first records carried neither: they are version 1
-            form = (found.pop("format", BENCH_FORMAT), found.pop("version", 1))
-            if form != (BENCH_FORMAT, BENCH_VERSION):
-                raise ValueError(f"format {form[0]!r} version {form[1]!r}, expected {BENCH_FORMAT!r} {BENCH_VERSION}")
-            if missing := _BENCH_FIELDS - set(found):
-                raise ValueError(f"lacks {', '.join(sorted(missing))}")
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise RunDamaged(f"{path}: {error}; `headstart bench-inference` makes it anew") from error
-        return dict(found)
-
-    def write_bench(self, run: Run, figures: Mapping[str, Any]) -> None:
-        """Keep what `bench-inference` measured beside the run. Raises OSError."""
-        document = {"format": BENCH_FORMAT, "version": BENCH_VERSION, **figures}
-        write_durably(self.root / run.name / BENCH, pretty_json(document))
 
 
 def read(path: Path) -> Run:

@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from cache.errors import FeaturesInvalid, RunDamaged
 from cache.files import sha256_file
-from cache.manifest import Manifest
+from cache.store import FeatureSet
 from heads import checkpoint, data
 from heads.checkpoint import Checkpoint
-from heads.config import TrainConfig, grid
+from heads.config import TRAINING_VERSION, TrainConfig, grid
 from heads.data import Labelled, Pair
 from heads.optimise import OnEpoch
 from heads.runs import NAME, Extraction, Run, RunStore, read, versions
@@ -38,8 +38,9 @@ def fit(
         )
     notes = _notes(pair, limit, training, testing)
     trained = train_many(training, len(pair.key.classes), configs, device, on_epoch)
+    parts = training, testing
     return [
-        _save(pair, config, found, predict(found.head, testing.features, device), testing, description, store, notes)
+        _save(pair, config, found, predict(found.head, testing.features, device), parts, description, store, notes)
         for config, found in zip(configs, trained, strict=True)
     ]
 
@@ -58,7 +59,7 @@ def sweep(
     (chosen, winner), notes = best_first[0], _notes(pair, config.train_limit, training, testing)
     told = f"learning rate and weight decay chosen among {len(configs)} by accuracy on {winner.val_rows:,} validation rows"
     predicted = predict(winner.head, testing.features, device)
-    run = _save(pair, chosen, winner, predicted, testing, description, store, (*notes, told))
+    run = _save(pair, chosen, winner, predicted, (training, testing), description, store, (*notes, told))
     return run, [(tried, max(found.history.val_accuracies)) for tried, found in best_first]
 
 
@@ -67,12 +68,12 @@ def _save(
     config: TrainConfig,
     trained: Trained,
     predicted: npt.NDArray[np.int64],
-    testing: Labelled,
+    parts: tuple[Labelled, Labelled],
     description: str,
     store: RunStore,
     notes: tuple[str, ...],
 ) -> Run:
-    classes = pair.key.classes
+    classes, (training, testing) = pair.key.classes, parts
     folder = store.new_folder(f"{pair.key.backbone} {config.recipe} {config.head}")
     origin = pair.train.manifest.provenance.weights_from
     digest = checkpoint.save(Checkpoint(trained.head, classes, pair.key, origin), folder / checkpoint.NAME)
@@ -81,8 +82,8 @@ def _save(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
         key=pair.key,
         config=config,
-        train=_extraction(pair.train.folder, pair.train.manifest),
-        test=_extraction((pair.test or pair.train).folder, (pair.test or pair.train).manifest),
+        train=_extraction(pair.train, training),
+        test=_extraction(pair.test or pair.train, testing),
         train_rows=trained.rows,
         val_rows=trained.val_rows,
         losses=trained.history.losses,
@@ -100,8 +101,17 @@ def _save(
     return run
 
 
-def _extraction(folder: Path, manifest: Manifest) -> Extraction:
-    return Extraction(folder.name, manifest.digest, manifest.rows, manifest.elapsed_s)
+def _extraction(features: FeatureSet, part: Labelled) -> Extraction:
+    manifest = features.manifest
+    return Extraction(
+        folder=features.folder.name,
+        digest=manifest.digest,
+        rows=manifest.rows,
+        elapsed_s=manifest.elapsed_s,
+        split=manifest.split,
+        images=manifest.images_digest,
+        used=part.digest,
+    )
 
 
 def _notes(pair: Pair, limit: int | None, training: Labelled, testing: Labelled) -> tuple[str, ...]:
@@ -114,9 +124,10 @@ def _notes(pair: Pair, limit: int | None, training: Labelled, testing: Labelled)
 
 
 def same(pair: Pair, config: TrainConfig, store: RunStore) -> Run | None:
-    """The newest run with this very configuration on these very features, or None: training again would repeat it."""
-    digests = (pair.train.manifest.digest, (pair.test or pair.train).manifest.digest)
-    found = [run for run in store.runs() if run.config == config and (run.train.digest, run.test.digest) == digests]
+    """The newest run with this very configuration on these very features, made by this version of the training, or None:
+    training again would repeat it."""
+    asked = (config, pair.train.manifest.digest, (pair.test or pair.train).manifest.digest, TRAINING_VERSION)
+    found = [run for run in store.runs() if (run.config, run.train.digest, run.test.digest, run.training_version) == asked]
     return found[-1] if found else None
 
 

@@ -4,13 +4,12 @@ import csv
 import io
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from cache.text import columns, megabytes
-from heads.bench import Figures
 from heads.config import TrainConfig
 from heads.predict import Photo
 from heads.runs import Run
+from heads.timings import Timing
 
 
 def epoch(number: int, epochs: int, losses: Sequence[float], accuracies: Sequence[float]) -> str:
@@ -53,22 +52,22 @@ def swept(tried: Sequence[tuple[TrainConfig, float]]) -> str:
     return columns(lines)
 
 
-def bench(title: str, figures: Figures, facts: Mapping[str, Any], notes: Sequence[str]) -> str:
-    """How fast a head labels raw images; `facts` say on what and with which accuracy."""
-    waits = ", ".join(f"{name} {1000 * value:.1f} ms" for name, value in figures.latency_s.items())
-    total = sum(figures.stages_s.values())
-    stages = ", ".join(f"{name} {1000 * value:.3f} ms ({value / total:.0%})" for name, value in figures.stages_s.items())
-    accuracy = "" if facts["accuracy"] is None else f"accuracy {facts['accuracy']:.2%}, "
-    passes = f"in batches of {figures.batch_size}, median of {figures.repeats}"
-    speed = f"{figures.elapsed_s:.2f} s, {figures.images_per_s:.1f} images/s"
-    part = "" if figures.images == facts["split_rows"] else f" of {facts['split_rows']:,}"
+def bench(title: str, timing: Timing, notes: Sequence[str]) -> str:
+    """How fast a head labels raw images, on what, and with which accuracy."""
+    waits = ", ".join(f"{name} {1000 * value:.1f} ms" for name, value in timing.latency_s.items())
+    total = sum(timing.stages_s.values())
+    stages = ", ".join(f"{name} {1000 * value:.3f} ms ({value / total:.0%})" for name, value in timing.stages_s.items())
+    accuracy = "" if timing.accuracy is None else f"accuracy {timing.accuracy:.2%}, "
+    passes = f"in batches of {timing.way.batch_size}, median of {timing.repeats}"
+    speed = f"{timing.elapsed_s:.2f} s, {timing.images_per_s:.1f} images/s"
+    part = "" if timing.images == timing.split_rows else f" of {timing.split_rows:,}"
     return "\n".join(
         [
-            f"{title} on {facts['device']}, {facts['precision']}, {facts['engine']}",
-            f"  {figures.images:,}{part} {facts['dataset']} {facts['split']} images in {speed} ({passes})",
-            f"  one image: {waits} ({figures.latency_images} images)",
+            f"{title} on {timing.way.device}, {timing.way.precision}, {timing.way.engine}",
+            f"  {timing.images:,}{part} {timing.dataset} {timing.split} images in {speed} ({passes})",
+            f"  one image: {waits} ({timing.latency_images} images)",
             f"  per image in batches: {stages}",
-            f"  {accuracy}peak memory {megabytes(facts['peak_memory_bytes'])}",
+            f"  {accuracy}peak memory {megabytes(timing.peak_memory_bytes)}",
             *(f"  note: {text}" for text in notes),
         ]
     )

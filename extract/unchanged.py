@@ -1,0 +1,22 @@
+"""Whether images are still those that features were made from."""
+
+from cache.manifest import Manifest
+from extract.images import Images, inputs_digest
+
+
+def same_images(images: Images, manifest: Manifest) -> bool:
+    """Whether the rows that a feature set covers are these images, by content.
+
+    Files whose size, times and inode are the recorded ones are not read again, as `git` does it. Raises OSError,
+    DataNotFound, DataInvalid.
+    """
+    if images.rows < manifest.stop or images.split != manifest.split or images.classes != manifest.key.classes:
+        return False
+    for shard in manifest.shards:
+        span = (shard.start, shard.stop)
+        stat = images.stat(*span)
+        if stat is not None and stat == shard.inputs_stat:
+            continue
+        if inputs_digest(images.ids(*span), images.labels(*span), images.fingerprints(*span)) != shard.inputs:
+            return False
+    return True

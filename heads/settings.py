@@ -1,0 +1,33 @@
+"""A head's settings in words: its recipe, and what differs from it."""
+
+import dataclasses
+
+from heads.config import RECIPES, TrainConfig
+
+_SAID_ELSEWHERE = {"recipe", "head", "seed", "train_limit"}
+"""Stands in columns of its own, or is what runs of one kind may differ in."""
+
+
+def settings_label(config: TrainConfig) -> str:
+    """`study`, `standard, linear` or `study, changed: epochs 60, lr 0.003`: two trainings that differ in more than their
+    seed and their rows never have the same label."""
+    recipe = RECIPES.get(config.recipe, TrainConfig(config.recipe))
+    head = [] if config.head == "mlp" else [config.head]
+    changed = [
+        f"{field.name.replace('_', ' ')} {_value(getattr(config, field.name))}"
+        for field in dataclasses.fields(config)
+        if field.name not in _SAID_ELSEWHERE and getattr(config, field.name) != getattr(recipe, field.name)
+    ]
+    return ", ".join([config.recipe, *head, *([f"changed: {', '.join(changed)}"] if changed else [])])
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def is_published(config: TrainConfig, dataset: str) -> bool:
+    """Whether a head is trained as the published study trained its own: its recipe up to seed and number of rows, on
+    CIFAR-10. The published figures stand beside no other."""
+    return dataset == "cifar10" and dataclasses.replace(config, seed=0, train_limit=None) == RECIPES["study"]

@@ -1,0 +1,18 @@
+"""Where a user's work lies."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+Note = Callable[[str], None]
+"""Told what the user should know."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Workspace:
+    """The folders of features, runs and data sets, and the device to compute on."""
+
+    features_dir: Path
+    runs_dir: Path
+    data_dir: Path
+    device: str
