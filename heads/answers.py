@@ -81,8 +81,8 @@ def _on_the_same_images(tested: Sequence[Tested]) -> tuple[list[Tested], list[Te
     by_images: dict[str, list[Tested]] = {}
     for found in tested:
         by_images.setdefault(found.testing.digest, []).append(found)
-    most = max(by_images.values(), key=len)
-    return most, [found for found in tested if found not in most]
+    most = max(by_images, key=lambda images: len(by_images[images]))
+    return by_images[most], [found for images, others in by_images.items() if images != most for found in others]
 
 
 def _shown(settings: Sequence[str]) -> str:

@@ -76,19 +76,25 @@ def _section(
     note: Note,
 ) -> tuple[Part, Facts]:
     store, kept = RunStore(workspace.runs_dir), AnswerStore(workspace.runs_dir)
-    tested = {group: found for group in section.groups if (found := _tested(group, sets, store, kept, note)) is not None}
-    timed = {group: _timing(store, group) for group in section.groups}
+    tested = [_tested(group, sets, store, kept, note) for group in section.groups]
+    timed = [_timing(store, group) for group in section.groups]
     rows = [
-        report.row(group, timed[group], tested[group].interval if group in tested else None) for group in section.groups
+        report.row(group, timing, found.interval if found else None)
+        for group, timing, found in zip(section.groups, timed, tested, strict=True)
     ]
+    there = [found for found in tested if found is not None]
     photos = label([group.first for group in section.groups]) if label else []
-    more = answers.facts(list(tested.values()))
+    more = answers.facts(there)
     more |= {
         "dataset": section.dataset,
         "split": section.groups[-1].first.test.split,
         "classes": list(section.classes),
-        "maps": _maps(list(tested.values())),
-        "stages": {group.model: dict(timing.stages_s) for group, timing in timed.items() if timing and timing.stages_s},
+        "maps": _maps(there),
+        "stages": {
+            group.model: dict(timing.stages_s)
+            for group, timing in zip(section.groups, timed, strict=True)
+            if timing and timing.stages_s
+        },
         "batch_norm": kept.batch_norm(section.images),
     }
     _add_pictures(workspace, section, more, sets, dataset, note)

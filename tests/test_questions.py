@@ -1,7 +1,6 @@
 """The answers are those of trainings that anyone can repeat, and no test row chooses anything."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from heads_samples import CLASSES, blobs, silent
 from cache.files import canonical_json
 from heads.config import RECIPES, TrainConfig
 from heads.data import Labelled
-from heads.questions import NAME, Budget, Task, answer, asked, keep, kept
+from heads.questions import Budget, Task, answer
 from heads.train import predict, train_many
 
 BUDGET = Budget(seeds=3, curve_seeds=2, epochs=(1, 2, 3), sizes=(40, 90, 10_000))
@@ -58,30 +57,3 @@ def test_the_temperature_comes_from_rows_set_aside_from_training(name: str) -> N
     assert one["temperature"] == other["temperature"]
     assert one["before"] != other["before"]
     assert one["rows"] == round(0.1 * 240)
-
-
-def test_answers_are_kept_under_what_was_asked(tmp_path: Path) -> None:
-    name = asked(RECIPES["study"], BUDGET, ["aa", "bb"])
-    assert kept(tmp_path) is None
-    keep(tmp_path, name, {"seeds": [0.5]})
-    assert kept(tmp_path, name) == kept(tmp_path) == {"seeds": [0.5]}
-    others = [
-        asked(RECIPES["standard"], BUDGET, ["aa", "bb"]),
-        asked(RECIPES["study"], Budget(), ["aa", "bb"]),
-        asked(RECIPES["study"], BUDGET, ["aa", "cc"]),
-    ]
-    assert [kept(tmp_path, other) for other in others] == [None] * 3
-
-
-@pytest.mark.parametrize("damage", [b"", b"{}", b"[]", b"null", b'{"answers": 1}'])
-def test_damaged_answers_count_as_none(tmp_path: Path, damage: bytes) -> None:
-    keep(tmp_path, "name", {"seeds": [0.5]})
-    (tmp_path / NAME).write_bytes(damage)
-    assert kept(tmp_path, "name") is None
-
-
-def test_altered_answers_count_as_none(tmp_path: Path) -> None:
-    keep(tmp_path, "name", {"seeds": [0.5]})
-    path = tmp_path / NAME
-    path.write_text(path.read_text().replace("0.5", "0.9"))
-    assert kept(tmp_path, "name") is None

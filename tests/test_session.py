@@ -201,7 +201,8 @@ def test_a_set_without_splits_is_held_out_from_and_says_so_once(tmp_path: Path, 
     run = train(only_pair(features), store)
     assert run.notes == ("the data set has no test split: 12 of its 60 images, drawn at random, were held out",)
     assert (run.train_rows + run.val_rows, run.evaluation.overall.total) == (48, 12)
-    assert run.train == run.test
+    assert dataclasses.replace(run.train, used="") == dataclasses.replace(run.test, used="")
+    assert run.train.used != run.test.used
 
 
 def test_a_part_of_a_set_without_splits_is_said_of_the_run(tmp_path: Path, store: RunStore) -> None:
