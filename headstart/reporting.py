@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from cache.errors import HeadstartError
-from cache.files import pretty_json, write_durably
+from cache.files import canonical_json, write_durably
+from cache.manifest import Manifest
 from cache.store import FeatureSet, FeatureStore
 from extract import datasets, gallery
 from extract.images import Images
@@ -63,7 +64,7 @@ def write(
     files = {"md": markdown, "csv": report.to_csv(document, runs), "html": page.to_html(facts)}
     for suffix, text in files.items():
         write_durably(output / f"report.{suffix}", text.encode("utf-8", "surrogateescape"))
-    write_durably(output / "report.json", pretty_json(facts))
+    write_durably(output / "report.json", canonical_json(facts) + b"\n")  # indented, 1,000 classes would take 38 MB
     return facts | {"markdown": markdown}
 
 
@@ -167,22 +168,29 @@ def _shown(facts: Facts) -> Iterator[Facts]:
 def _images(
     workspace: Workspace, section: Section, sets: Mapping[str, FeatureSet], dataset: str | None, note: Note
 ) -> Images | None:
-    """The images that the section's heads were tested on."""
-    run = section.groups[-1].first
-    features = sets.get(run.test.digest)
+    """The images that the section's heads were tested on: where `dataset` says, or where the features found them."""
+    features = sets.get(section.groups[-1].first.test.digest)
     if features is None:
         return None
-    split = features.manifest.split
-    try:
-        images = datasets.open_split(dataset or section.dataset, split, workspace.data_dir)
-        same = same_images(images, features.manifest)
-    except (HeadstartError, OSError) as error:
-        note(f"no images of {section.title} in the report: {error}")
-        return None
-    if not same:
-        note(f"no images of {section.title} in the report: {images.source} holds other images than the features are of")
-        return None
-    return images
+    manifest, reasons = features.manifest, []
+    for place in dict.fromkeys([*([dataset] if dataset else []), *_places(section.dataset, manifest)]):
+        try:
+            images = datasets.open_split(place, manifest.split, workspace.data_dir)
+            if same_images(images, manifest):
+                return images
+            reasons.append(f"{images.source} holds other images than the features are of")
+        except (HeadstartError, OSError) as error:
+            reasons.append(str(error))
+    note(f"no images of {section.title} in the report: {reasons[0]}; say where they are with --dataset")
+    return None
+
+
+def _places(name: str, manifest: Manifest) -> list[str]:
+    """Where a data set may be, as `--dataset` would say it: a folder of pictures where it was when they were read."""
+    if not name.startswith("folder-"):
+        return [name]
+    root = Path(manifest.provenance.data_from)
+    return [f"folder:{folder}" for folder in (root, root.parent)]  # a split is a sub-folder of its data set
 
 
 def _thumbnail(images: Images, row: int) -> str | None:

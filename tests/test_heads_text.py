@@ -75,6 +75,13 @@ def test_a_class_without_test_rows_has_no_accuracy() -> None:
     assert "by class: cat 90.0%, dog -" in text.trained(make_run(evaluation=scores))
 
 
+def test_of_many_classes_the_worst_are_told() -> None:
+    scores = {f"class {i}": Score((7 * i) % 1000, 1000) for i in range(1000)} | {"empty": Score(0, 0)}
+    line = text.trained(make_run(evaluation=Evaluation(Score(1, 2), scores))).split("\n")[2]
+    assert line.startswith("  worst of 1,001 classes: class 0 0.0%, class 143 0.1%, class 286 0.2%")
+    assert (line.count("%"), line.endswith("; all are in run.json")) == (text.MOST_CLASSES, True)
+
+
 def test_several_seeds_are_summed_up_by_mean_and_deviation() -> None:
     runs = [make_run(evaluation=make_evaluation(*counts)) for counts in ((80, 80, 80), (82, 82, 82), (84, 84, 84))]
     found = text.spread(runs)

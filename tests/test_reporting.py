@@ -180,8 +180,19 @@ def test_a_picture_that_has_gone_is_left_out_of_the_report(place: Place) -> None
     place.run("extract", "--dataset", f"folder:{root}", *SMALL)
     place.run("train-head", "--epochs", "1")
     next((root / "test").rglob("*.png")).unlink()
-    result = place.run("report", "--dataset", f"folder:{root}")
-    assert "no images of folder-pets in the report" in result.stderr
+    assert f"no images of folder-pets in the report: {root / 'test'} holds other images" in place.run("report").stderr
+
+
+def test_a_folder_of_pictures_is_found_where_it_was_and_told_by_its_content(place: Place) -> None:
+    root = write_splits(place.root / "pets", 2, 20, 10)
+    place.run("extract", "--dataset", f"folder:{root}", *SMALL)
+    place.run("train-head", "--epochs", "1", "--seeds", "2")
+    (section,) = place.report()
+    assert section["figure_1"]
+    root.rename(place.root / "moved")
+    assert "say where they are with --dataset" in place.run("report").stderr
+    (section,) = place.report("--dataset", f"folder:{place.root / 'moved'}")
+    assert section["figure_1"]
 
 
 # --------------------------------------------------------------------------------------------------------------- timings
