@@ -175,7 +175,8 @@ def _images(
     manifest, reasons = features.manifest, []
     for place in dict.fromkeys([*([dataset] if dataset else []), *_places(section.dataset, manifest)]):
         try:
-            images = datasets.open_split(place, manifest.split, workspace.data_dir)
+            (split,) = datasets.splits(place, manifest.split, workspace.data_dir)
+            images = datasets.open_split(place, split, workspace.data_dir)
             if same_images(images, manifest):
                 return images
             reasons.append(f"{images.source} holds other images than the features are of")
@@ -190,7 +191,8 @@ def _places(name: str, manifest: Manifest) -> list[str]:
     if not name.startswith("folder-"):
         return [name]
     root = Path(manifest.provenance.data_from)
-    return [f"folder:{folder}" for folder in (root, root.parent)]  # a split is a sub-folder of its data set
+    folders = (root, root.parent) if manifest.split == "all" else (root.parent, root)  # a split is mostly a sub-folder
+    return [f"folder:{folder}" for folder in folders]
 
 
 def _thumbnail(images: Images, row: int) -> str | None:
