@@ -321,7 +321,7 @@ models_option = click.option("-m", "--model", "models", multiple=True, metavar="
 
 
 def _weights(default: str) -> Callable[[Any], Any]:
-    what = "IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT, random[:SEED], or a .safetensors or .pth file; repeatable."
+    what = "IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT, random[:SEED], or a .safetensors or .pth FILE[#NAME]; repeatable."
     return click.option("--weights", multiple=True, metavar="[MODEL=]WEIGHTS", help=f"{what} [default: {default}]")
 
 
@@ -429,7 +429,7 @@ def extract_one(settings: Settings, job: Job) -> Outcome:
         note(f"{job.device.name} ({job.device.description}), {job.device.precision}, weights from {job.weights.origin}")
     bar = Progress()
     try:
-        outcome = extract(job, load, FeatureStore(settings.features_dir), bar)
+        outcome = extract(job, lambda job: load(job, bar.note), FeatureStore(settings.features_dir), bar)
     finally:
         bar.end()
     out(text.outcome(job, outcome))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cache.errors import ImageUnreadable, WeightsMismatch
+from cache.errors import DeviceUnavailable, ImageUnreadable, WeightsMismatch, WeightsNotFound
 from cache.key import FEATURE_VERSION, FeatureKey
 from extract import datasets, weights
 from extract.backbones import POOLING, get_backbone
 from extract.config import STUDY_MODELS, ExtractConfig
-from extract.devices import resolve
+from extract.devices import Device, resolve
 from extract.images import Batch, Images
 from extract.job import Job
 from extract.preprocess import Preprocessing
@@ -75,11 +75,11 @@ def plan(
     ]
 
 
-def load(job: Job) -> FeatureExtractor:
-    """The job's backbone on its device. Raises WeightsMismatch."""
+def load(job: Job, say: Callable[[str], None] = lambda _: None) -> FeatureExtractor:
+    """The job's backbone on its device; `say` is told what else its weight file holds. Raises WeightsMismatch."""
     from extract import pooled
 
-    body = weights.load(job.backbone, job.weights)
+    body = weights.load(job.backbone, job.weights, say)
     return pooled.build(body, job.preprocessing, job.device, job.device.batch_size(job.config.batch_size))
 
 
@@ -94,15 +94,52 @@ def restore(
     from extract import pooled
 
     backbone = get_backbone(key.backbone)
-    _expect("pooling", POOLING, key.pooling)
-    _expect("feature_version", FEATURE_VERSION, key.feature_version)
-    found = weights.locate(backbone, request or (weights_from if key.weights == "file" else key.weights))
-    _expect("weights_sha256", found.sha256, key.weights_sha256, f" of {found.origin}")
+    for field, ours, theirs in (
+        ("pooling", POOLING, key.pooling),
+        ("feature_version", FEATURE_VERSION, key.feature_version),
+        ("interpolation", Preprocessing().interpolation, key.interpolation),
+    ):
+        _expect(field, ours, theirs, "use the headstart that made them, or extract again and train a head on that")
+    found = weights.locate(backbone, _recorded_weights(key, weights_from, request))
+    way_out = _OTHER_VERSIONS if key.untrained and found.label == key.weights else _OTHER
+    _expect(f"weights_sha256 of {found.origin}", found.sha256, key.weights_sha256, way_out)
+    if "#" in key.weights:
+        _expect(f"the weights in {found.path}", found.label.partition("#")[2], key.weights.partition("#")[2], _OTHER)
     mean, std = ((values[0], values[1], values[2]) for values in (key.mean, key.std))
     preprocessing = Preprocessing(key.image_size, key.interpolation, mean, std)
-    _expect("interpolation", Preprocessing().interpolation, key.interpolation)
-    there = resolve(device, key.precision)
+    there = _device(device, key.precision)
     return pooled.build(weights.load(backbone, found), preprocessing, there, there.batch_size(batch_size))
+
+
+def _recorded_weights(key: FeatureKey, weights_from: str, request: str | None) -> str:
+    """What to ask `weights.locate` for: the member of a file that a head needs is in its key. Raises WeightsNotFound."""
+    kind, mark, member = key.weights.partition("#")
+    if kind != "file":
+        return request or key.weights
+    if request is None and weights.find(weights_from) is None:
+        raise WeightsNotFound(
+            f"{weights_from}: not there; the head's weights were at this path (SHA-256 {key.weights_sha256[:12]}…); "
+            f"say where they are with --weights PATH"
+        )
+    asked = request or weights_from
+    found = weights.find(asked)
+    return f"{asked}#{member}" if mark and found and found[1] is None else asked
+
+
+_OTHER = "give the right weights with --weights, or train a head on new features"
+_OTHER_VERSIONS = "other versions of torch or torchvision drew those; extract again and train a head on that"
+
+
+def _device(device: str, precision: str) -> Device:
+    """The device, in the one precision that gives a head the features it knows. Raises DeviceUnavailable."""
+    try:
+        return resolve(device, precision)
+    except DeviceUnavailable as error:
+        name = resolve(device, "fp32").name  # raises where the device itself is the matter
+        raise DeviceUnavailable(
+            f"the head's features were made with precision {precision}, which {name} has not; choose another --device, "
+            f"or `headstart extract --precision fp32` and train a head on that"
+        ) from error
 
 
 def stages(images: Images, extractor: FeatureExtractor, workers: int) -> dict[str, Any]:
@@ -140,9 +177,6 @@ def stages(images: Images, extractor: FeatureExtractor, workers: int) -> dict[st
     }
 
 
-def _expect(field: str, found: object, expected: object, where: str = "") -> None:
+def _expect(field: str, found: object, expected: object, way_out: str) -> None:
     if found != expected:
-        raise WeightsMismatch(
-            f"{field}{where} is {found}, the head's features were made with {expected}; "
-            f"give the right weights with --weights, or train a head on new features"
-        )
+        raise WeightsMismatch(f"{field} is {found}, the head's features were made with {expected}; {way_out}")

@@ -1,14 +1,16 @@
 """From words to work: which jobs a command line asks for, and which backbone a head needs."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from extract_samples import file_images
 
-from cache.errors import DataNotFound, ImageUnreadable, WeightsMismatch
-from extract import jobs
+from cache.errors import DataNotFound, DeviceUnavailable, ImageUnreadable, WeightsMismatch, WeightsNotFound
+from extract import jobs, weights
 from extract.backbones import BACKBONES
 from extract.config import STUDY_MODELS, ExtractConfig
 from extract.devices import Device
@@ -79,7 +81,7 @@ class Wrong:
         Wrong("pooling", "max", "pooling is global average, the head's features were made with max"),
         Wrong("feature_version", 99, "feature_version is 1, the head's features were made with 99"),
         Wrong("interpolation", "bicubic", "interpolation is bilinear, the head's features were made with bicubic"),
-        Wrong("weights_sha256", "ab" * 32, "weights_sha256 of random:0 .* the head's features were made with abab"),
+        Wrong("weights_sha256", "ab" * 32, "weights_sha256 of random:0 .* made with abab.*; other versions of torch"),
         Wrong("backbone", "resnet51", "model 'resnet51' is unknown"),
     ],
     ids=lambda case: case.field,
@@ -95,6 +97,60 @@ def test_a_restored_backbone_is_the_one_that_made_the_features() -> None:
     pixels = job.images.read(0, 3, 32, 1).pixels
     made, restored = jobs.load(job), jobs.restore(job.key, job.weights.origin, None, "cpu", job.device.batch_size(None))
     assert (made(pixels) == restored(pixels)).all()
+
+
+def test_what_a_head_needs_and_this_computer_has_not_is_said_of_the_head() -> None:
+    key = dataclasses.replace(plan("resnet18", split="test")[0].key, precision="tf32")
+    with pytest.raises(
+        DeviceUnavailable, match="head's features were made with precision tf32, which cpu has not; choose an"
+    ):
+        jobs.restore(key, "nowhere", None, "cpu", None)
+    with pytest.raises(DeviceUnavailable, match="--device tpu: unknown"):
+        jobs.restore(key, "nowhere", None, "tpu", None)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with two networks."""
+    path = tmp_path_factory.mktemp("weights") / "ssl.pth"
+    student, teacher = (
+        weights.load(BACKBONES["resnet18"], weights.locate(BACKBONES["resnet18"], r)) for r in ("random:1", "random:2")
+    )
+    torch.save({"student": student.state_dict(), "teacher": teacher.state_dict()}, path)
+    return path
+
+
+def test_a_head_finds_its_weights_from_another_folder_and_after_they_moved(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "w.pth").symlink_to(checkpoint)
+    monkeypatch.chdir(there)
+    (job,) = plan("resnet18", split="test", requests=("w.pth#teacher",), precision="fp32")
+    assert (job.key.weights, job.weights.origin) == ("file#teacher", f"{there}/w.pth#teacher")
+    monkeypatch.chdir(tmp_path)
+    recorded, made = job.weights.origin, jobs.load(job)
+    assert jobs.restore(job.key, recorded, None, "cpu", None).parameters == made.parameters
+    (there / "w.pth").rename(tmp_path / "moved.pth")
+    message = (
+        rf"{re.escape(recorded)}: not there; the head's weights were at .* \(SHA-256 .*; say where they are with --weights"
+    )
+    with pytest.raises(WeightsNotFound, match=message):
+        jobs.restore(job.key, recorded, None, "cpu", None)
+    for request in ("moved.pth", "moved.pth#teacher"):  # which of the two, the head knows
+        assert jobs.restore(job.key, recorded, request, "cpu", None).parameters == made.parameters
+    with pytest.raises(
+        WeightsMismatch, match=r"weights in .*moved\.pth is student, the head's features were made with teacher"
+    ):
+        jobs.restore(job.key, recorded, "moved.pth#student", "cpu", None)
+
+
+def test_two_networks_of_one_file_have_keys_of_their_own(checkpoint: Path) -> None:
+    (one,), (other,) = (
+        plan("resnet18", split="test", requests=(f"{checkpoint}#{name}",)) for name in ("student", "teacher")
+    )
+    assert one.key.digest != other.key.digest
 
 
 def test_weights_asked_for_one_model_say_nothing_of_another() -> None:
