@@ -1338,12 +1338,16 @@ def remove_command(settings: Settings, names: tuple[str, ...]) -> None:
 @command(cache, "export", "headstart cache export cifar10-train-resnet50-1a2b3c4d features.npy")
 @click.argument("name")
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
-def export_command(settings: Settings, name: str, path: Path) -> None:
-    """One set in one piece for other tools: PATH ends in .h5, .npy (a pair of files) or .parquet (needs pyarrow)."""
+@click.option("--dtype", type=click.Choice(["float32", "float16"]), help="Of the features. [default: as they are kept]")
+def export_command(settings: Settings, name: str, path: Path, dtype: str | None) -> None:
+    """One set in one piece for other tools: PATH ends in .h5, .npy (a pair of files) or .parquet (needs pyarrow).
+
+    Features of bf16 and fp16 are kept as float16, which some tools can't show: give --dtype float32 for those.
+    """
     from cache.export import export
     from cache.store import FeatureStore
 
-    written = export(FeatureStore(settings.features_dir).get(name), path)
+    written = export(FeatureStore(settings.features_dir).get(name), path, dtype)
     for file in written:
         out(file)
     document(settings, [str(file) for file in written])

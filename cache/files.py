@@ -45,7 +45,7 @@ def _temporary_beside(path: Path) -> Iterator[tuple[int, Path]]:
             os.unlink(temporary)
 
 
-def write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes | memoryview) -> None:
     """Put `content` at `path` so that after a crash either the old file or the whole new one is there.
 
     Temporary file in the same folder, write, fsync, rename, fsync of the folder: without the last one the rename itself
