@@ -305,7 +305,21 @@ DAMAGES = [
     ),
     Damage("no shard's name", setting("shards", 1, "file", to="shard-1.h5"), "'shard-1.h5' is no shard's name"),
     Damage("path as a name", setting("shards", 1, "file", to="../shard-00001.h5"), r"shard-00001\.h5' is no shard's name"),
-    Damage("number as a name", setting("shards", 1, "file", to=1), "removeprefix"),
+    Damage("number as a name", setting("shards", 1, "file", to=1), "shard 1: file is 1, expected str"),
+    Damage(
+        "text as seconds", setting("shards", 0, "elapsed_s", to="1"), "shard 0: elapsed_s is '1', expected int or float or"
+    ),
+    Damage("truth as a row", setting("shards", 0, "start", to=True), "shard 0: start is True, expected int"),
+    Damage("number as a digest", setting("shards", 2, "sha256", to=7), "shard 2: sha256 is 7, expected str"),
+    Damage(
+        "text as a count", setting("provenance", "split_rows", to="100"), "provenance: split_rows is '100', expected int"
+    ),
+    Damage(
+        "list of versions", setting("provenance", "versions", to=["1"]), r"provenance: versions is \['1'\], expected dict"
+    ),
+    Damage(
+        "number as a version", setting("provenance", "versions", "torch", to=2), "its notes or versions are not all text"
+    ),
     Damage("skipped image forgotten", setting("shards", 1, "skipped", to=[]), r"shard 1, .* has rows 5-10"),
     Damage("skipped image without a row", dropping("shards", 1, "skipped", 0, "row"), "row"),
     Damage("shard missing", dropping("shards", 2), "digest is "),
