@@ -392,11 +392,20 @@ def extract_command(
 
     What is already there is not computed again; an interrupted or shorter run is extended.
     """
-    found = plan_jobs(settings, models or ("resnet50",), dataset, weights, split=split, **config)
+    models = models or ("resnet50",)
+    check_weights(models, weights)
+    found = plan_jobs(settings, models, dataset, weights, split=split, **config)
     if dry_run:
         document(settings, [_dry_run(settings, job) for job in found])
         return
     document(settings, [_outcome_facts(extract_one(settings, job)) for job in found])
+
+
+def check_weights(models: Sequence[str], weights: Sequence[str]) -> None:
+    """Refuse `--weights MODEL=…` for a model that the command does not use."""
+    from extract.jobs import check_weights_asked, expand_models
+
+    check_weights_asked(expand_models(models), weights)
 
 
 def warn_untrained(key: FeatureKey) -> None:
@@ -683,6 +692,7 @@ def bench_command(
     Batches follow each other without pauses; single images are timed too, and each stage by itself.
     """
     chosen = choose_heads(settings, models, paths)
+    check_weights([found.head.key.backbone for found in chosen], weights)
     way = (engine, batch_size)
     results = [bench_one(settings, found, dataset, weights, way, workers, BenchConfig(**config)) for found in chosen]
     emit(as_json([dataclasses.asdict(timing) for timing in results]))
@@ -803,6 +813,7 @@ def predict_command(
     if compare and not paths and not models:
         models = tuple(run.model for run in RunStore(settings.runs_dir).newest())
     chosen = choose_heads(settings, models, paths)
+    check_weights([found.head.key.backbone for found in chosen], weights)
     photos = label_photos(settings, chosen, files, weights, batch_size, workers, topk)
     facts = [dataclasses.asdict(photo) for photo in photos]
     if form == "csv":
@@ -952,6 +963,7 @@ def study_command(
     lengths = tuple(n for n in Budget().epochs if n < curve_epochs)
     budget = Budget(seeds, curve_seeds, (*lengths, curve_epochs))
     names = jobs.expand_models(models or STUDY_MODELS)
+    jobs.check_weights_asked(names, weights)
     if dry_run:
         plans = [
             _study_plan(

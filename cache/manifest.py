@@ -167,9 +167,8 @@ def read_manifest(folder: Path) -> Manifest:
             f"`headstart extract --force`"
         ) from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise FeaturesDamaged(
-            f"{path}: not a manifest of ours ({error}); `headstart extract --force` computes the set anew"
-        ) from error
+        way_out = "the `headstart extract` that made the set writes it again from its shards"
+        raise FeaturesDamaged(f"{path}: not a manifest of ours ({error}); {way_out}") from error
 
 
 class _AnotherVersion(ValueError):

@@ -52,6 +52,7 @@ def listing(entries: Sequence[Entry], now: datetime.datetime) -> str:
 
 _HINTS = {
     "not complete": "the `headstart extract` that began the set goes on from there",
+    "of another version": "use the headstart that made it, or `headstart extract --force` to compute it anew",
     "damaged": "`headstart cache verify` says where, the `headstart extract` that made the set mends it",
 }
 

@@ -5,7 +5,7 @@ import dataclasses
 import stat
 from pathlib import Path
 
-from cache.errors import FeaturesDamaged, FeaturesNotFound
+from cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesOfAnotherVersion
 from cache.manifest import NAME, read_manifest
 from cache.store import REPLACED, FeatureSet, FeatureStore
 
@@ -18,8 +18,8 @@ def folders(store: FeatureStore) -> list[Path]:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A folder of the features directory. `state` is complete, not complete or damaged; `nbytes` are all its files',
-    whatever the state."""
+    """A folder of the features directory. `state` is complete, not complete, of another version or damaged; `nbytes` are
+    all its files', whatever the state."""
 
     folder: Path
     features: FeatureSet | None
@@ -38,6 +38,8 @@ def _entry(folder: Path) -> Entry:
         return Entry(folder, FeatureSet(folder, read_manifest(folder)), "complete", nbytes)
     except FileNotFoundError:
         return Entry(folder, None, "not complete", nbytes)
+    except FeaturesOfAnotherVersion:
+        return Entry(folder, None, "of another version", nbytes)
     except FeaturesDamaged:
         return Entry(folder, None, "damaged", nbytes)
 

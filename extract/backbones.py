@@ -6,6 +6,7 @@ Adding one is a line in `BACKBONES`. torch is imported when a network is built, 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -100,4 +101,6 @@ def get_backbone(name: str) -> Backbone:
     try:
         return BACKBONES[name]
     except KeyError:
-        raise WeightsMismatch(f"model {name!r} is unknown; there are {', '.join(BACKBONES)}") from None
+        near = difflib.get_close_matches(name.lower(), BACKBONES, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise WeightsMismatch(f"model {name!r} is unknown; there are {', '.join(BACKBONES)}{meant}") from None

@@ -35,16 +35,36 @@ def expand_models(names: Sequence[str]) -> list[str]:
 def weights_asked(model: str, requests: Sequence[str]) -> str | None:
     """Which of several `--weights` concerns this model: `MODEL=VALUE` before a bare VALUE, the last of each; None if none.
 
-    Raises WeightsMismatch for a model that does not exist.
+    Raises WeightsMismatch for a model that does not exist, and for an equals sign that nothing follows.
     """
     bare, own = None, None
     for request in requests:
-        name, equals, value = request.partition("=")
-        if not equals or "/" in name or "." in name:  # a path may hold an equals sign
-            bare = request
-        elif get_backbone(name).name == model:
+        name, value = _parted(request)
+        if name is None:
+            bare = value
+        elif name == model:
             own = value
     return own or bare
+
+
+def check_weights_asked(models: Sequence[str], requests: Sequence[str]) -> None:
+    """Raises WeightsMismatch for `MODEL=VALUE` where the command has no such model: it would do nothing."""
+    for request in requests:
+        name, _ = _parted(request)
+        if name is not None and name not in models:
+            raise WeightsMismatch(
+                f"--weights {request}: this command uses {', '.join(models)}, not {name}; leave it out or add -m {name}"
+            )
+
+
+def _parted(request: str) -> tuple[str | None, str]:
+    """`MODEL=VALUE` as its two parts, VALUE alone with None."""
+    name, equals, value = request.partition("=")
+    if not equals or "/" in name or "." in name:  # a path may hold an equals sign
+        return None, request
+    if not value:
+        raise WeightsMismatch(f"--weights {request}: nothing follows the equals sign, expected MODEL=WEIGHTS")
+    return get_backbone(name).name, value
 
 
 def weights_for(model: str, requests: Sequence[str]) -> str:
@@ -100,7 +120,7 @@ def restore(
         ("interpolation", Preprocessing().interpolation, key.interpolation),
     ):
         _expect(field, ours, theirs, "use the headstart that made them, or extract again and train a head on that")
-    found = weights.locate(backbone, _recorded_weights(key, weights_from, request))
+    found = weights.locate(backbone, _recorded_weights(key, weights_from, request), "say where it is with --weights PATH")
     way_out = _OTHER_VERSIONS if key.untrained and found.label == key.weights else _OTHER
     _expect(f"weights_sha256 of {found.origin}", found.sha256, key.weights_sha256, way_out)
     if "#" in key.weights:

@@ -44,8 +44,15 @@ class Weights:
     member: str | None = None
 
 
-def locate(backbone: Backbone, request: str) -> Weights:
-    """What `--weights REQUEST` means for this backbone; downloads torchvision's where they are not here yet.
+WAYS_OUT = (
+    "three ways out: put the file there by hand; give a local state dict with --weights PATH; "
+    "or use untrained weights with --weights random:0"
+)
+
+
+def locate(backbone: Backbone, request: str, ways_out: str = WAYS_OUT) -> Weights:
+    """What `--weights REQUEST` means for this backbone; downloads torchvision's where they are not here yet, and where that
+    fails says the `ways_out`.
 
     Raises WeightsNotFound where there is nothing of that name or no network, WeightsMismatch for a file of torchvision's
     whose hash is not the published one.
@@ -54,7 +61,7 @@ def locate(backbone: Backbone, request: str) -> Weights:
         return _random(int(match[1] or 0))
     name = list(backbone.checkpoints)[-1] if request == "DEFAULT" else request
     if name in backbone.checkpoints:
-        return _published(backbone, name)
+        return _published(backbone, name, ways_out)
     if found := find(request):
         path, member = found
         mark = "" if member is None else f"#{member}"
@@ -68,8 +75,8 @@ def find(request: str) -> tuple[Path, str | None] | None:
     """The file that PATH or PATH#MEMBER names, as an absolute path, and the member; None where there is no such file."""
     path, _, member = request.rpartition("#")
     for name, part in ((request, None), (path, member)):
-        if name and (file := Path(name).expanduser().absolute()).is_file():
-            return file, part
+        if name and (file := Path(name).expanduser()).is_file():
+            return file.parent.resolve() / file.name, part  # the name stays: in a cache of links it says what the file is
     return None
 
 
@@ -86,11 +93,11 @@ def checkpoint_folder() -> Path:
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
-def _published(backbone: Backbone, name: str) -> Weights:
+def _published(backbone: Backbone, name: str, ways_out: str) -> Weights:
     file = backbone.checkpoints[name]
     path = checkpoint_folder() / file
     if not path.is_file():
-        download(BASE_URL + file, path)
+        download(BASE_URL + file, path, ways_out)
     digest, published = sha256_file(path), _published_sha256(file)
     if not digest.startswith(published):
         raise WeightsMismatch(f"{path}: SHA-256 is {digest}, expected {published}; remove the file to download it anew")
@@ -102,7 +109,7 @@ def _published_sha256(file: str) -> str:
     return SHA256.get(file, file.rpartition("-")[2].partition(".")[0])
 
 
-def download(url: str, path: Path) -> None:
+def download(url: str, path: Path, ways_out: str = WAYS_OUT) -> None:
     """Fetch `url` to `path`, checked against the published hash. Raises WeightsNotFound with the ways out."""
     import torch
 
@@ -110,10 +117,8 @@ def download(url: str, path: Path) -> None:
     try:
         torch.hub.download_url_to_file(url, str(path), hash_prefix=_published_sha256(path.name), progress=False)
     except (OSError, RuntimeError) as error:  # urllib's errors are OSErrors; a wrong hash is a RuntimeError
-        raise WeightsNotFound(
-            f"{path}: not there, and downloading {url} failed ({error}). Three ways out: put the file there by hand; "
-            f"give a local state dict with --weights PATH; or use untrained weights with --weights random:0"
-        ) from error
+        reason = f"downloading {url} failed ({error})"
+        raise WeightsNotFound(f"{path}: not there, and {reason}; {ways_out}") from error
 
 
 def load(backbone: Backbone, weights: Weights, say: Callable[[str], None] = lambda _: None) -> nn.Module:
@@ -144,7 +149,7 @@ def _fill(backbone: Backbone, weights: Weights, path: Path, say: Callable[[str],
     chosen = choose(tensors, wanted, backbone.name, backbone.classifier, str(path), weights.member)
     if chosen.left_out:
         below = f" below {chosen.prefix!r}" if chosen.prefix else ""
-        say(f"{path}: took the {len(chosen.state)} tensors of {backbone.name}{below}, not {some(chosen.left_out)}")
+        say(f"{path}: took the {len(chosen.state)} tensors of {backbone.name}{below}; not used: {some(chosen.left_out)}")
     zeros = {name: torch.zeros((), dtype=torch.int64) for name in wanted if name.endswith(COUNTER)}
     own = {name: value.detach() for name, value in chosen.state.items()}
     state = {name: value.float() if value.is_floating_point() else value for name, value in own.items()}
@@ -157,7 +162,9 @@ def _read(path: Path, expected: str) -> bytes:
     """The bytes of a file, which are hashed and parsed, both the same ones."""
     content = path.read_bytes()
     if (found := sha256(content)) != expected:
-        raise WeightsMismatch(f"{path}: SHA-256 is {found[:12]}…, expected {expected[:12]}…; it changed while we ran")
+        raise WeightsMismatch(
+            f"{path}: SHA-256 is {found[:12]}…, expected {expected[:12]}…; it changed while we ran, run again"
+        )
     return content
 
 

@@ -74,3 +74,8 @@ def test_an_unknown_model_is_answered_with_the_known_ones() -> None:
 def test_naming_backbones_and_their_weights_imports_no_torch() -> None:
     code = "import sys, extract.backbones, extract.config, extract.images, extract.weights; print('torch' in sys.modules)"
     assert printed_by_python(code) == "False\n"
+
+
+def test_a_name_that_is_nearly_right_is_answered_with_the_right_one() -> None:
+    with pytest.raises(WeightsMismatch, match=r"model 'ResNet18' is unknown; there are vgg16, .*; did you mean resnet18\?"):
+        get_backbone("ResNet18")

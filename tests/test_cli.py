@@ -315,7 +315,7 @@ def test_helpful_errors(place: Place, tmp_path: Path, monkeypatch: pytest.Monkey
     cases = {
         ("extract", "-m", "resnet51"): "model 'resnet51' is unknown; there are vgg16, vgg19",
         ("extract", "--dataset", "mnist"): "--dataset mnist: unknown, expected one of cifar10, digits, folder:PATH",
-        ("extract", "--dataset", "digits"): "Three ways out",
+        ("extract", "--dataset", "digits"): "three ways out",
         ("extract", "--dataset", "digits", "--weights", "no.pth"): "--weights no.pth: no such file",
         ("extract", "--dataset", "folder:nowhere"): "folder:nowhere: no such folder",
         ("extract", "--dataset", "digits", "--weights", "random", "--precision", "tf32"): "only CUDA devices have it",

@@ -332,7 +332,7 @@ def test_what_is_no_version_of_a_manifest_is_damage(copy: Path, version: object)
     rewrite(folder / "manifest.json", versioned(version))
     message = (
         rf"manifest\.json: not a manifest of ours \(format 'headstart feature set' version {re.escape(repr(version))}, "
-        r"expected 'headstart feature set' 3\); `headstart extract --force` computes the set anew$"
+        r"expected 'headstart feature set' 3\); the `headstart extract` that made the set writes it again from its shards$"
     )
     with pytest.raises(FeaturesDamaged, match=message) as caught:
         read_manifest(folder)

@@ -161,6 +161,27 @@ def test_weights_asked_for_one_model_say_nothing_of_another() -> None:
     assert jobs.weights_asked("vgg16", []) is None
 
 
+def test_weights_for_a_model_that_the_command_does_not_use_are_refused() -> None:
+    jobs.check_weights_asked(["resnet18", "vgg16"], ["vgg16=random:1", "random:0", "a/b=c.pth"])
+    with pytest.raises(WeightsMismatch, match="this command uses resnet18, not vgg16; leave it out or add -m vgg16"):
+        jobs.check_weights_asked(["resnet18"], ["random:0", "vgg16=random:1"])
+
+
+def test_an_equals_sign_with_nothing_behind_it_is_refused() -> None:
+    with pytest.raises(
+        WeightsMismatch, match="--weights resnet18=: nothing follows the equals sign, expected MODEL=WEIGHTS"
+    ):
+        jobs.weights_asked("resnet18", ["random:1", "resnet18="])
+
+
+def test_published_weights_that_a_head_needs_have_one_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(weights, "BASE_URL", (tmp_path / "server").as_uri() + "/")
+    key = dataclasses.replace(plan("resnet18", split="test")[0].key, weights="IMAGENET1K_V1")
+    with pytest.raises(WeightsNotFound, match=r"downloading .* failed \(.*\); say where it is with --weights PATH$"):
+        jobs.restore(key, "nowhere", None, "cpu", None)
+
+
 # ---- the stages of inference
 
 

@@ -242,7 +242,9 @@ GARBAGE = [
 
 @pytest.mark.parametrize("content", GARBAGE, ids=lambda content: repr(content[:24]))
 def test_garbage_is_refused_with_the_place_and_the_next_step(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(FeaturesDamaged, match=r"manifest\.json: not a manifest of ours .*`headstart extract --force`"):
+    with pytest.raises(
+        FeaturesDamaged, match=r"manifest\.json: not a manifest of ours .*extract` that made the set writes it again"
+    ):
         read_manifest(put(tmp_path, content))
 
 

@@ -1,5 +1,6 @@
 """What is wrong with a set is named with its place, and all of it at once."""
 
+import datetime
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from cache_samples import make_shards, never_wait, put_all, write_set, write_sha
 
 from cache import store as cache_store
 from cache.errors import FeaturesDamaged, FeaturesNotFound
+from cache.manifest import NAME
 from cache.store import FeatureSet, FeatureStore
+from cache.text import listing
 from cache.verify import folders, problems, survey
 
 
@@ -144,3 +147,12 @@ def test_a_set_that_is_made_anew_meanwhile_is_not_called_damaged(
     except FeaturesDamaged as error:
         said = [str(error)]
     assert said == [f"{features.folder}: {message}"]
+
+
+def test_a_set_of_another_version_is_not_called_damaged(features: FeatureSet) -> None:
+    path = features.folder / NAME
+    path.write_bytes(path.read_bytes().replace(b'"version": ', b'"version": 9'))
+    (entry,) = survey(FeatureStore(features.folder.parent))
+    assert entry.state == "of another version"
+    said = listing([entry], datetime.datetime.now(datetime.UTC))
+    assert "of another version: use the headstart that made it, or `headstart extract --force`" in said

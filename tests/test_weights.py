@@ -390,7 +390,7 @@ def test_what_else_a_file_holds_is_said(state: State, tmp_path: Path) -> None:
     taken = len(features_of(state))
     (line,) = said
     assert line.endswith(
-        f"took the {taken} tensors of resnet18 below 'state_dict.module.', not state_dict.module.prototypes, o"
+        f"took the {taken} tensors of resnet18 below 'state_dict.module.'; not used: state_dict.module.prototypes, o"
     )
     torch.save(state, path)
     load(RESNET18, locate(RESNET18, str(path)), said.append)
