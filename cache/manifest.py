@@ -137,8 +137,9 @@ class Manifest:
 
     def row_numbers(self) -> npt.NDArray[np.int64]:
         """The rows of the split that are there, (N,): all but those left out."""
-        skipped = [image.row for shard in self.shards for image in shard.skipped]
-        found: npt.NDArray[np.int64] = np.setdiff1d(np.arange(self.stop), np.array(skipped, dtype=np.int64))
+        there = np.ones(self.stop, dtype=np.bool_)  # setdiff1d takes seconds for a million rows
+        there[[image.row for shard in self.shards for image in shard.skipped]] = False
+        found: npt.NDArray[np.int64] = np.flatnonzero(there)
         return found
 
     def to_bytes(self) -> bytes:
@@ -202,6 +203,9 @@ def _check(manifest: Manifest, found: Mapping[str, Any]) -> None:
     for index, shard in enumerate(manifest.shards):
         if shard.part != Part(index, done, shard.stop) or shard.rows != shard.stop - done - len(shard.skipped):
             raise ValueError(f"shard {index}, {shard.file}, has rows {shard.start}-{shard.stop}, expected from {done} on")
+        left_out = {image.row for image in shard.skipped}
+        if len(left_out) != len(shard.skipped) or not all(done <= row < shard.stop for row in left_out):
+            raise ValueError(f"shard {index} leaves out rows that are not its own, or one twice")
         done = shard.stop
     if not manifest.shards:
         raise ValueError("it lists no shard")

@@ -60,7 +60,8 @@ def put(folder: Path, content: bytes) -> Path:
 def manifests(draw: st.DrawFn) -> Manifest:
     records, done = [], 0
     for index in range(draw(st.integers(1, 4))):
-        skipped = tuple(draw(st.lists(st.builds(Skipped, st.integers(0, 99), texts, texts), max_size=2)))
+        left_out = draw(st.lists(st.tuples(texts, texts), max_size=2))
+        skipped = tuple(Skipped(done + row, *said) for row, said in enumerate(left_out))
         stop = done + len(skipped) + draw(st.integers(1, 3000))
         elapsed_s = draw(st.none() | st.floats(0, 1e6))
         stat = draw(st.none() | texts)
@@ -310,6 +311,11 @@ DAMAGES = [
     Damage("number as a name", setting("shards", 1, "file", to=1), "shard 1: file is 1, expected str"),
     Damage(
         "text as seconds", setting("shards", 0, "elapsed_s", to="1"), "shard 0: elapsed_s is '1', expected int or float or"
+    ),
+    Damage(
+        "a row not its own",
+        setting("shards", 1, "skipped", 0, "row", to=12),
+        "shard 1 leaves out rows that are not its own",
     ),
     Damage("truth as a row", setting("shards", 0, "start", to=True), "shard 0: start is True, expected int"),
     Damage("number as a digest", setting("shards", 2, "sha256", to=7), "shard 2: sha256 is 7, expected str"),
