@@ -18,7 +18,8 @@ import numpy as np
 from cache.errors import WeightsMismatch, WeightsNotFound
 from cache.files import sha256, sha256_file
 from extract.backbones import SHA256, Backbone
-from extract.state_dicts import COUNTER, choose, read_tensors, some
+from extract.state_dicts import COUNTER, choose, some
+from extract.weight_files import read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -281,6 +281,10 @@ CHECKPOINTS: dict[str, Callable[[State], dict[Any, Any]]] = {
     "of words in no list": lambda state: {"weights": {"ours": below("wrapped.trunk.", state)}},
     "average": averaged,
     "average in a checkpoint": lambda state: {"model_ema": averaged(state), "args": {"lr": 0.1}},
+    "one module by two names, once without counters": lambda state: {
+        **below("a.", state),
+        **below("b.", {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}),
+    },
     "one module by two names": lambda state: {**below("attacker.model.", state), **below("model.", state)},
     "projector behind it": lambda state: {**below("module.", state), "module.projection_head.0.weight": torch.zeros(2, 2)},
     "queue": lambda state: {"state_dict": {**below("module.encoder_q.", state), "module.queue": torch.zeros(128, 8)}},
@@ -453,7 +457,7 @@ def test_a_damaged_parameter_is_named_when_it_is_loaded(state: State, case: Bad,
 def test_tensors_without_numbers_are_refused(state: State, tmp_path: Path) -> None:
     torch.save({**state, "conv1.weight": torch.empty(64, 3, 7, 7, device="meta")}, tmp_path / "w.pth")
     with pytest.raises(
-        WeightsMismatch, match=r"conv1\.weight is a empty tensor of torch\.float32, expected a plain tensor"
+        WeightsMismatch, match=r"conv1\.weight is a meta tensor of torch\.float32, expected a plain tensor"
     ):
         loaded(tmp_path / "w.pth")
 
