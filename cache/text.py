@@ -1,7 +1,8 @@
 """Words for people: what `cache ls` and `cache show` say of a feature set, and the table that every room lays out."""
 
 import datetime
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 from cache.store import FeatureSet
 from cache.verify import Entry
@@ -10,6 +11,20 @@ from cache.verify import Entry
 def safe(text: object) -> str:
     """Text for a terminal: a name from a file must not move the cursor, so control characters are spelled out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
+
+
+def listed(names: Iterable[object], most: int = 10) -> str:
+    """Names for a sentence, control characters spelled out; of many the first and how many more: a, b, c and 1,197 more."""
+    there = list(names)
+    shown = ", ".join(safe(name) for name in there[:most])
+    return f"{shown} and {len(there) - most:,} more" if len(there) > most else shown
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """(did you mean A or B?) for the known words that are most like one, whatever their capital letters; else nothing."""
+    by_lower = {name.lower(): name for name in known}
+    close = [by_lower[match] for match in difflib.get_close_matches(word.lower(), by_lower, n=3)]
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def columns(lines: Sequence[Sequence[object]]) -> str:

@@ -39,11 +39,30 @@ def test_the_data_sets_are_listed_with_what_they_take() -> None:
     assert {"cifar10", "digits", "folder:PATH"} <= set(datasets.names())
 
 
-@pytest.mark.parametrize("name", ["mnist", "", "Cifar10", "__init__", "../cifar10"])
+@pytest.mark.parametrize("name", ["mnist", "", "cifar", "__init__", "../cifar10", "./lo", "folder-lo"])
 def test_an_unknown_data_set_is_answered_with_the_known_ones(name: str, tmp_path: Path) -> None:
     for ask in (lambda: datasets.splits(name, None, tmp_path), lambda: datasets.open_split(name, "train", tmp_path)):
-        with pytest.raises(DataNotFound, match=r"unknown, expected one of cifar10, digits, folder:PATH"):
+        with pytest.raises(DataNotFound, match=r"unknown.*, expected one of cifar10, classes:PATH, digits, folder:PATH"):
             ask()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("cifar", r"unknown \(did you mean cifar10\?\)"),
+        ("./lo", r"unknown \(did you mean --dataset folder:\./lo\?\)"),
+        ("folder-lo", r"folder-lo is what features of a folder are called: say where it is with --dataset folder:PATH"),
+        ("digit", r"unknown \(did you mean digits\?\)"),
+    ],
+)
+def test_an_unknown_data_set_is_answered_with_what_was_meant(name: str, hint: str, tmp_path: Path) -> None:
+    with pytest.raises(DataNotFound, match=hint):
+        datasets.splits(name, None, tmp_path)
+
+
+def test_a_data_sets_name_may_have_capital_letters(tmp_path: Path) -> None:
+    assert datasets.splits("Digits", None, tmp_path) == ("train", "test")
+    assert datasets.open_split("DIGITS", "train", tmp_path).name == "digits"
 
 
 @pytest.mark.parametrize(
@@ -362,9 +381,10 @@ def tree(root: Path, *paths: str) -> Path:
 
 
 def opened(root: Path, split: str = "all") -> FileImages:
+    """A split with its rows in the order of their names."""
     images = datasets.open_split(f"folder:{root}", split, Path("unused"))
     assert isinstance(images, FileImages)
-    return images
+    return images.in_order("unknown")
 
 
 def test_class_folders_are_sorted_as_strings(tmp_path: Path) -> None:
@@ -441,7 +461,9 @@ def test_pictures_without_folders_are_unlabelled(tmp_path: Path) -> None:
 
 def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
-    with pytest.raises(DataNotFound, match=r"no pictures \(\.jpg, .*\); expected .*/CLASS/PICTURE\.jpg"):
+    with pytest.raises(
+        DataNotFound, match=r"no pictures \(\.apng, .*\), and no other files; expected .*/CLASS/PICTURE\.jpg"
+    ):
         opened(tmp_path)
 
 

@@ -9,7 +9,7 @@ from extract_samples import QuarterMeans, file_images, picture
 from hypothesis import strategies as st
 
 from cache.errors import DataNotFound
-from extract.images import shrink
+from extract.pictures.decode import shrink
 from extract.outside import expand, featurise
 from extract.tune import Way
 

@@ -18,7 +18,8 @@ from cache.shard import Shard
 from extract.backbones import Backbone
 from extract.config import ExtractConfig
 from extract.devices import Device
-from extract.images import Batch, FileImages, Images, shrink
+from extract.images import Batch, FileImages, Images
+from extract.pictures.decode import shrink
 from extract.job import Extractor, Job
 from extract.preprocess import Preprocessing
 from extract.shards import compute_shard

@@ -23,7 +23,8 @@ from PIL import Image
 
 from cache.errors import ImageUnreadable
 from extract import images
-from extract.images import FileImages, decode, shrink
+from extract.images import FileImages
+from extract.pictures.decode import decode, shrink
 
 MOST_PIXELS = 1_000_000
 SEED = 20230901
