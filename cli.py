@@ -264,7 +264,8 @@ def _quiet_pillow() -> None:
     Set once for the whole process, by the program that it belongs to, before any thread is started.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    logging.getLogger("PIL").addHandler(logging.NullHandler())  # where nobody listens, Python prints what is logged
+    if not logging.getLogger("PIL").handlers:  # where nobody listens, Python prints what is logged
+        logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def command(group: click.Group, name: str, example: str) -> Callable[[Callable[..., None]], click.Command]:

@@ -4,6 +4,7 @@ import datetime
 import difflib
 from collections.abc import Iterable, Sequence
 
+from cache.key import FeatureKey
 from cache.store import FeatureSet
 from cache.verify import Entry
 
@@ -83,6 +84,11 @@ def age(created: str, now: datetime.datetime) -> str:
     return f"{max(0.0, seconds):.0f} seconds"
 
 
+def key_facts(key: FeatureKey) -> list[tuple[str, object]]:
+    """A key's fields with their values; of many classes the first and their number, on one line."""
+    return [(name, listed(value) if name == "classes" else value) for name, value in key.to_json().items()]
+
+
 def description(features: FeatureSet) -> str:
     """All that is known of one set, a fact on each line."""
     manifest, origin = features.manifest, features.manifest.provenance
@@ -95,7 +101,7 @@ def description(features: FeatureSet) -> str:
         f"  images from {origin.data_from}",
         f"  weights from {origin.weights_from}",
         *(f"  note: {text}" for text in origin.notes),
-        *(f"  key: {field} = {value}" for field, value in manifest.key.to_json().items()),
+        *(f"  key: {field} = {value}" for field, value in key_facts(manifest.key)),
         "  with " + ", ".join(f"{package} {version}" for package, version in origin.versions.items()),
     ]
     for shard in manifest.shards:

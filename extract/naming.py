@@ -23,7 +23,8 @@ from extract.images import FileImages, Images, inputs_digest
 from extract.job import Job
 from extract.layout import kind
 
-_ORDERS: tuple[Order, ...] = ("stratified", "mixed", "unknown")
+_ORDERS: tuple[Order, ...] = ("stratified", "unknown")
+"""In which the rows of a set may be that no manifest speaks of; mixed images know of one order only."""
 
 
 def settled(jobs: Sequence[Job], store: FeatureStore) -> list[Job]:

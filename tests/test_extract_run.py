@@ -51,8 +51,8 @@ from extract.backbones import Backbone
 from extract.config import ExtractConfig
 from extract.devices import Device
 from extract.images import FileImages, Images
-from extract.pictures.decode import shrink
 from extract.job import Extractor, Job
+from extract.pictures.decode import shrink
 from extract.preprocess import Preprocessing
 from extract.run import Outcome, extract, survey
 from extract.shards import compute_shard

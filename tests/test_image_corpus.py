@@ -29,9 +29,9 @@ from extract.config import ExtractConfig
 from extract.datasets import folder
 from extract.devices import Device
 from extract.images import FileImages, Pixels
+from extract.job import Job
 from extract.pictures.decode import decode, shrink
 from extract.pictures.files import MAX_BYTES
-from extract.job import Job
 from extract.preprocess import Preprocessing
 from extract.run import Outcome, extract
 from extract.weights import Weights
@@ -474,7 +474,7 @@ def test_what_pillow_logs_is_not_printed_but_can_be_listened_to(caplog: pytest.L
         decode(odd_samples(), "there")
     assert [record.getMessage() for record in caplog.records] == ["More samples per pixel than can be decoded: 200"]
     code = (
-        "import os, sys; os.dup2(1, 2); from extract.pictures.decode import decode; from cache.errors import ImageUnreadable\n"
+        "import os; os.dup2(1, 2); from extract.pictures.decode import decode; from cache.errors import ImageUnreadable\n"
         "import cli; cli._quiet_pillow()\n"
         f"try: decode(bytes.fromhex({odd_samples().hex()!r}), 'there')\n"
         "except ImageUnreadable: print('refused')"

@@ -237,7 +237,7 @@ def test_any_bytes_give_a_picture_or_image_unreadable(content: bytes) -> None:
 
 
 @hypothesis.given(
-    st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]),
+    st.sampled_from(readable()),
     st.integers(0, 10**6),
     st.integers(1, 255),
     st.booleans(),
@@ -255,9 +255,20 @@ def assert_picture_or_refused(content: bytes) -> None:
         assert decode(content, "there").mode == "RGB"
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG"])
-def test_a_file_cut_anywhere_is_never_shown_in_part(form: str) -> None:
-    content = encoded(picture(), form)
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [
+        ("JPEG", {}),
+        ("PNG", {}),
+        ("WEBP", {}),
+        ("PPM", {}),
+        pytest.param("JPEG2000", {"tile_size": (8, 8)}, marks=needs("JPEG2000")),
+        pytest.param("JPEG2000", {"tile_size": (8, 8), "no_jp2": True}, marks=needs("JPEG2000")),
+        pytest.param("AVIF", {}, marks=needs("AVIF")),
+    ],
+)
+def test_a_file_cut_anywhere_is_never_shown_in_part(form: str, options: dict[str, object]) -> None:
+    content = encoded(picture(), form, **options)
     whole = decode(content, "there")
     for length in range(len(content)):
         try:

@@ -25,6 +25,7 @@ from cache.errors import ImageUnreadable
 from extract import images
 from extract.images import FileImages
 from extract.pictures.decode import decode, shrink
+from extract.pictures.formats import readable
 
 MOST_PIXELS = 1_000_000
 SEED = 20230901
@@ -96,6 +97,20 @@ def corpus() -> Mapping[str, bytes]:
         "TIFF cmyk": encoded(plain.convert("CMYK"), "TIFF"),
         "TIFF 16 bits": encoded(_deep(), "TIFF"),
         "TIFF transparent": encoded(_transparent(), "TIFF", exif=_exif(3)),
+        "PPM": encoded(plain, "PPM"),
+        "PPM grey": encoded(grey, "PPM"),
+        "PPM 16 bits": b"P5 3 2 4095\n" + bytes(range(12)),
+        **(_of_jpeg2000(plain) if "JPEG2000" in readable() else {}),
+        **({"AVIF": encoded(plain, "AVIF", exif=_exif(6))} if "AVIF" in readable() else {}),
+    }
+
+
+def _of_jpeg2000(plain: Image.Image) -> Mapping[str, bytes]:
+    return {
+        "JPEG2000": encoded(plain, "JPEG2000"),
+        "JPEG2000 tiles": encoded(plain, "JPEG2000", tile_size=(8, 8)),
+        "JPEG2000 bare": encoded(plain, "JPEG2000", no_jp2=True, irreversible=True),
+        "JPEG2000 16 bits": encoded(_deep(), "JPEG2000"),
     }
 
 
