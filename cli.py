@@ -237,7 +237,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and let it end as the class says."""
         if ctx.parent is None:
-            _quiet_pillow()
+            quiet_pillow()
         try:
             with SIGNALS if ctx.parent is None else contextlib.nullcontext():
                 return super().invoke(ctx)
@@ -258,7 +258,7 @@ class Commands(click.Group):
         return list(self.commands)
 
 
-def _quiet_pillow() -> None:
+def quiet_pillow() -> None:
     """What is wrong with a picture we say ourselves: Pillow's warnings and log lines would stand between our own.
 
     Set once for the whole process, by the program that it belongs to, before any thread is started.

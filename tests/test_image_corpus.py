@@ -475,7 +475,7 @@ def test_what_pillow_logs_is_not_printed_but_can_be_listened_to(caplog: pytest.L
     assert [record.getMessage() for record in caplog.records] == ["More samples per pixel than can be decoded: 200"]
     code = (
         "import os; os.dup2(1, 2); from extract.pictures.decode import decode; from cache.errors import ImageUnreadable\n"
-        "import cli; cli._quiet_pillow()\n"
+        "import cli; cli.quiet_pillow()\n"
         f"try: decode(bytes.fromhex({odd_samples().hex()!r}), 'there')\n"
         "except ImageUnreadable: print('refused')"
     )

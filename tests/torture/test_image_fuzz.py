@@ -21,9 +21,10 @@ import pytest
 from extract_samples import encoded, picture
 from PIL import Image
 
+import cli
 from cache.errors import ImageUnreadable
-from extract import images
 from extract.images import FileImages
+from extract.pictures import decode as decoding
 from extract.pictures.decode import decode, shrink
 from extract.pictures.formats import readable
 
@@ -36,7 +37,7 @@ REASON = re.compile(r"there: (can't be decoded \(.+\)|[0-9]+x[0-9]+ px, more tha
 @pytest.fixture(autouse=True)
 def bounded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A smaller limit, and Pillow's warnings no errors: else the tests would refuse what a user's process shows."""
-    monkeypatch.setattr(images, "MAX_PIXELS", MOST_PIXELS)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", MOST_PIXELS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -272,8 +273,9 @@ def test_no_mutant_makes_python_warn(share: Callable[[int, int], int]) -> None:
 
 
 def main(count: str) -> None:
-    """Decode `count` mutants, the pixels bounded."""
-    images.MAX_PIXELS = MOST_PIXELS
+    """Decode `count` mutants as the program does, the pixels bounded."""
+    decoding.MAX_PIXELS = MOST_PIXELS
+    cli.quiet_pillow()
     for mutant in mutants(int(count)):
         shown(mutant.content)
 
