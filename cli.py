@@ -347,7 +347,10 @@ precision_option = click.option(
     help="auto: bf16 if fast here.",
 )
 dataset_option = click.option(
-    "--dataset", default="cifar10", show_default=True, help="cifar10, digits, folder:PATH or torchvision:NAME."
+    "--dataset",
+    default="cifar10",
+    show_default=True,
+    help="cifar10, digits, folder:PATH, classes:PATH or torchvision:NAME.",
 )
 
 

@@ -6,8 +6,9 @@ of unlabelled pictures follow the SHA-256 of their paths.
 """
 
 import collections
+import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from cache.errors import DataInvalid, DataNotFound
@@ -46,20 +47,23 @@ def top_folder(argument: str) -> Path:
 def images(found: Layout, split: str) -> Images:
     """One split of a layout, as `open_split`."""
     classes, root = _classes(found, split), found.root(split)
-    rows, left_out = _pictures(found, split, classes)
-    if not rows:
+    paths, targets, left_out = _pictures(found, split, classes)
+    if not paths:
         raise DataNotFound(_nothing_there(root, left_out))
-    per_class = collections.Counter(index for _, index in rows)
     return FileImages(
         name=f"folder-{found.top.resolve().name or 'root'}",  # no folder may pass for a data set of ours
         split=split,
         classes=classes,
         root=root,
-        paths=tuple(path for path, _ in rows),
-        targets=tuple(index for _, index in rows),
+        paths=tuple(paths),
+        targets=tuple(targets),
         notes=found.notes,
         top=found.top,
-        remarks=(_summary(split, rows, classes, left_out), *found.remarks, *_of_classes(classes, per_class, split)),
+        remarks=(
+            _summary(split, len(paths), classes, left_out),
+            *found.remarks,
+            *_of_classes(classes, set(targets), split),
+        ),
     ).stratified()
 
 
@@ -101,9 +105,9 @@ def _escaped(name: str) -> str:
     return name if name.isascii() else ascii(name)[1:-1]
 
 
-def _pictures(found: Layout, split: str, classes: Sequence[str]) -> tuple[list[tuple[str, int]], collections.Counter[str]]:
-    """Paths relative to the split's root with their class indices, by class in the walk's order; and what else is there."""
-    root, rows = found.root(split), list[tuple[str, int]]()
+def _pictures(found: Layout, split: str, classes: Sequence[str]) -> tuple[list[str], list[int], collections.Counter[str]]:
+    """Paths relative to the split's root and their class indices, by class in the walk's order; and what else is there."""
+    root, paths, targets = found.root(split), list[str](), list[int]()
     left_out = collections.Counter[str]()
     several = len(found.splits[split]) > 1
     for folder in found.splits[split]:
@@ -111,28 +115,30 @@ def _pictures(found: Layout, split: str, classes: Sequence[str]) -> tuple[list[t
         there = set(subfolders(place))
         beside = walk(place, deep=False)
         if not classes:
-            rows += [(path, -1) for path in beside.pictures]
+            paths += beside.pictures
+            targets += [-1] * len(beside.pictures)
         elif beside.pictures:
             left_out["pictures beside the class folders"] += len(beside.pictures)
         left_out += beside.left_out
         for index, name in enumerate(classes):
-            inside = walk(root, str(Path(below, name))) if name in there else Found()
-            rows += [(path, index) for path in inside.pictures]
+            inside = walk(root, os.path.join(below, name)) if name in there else Found()
+            paths += inside.pictures
+            targets += [index] * len(inside.pictures)
             left_out += inside.left_out
-    return rows, left_out
+    return paths, targets, left_out
 
 
-def _summary(split: str, rows: Sequence[object], classes: Sequence[str], left_out: collections.Counter[str]) -> str:
+def _summary(split: str, rows: int, classes: Sequence[str], left_out: collections.Counter[str]) -> str:
     which = "" if split == "all" else f"{split}: "
     kinds = f"of {len(classes):,} {'class' if len(classes) == 1 else 'classes'}" if classes else "without labels"
-    total = f"{which}{len(rows):,} {'picture' if len(rows) == 1 else 'pictures'} {kinds}"
+    total = f"{which}{rows:,} {'picture' if rows == 1 else 'pictures'} {kinds}"
     return f"{total}; {counted(left_out)}" if left_out else total
 
 
-def _of_classes(classes: Sequence[str], per_class: collections.Counter[int], split: str) -> list[str]:
+def _of_classes(classes: Sequence[str], filled: Collection[int], split: str) -> list[str]:
     """What is odd about the classes."""
     found = []
-    empty = [name for index, name in enumerate(classes) if not per_class[index]]
+    empty = [name for index, name in enumerate(classes) if index not in filled]
     if empty and split != "test":
         found.append(f"{len(empty):,} class {'folder is' if len(empty) == 1 else 'folders are'} empty: {listed(empty)}")
     by_case = collections.Counter(name.casefold() for name in classes)
