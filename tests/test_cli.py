@@ -319,7 +319,7 @@ def test_helpful_errors(place: Place, tmp_path: Path, monkeypatch: pytest.Monkey
             "extract",
             "--dataset",
             "mnist",
-        ): "--dataset mnist: unknown, expected one of cifar10, classes:PATH, digits, folder:PATH",
+        ): "--dataset mnist: unknown (did you mean torchvision:MNIST?), expected one of cifar10, classes:PATH, digits",
         ("extract", "--dataset", "digits"): "Three ways out",
         ("extract", "--dataset", "digits", "--weights", "no.pth"): "--weights no.pth: no such file",
         ("extract", "--dataset", "folder:nowhere"): "folder:nowhere: no such folder",

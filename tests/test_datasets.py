@@ -53,6 +53,7 @@ def test_an_unknown_data_set_is_answered_with_the_known_ones(name: str, tmp_path
         ("cifar", r"unknown \(did you mean cifar10\?\)"),
         ("./lo", r"unknown \(did you mean --dataset folder:\./lo\?\)"),
         ("folder-lo", r"folder-lo is what features of a folder are called: say where it is with --dataset folder:PATH"),
+        ("mnist", r"unknown \(did you mean torchvision:MNIST\?\)"),
         ("digit", r"unknown \(did you mean digits\?\)"),
     ],
 )

@@ -299,6 +299,17 @@ def test_many_workers_fill_the_rows_in_order(tmp_path: Path, workers: int) -> No
     assert np.array_equal(batch.pixels, np.stack([shrink(picture(seed=row), 32) for row in range(5, 37)]))
 
 
+def test_what_was_guessed_of_pictures_is_told_once_with_the_first_of_them(tmp_path: Path) -> None:
+    images = file_images(tmp_path, 5)
+    for name in ("03.png", "01.png"):
+        (tmp_path / name).write_bytes(encoded(Image.fromarray(np.full((4, 4), 900, dtype=np.uint16)), "PNG"))
+    images.read(0, 5, 16, 3)
+    images.read(0, 4, 16, 3)  # read again, as where memory ran out
+    (said,) = images.noticed()
+    assert said.startswith("2 pictures, first 01.png: no value above 1023 in a file of 16 or 32 bits")
+    assert images.noticed() == array_images(noise(2, 8)).noticed() == []
+
+
 def test_ids_are_the_relative_paths_and_labels_the_targets(tmp_path: Path) -> None:
     images = file_images(tmp_path, 5)
     assert images.ids(1, 4) == [b"01.png", b"02.png", b"03.png"]

@@ -78,4 +78,7 @@ def _hint(name: str) -> str:
         return f" ({name} is what features of a folder are called: say where it is with --dataset folder:PATH)"
     if name and ("/" in name or Path(name).expanduser().is_dir()):
         return f" (did you mean --dataset folder:{safe(name)}?)"
-    return did_you_mean(name, _modules())
+    from extract.datasets.torchvision import SOURCES  # which imports no torch before it must
+
+    theirs = {known.lower(): known for known in SOURCES}.get(name.lower())
+    return f" (did you mean torchvision:{theirs}?)" if theirs else did_you_mean(name, _modules())
