@@ -10,11 +10,13 @@ import contextlib
 import dataclasses
 import datetime
 import json
+import logging
 import os
 import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -249,6 +251,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and let it end as the class says."""
+        if ctx.parent is None:
+            quiet_pillow()
         try:
             with SIGNALS if ctx.parent is None else contextlib.nullcontext():
                 return super().invoke(ctx)
@@ -268,6 +272,16 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order in which they are used, not of the alphabet."""
         return list(self.commands)
+
+
+def quiet_pillow() -> None:
+    """What is wrong with a picture we say ourselves: Pillow's warnings and log lines would stand between our own.
+
+    Set once for the whole process, by the program that it belongs to, before any thread is started.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    if not logging.getLogger("PIL").handlers:  # where nobody listens, Python prints what is logged
+        logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def command(group: click.Group, name: str, example: str) -> Callable[[Callable[..., None]], click.Command]:
@@ -349,7 +363,10 @@ precision_option = click.option(
     help="auto: bf16 if fast here.",
 )
 dataset_option = click.option(
-    "--dataset", default="cifar10", show_default=True, help="cifar10, digits, folder:PATH or torchvision:NAME."
+    "--dataset",
+    default="cifar10",
+    show_default=True,
+    help="cifar10, digits, folder:PATH, classes:PATH or torchvision:NAME.",
 )
 
 
@@ -366,7 +383,12 @@ def cli() -> None:
 @models_option
 @dataset_option
 @click.option("--split", type=click.Choice(SPLITS), help="[default: all that the data set has]")
-@click.option("--limit", type=POSITIVE, help="The first N rows of each split.")
+@click.option(
+    "--no-splits", is_flag=True, help="Of folder:PATH each sub-folder is a class, those called train or test too."
+)
+@click.option(
+    "--limit", type=POSITIVE, help="The first N rows of each split; rows of files are ordered so that these are a sample."
+)
 @weights_option
 @image_size_option
 @click.option("--shard-rows", type=POSITIVE, default=EXTRACT.shard_rows, show_default=True, help="Rows in each file.")
@@ -384,6 +406,7 @@ def extract_command(
     models: tuple[str, ...],
     dataset: str,
     split: str | None,
+    no_splits: bool,
     weights: tuple[str, ...],
     dry_run: bool,
     **config: Any,
@@ -392,8 +415,11 @@ def extract_command(
 
     What is already there is not computed again; an interrupted or shorter run is extended.
     """
+    from extract import datasets
+
     models = models or ("resnet50",)
     check_weights(models, weights)
+    dataset = datasets.undivided(dataset) if no_splits else dataset
     found = plan_jobs(settings, models, dataset, weights, split=split, **config)
     if dry_run:
         document(settings, [_dry_run(settings, job) for job in found])
@@ -415,14 +441,15 @@ def warn_untrained(key: FeatureKey) -> None:
 
 def plan_jobs(settings: Settings, models: Sequence[str], dataset: str, weights: Sequence[str], **given: Any) -> list[Job]:
     """The jobs asked for, with what must be said of them once."""
+    from cache.store import FeatureStore
     from extract import jobs
 
     split = given.pop("split", None)
     config = ExtractConfig(**given, device=settings.device)
-    found = jobs.plan(models, dataset, split, weights, config, settings.data_dir)
+    found = jobs.plan(models, dataset, split, weights, config, settings.data_dir, FeatureStore(settings.features_dir))
     for key in dict.fromkeys(job.key for job in found if job.key.untrained):
         warn_untrained(key)
-    for remark in dict.fromkeys(remark for job in found for remark in job.images.notes):
+    for remark in dict.fromkeys(remark for job in found for remark in (*job.images.remarks, *job.images.notes)):
         note(f"note: {remark}")
     return found
 
@@ -442,6 +469,8 @@ def extract_one(settings: Settings, job: Job) -> Outcome:
     finally:
         bar.end()
     out(text.outcome(job, outcome))
+    for remark in job.images.noticed():
+        note(f"note: {remark}")
     if skipped := outcome.features.manifest.skipped:
         note(f"{job.title}: {skipped} unreadable images left out; `headstart cache show` lists them")
     return outcome
@@ -809,7 +838,7 @@ def predict_command(
     from heads.predict import caveat
     from heads.runs import RunStore
 
-    files = expand(pictures)
+    files = expand(pictures, note)
     if compare and not paths and not models:
         models = tuple(run.model for run in RunStore(settings.runs_dir).newest())
     chosen = choose_heads(settings, models, paths)

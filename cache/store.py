@@ -290,6 +290,10 @@ def _refuse_another(folder: Path, manifest: Manifest, key: FeatureKey, split: st
         raise FeaturesStale(f"{folder}: made from something else: {'; '.join(differences)}")
 
 
+def _spelled(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")
+
+
 @dataclasses.dataclass(frozen=True)
 class FeatureStore:
     """A features directory, one folder for each set."""
@@ -298,8 +302,11 @@ class FeatureStore:
 
     def folder(self, key: FeatureKey, split: str) -> Path:
         """Where the set of `key` and `split` lies or would lie."""
-        name = "-".join((key.dataset[:100], split, key.backbone, key.digest8))
-        return self.root / re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")
+        return self.root / _spelled("-".join((key.dataset[:100], split, key.backbone, key.digest8)))
+
+    def prefix(self, dataset: str) -> str:
+        """How the folder names of all sets of a data set begin; those of others may begin so too."""
+        return _spelled(dataset[:100])
 
     def sets(self) -> list[FeatureSet]:
         """Every complete set, by folder name. Raises FeaturesDamaged for a manifest that can't be read."""

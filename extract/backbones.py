@@ -6,12 +6,12 @@ Adding one is a line in `BACKBONES`. torch is imported when a network is built, 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cache.errors import WeightsMismatch
+from cache.text import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -101,6 +101,5 @@ def get_backbone(name: str) -> Backbone:
     try:
         return BACKBONES[name]
     except KeyError:
-        near = difflib.get_close_matches(name.lower(), BACKBONES, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        raise WeightsMismatch(f"model {name!r} is unknown; there are {', '.join(BACKBONES)}{meant}") from None
+        hint = did_you_mean(name, BACKBONES)
+        raise WeightsMismatch(f"model {name!r} is unknown{hint}; there are {', '.join(BACKBONES)}") from None

@@ -13,12 +13,14 @@ import numpy.typing as npt
 
 from cache.errors import DeviceUnavailable, ImageUnreadable, WeightsMismatch, WeightsNotFound
 from cache.key import FEATURE_VERSION, FeatureKey
+from cache.store import FeatureStore
 from extract import datasets, weights
 from extract.backbones import POOLING, get_backbone
 from extract.config import STUDY_MODELS, ExtractConfig
 from extract.devices import Device, resolve
 from extract.images import Batch, Images
 from extract.job import Job
+from extract.naming import settled
 from extract.preprocess import Preprocessing
 from extract.shards import computed
 
@@ -73,11 +75,18 @@ def weights_for(model: str, requests: Sequence[str]) -> str:
 
 
 def plan(
-    models: Sequence[str], dataset: str, split: str | None, requests: Sequence[str], config: ExtractConfig, data_dir: Path
+    models: Sequence[str],
+    dataset: str,
+    split: str | None,
+    requests: Sequence[str],
+    config: ExtractConfig,
+    data_dir: Path,
+    store: FeatureStore | None = None,
 ) -> list[Job]:
     """One job for each model and split. Weights and images are located (torchvision's downloaded), nothing is computed.
 
-    Raises WeightsNotFound, WeightsMismatch, DataNotFound, DataInvalid, DeviceUnavailable.
+    `store` is where the features will be kept: what is there already says what a folder of pictures is called, and in which
+    order its rows are. Raises WeightsNotFound, WeightsMismatch, DataNotFound, DataInvalid, DeviceUnavailable.
     """
     names = datasets.splits(dataset, split, data_dir)
     found = []
@@ -88,11 +97,12 @@ def plan(
         found.append((backbone, weights.locate(backbone, request), device, own))
     images = [datasets.open_split(dataset, name, data_dir) for name in names]
     preprocessing = Preprocessing(image_size=config.image_size)
-    return [
+    jobs = [
         Job(part, backbone, origin, preprocessing, device, own)
         for backbone, origin, device, own in found
         for part in images
     ]
+    return jobs if store is None else settled(jobs, store)
 
 
 def load(job: Job, say: Callable[[str], None] = lambda _: None) -> FeatureExtractor:

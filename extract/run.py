@@ -262,6 +262,7 @@ def _provenance(job: Job, extractor: Extractor, way: Way) -> Provenance:
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         versions={name: importlib.metadata.version(name) for name in packages},
         notes=job.images.notes,
+        order=job.images.order,
     )
 
 

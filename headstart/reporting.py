@@ -176,7 +176,7 @@ def _images(
     for place in dict.fromkeys([*([dataset] if dataset else []), *_places(section.dataset, manifest)]):
         try:
             (split,) = datasets.splits(place, manifest.split, workspace.data_dir)
-            images = datasets.open_split(place, split, workspace.data_dir)
+            images = datasets.open_split(place, split, workspace.data_dir).in_order(manifest.provenance.order)
             if same_images(images, manifest):
                 return images
             reasons.append(f"{images.source} holds other images than the features are of")

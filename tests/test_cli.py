@@ -313,8 +313,16 @@ def test_helpful_errors(place: Place, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("extract.weights.BASE_URL", (tmp_path / "nothing").as_uri() + "/")
     empty = Place(tmp_path)
     cases = {
-        ("extract", "-m", "resnet51"): "model 'resnet51' is unknown; there are vgg16, vgg19",
-        ("extract", "--dataset", "mnist"): "--dataset mnist: unknown, expected one of cifar10, digits, folder:PATH",
+        (
+            "extract",
+            "-m",
+            "resnet51",
+        ): "is unknown (did you mean resnet50 or resnet18 or resnet152?); there are vgg16, vgg19",
+        (
+            "extract",
+            "--dataset",
+            "mnist",
+        ): "--dataset mnist: unknown (did you mean torchvision:MNIST?), expected one of cifar10, classes:PATH, digits",
         ("extract", "--dataset", "digits"): "three ways out",
         ("extract", "--dataset", "digits", "--weights", "no.pth"): "--weights no.pth: no such file",
         ("extract", "--dataset", "folder:nowhere"): "folder:nowhere: no such folder",
@@ -431,3 +439,73 @@ def test_cache_export_and_rm(tmp_path: Path) -> None:
     assert "removed" in here.run("cache", "rm", folder.name).stdout
     assert not folder.exists()
     assert "no such feature set" in here.fails("cache", "rm", folder.name)
+
+
+# ---- folders of pictures
+
+
+RANDOM = ("-m", "resnet18", "--weights", "random:0", "--image-size", "32", "--precision", "fp32")
+
+
+def write_classes(root: Path, *folders: str, count: int = 3) -> None:
+    random = np.random.default_rng(len(folders))
+    for folder in folders:
+        (root / folder).mkdir(parents=True)
+        for number in range(count):
+            pixels = random.integers(0, 255, (12, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / folder / f"{number}.png")
+
+
+def test_extract_says_what_it_found_before_it_begins(tmp_path: Path) -> None:
+    write_classes(tmp_path / "pets", "train/cat", "train/dog", "val/cat", "val/dog")
+    (tmp_path / "pets/train/cat/x.heic").touch()
+    (tmp_path / "pets/train/emu\n").mkdir()
+    said = Place(tmp_path).run("extract", *RANDOM, "--dataset", f"folder:{tmp_path}/pets", "--dry-run").stderr.splitlines()
+    assert said[1:] == [
+        "note: train: 6 pictures of 3 classes; left out: 1 file (.heic 1); .heic can't be read here: "
+        "convert such pictures to JPEG or PNG",
+        r"note: 1 class folder is empty: emu\n",
+        "note: the folder has no test pictures: its val/ is the test split",
+        "note: test: 6 pictures of 3 classes",
+    ]
+
+
+def test_a_class_called_test_can_be_made_one_by_hand(tmp_path: Path) -> None:
+    write_classes(tmp_path / "trains", "engine/a", "test/b", "wagon/c")
+    here, spec = Place(tmp_path), f"folder:{tmp_path}/trains"
+    assert "would leave out the pictures in engine, wagon" in here.fails("extract", *RANDOM, "--dataset", spec)
+    (facts,) = json.loads(here.run("extract", *RANDOM, "--dataset", spec, "--no-splits", "--json").stdout.splitlines()[-1])
+    assert (facts["split"], facts["rows"], facts["key"]["classes"]) == ("all", 9, ["engine", "test", "wagon"])
+    again = here.run("extract", *RANDOM, "--dataset", f"classes:{tmp_path}/trains")
+    assert "already there" in again.stdout
+
+
+def test_two_folders_of_one_name_give_two_data_sets(tmp_path: Path) -> None:
+    here = Place(tmp_path)
+    for parent in ("a", "b"):
+        write_classes(tmp_path / parent / "pets", "cat", "dog", count=2 if parent == "a" else 3)
+    here.run("extract", *RANDOM, "--dataset", f"folder:{tmp_path}/a/pets")
+    said = here.run("extract", *RANDOM, "--dataset", f"folder:{tmp_path}/b/pets")
+    assert f"note: features of {tmp_path}/b/pets are called folder-pets-2: folder-pets is of another folder" in said.stderr
+    assert "resnet18 folder-pets-2 all: 6 x 512" in said.stdout
+
+
+def test_a_guess_about_a_picture_is_said_after_the_run(tmp_path: Path) -> None:
+    write_classes(tmp_path / "scans", "cat", "dog")
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.full((12, 12), 4000, dtype=np.uint16)).save(tmp_path / "scans/cat" / name)
+    said = Place(tmp_path).run("extract", *RANDOM, "--dataset", f"folder:{tmp_path}/scans").stderr
+    assert re.search(
+        r"note: 2 pictures, first cat/[ab]\.png: no value above 4095 in a file of 16 or 32 bits: taken as", said
+    )
+
+
+def test_predict_walks_a_folder_as_extract_does(place: Place, pictures: Path) -> None:
+    (pictures / "broken.jpg").unlink()
+    (pictures / "._a.jpg").write_bytes(b"no picture")
+    (pictures / ".trash").mkdir()
+    (pictures / ".trash/c.png").write_bytes((pictures / "a.png").read_bytes())
+    (pictures / "x.heic").touch()
+    result = place.run("predict", str(pictures), "--format", "csv")
+    assert {Path(row["picture"]).name for row in csv.DictReader(io.StringIO(result.stdout))} == {"a.png", "b.jpg"}
+    assert "2 pictures; left out: 1 file (.heic 1)" in result.stderr

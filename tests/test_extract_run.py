@@ -52,8 +52,9 @@ from extract import datasets
 from extract.backbones import Backbone
 from extract.config import ExtractConfig
 from extract.devices import Device
-from extract.images import FileImages, Images, shrink
+from extract.images import FileImages, Images
 from extract.job import Extractor, Job
+from extract.pictures.decode import shrink
 from extract.preprocess import Preprocessing
 from extract.run import Outcome, extract, survey
 from extract.shards import compute_shard

@@ -9,8 +9,8 @@ from extract_samples import QuarterMeans, file_images, picture
 from hypothesis import strategies as st
 
 from cache.errors import DataNotFound
-from extract.images import shrink
 from extract.outside import expand, featurise
+from extract.pictures.decode import shrink
 from extract.tune import Way
 
 
