@@ -154,7 +154,8 @@ def _tested(view: View) -> str:
     dataset, classes = view.facts.get("dataset"), len(items(view.facts, "classes"))
     if not rows or not dataset:
         return ""
-    split = f", {clean(view.facts['split'])} split" if view.facts.get("split") else ""
+    whole = view.facts.get("split") in (None, "", "all")  # `all` has no other beside it
+    split = "" if whole else f", {clean(view.facts['split'])} split"
     among = f", {count(classes)} classes" if classes else ""
     return f"Tested on {count(max(rows))} images of {clean(dataset)}{split}{among}."
 

@@ -115,6 +115,8 @@ def _paint_recall(
         colour, marker = style(order, model)
         places = [(100 * it[name], i) for i, name in enumerate(classes) if known(it.get(name))]
         axes.plot(*zip(*places, strict=True), marker, color=colour, alpha=0.85, label=svg.label(model))
+    every = [100 * it[name] for it in found.values() for name in classes if known(it.get(name))]
+    axes.set_xlim(max(-2, min(every) - 5), min(102, max(every) + 5))
     axes.set_yticks(range(len(classes)), [svg.label(name, 12) for name in classes])
     axes.set_ylim(len(classes) - 0.5, -0.5)
     svg.legend(figure, axes.get_legend_handles_labels()[0])

@@ -96,6 +96,8 @@ def _curves(view: View, key: str, field: str, heading: str, x: str) -> list[Html
     drawn, tables = [], []
     for i, (recipe, models) in enumerate(found.items()):
         title = f"{heading}, {settings_words(recipe)}"
+        if len({entry[field] for it in models.values() for entry in it}) < 2:  # one point is no curve
+            continue
         art = figures.curve(view.key(f"{key}-{i}"), title, x, field, models, models_of(view.facts))
         if art:
             caption = f"{title}: mean test accuracy; the band reaches from the lowest seed to the highest."

@@ -209,10 +209,13 @@ def _labels(facts: Facts) -> Said:
             sums[true, predicted] = sums.get((true, predicted), 0) + images
         most = sorted(sums, key=lambda pair: -sums[pair])[:3]
         if most:
-            parts = [f"{name(true)} for {name(predicted)} ({count(sums[true, predicted])})" for true, predicted in most]
+            parts = [
+                f"{name(true)} taken for {name(predicted)} ({count(sums[true, predicted])})" for true, predicted in most
+            ]
+            over = f", over {count(len(matrices))} models" if len(matrices) > 1 else ""
             yield (
                 f"Most often mistaken, {settings_words(recipe)}:",
-                f"{', '.join(parts)}, over {count(len(matrices))} models.",
+                f"{', '.join(parts)}{over}.",
             )
 
 

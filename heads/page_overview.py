@@ -82,7 +82,7 @@ def _confused(view: View, best: Facts) -> Html:
     said = [f"{name(true)} taken for {name(other)}, {times(images)}" for images, true, other in most]
     found = {entry: value for entry, value in part(it, "recall").items() if known(value)}
     lowest = sorted(found, key=lambda entry: found[entry])[:3]
-    worst = ", ".join(f"{name(entry)} {share(found[entry])}" for entry in lowest)
+    worst = ", ".join(f"{name(entry)} ({share(found[entry])})" for entry in lowest)
     below = f"<p>Found least often: {worst} ({link(view, 'classes', 'all classes')}).</p>" if worst else ""
     return Html(listed(list(map(Html, said))) + below)
 
@@ -116,6 +116,8 @@ def _more_pictures(view: View, it: Facts) -> Html:
         curve = sorted((e for e in items(it, key) if items(e, "accuracies")), key=lambda entry: float(entry["rows"]))
         if len(curve) > 1:
             return _rise(view, curve[-2], curve[-1])
+    if items(it, "sizes"):  # too few images for a curve
+        return Html("")
     return Html("<strong>More pictures?</strong> Not measured; <code>headstart study</code> draws the curve.")
 
 

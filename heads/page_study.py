@@ -96,6 +96,9 @@ def _published(it: Facts) -> Html:
 
 def _time_figure(view: View) -> list[Html]:
     order = list(dict.fromkeys([*models_of(view.facts), *part(view.published, "table_1")]))  # published: colours too
+    timed = [row for row in items(view.facts, "rows") if figures.trained_in(row)]
+    if len(timed) + len(part(view.published, "table_1")) < 2:  # one point says no more than its line
+        return []
     drawn = figures.time_accuracy(view.key("time"), items(view.facts, "rows"), view.published, order)
     caption = (
         "Time from images to a trained head, and its test accuracy with its 95 % interval. Filled marks: "

@@ -72,10 +72,10 @@ pre code{display:block;padding:.6rem .8rem}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums;width:100%}
 caption{text-align:left;padding:.6rem .1rem;color:var(--muted)}
 th,td{padding:.5rem .6rem;text-align:left;vertical-align:top;border-top:1px solid var(--line);line-height:1.4;
-  overflow-wrap:anywhere}
+  overflow-wrap:anywhere;min-width:6.2rem}
 th:first-child{padding-left:.1rem}
 thead th{font-weight:600;font-size:.86rem;color:var(--muted);vertical-align:bottom}
-tbody th{font-weight:600;min-width:7rem}
+tbody th{font-weight:600}
 td.n{white-space:nowrap}
 td small,th small{display:block;color:var(--muted);font-weight:400;white-space:normal}
 figure{margin:0;min-width:0}
@@ -107,18 +107,22 @@ code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:
   padding:.1em .35em;
   border-radius:.25em}
 footer{margin-top:4rem;padding-bottom:3rem;color:var(--muted);font-size:.9rem}
-@media (max-width:40rem){
- section{margin-top:2.75rem}
- .answers>div{grid-template-columns:minmax(0,1fr)}
- table{font-size:.86rem}
- th,td{padding:.45rem .4rem}
- thead th{font-size:.8rem}
+@media (max-width:48rem){
+ th,td{min-width:0}
  .stack,.stack :is(caption,tbody,tr,th,td){display:block}
  .stack thead{position:absolute;left:-99rem}
  .stack tr{border-top:1px solid var(--line);padding:.6rem 0}
  .stack :is(th,td){border:0;padding:.15rem .1rem}
  .stack td{display:flow-root;padding-left:9rem}
- .stack td::before{content:attr(data-label);float:left;width:8.4rem;margin-left:-9rem;color:var(--muted)}
+ .stack td::before{content:attr(data-label);float:left;width:8.4rem;margin-left:-9rem;color:var(--muted);
+  white-space:normal}
+}
+@media (max-width:40rem){
+ section{margin-top:2.75rem}
+ .answers>div{grid-template-columns:minmax(0,1fr)}
+ table{font-size:.86rem}
+ table:not(.stack) :is(th,td){padding:.45rem .4rem}
+ thead th{font-size:.8rem}
  .art:has(>svg){margin-inline:-1.1rem}
  .pair{gap:1rem .75rem}
  .pair div{width:calc(50% - .375rem)}
@@ -130,9 +134,8 @@ footer{margin-top:4rem;padding-bottom:3rem;color:var(--muted);font-size:.9rem}
  header,main,footer{max-width:none;padding:0}
  .scroll,.art{overflow:visible}
  table{font-size:8pt}
- th,td{padding:.2rem .35rem}
+ th,td{padding:.2rem .35rem;min-width:0}
  td.n{white-space:normal}
- tbody th{min-width:0}
  figure,.card,tr,.sheet li{break-inside:avoid}
  h2,h3,caption{break-after:avoid}
  .grid{grid-template-columns:1fr 1fr;gap:1rem}
