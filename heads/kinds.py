@@ -5,7 +5,7 @@ A head carries its standardisation and all it needs to be used again as buffers 
 
 import abc
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,31 +16,72 @@ from torch.nn import functional
 from heads.config import TrainConfig
 from heads.optimise import Rows, laid
 
+_MOST_SIMILARITIES = 2**25
+"""Numbers of the (n, rows) matrix of kNN that are in memory at once."""
+
 
 class Head(nn.Module, abc.ABC):
     """Features (N, D) to scores (N, C). `rows` is the number of training rows, which only kNN keeps.
 
-    `mean` and `std` (D,) are the training rows' own where the recipe standardises, else 0 and 1.
+    `mean` and `std` (D,) are the training rows' own where the recipe standardises, else 0 and 1. `absent` are the classes
+    that had no training row: nothing is known of them, so they are never predicted. The initial weights are drawn from
+    `generator`; without one all are 0.
     """
 
     kind: ClassVar[str]
     mean: Tensor
     std: Tensor
+    absent: tuple[int, ...] = ()
+    _mask: Tensor
 
-    def __init__(self, dim: int, classes: int, config: TrainConfig, rows: int) -> None:
+    def __init__(
+        self, dim: int, classes: int, config: TrainConfig, rows: int, generator: torch.Generator | None = None
+    ) -> None:
         super().__init__()
         self.config = config
         self.dim, self.classes, self.rows = dim, classes, rows
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(dim))
+        self.register_buffer("_mask", torch.zeros(classes, dtype=torch.bool), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """float32 features (N, D) as extracted to scores (N, C)."""
-        return self.score((features - self.mean) / self.std)
+        """float32 features (N, D) as extracted to scores (N, C); that of an absent class is minus infinity."""
+        return self.allowed(self.score((features - self.mean) / self.std))
+
+    def allowed(self, scores: Tensor) -> Tensor:
+        """Scores (N, C) with minus infinity for the absent classes, whose probability is then 0."""
+        return scores.masked_fill(self._mask, -math.inf) if self.absent else scores
+
+    def never(self, absent: Sequence[int]) -> None:
+        """Note the classes that had no training row. Raises ValueError for what is no class, or all of them."""
+        if not all(0 <= i < self.classes for i in absent) or len(set(absent)) >= self.classes:
+            raise ValueError(f"absent classes {list(absent)}, expected some of 0 to {self.classes - 1}")
+        self.absent = tuple(absent)
+        self._mask[list(absent)] = True
 
     @abc.abstractmethod
     def score(self, features: Tensor) -> Tensor:
-        """Standardised features (N, D) to scores (N, C)."""
+        """Standardised features (N, D) to scores (N, C), those of absent classes among them."""
+
+
+class _Layer(nn.Linear):
+    """`nn.Linear` whose weights are drawn from a generator of its own: PyTorch's draws from the process-wide one, which
+    several trainings at once would take from each other. The same numbers come from the same seed."""
+
+    def __init__(self, inputs: int, outputs: int, generator: torch.Generator | None) -> None:
+        self._generator = generator
+        super().__init__(inputs, outputs)
+        del self._generator  # it can't be copied with the layer
+
+    def reset_parameters(self) -> None:
+        """As `nn.Linear` does it."""
+        if self._generator is None:
+            nn.init.zeros_(self.weight)
+            nn.init.zeros_(self.bias)
+            return
+        bound = 1 / math.sqrt(self.in_features)
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5), generator=self._generator)
+        nn.init.uniform_(self.bias, -bound, bound, generator=self._generator)
 
 
 class ClosedFormHead(Head):
@@ -101,10 +142,12 @@ class Mlp(GradientHead):
 
     kind = "mlp"
 
-    def __init__(self, dim: int, classes: int, config: TrainConfig, rows: int) -> None:
+    def __init__(
+        self, dim: int, classes: int, config: TrainConfig, rows: int, generator: torch.Generator | None = None
+    ) -> None:
         super().__init__(dim, classes, config, rows)
-        self.hidden = nn.Linear(dim, config.hidden)
-        self.out = nn.Linear(config.hidden, classes)
+        self.hidden = _Layer(dim, config.hidden, generator)
+        self.out = _Layer(config.hidden, classes, generator)
         self.dropped = config.hidden
 
     def scores(self, parameters: Mapping[str, Tensor], features: Tensor, keep: Tensor | None) -> Tensor:
@@ -118,9 +161,11 @@ class Linear(GradientHead):
 
     kind = "linear"
 
-    def __init__(self, dim: int, classes: int, config: TrainConfig, rows: int) -> None:
+    def __init__(
+        self, dim: int, classes: int, config: TrainConfig, rows: int, generator: torch.Generator | None = None
+    ) -> None:
         super().__init__(dim, classes, config, rows)
-        self.out = nn.Linear(dim, classes)
+        self.out = _Layer(dim, classes, generator)
 
     def scores(self, parameters: Mapping[str, Tensor], features: Tensor, keep: Tensor | None) -> Tensor:
         scores = _affine(parameters, "out", features)
@@ -134,9 +179,11 @@ class Ridge(ClosedFormHead):
     kind = "ridge"
     penalties = tuple(10.0**power for power in range(-3, 10))
 
-    def __init__(self, dim: int, classes: int, config: TrainConfig, rows: int) -> None:
+    def __init__(
+        self, dim: int, classes: int, config: TrainConfig, rows: int, generator: torch.Generator | None = None
+    ) -> None:
         super().__init__(dim, classes, config, rows)
-        self.out = nn.Linear(dim, classes)
+        self.out = _Layer(dim, classes, generator)
 
     def score(self, features: Tensor) -> Tensor:
         scores: Tensor = self.out(features)
@@ -162,13 +209,16 @@ class Knn(ClosedFormHead):
     known: Tensor
     labels: Tensor
 
-    def __init__(self, dim: int, classes: int, config: TrainConfig, rows: int) -> None:
+    def __init__(
+        self, dim: int, classes: int, config: TrainConfig, rows: int, generator: torch.Generator | None = None
+    ) -> None:
         super().__init__(dim, classes, config, rows)
-        self.register_buffer("known", torch.zeros(rows, dim))
-        self.register_buffer("labels", torch.zeros(rows, dtype=torch.int64))
+        self.register_buffer("known", torch.empty(rows, dim))
+        self.register_buffer("labels", torch.empty(rows, dtype=torch.int64))
 
     def score(self, features: Tensor) -> Tensor:
-        votes = [self._votes(chunk) for chunk in functional.normalize(features).split(1024)]  # bounds the (n, rows) matrix
+        at_once = max(1, min(1024, _MOST_SIMILARITIES // len(self.known)))
+        votes = [self._votes(chunk) for chunk in functional.normalize(features).split(at_once)]
         return torch.cat(votes).clamp_min(math.exp(-30)).log()
 
     def _votes(self, features: Tensor) -> Tensor:
@@ -178,8 +228,8 @@ class Knn(ClosedFormHead):
         return votes / votes.sum(dim=1, keepdim=True)
 
     def fit(self, rows: Rows) -> None:
-        self.known.copy_(functional.normalize(rows.features))
-        self.labels.copy_(rows.labels)
+        self.known = functional.normalize(rows.features)  # not copied: it is as large as all the features
+        self.labels = rows.labels.clone()
 
 
 KINDS: dict[str, type[Head]] = {kind.kind: kind for kind in (Mlp, Linear, Ridge, Knn)}
