@@ -6,7 +6,7 @@ A head carries its standardisation and all it needs to be used again as buffers 
 import abc
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -93,7 +93,10 @@ class ClosedFormHead(Head):
 
 
 class GradientHead(Head):
-    """A head trained by gradient descent, alone or stacked with others of its shape (see `heads.optimise`)."""
+    """A head trained by gradient descent, alone or stacked with others of its shape (see `heads.optimise`).
+
+    The gradients are written out: a step of few small products would spend a third of its time on recording them.
+    """
 
     dropped = 0
     """How many units dropout chooses from."""
@@ -106,35 +109,41 @@ class GradientHead(Head):
         `keep` (K, n, `dropped`) is what each unit is multiplied by in training, None where none is left out.
         """
 
+    @abc.abstractmethod
+    def learn(
+        self, parameters: Mapping[str, Tensor], features: Tensor, keep: Tensor | None, labels: Tensor,
+        gradients: Mapping[str, Tensor],
+    ) -> Tensor:  # fmt: skip
+        """The mean cross entropy (K,) of each head's rows with these labels (K, n), the rest as in `scores`; its gradient
+        by each parameter is written into `gradients`."""
+
     def score(self, features: Tensor) -> Tensor:
         with torch.no_grad():
             own = {name: laid(value)[None] for name, value in self.named_parameters()}
             return self.scores(own, features[None], None)[0]
 
+    def _squashed(self, scores: Tensor) -> Tensor:
+        return scores.sigmoid() if self.config.sigmoid else scores
 
-class _Affine(torch.autograd.Function):
-    """`bias + features @ weight` for a stack, whose weight's gradient is written where the last step's was.
-
-    It is as large as the weights, and fresh memory for it in every step cost a tenth of a head's time in page faults.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, bias: Tensor, features: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(features, weight)
-        ctx.room = weight.grad
-        return torch.baddbmm(bias[:, None], features, weight)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        (gradient,), (features, weight) = gradients, ctx.saved_tensors
-        onward = torch.bmm(gradient, weight.mT) if ctx.needs_input_grad[1] else None
-        return gradient.sum(dim=1), onward, torch.bmm(features.mT, gradient, out=ctx.room)
+    def _cross_entropy(self, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean loss (K,) of scores (K, n, C), and its gradient by them as they were before the recipe's sigmoid."""
+        logs, at, share = scores.log_softmax(dim=2), labels[..., None], 1 / labels.shape[1]
+        losses = logs.gather(2, at).squeeze(2).mean(dim=1).neg()
+        onward = torch.zeros_like(logs).scatter_(2, at, -share)
+        # the operation that autograd uses: its exponentials differ from `exp` in their last digits
+        gradient = torch.ops.aten._log_softmax_backward_data(onward, logs, 2, logs.dtype)
+        return losses, gradient.mul_(1 - scores).mul_(scores) if self.config.sigmoid else gradient
 
 
 def _affine(parameters: Mapping[str, Tensor], name: str, features: Tensor) -> Tensor:
     """`nn.Linear` of each head of a stack: features (K, n, in) to (K, n, out)."""
-    found: Tensor = _Affine.apply(parameters[f"{name}.bias"], features, parameters[f"{name}.weight"])
-    return found
+    return torch.baddbmm(parameters[f"{name}.bias"][:, None], features, parameters[f"{name}.weight"])
+
+
+def _affine_gradients(gradients: Mapping[str, Tensor], name: str, features: Tensor, gradient: Tensor) -> None:
+    """Write the gradients of `_affine`'s bias and weight, whose result has the gradient (K, n, out)."""
+    torch.sum(gradient, dim=1, out=gradients[f"{name}.bias"])
+    torch.bmm(features.mT, gradient, out=gradients[f"{name}.weight"])
 
 
 class Mlp(GradientHead):
@@ -152,8 +161,20 @@ class Mlp(GradientHead):
 
     def scores(self, parameters: Mapping[str, Tensor], features: Tensor, keep: Tensor | None) -> Tensor:
         hidden = functional.relu(_affine(parameters, "hidden", features))
-        scores = _affine(parameters, "out", hidden if keep is None else hidden * keep)
-        return scores.sigmoid() if self.config.sigmoid else scores
+        return self._squashed(_affine(parameters, "out", hidden if keep is None else hidden * keep))
+
+    def learn(
+        self, parameters: Mapping[str, Tensor], features: Tensor, keep: Tensor | None, labels: Tensor,
+        gradients: Mapping[str, Tensor],
+    ) -> Tensor:  # fmt: skip
+        hidden = _affine(parameters, "hidden", features).relu_()
+        kept = hidden if keep is None else hidden * keep
+        losses, gradient = self._cross_entropy(self._squashed(_affine(parameters, "out", kept)), labels)
+        _affine_gradients(gradients, "out", kept, gradient)
+        onward = torch.bmm(gradient, parameters["out.weight"].mT)
+        onward = (onward if keep is None else onward.mul_(keep)).masked_fill_(hidden <= 0, 0)
+        _affine_gradients(gradients, "hidden", features, onward)
+        return losses
 
 
 class Linear(GradientHead):
@@ -168,8 +189,15 @@ class Linear(GradientHead):
         self.out = _Layer(dim, classes, generator)
 
     def scores(self, parameters: Mapping[str, Tensor], features: Tensor, keep: Tensor | None) -> Tensor:
-        scores = _affine(parameters, "out", features)
-        return scores.sigmoid() if self.config.sigmoid else scores
+        return self._squashed(_affine(parameters, "out", features))
+
+    def learn(
+        self, parameters: Mapping[str, Tensor], features: Tensor, keep: Tensor | None, labels: Tensor,
+        gradients: Mapping[str, Tensor],
+    ) -> Tensor:  # fmt: skip
+        losses, gradient = self._cross_entropy(self._squashed(_affine(parameters, "out", features)), labels)
+        _affine_gradients(gradients, "out", features, gradient)
+        return losses
 
 
 class Ridge(ClosedFormHead):

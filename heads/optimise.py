@@ -10,11 +10,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from cache.errors import FeaturesInvalid
 from heads.config import TrainConfig
@@ -105,7 +104,7 @@ def laid(value: Tensor) -> Tensor:
 
 def _stacked(heads: Sequence[GradientHead]) -> dict[str, Tensor]:
     parameters = [dict(head.named_parameters()) for head in heads]
-    return {name: torch.stack([laid(p[name].detach()) for p in parameters]).requires_grad_() for name in parameters[0]}
+    return {name: torch.stack([laid(p[name].detach()) for p in parameters]) for name in parameters[0]}
 
 
 def _give_back(heads: Sequence[GradientHead], stack: Mapping[str, Tensor]) -> None:
@@ -125,7 +124,7 @@ class _Best:
     """Each head as it was after its best epoch, the earliest of equals."""
 
     def __init__(self, stack: Mapping[str, Tensor], heads: int) -> None:
-        self.stack = {name: value.detach().clone() for name, value in stack.items()}
+        self.stack = {name: value.clone() for name, value in stack.items()}
         self._accuracies = [-1.0] * heads
 
     def keep(self, stack: Mapping[str, Tensor], accuracies: Sequence[float]) -> None:
@@ -134,7 +133,7 @@ class _Best:
             if accuracy > self._accuracies[k]:
                 self._accuracies[k] = accuracy
                 for name, value in stack.items():
-                    self.stack[name][k].copy_(value.detach()[k])
+                    self.stack[name][k].copy_(value[k])
 
 
 def _history(
@@ -147,33 +146,25 @@ def _history(
 
 class _Optimiser:
     """AdamW over stacked parameters, with each head's own rate and decay. Adam without decay is what the study used;
-    AdamW with none is the same."""
+    AdamW with none is the same. `gradients` are where a step finds them, laid as the parameters."""
 
     def __init__(self, stack: Mapping[str, Tensor], configs: Sequence[TrainConfig], steps: int) -> None:
-        self._leaves = list(stack.values())
+        self.gradients = {name: torch.zeros_like(value) for name, value in stack.items()}
         alike = len({(config.lr, config.weight_decay) for config in configs}) == 1
         # one group steps fastest; heads that differ become groups of views, which share the stacked tensors' memory
-        self._heads = 0 if alike else len(configs)
-        self._views = [[nn.Parameter(leaf.detach()[k]) for leaf in self._leaves] for k in range(self._heads)]
-        groups = self._views if self._heads else [self._leaves]
-        self._optimiser = torch.optim.AdamW(
-            [
-                {"params": group, "lr": config.lr, "weight_decay": config.weight_decay}
-                for group, config in zip(groups, configs, strict=False)
-            ],
-            fused=True,
-        )
+        places: Sequence[Any] = [...] if alike else range(len(configs))
+        groups = []
+        for place, config in zip(places, configs, strict=False):
+            leaves = [nn.Parameter(value[place]) for value in stack.values()]
+            for leaf, gradient in zip(leaves, self.gradients.values(), strict=True):
+                leaf.grad = gradient[place]
+            groups.append({"params": leaves, "lr": config.lr, "weight_decay": config.weight_decay})
+        self._optimiser = torch.optim.AdamW(groups, fused=True)
         cosine = configs[0].cosine
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, steps) if cosine else None
 
-    def step(self, loss: Tensor) -> None:
-        """Descend the sum of the heads' losses, in which no head's parameters meet another's."""
-        for leaf, gradient in zip(self._leaves, torch.autograd.grad(loss, self._leaves), strict=True):
-            # were a gradient transposed in memory, the fused step would still read memory in order, and learn nonsense
-            leaf.grad = gradient.contiguous()
-        for k, views in enumerate(self._views):
-            for view, leaf in zip(views, self._leaves, strict=True):
-                view.grad = None if leaf.grad is None else leaf.grad[k]
+    def step(self) -> None:
+        """Descend by the gradients that are there, in which no head's parameters meet another's."""
         self._optimiser.step()
         if self._schedule is not None:
             self._schedule.step()
@@ -196,11 +187,10 @@ def _epoch(
         batch = order[:, start : start + size]
         kept = dropout.kept(start, batch.shape[1])
         features = torch.index_select(rows.features, 0, batch.flatten(), out=room[: batch.numel()])
-        scores = heads[0].scores(stack, features.view(*batch.shape, -1), kept)
-        found = functional.cross_entropy(scores.flatten(0, 1), rows.labels[batch].flatten(), reduction="none")
-        losses = found.view(batch.shape).mean(dim=1)
-        optimiser.step(losses.sum())
-        sums.append(losses.detach() * batch.shape[1])
+        given = features.view(*batch.shape, -1), kept, rows.labels[batch]
+        losses = heads[0].learn(stack, *given, optimiser.gradients)
+        optimiser.step()
+        sums.append(losses * batch.shape[1])
     total: list[float] = (torch.stack(sums).cpu().double().sum(dim=0) / count).tolist()  # Apple's GPUs have no doubles
     return total
 

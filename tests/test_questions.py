@@ -135,7 +135,9 @@ def test_calibration_is_that_of_the_recipes_own_head(name: str, words: str) -> N
 
 
 def test_a_temperature_that_nothing_speaks_for_is_none_with_the_reason() -> None:
-    found = answer(TASK, dataclasses.replace(recipe("standard"), lr=3e-2, epochs=10), BUDGET, list[str]().append)["calibration"]
+    found = answer(TASK, dataclasses.replace(recipe("standard"), lr=3e-2, epochs=10), BUDGET, list[str]().append)[
+        "calibration"
+    ]
     assert (found["temperature"], found["after"]) == (None, None)
     assert found["reason"] == "not fitted: all 24 validation rows are right"
     assert found["before"]["rows"] == 90
