@@ -8,11 +8,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from heads import ridge
 from heads.config import TrainConfig
 from heads.optimise import Rows, laid
 
@@ -218,13 +218,11 @@ class Ridge(ClosedFormHead):
         return scores
 
     def fit(self, rows: Rows) -> None:
-        from sklearn.linear_model import RidgeCV
-
-        targets = functional.one_hot(rows.labels, self.classes).double().mul(2).sub(1).cpu().numpy()
-        found = RidgeCV(alphas=np.array(self.penalties)).fit(rows.features.double().cpu().numpy(), targets)
+        features, labels = rows.features.cpu().numpy(), rows.labels.cpu().numpy()
+        weights, biases = ridge.fit(features, labels, self.classes, self.penalties)
         with torch.no_grad():
-            self.out.weight.copy_(torch.from_numpy(np.asarray(found.coef_)))
-            self.out.bias.copy_(torch.from_numpy(np.asarray(found.intercept_)))
+            self.out.weight.copy_(torch.from_numpy(weights))
+            self.out.bias.copy_(torch.from_numpy(biases))
 
 
 class Knn(ClosedFormHead):

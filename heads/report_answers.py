@@ -53,8 +53,9 @@ def _spread(found: Facts) -> tuple[str, str, str, str]:
 
 
 def _trust(found: Facts) -> str:
-    after = f"{percent(found['ece_after'])} with a temperature of {found['temperature']:.2f}"
-    return f"{percent(found['ece'])}, {after}"
+    if found["temperature"] is None:
+        return f"{percent(found['ece'])}, no temperature ({found['reason']})"
+    return f"{percent(found['ece'])}, {percent(found['ece_after'])} with a temperature of {found['temperature']:.2f}"
 
 
 def _comparisons(facts: Facts) -> str:
