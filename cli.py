@@ -564,9 +564,11 @@ def train_heads(settings: Settings, pair: Pair, configs: Sequence[TrainConfig]) 
 
 def _announce(pair: Pair, config: TrainConfig, what: str) -> OnEpoch:
     """Say what is trained; what then says each epoch."""
-    from heads import text
+    from heads import data, text
 
-    rows = min(config.train_limit or pair.train.manifest.rows, pair.train.manifest.rows)
+    rows = pair.train.manifest.rows
+    rows -= data.held_out(rows) if pair.test is None else 0
+    rows = min(config.train_limit or rows, rows)
     out(f"{pair.key.backbone} on {pair.key.dataset}: {config.head}, {config.recipe} recipe, {rows:,} rows, {what}")
     return lambda number, losses, accuracies: out(text.epoch(number, config.epochs, losses, accuracies))
 
@@ -1083,7 +1085,11 @@ def _study_plan(
     }
     step_s = estimate.measured(first.backbone.feature_dim, len(first.key.classes), resolve(settings.device, "fp32").name)
     rows = estimate.divided([job.rows for job in found])
-    work = {name: estimate.trainings(recipe, budget, *rows) for name, recipe in recipes.items() if not done[name][0]}
+    work = {
+        name: estimate.trainings(recipe, budget, *rows, len(first.key.classes))
+        for name, recipe in recipes.items()
+        if not done[name][0]
+    }
     timed = min(last.images.rows, limit or last.images.rows) * sum(not timed for _, timed in done.values())
     rate = _images_per_s(first) if timed or any(missing.values()) else None
     heads_s = {name: estimate.seconds(trainings, step_s) for name, trainings in work.items()}
