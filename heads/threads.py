@@ -27,14 +27,14 @@ class Stopped(Exception):
 
 
 @contextlib.contextmanager
-def limited(count: int | None) -> Iterator[None]:
-    """torch with so many threads for each operation that this thread, or one begun meanwhile, starts; None changes nothing.
+def limited(count: int) -> Iterator[None]:
+    """torch with so many threads for each operation that this thread, or one begun meanwhile, starts.
 
     One at a time in a process. Not to be used in threads that the block waits for.
     """
     with _OURS:
         before = torch.get_num_threads()
-        torch.set_num_threads(count or before)
+        torch.set_num_threads(count)
         try:
             yield
         finally:

@@ -1,5 +1,6 @@
 """Train heads on features in memory, one or many at once, and use them: scores, labels, probabilities."""
 
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -87,7 +88,7 @@ def train_many(
         else:
             trained = []
             for piece, all_of_them in zip(work, several, strict=True):
-                with threads.limited(None if all_of_them or device != "cpu" else 1):
+                with contextlib.nullcontext() if all_of_them or device != "cpu" else threads.limited(1):
                     trained.append(piece(on_epoch))
         _synchronize(device)
         elapsed_s = time.perf_counter() - started

@@ -43,11 +43,6 @@ def test_a_limit_ends_with_its_block() -> None:
     assert torch.get_num_threads() == 2
 
 
-def test_without_a_number_nothing_changes() -> None:
-    with threads.limited(None):
-        assert torch.get_num_threads() == 2
-
-
 def test_another_thread_waits_for_its_turn_and_finds_the_number_as_it_was() -> None:
     found: list[int] = []
 
