@@ -11,6 +11,7 @@ import dataclasses
 import datetime
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -25,7 +26,7 @@ import click
 
 from cache.errors import HeadstartError
 from extract.config import ENGINES, ON_ERROR, PRECISIONS, SPLITS, STUDY_MODELS, ExtractConfig
-from heads.config import HEADS, RECIPES, BenchConfig, TrainConfig
+from heads.config import HEADS, RECIPES, BenchConfig, TrainConfig, refusal
 from headstart.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -331,6 +332,19 @@ COMMON = (
 )
 
 POSITIVE = click.IntRange(min=1)
+SEED = click.IntRange(0, 2**63 - 1)
+"""A generator takes one bit more, which leaves room for those that follow."""
+
+
+class Finite(click.FloatRange):
+    """A number in a range; not a number and infinity, which no comparison keeps out, are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Raises click.BadParameter."""
+        found: float = super().convert(value, param, ctx)
+        return found if math.isfinite(found) else self.fail(f"{value} is not a finite number.", param, ctx)
+
+
 models_option = click.option("-m", "--model", "models", multiple=True, metavar="MODEL", help="Backbone; repeatable.")
 
 
@@ -525,15 +539,21 @@ def _override(flags: str, kind: Any, what: str) -> Callable[[Any], Any]:
 @click.option("--head", type=click.Choice(HEADS), default=TrainConfig.head, show_default=True)
 @click.option("--recipe", type=click.Choice(list(RECIPES)), default="standard", show_default=True)
 @_override("--epochs", POSITIVE, "Passes over the training rows.")
-@_override("--lr", click.FloatRange(min=0, min_open=True), "Learning rate.")
+@_override("--lr", Finite(min=0, min_open=True), "Learning rate.")
 @_override("-b --batch-size", POSITIVE, "Rows at once.")
 @_override("--hidden", POSITIVE, "Units of the MLP's hidden layer.")
-@_override("--dropout", click.FloatRange(0, 1, max_open=True), "Share of hidden units left out.")
-@_override("--weight-decay", click.FloatRange(min=0), "AdamW's.")
-@_override("--val-fraction", click.FloatRange(0, 1, max_open=True), "Training rows set aside to choose by.")
-@click.option("--train-limit", type=POSITIVE, help="The first N training rows only.")
-@click.option("--seed", type=click.IntRange(min=0), default=TrainConfig.seed, show_default=True)
-@click.option("--seeds", type=POSITIVE, default=1, show_default=True, help="Train N heads, with N seeds from --seed on.")
+@_override("--dropout", Finite(0, 1, max_open=True), "Share of hidden units left out.")
+@_override("--weight-decay", Finite(min=0), "AdamW's.")
+@_override("--val-fraction", Finite(0, 1, max_open=True), "Training rows set aside to choose by.")
+@click.option("--train-limit", type=POSITIVE, help="N training rows only, a sample of all.")
+@click.option("--seed", type=SEED, default=TrainConfig.seed, show_default=True)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="Train N heads, with N seeds from --seed on.",
+)
 @click.option("--sweep", is_flag=True, help="Try 12 learning rates and weight decays; validation rows choose.")
 def train_head_command(
     settings: Settings,
@@ -554,7 +574,9 @@ def train_head_command(
     from extract.jobs import expand_models
     from heads import data, text
 
-    config = dataclasses.replace(RECIPES[recipe], **{name: value for name, value in given.items() if value is not None})
+    changes = {name: value for name, value in given.items() if value is not None}
+    config = dataclasses.replace(RECIPES[recipe], **changes)
+    refuse_without_effect(config, {*changes} - {"head", "train_limit"}, seeds, sweep)
     there = data.pairs(FeatureStore(settings.features_dir), dataset, key)
     chosen = data.choose(there, expand_models(models), settings.features_dir)
     runs: list[Run] = []
@@ -565,6 +587,16 @@ def train_head_command(
             out(text.spread(trained))
         runs += trained
     document(settings, [{**dataclasses.asdict(run), "accuracy": run.evaluation.overall.accuracy} for run in runs])
+
+
+def refuse_without_effect(config: TrainConfig, given: set[str], seeds: int, sweep: bool) -> None:
+    """An option that would change nothing is an error: whoever gave it believes that it does."""
+    from click.core import ParameterSource
+
+    if click.get_current_context().get_parameter_source("seed") is ParameterSource.COMMANDLINE:
+        given = given | {"seed"}
+    if (reason := refusal(config, sorted(given), seeds=seeds, sweep=sweep)) is not None:
+        raise click.UsageError(reason)
 
 
 def train_heads(settings: Settings, pair: Pair, configs: Sequence[TrainConfig]) -> list[Run]:
@@ -586,9 +618,11 @@ def train_heads(settings: Settings, pair: Pair, configs: Sequence[TrainConfig]) 
 
 def _announce(pair: Pair, config: TrainConfig, what: str) -> OnEpoch:
     """Say what is trained; what then says each epoch."""
-    from heads import text
+    from heads import data, text
 
-    rows = min(config.train_limit or pair.train.manifest.rows, pair.train.manifest.rows)
+    rows = pair.train.manifest.rows
+    rows -= data.held_out(rows) if pair.test is None else 0
+    rows = min(config.train_limit or rows, rows)
     out(f"{pair.key.backbone} on {pair.key.dataset}: {config.head}, {config.recipe} recipe, {rows:,} rows, {what}")
     return lambda number, losses, accuracies: out(text.epoch(number, config.epochs, losses, accuracies))
 
@@ -964,7 +998,7 @@ def write_report(
 @batch_option
 @workers_option
 @photos_option
-@click.option("--seed", type=click.IntRange(min=0), default=TrainConfig.seed, show_default=True)
+@click.option("--seed", type=SEED, default=TrainConfig.seed, show_default=True)
 def study_command(
     settings: Settings,
     models: tuple[str, ...],
@@ -1113,7 +1147,11 @@ def _study_plan(
     }
     step_s = estimate.measured(first.backbone.feature_dim, len(first.key.classes), resolve(settings.device, "fp32").name)
     rows = estimate.divided([min(limit, rows_there[0]), *rows_there[1:]])
-    work = {name: estimate.trainings(recipe, budget, *rows) for name, recipe in recipes.items() if not done[name][0]}
+    work = {
+        name: estimate.trainings(recipe, budget, *rows, len(first.key.classes))
+        for name, recipe in recipes.items()
+        if not done[name][0]
+    }
     timed = min(last.images.rows, bench_limit or last.images.rows) * sum(not timed for _, timed in done.values())
     rate = _images_per_s(first) if timed or any(missing.values()) else None
     heads_s = {name: estimate.seconds(trainings, step_s) for name, trainings in work.items()}

@@ -125,17 +125,21 @@ def _ratio(found: Any) -> dict[str, Any]:
 
 
 def _answered(answers: Mapping[str, Any]) -> dict[str, Any]:
-    before, after = answers["calibration"]["before"], answers["calibration"]["after"]
+    fitted = answers["calibration"]
+    before, after = fitted["before"], fitted["after"] or {}  # nothing after a temperature that could not be fitted
     return {
         "seeds": {**_spread(answers["seeds"]["accuracies"]), **answers["seeds"]},
         "both_interval": answers["both"],
         "epochs": answers["epochs"],
         "sizes": answers["sizes"],
+        "sizes_equal_steps": answers["sizes_equal_steps"],
         "calibration": {
             **{name: before[name] for name in ("ece", "nll", "brier", "bins")},
-            **{f"{name}_after": after[name] for name in ("ece", "nll", "brier", "bins")},
-            "temperature": answers["calibration"]["temperature"],
-            "fitted_on": answers["calibration"]["rows"],
+            **{f"{name}_after": after.get(name) for name in ("ece", "nll", "brier", "bins")},
+            "temperature": fitted["temperature"],
+            "not_fitted": (fitted["reason"] or "").removeprefix("not fitted: ") or None,
+            "fitted_on": fitted["rows"],
+            "of": fitted["fitted_with"],
         },
     }
 

@@ -204,7 +204,7 @@ def calibration(view: View) -> Html:
         "temperature, is fitted on rows set aside from training and divides all scores; it changes no label."
     )
     caption = "Expected calibration error (0 is perfect) and negative log-likelihood on the test rows"
-    caption += f", of {', '.join(of)}" if of else ""
+    caption += f"; the temperature is of {'; of '.join(of)}" if of else ""
     return section(
         view, "calibration", "Can the probabilities be trusted?", paragraph(lead), table(caption, head, body),
         listed(reasons, "plain"), grid(drawn, "small"),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from cache.key import FeatureKey
-from cache.manifest import Provenance
+from cache.manifest import Order, Provenance
 from cache.shard import Rows, Shard, Skipped
 from cache.store import FeatureSet, FeatureStore
 from heads.checkpoint import Checkpoint
@@ -116,6 +116,7 @@ def write_set(
     split_rows: int | None = None,
     skipped: Sequence[int] = (),
     elapsed_s: float = 2.5,
+    order: Order = "unknown",
 ) -> FeatureSet:
     """A complete set of one shard in `store`: the rows of `data` with its notes, those in `skipped` left out.
 
@@ -136,6 +137,7 @@ def write_set(
         created="2023-09-01T12:00:00+00:00",
         versions={"headstart": "0.1.0"},
         notes=data.notes,
+        order=order,
     )
     with store.writing(key, split, _never_wait) as writer:
         record = writer.put(shard, 0, None, elapsed_s)

@@ -285,7 +285,7 @@ def test_a_sweep_tries_rates_and_says_that_validation_rows_chose(tmp_path: Path)
     (record,) = (tmp_path / "runs").glob("*/run.json")
     notes = json.loads(record.read_text(encoding="utf-8"))["notes"]
     assert "learning rate and weight decay chosen among 12 by accuracy on 10 validation rows" in notes
-    assert "no learning rate; use --head mlp or linear" in here.fails(*words, "ridge")
+    assert "no learning rate to try; use --head mlp or linear" in here.run(*words, "ridge", code=2).stderr
 
 
 def test_cache_ls_and_show_name_the_sets(place: Place) -> None:

@@ -308,7 +308,7 @@ def reformat_head(path: Path, **facts: object) -> None:
     path.write_bytes(save_tensors(tensors, metadata={"headstart": json.dumps(kept)}))
 
 
-OTHERS = [0, 2, "1", None]
+OTHERS = [0, 3, "1", None]
 OTHER_RUNS = [0, 3, "1", None]
 
 
@@ -351,7 +351,7 @@ def test_a_head_of_another_version_is_refused_by_its_number(copy: Path, version:
     reformat_head(path, version=version, sha256="another digest")
     message = (
         rf"head\.safetensors: not a head of ours, or altered \(format 'headstart head' version {version!r}, "
-        r"expected 'headstart head' 1\); `headstart train-head` makes a new one"
+        r"expected 'headstart head' 2\); `headstart train-head` makes a new one"
     )
     with pytest.raises(RunDamaged, match=message):
         checkpoint.load(path)
