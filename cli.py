@@ -534,7 +534,7 @@ def _override(flags: str, kind: Any, what: str) -> Callable[[Any], Any]:
 
 @command(cli, "train-head", "headstart train-head --model resnet50 --recipe standard")
 @models_option
-@click.option("--dataset", help="Only features of this data set, as `cache ls` shows it.")
+@click.option("--dataset", help="Only features of this data set: as `extract` takes it, or as `cache ls` shows it.")
 @click.option("--key", help="Only features whose key begins with these digits.")
 @click.option("--head", type=click.Choice(HEADS), default=TrainConfig.head, show_default=True)
 @click.option("--recipe", type=click.Choice(list(RECIPES)), default="standard", show_default=True)
@@ -572,12 +572,14 @@ def train_head_command(
     """
     from cache.store import FeatureStore
     from extract.jobs import expand_models
+    from extract.naming import known_as
     from heads import data, text
 
     changes = {name: value for name, value in given.items() if value is not None}
     config = dataclasses.replace(RECIPES[recipe], **changes)
     refuse_without_effect(config, {*changes} - {"head", "train_limit"}, seeds, sweep)
-    there = data.pairs(FeatureStore(settings.features_dir), dataset, key)
+    store = FeatureStore(settings.features_dir)
+    there = data.pairs(store, known_as(dataset, store) if dataset else None, key)
     chosen = data.choose(there, expand_models(models), settings.features_dir)
     runs: list[Run] = []
     for pair in chosen:

@@ -59,12 +59,14 @@ class Labelled:
         return sha256(self.images.encode(), self.rows.astype("<i8").tobytes())
 
 
-def pairs(store: FeatureStore, dataset: str | None = None, digest: str | None = None) -> list[Pair]:
-    """Every key with training features, by name; `dataset` and the start of the key's `digest` narrow the choice."""
+def pairs(store: FeatureStore, datasets: Sequence[str] | None = None, digest: str | None = None) -> list[Pair]:
+    """Every key with training features, by name; the names of `datasets` and the start of the key's `digest` narrow the
+    choice."""
     found = [
         features
         for features in store.sets()
-        if dataset in (None, features.manifest.key.dataset) and features.manifest.key.digest.startswith(digest or "")
+        if (datasets is None or features.manifest.key.dataset in datasets)
+        and features.manifest.key.digest.startswith(digest or "")
     ]
     found.sort(key=lambda features: (features.manifest.key.backbone, features.manifest.key.digest))
     groups = itertools.groupby(found, key=lambda features: features.manifest.key)
@@ -115,10 +117,18 @@ def load(pair: Pair, train_limit: int | None = None) -> tuple[Labelled, Labelled
         train, test = _divided(pair.train, train_limit)
     else:
         train = _training(pair.train, train_limit)
-        test = _part(*_checked(pair.test, pair.test.load()), _test_notes(pair.test.manifest), pair.test.manifest)
+        test = testing(pair.test)
     _check_classes(train.labels, pair.train)
     missing = _missing_classes(pair.key.classes, train.labels, test.labels)
     return train, dataclasses.replace(test, notes=(*test.notes, *missing))
+
+
+def testing(source: FeatureSet) -> Labelled:
+    """The test part alone of a test set, or of a set without splits, as `load` gives it; no training set is read. Raises
+    FeaturesDamaged, FeaturesInvalid."""
+    if source.manifest.split == "all":
+        return _divided(source, None)[1]
+    return _part(*_checked(source, source.load()), _test_notes(source.manifest), source.manifest)
 
 
 def _extract(key: FeatureKey, more: str) -> str:
@@ -183,8 +193,10 @@ def _limited(
     labels: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], limit: int | None, manifest: Manifest
 ) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
     """`limit` of the training rows, in their order, and what must be said of them; all and nothing without a limit."""
-    if limit is None or limit >= len(rows):
+    if limit is None or limit == len(rows):
         return rows, ()
+    if limit > len(rows):
+        return rows, (f"trained on all {len(rows):,} rows that are not held out, {limit:,} were asked for",)
     if _begins_with_a_sample(manifest):
         return rows[:limit], (f"trained on the first {limit:,} of {len(rows):,} training images",)
     chosen = rows[sampling.sample(labels[rows], limit, np.random.default_rng(0))]

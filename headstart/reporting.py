@@ -21,7 +21,7 @@ from extract.preprocess import Preprocessing
 from extract.unchanged import same_images
 from heads import answers, data, maps, page, report, report_answers, timings
 from heads.answer_store import AnswerStore
-from heads.data import Labelled, Pair
+from heads.data import Labelled
 from heads.predict import Photo
 from heads.report import Part, Report
 from heads.runs import Run, RunStore, versions
@@ -124,10 +124,8 @@ def _tested(
 
 
 def _testing(run: Run, sets: Mapping[str, FeatureSet]) -> Labelled | None:
-    train, test = sets.get(run.train.digest), sets.get(run.test.digest)
-    if train is None or test is None:
-        return None
-    return data.load(Pair(train, None if run.train.digest == run.test.digest else test), run.config.train_limit)[1]
+    features = sets.get(run.test.digest)
+    return data.testing(features) if features else None
 
 
 def _maps(tested: Sequence[answers.Tested]) -> Facts:

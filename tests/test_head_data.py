@@ -80,7 +80,7 @@ def test_the_models_asked_for_come_in_the_order_asked(tmp_path: Path) -> None:
 def test_a_data_set_narrows_the_choice(tmp_path: Path) -> None:
     for dataset in ("pets", "cars"):
         write_pair(tmp_path, key=make_key(dataset=dataset))
-    (pair,) = pairs(FeatureStore(tmp_path), dataset="cars")
+    (pair,) = pairs(FeatureStore(tmp_path), ["cars"])
     assert pair.key.dataset == "cars"
 
 
