@@ -456,9 +456,7 @@ def test_a_damaged_parameter_is_named_when_it_is_loaded(state: State, case: Bad,
 
 def test_tensors_without_numbers_are_refused(state: State, tmp_path: Path) -> None:
     torch.save({**state, "conv1.weight": torch.empty(64, 3, 7, 7, device="meta")}, tmp_path / "w.pth")
-    with pytest.raises(
-        WeightsMismatch, match=r"conv1\.weight is a meta tensor of torch\.float32, expected a plain tensor"
-    ):
+    with pytest.raises(WeightsMismatch, match=r"conv1\.weight is a meta tensor of torch\.float32, expected a plain tensor"):
         loaded(tmp_path / "w.pth")
 
 
