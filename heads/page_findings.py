@@ -9,6 +9,9 @@ from heads.page_classes import fits, mix_ups
 from heads.page_heads import by_recipe, comparable, published_of, range_of, seeds_of, settings_words
 from heads.page_html import Facts, Html, View, count, esc, items, known, name, part, points, share, time, with_interval
 
+SHOWN_PAIRS = 6
+"""Pairs of models that are named in a sentence."""
+
 
 def findings(view: View) -> list[Html]:
     """The main findings, one sentence or a few each; none where the facts say nothing of it.
@@ -96,11 +99,13 @@ def _pairs(facts: Facts) -> Said:
     for recipe, pairs in found.items():
         tested = [it for it in pairs if known(it.get("p_holm"))]
         same = [f"{name(it['first'])} and {name(it['second'])}" for it in tested if it["p_holm"] >= 0.05]
-        text = (
-            f"{len(tested) - len(same)} of {len(tested)} pairs of models differ at the 5 % level after Holm's correction."
-        )
-        if same:
-            text += f" Not told apart: {join_words(same)}."
+        apart = len(tested) - len(same)
+        text = f"{apart} of {len(tested)} pairs of models differ at the 5 % level after Holm's correction."
+        if len(tested) == 1:
+            text = f"the two models {'differ' if apart else 'are not told apart'} at the 5 % level."
+        elif same:
+            more = [f"{len(same) - SHOWN_PAIRS} more"] if len(same) > SHOWN_PAIRS else []
+            text += f" Not told apart: {join_words([*same[:SHOWN_PAIRS], *more])}."
         yield f"Differences, {settings_words(recipe)}:", text
 
 

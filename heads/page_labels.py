@@ -92,15 +92,19 @@ def classes(view: View) -> Html:
         art = page_classes.recall(view.key(f"recall-{i}"), words, shares, shown, models_of(view.facts))
         caption = f"Recall, {words}: the share of each class's test images that got its label."
         pieces = [
-            grid([figure(Html(art), caption)] if art else []),
+            grid([*([figure(Html(art), caption)] if art else []), *_matrices(view, i, recipe, models, names)]),
+            paragraph(_left_out(len(models), "confusion matrices")),
             *_class_tables(words, models, shown),
             *_shifts(view.facts, recipe),
-            grid(_matrices(view, i, recipe, models, names)),
         ]
         content += [below(view, words, *pieces)] if any(pieces) else []
     return (
         section(view, "classes", "What is mistaken for what", paragraph(_bounds(names)), *content) if content else Html("")
     )
+
+
+def _left_out(heads: int, what: str) -> str:
+    return f"The {what} of the first {MOST_FIGURES} of {count(heads)} heads are drawn." if heads > MOST_FIGURES else ""
 
 
 def worst(names: Sequence[str], shares: Mapping[str, Mapping[str, object]]) -> list[str]:
@@ -207,7 +211,7 @@ def calibration(view: View) -> Html:
     caption += f"; the temperature is of {'; of '.join(of)}" if of else ""
     return section(
         view, "calibration", "Can the probabilities be trusted?", paragraph(lead), table(caption, head, body),
-        listed(reasons, "plain"), grid(drawn, "small"),
+        listed(reasons, "plain"), grid(drawn, "small"), paragraph(_left_out(len(body), "figures")),
     )  # fmt: skip
 
 

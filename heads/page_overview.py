@@ -143,7 +143,7 @@ def _backbone(view: View, best: Facts) -> Html:
     said = [text for it in pairs if (text := _against(it, model))]
     if said:
         more = link(view, "comparisons", "all differences")
-        return Html(f"<strong>Another backbone?</strong> {name(model)} less {', '.join(said[:5])} ({more}).")
+        return Html(f"<strong>Another backbone?</strong> {name(model)} compared with {', '.join(said[:5])} ({more}).")
     if len(models_of(view.facts)) > 1:
         return Html("")
     return Html(
@@ -174,8 +174,13 @@ def _fast(view: View, best: Facts) -> Html:
     elif best.get("run") != NOT_KNOWN:
         parts.append(f"Not timed yet:{code(command('bench-inference', best))}")
     if known(best.get("training_s")):
-        parts.append(f"Its head was trained in {time(best['training_s'])}{_extracted(best)}.")
+        parts.append(f"It was trained in {time(best['training_s'])}{_together(best)}{_extracted(best)}.")
     return Html(" ".join(parts))
+
+
+def _together(best: Facts) -> str:
+    many = best.get("together")
+    return f", {count(many)} heads at once," if known(many) and many > 1 else ""
 
 
 def _extracted(best: Facts) -> str:

@@ -57,7 +57,7 @@ def table_1(view: View) -> Html:
     body = [_line(view, row, notes) for row in rows]
     shown = {str(row.get("model")).partition(",")[0] for row in rows if row.get("published")}
     others = [model for model in theirs if model not in shown]
-    body += [[name(model), "not run here", _published(theirs[model]), *["–"] * 4] for model in others]
+    body += [[name(model), "not run here", _published(theirs[model]), *[NONE] * 4] for model in others]
     head = ["head", "accuracy", *([f"published, {place}"] if theirs else []), "extraction", "head training", "inference",
             "trained on / tested on"]  # fmt: skip
     caption = f"Heads on {hardware_of(view.facts)}, each with the 95 % interval of its accuracy."

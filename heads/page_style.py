@@ -113,6 +113,7 @@ footer{margin-top:4rem;padding-bottom:3rem;color:var(--muted);font-size:.9rem}
  .stack thead{position:absolute;left:-99rem}
  .stack tr{border-top:1px solid var(--line);padding:.6rem 0}
  .stack :is(th,td){border:0;padding:.15rem .1rem}
+ .stack td:has(>[aria-label=none]){display:none}
  .stack td{display:flow-root;padding-left:9rem}
  .stack td::before{content:attr(data-label);float:left;width:8.4rem;margin-left:-9rem;color:var(--muted);
   white-space:normal}

@@ -569,7 +569,7 @@ def test_the_owners_questions_are_answered(pages: dict[str, Page]) -> None:
         "More pictures? ",
         "points from 10,000 to 50,000 training images (curve).",
         "Mended labels? Look through the mistakes it is surest of: where the label is wrong, not the head, mend it.",
-        "Another backbone? vgg19 less vgg16: +0.90 points (+0.40 to +1.40)",
+        "Another backbone? vgg19 compared with vgg16: +0.90 points (+0.40 to +1.40)",
         "headstart predict --head runs/vgg19-standard-mlp-20261122-120000 PICTURES...",
         "headstart bench-inference --head runs/vgg19-standard-mlp-20261122-120000",
     ):
@@ -638,6 +638,40 @@ def test_the_study_page_says_how_to_use_its_best_head_below_its_tables(page: Pag
 )
 def test_a_command_can_be_typed_as_it_stands(run: str, words: str) -> None:
     assert command("predict", {"run": run}, "PICTURES") == words
+
+
+@pytest.mark.parametrize(("p", "verdict"), [(0.01, "differ"), (0.2, "are not told apart")])
+def test_a_single_pair_is_no_share_of_pairs(p: float, verdict: str, undrawn: Undrawn) -> None:
+    facts = page_samples.own()
+    for pair in facts["comparisons"]:
+        pair["p_holm"] = p
+    assert f"Differences, study recipe: the two models {verdict} at the 5 % level." in undrawn(facts).text
+
+
+def test_of_many_pairs_some_are_named(undrawn: Undrawn) -> None:
+    facts = page_samples.own(tuple(f"m{i}" for i in range(5)))
+    for pair in facts["comparisons"]:
+        pair["p_holm"] = 0.5
+    assert (
+        "Not told apart: m0 and m1, m0 and m2, m0 and m3, m0 and m4, m1 and m2, m1 and m3 and 4 more."
+        in undrawn(facts).text
+    )
+
+
+def test_of_many_heads_some_have_figures_and_it_is_said(undrawn: Undrawn) -> None:
+    page = undrawn(page_samples.own(tuple(f"m{i}" for i in range(15))))
+    labels = [str(attrs["aria-label"]) for attrs in page.all("svg")]
+    assert sum(label.startswith("Confusion matrix") for label in labels) == 2 * 12
+    assert sum(label.startswith("Reliability") for label in labels) == 12
+    assert len(page.all("details")) == 12
+    assert len([attrs for attrs in page.all("div") if attrs.get("class") == "card"]) == 12
+    for words in (
+        "3 more models stand in the table.",
+        "The confusion matrices of the first 12 of 15 heads are drawn.",
+        "The figures of the first 12 of 30 heads are drawn.",
+        "18 more heads have theirs in report.json.",
+    ):
+        assert words in page.text
 
 
 def test_a_table_of_many_columns_is_several() -> None:
