@@ -42,7 +42,7 @@ from cache.execution import NAME as EXECUTION
 from cache.execution import Execution, read_execution
 from cache.files import canonical_json, sha256
 from cache.manifest import NAME as MANIFEST
-from cache.manifest import ShardRecord
+from cache.manifest import VERSION, ShardRecord
 from cache.plan import Part
 from cache.shard import Rows, Shard
 from cache.store import FeatureStore, SetWriter
@@ -54,7 +54,7 @@ from extract.images import FileImages, Images, shrink
 from extract.job import Extractor, Job
 from extract.preprocess import Preprocessing
 from extract.run import Outcome, extract, survey
-from extract.shards import compute_shard
+from extract.shards import Pace, compute_shard
 from extract.tune import Way
 from extract.weights import Weights
 
@@ -1026,11 +1026,11 @@ def test_an_error_in_the_next_shard_waits_until_the_one_before_is_written(
         assert failed.wait(timeout=30)
         return disk(*args)  # type: ignore[arg-type]
 
-    def failing(job: Job, extractor: Extractor, part: Part, advance: Callable[[int], None]) -> Shard:
+    def failing(job: Job, extractor: Extractor, part: Part, advance: Callable[[int], None], pace: Pace) -> Shard:
         if part.index == 1:
             failed.set()
             raise FeaturesInvalid("the second shard fails in this test")
-        return compute_shard(job, extractor, part, advance)
+        return compute_shard(job, extractor, part, advance, pace)
 
     monkeypatch.setattr(SetWriter, "put", slow)
     monkeypatch.setattr("extract.run.compute_shard", failing)
@@ -1056,11 +1056,11 @@ def everything(folder: Path) -> dict[str, tuple[bytes, int]]:
 @pytest.mark.parametrize("config", [{}, {"limit": 5}, {"shard_rows": 3}], ids=str)
 def test_a_set_of_a_newer_layout_is_refused_and_left_as_it_is(store: FeatureStore, config: dict[str, object]) -> None:
     folder = run(tiny(10), store).features.folder
-    reversion(folder / MANIFEST, 3)
+    reversion(folder / MANIFEST, VERSION + 1)
     flip(folder / "shard-00001.h5")  # not even what is damaged is touched
     before = everything(folder)
     message = (
-        r"manifest\.json: .* version 3, expected 'headstart feature set' 2\); use the headstart that made it, or .*--force"
+        r"manifest\.json: .* version 4, expected 'headstart feature set' 3\); use the headstart that made it, or .*--force"
     )
     for ask in (lambda: run(tiny(**config), store), lambda: survey(tiny(**config), store)):
         with pytest.raises(FeaturesOfAnotherVersion, match=message):
@@ -1070,18 +1070,18 @@ def test_a_set_of_a_newer_layout_is_refused_and_left_as_it_is(store: FeatureStor
 
 def test_a_writer_reads_nothing_of_a_newer_layout(store: FeatureStore) -> None:
     folder = run(tiny(10), store).features.folder
-    reversion(folder / MANIFEST, 3)
+    reversion(folder / MANIFEST, VERSION + 1)
     before = everything(folder)
     with store.writing(tiny().key, "train", lambda: None) as writer:
         for ask in (writer.manifest, writer.present, writer.execution):
-            with pytest.raises(FeaturesOfAnotherVersion, match="version 3"):
+            with pytest.raises(FeaturesOfAnotherVersion, match="version 4"):
                 ask()
     assert everything(folder) == before
 
 
 def test_force_makes_a_set_of_a_newer_layout_anew(store: FeatureStore) -> None:
     folder = run(tiny(10), store).features.folder
-    reversion(folder / MANIFEST, 3)
+    reversion(folder / MANIFEST, VERSION + 1)
     outcome = run(tiny(force=True), store)
     assert outcome.computed == 18
     assert_equal(outcome.features.load(), expected_rows(PIXELS))
@@ -1091,11 +1091,38 @@ def test_a_set_of_version_1_is_found_and_extended(store: FeatureStore) -> None:
     folder = run(tiny(8), store).features.folder
     path = folder / MANIFEST
     found = json.loads(path.read_text())
-    del found["provenance"]["engine"]
+    del found["provenance"]["engine"], found["provenance"]["order"]
     path.write_text(json.dumps(found))
     reversion(path, 1)
     content = path.read_bytes()
     assert run_finding_all(tiny(8), store).features.manifest.provenance.engine == "eager"
     assert path.read_bytes() == content
     assert_equal(run(tiny(), store).features.load(), expected_rows(PIXELS))
-    assert json.loads(path.read_text())["version"] == 2
+    assert json.loads(path.read_text())["version"] == VERSION
+
+
+# ---- memory that runs out while smaller batches are prepared
+
+
+@dataclasses.dataclass
+class Tight(QuarterMeans):
+    """A stand-in that can be prepared for batches of at most `prepared`."""
+
+    prepared: int = 2
+
+    def running(self, way: Way) -> QuarterMeans:
+        if self.prepared < way.batch_size != self.batch_size:
+            raise OutOfMemory(f"no room to prepare {way.batch_size} images")
+        return super().running(way)
+
+
+def test_batches_shrink_until_they_can_be_prepared(store: FeatureStore) -> None:
+    observer = RecordingObserver()
+    outcome = run(tiny(batch_size=16), store, Tight(batch_size=16, room=9, prepared=2), observer)
+    assert_equal(outcome.features.load(), expected_rows(PIXELS))
+    assert observer.notes == ["out of memory; going on with batches of 2"]
+
+
+def test_no_room_to_prepare_a_single_image_is_an_error(store: FeatureStore) -> None:
+    with pytest.raises(OutOfMemory, match="no room to prepare 1 images"):
+        run(tiny(batch_size=16), store, Tight(batch_size=16, room=9, prepared=0))

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from extract_samples import file_images
 
@@ -13,6 +14,7 @@ from extract.backbones import BACKBONES
 from extract.config import STUDY_MODELS, ExtractConfig
 from extract.devices import Device
 from extract.job import Job
+from extract.networks import NETWORKS
 from extract.pooled import FeatureExtractor, build
 from extract.preprocess import Preprocessing
 
@@ -103,6 +105,73 @@ def test_weights_asked_for_one_model_say_nothing_of_another() -> None:
     assert jobs.weights_asked("vgg16", requests) == "random:3"
     assert jobs.weights_asked("vgg16", ["resnet50=a/file.pth"]) is None
     assert jobs.weights_asked("vgg16", []) is None
+
+
+# ---- one network for all
+
+
+def test_both_splits_and_whoever_comes_next_share_one_network() -> None:
+    NETWORKS.forget()
+    train, test = plan("resnet18", precision="fp32")
+    first = jobs.load(train)
+    assert jobs.load(test).body is first.body
+    assert jobs.restore(train.key, train.weights.origin, None, "cpu", 3).body is first.body
+    assert jobs.load(plan("resnet50")[0]).body is not first.body
+
+
+# ---- fp16, whose range is small
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """A network whose features of every image are this number."""
+
+    value: float
+
+    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        return np.full((len(images), 512), self.value, dtype=np.float32)
+
+
+def plan_on_turing(monkeypatch: pytest.MonkeyPatch, value: float, precision: str = "auto") -> list[Job]:
+    """The plan on a GPU without bf16, whose network gives this number."""
+    turing = Device("cuda:0", "fp16", "Fake GPU", ("said before",))
+
+    def resolved(device: str, asked: str) -> Device:
+        return dataclasses.replace(turing, precision={"auto": "fp16"}.get(asked, asked))
+
+    monkeypatch.setattr(jobs, "resolve", resolved)
+    monkeypatch.setattr(jobs, "_network", lambda *_: Numbers(value))
+    return plan("resnet18", precision=precision)
+
+
+def test_fp16_is_kept_where_its_range_holds_the_first_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = plan_on_turing(monkeypatch, 60_000.0)
+    assert {(job.device.precision, job.key.precision, job.device.notes) for job in found} == {
+        ("fp16", "fp16", ("said before",))
+    }
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_where_fp16_overflows_fp32_is_used_in_the_key_too_and_said(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    found = plan_on_turing(monkeypatch, value)
+    remark = "resnet18's numbers are beyond fp16's range here: fp32 is used; --precision says another"
+    assert {(job.device.precision, job.key.precision) for job in found} == {("fp32", "fp32")}
+    assert {job.device.notes for job in found} == {("said before", remark)}
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_a_precision_that_was_asked_for_is_not_looked_into(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
+    assert {job.device.precision for job in plan_on_turing(monkeypatch, float("inf"), precision)} == {precision}
+
+
+def test_a_head_of_fp16_features_is_used_on_a_cpu_in_fp32_and_that_is_said() -> None:
+    (job,) = plan("resnet18", split="test", precision="fp32")
+    key = dataclasses.replace(job.key, precision="fp16")
+    found = jobs.restore(key, job.weights.origin, None, "cpu", None)
+    assert found.device.precision == "fp32"
+    assert found.device.notes == (
+        "the head learned from fp16 features, which cpu has not got: its features here are of fp32",
+    )
 
 
 # ---- the stages of inference
