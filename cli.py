@@ -10,11 +10,14 @@ import contextlib
 import dataclasses
 import datetime
 import json
+import logging
+import math
 import os
 import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +26,7 @@ import click
 
 from cache.errors import HeadstartError
 from extract.config import ENGINES, ON_ERROR, PRECISIONS, SPLITS, STUDY_MODELS, ExtractConfig
-from heads.config import HEADS, RECIPES, BenchConfig, TrainConfig
+from heads.config import HEADS, RECIPES, BenchConfig, TrainConfig, refusal
 from headstart.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -251,6 +254,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and let it end as the class says."""
+        if ctx.parent is None:
+            quiet_pillow()
         try:
             with SIGNALS if ctx.parent is None else contextlib.nullcontext():
                 return super().invoke(ctx)
@@ -270,6 +275,16 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order in which they are used, not of the alphabet."""
         return list(self.commands)
+
+
+def quiet_pillow() -> None:
+    """What is wrong with a picture we say ourselves: Pillow's warnings and log lines would stand between our own.
+
+    Set once for the whole process, by the program that it belongs to, before any thread is started.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    if not logging.getLogger("PIL").handlers:  # where nobody listens, Python prints what is logged
+        logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def command(group: click.Group, name: str, example: str) -> Callable[[Callable[..., None]], click.Command]:
@@ -319,11 +334,24 @@ COMMON = (
 )
 
 POSITIVE = click.IntRange(min=1)
+SEED = click.IntRange(0, 2**63 - 1)
+"""A generator takes one bit more, which leaves room for those that follow."""
+
+
+class Finite(click.FloatRange):
+    """A number in a range; not a number and infinity, which no comparison keeps out, are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Raises click.BadParameter."""
+        found: float = super().convert(value, param, ctx)
+        return found if math.isfinite(found) else self.fail(f"{value} is not a finite number.", param, ctx)
+
+
 models_option = click.option("-m", "--model", "models", multiple=True, metavar="MODEL", help="Backbone; repeatable.")
 
 
 def _weights(default: str) -> Callable[[Any], Any]:
-    what = "IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT, random[:SEED], or a .safetensors or .pth file; repeatable."
+    what = "IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT, random[:SEED], or a .safetensors or .pth FILE[#NAME]; repeatable."
     return click.option("--weights", multiple=True, metavar="[MODEL=]WEIGHTS", help=f"{what} [default: {default}]")
 
 
@@ -351,7 +379,10 @@ precision_option = click.option(
     help="auto: bf16 if fast here.",
 )
 dataset_option = click.option(
-    "--dataset", default="cifar10", show_default=True, help="cifar10, digits, folder:PATH or torchvision:NAME."
+    "--dataset",
+    default="cifar10",
+    show_default=True,
+    help="cifar10, digits, folder:PATH, classes:PATH or torchvision:NAME.",
 )
 
 
@@ -368,7 +399,12 @@ def cli() -> None:
 @models_option
 @dataset_option
 @click.option("--split", type=click.Choice(SPLITS), help="[default: all that the data set has]")
-@click.option("--limit", type=POSITIVE, help="The first N rows of each split.")
+@click.option(
+    "--no-splits", is_flag=True, help="Of folder:PATH each sub-folder is a class, those called train or test too."
+)
+@click.option(
+    "--limit", type=POSITIVE, help="The first N rows of each split; rows of files are ordered so that these are a sample."
+)
 @weights_option
 @image_size_option
 @click.option("--shard-rows", type=POSITIVE, default=EXTRACT.shard_rows, show_default=True, help="Rows in each file.")
@@ -386,6 +422,7 @@ def extract_command(
     models: tuple[str, ...],
     dataset: str,
     split: str | None,
+    no_splits: bool,
     weights: tuple[str, ...],
     dry_run: bool,
     **config: Any,
@@ -394,11 +431,23 @@ def extract_command(
 
     What is already there is not computed again; an interrupted or shorter run is extended.
     """
-    found = plan_jobs(settings, models or ("resnet50",), dataset, weights, split=split, **config)
+    from extract import datasets
+
+    models = models or ("resnet50",)
+    check_weights(models, weights)
+    dataset = datasets.undivided(dataset) if no_splits else dataset
+    found = plan_jobs(settings, models, dataset, weights, split=split, **config)
     if dry_run:
         document(settings, [_dry_run(settings, job) for job in found])
         return
     document(settings, [_outcome_facts(outcome) for outcome in extract_all(settings, found)])
+
+
+def check_weights(models: Sequence[str], weights: Sequence[str]) -> None:
+    """Refuse `--weights MODEL=…` for a model that the command does not use."""
+    from extract.jobs import check_weights_asked, expand_models
+
+    check_weights_asked(expand_models(models), weights)
 
 
 def warn_untrained(key: FeatureKey) -> None:
@@ -408,14 +457,16 @@ def warn_untrained(key: FeatureKey) -> None:
 
 def plan_jobs(settings: Settings, models: Sequence[str], dataset: str, weights: Sequence[str], **given: Any) -> list[Job]:
     """The jobs asked for, with what must be said of them once."""
+    from cache.store import FeatureStore
     from extract import jobs
 
     split = given.pop("split", None)
     config = ExtractConfig(**given, device=settings.device)
-    found = jobs.plan(models, dataset, split, weights, config, settings.data_dir)
+    found = jobs.plan(models, dataset, split, weights, config, settings.data_dir, FeatureStore(settings.features_dir))
     for key in dict.fromkeys(job.key for job in found if job.key.untrained):
         warn_untrained(key)
-    for remark in dict.fromkeys(remark for job in found for remark in (*job.images.notes, *job.device.notes)):
+    remarks = (remark for job in found for remark in (*job.images.remarks, *job.images.notes, *job.device.notes))
+    for remark in dict.fromkeys(remarks):
         note(f"note: {remark}")
     return found
 
@@ -436,10 +487,12 @@ def extract_one(settings: Settings, job: Job, later: Sequence[Job] = ()) -> Outc
         note(f"{job.device.name} ({job.device.description}), {job.device.precision}, weights from {job.weights.origin}")
     bar = Progress()
     try:
-        outcome = extract(job, load, FeatureStore(settings.features_dir), bar, later)
+        outcome = extract(job, lambda job: load(job, bar.note), FeatureStore(settings.features_dir), bar, later)
     finally:
         bar.end()
     out(text.outcome(job, outcome))
+    for remark in job.images.noticed():
+        note(f"note: {remark}")
     if skipped := outcome.features.manifest.skipped:
         note(f"{job.title}: {skipped} unreadable images left out; `headstart cache show` lists them")
     return outcome
@@ -489,20 +542,26 @@ def _override(flags: str, kind: Any, what: str) -> Callable[[Any], Any]:
 
 @command(cli, "train-head", "headstart train-head --model resnet50 --recipe standard")
 @models_option
-@click.option("--dataset", help="Only features of this data set, as `cache ls` shows it.")
+@click.option("--dataset", help="Only features of this data set: as `extract` takes it, or as `cache ls` shows it.")
 @click.option("--key", help="Only features whose key begins with these digits.")
 @click.option("--head", type=click.Choice(HEADS), default=TrainConfig.head, show_default=True)
 @click.option("--recipe", type=click.Choice(list(RECIPES)), default="standard", show_default=True)
 @_override("--epochs", POSITIVE, "Passes over the training rows.")
-@_override("--lr", click.FloatRange(min=0, min_open=True), "Learning rate.")
+@_override("--lr", Finite(min=0, min_open=True), "Learning rate.")
 @_override("-b --batch-size", POSITIVE, "Rows at once.")
 @_override("--hidden", POSITIVE, "Units of the MLP's hidden layer.")
-@_override("--dropout", click.FloatRange(0, 1, max_open=True), "Share of hidden units left out.")
-@_override("--weight-decay", click.FloatRange(min=0), "AdamW's.")
-@_override("--val-fraction", click.FloatRange(0, 1, max_open=True), "Training rows set aside to choose by.")
-@click.option("--train-limit", type=POSITIVE, help="The first N training rows only.")
-@click.option("--seed", type=click.IntRange(min=0), default=TrainConfig.seed, show_default=True)
-@click.option("--seeds", type=POSITIVE, default=1, show_default=True, help="Train N heads, with N seeds from --seed on.")
+@_override("--dropout", Finite(0, 1, max_open=True), "Share of hidden units left out.")
+@_override("--weight-decay", Finite(min=0), "AdamW's.")
+@_override("--val-fraction", Finite(0, 1, max_open=True), "Training rows set aside to choose by.")
+@click.option("--train-limit", type=POSITIVE, help="N training rows only, a sample of all.")
+@click.option("--seed", type=SEED, default=TrainConfig.seed, show_default=True)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="Train N heads, with N seeds from --seed on.",
+)
 @click.option("--sweep", is_flag=True, help="Try 12 learning rates and weight decays; validation rows choose.")
 def train_head_command(
     settings: Settings,
@@ -521,10 +580,14 @@ def train_head_command(
     """
     from cache.store import FeatureStore
     from extract.jobs import expand_models
+    from extract.naming import known_as
     from heads import data, text
 
-    config = dataclasses.replace(RECIPES[recipe], **{name: value for name, value in given.items() if value is not None})
-    there = data.pairs(FeatureStore(settings.features_dir), dataset, key)
+    changes = {name: value for name, value in given.items() if value is not None}
+    config = dataclasses.replace(RECIPES[recipe], **changes)
+    refuse_without_effect(config, {*changes} - {"head", "train_limit"}, seeds, sweep)
+    store = FeatureStore(settings.features_dir)
+    there = data.pairs(store, known_as(dataset, store) if dataset else None, key)
     chosen = data.choose(there, expand_models(models), settings.features_dir)
     runs: list[Run] = []
     for pair in chosen:
@@ -534,6 +597,16 @@ def train_head_command(
             out(text.spread(trained))
         runs += trained
     document(settings, [{**dataclasses.asdict(run), "accuracy": run.evaluation.overall.accuracy} for run in runs])
+
+
+def refuse_without_effect(config: TrainConfig, given: set[str], seeds: int, sweep: bool) -> None:
+    """An option that would change nothing is an error: whoever gave it believes that it does."""
+    from click.core import ParameterSource
+
+    if click.get_current_context().get_parameter_source("seed") is ParameterSource.COMMANDLINE:
+        given = given | {"seed"}
+    if (reason := refusal(config, sorted(given), seeds=seeds, sweep=sweep)) is not None:
+        raise click.UsageError(reason)
 
 
 def train_heads(settings: Settings, pair: Pair, configs: Sequence[TrainConfig]) -> list[Run]:
@@ -555,9 +628,11 @@ def train_heads(settings: Settings, pair: Pair, configs: Sequence[TrainConfig]) 
 
 def _announce(pair: Pair, config: TrainConfig, what: str) -> OnEpoch:
     """Say what is trained; what then says each epoch."""
-    from heads import text
+    from heads import data, text
 
-    rows = min(config.train_limit or pair.train.manifest.rows, pair.train.manifest.rows)
+    rows = pair.train.manifest.rows
+    rows -= data.held_out(rows) if pair.test is None else 0
+    rows = min(config.train_limit or rows, rows)
     out(f"{pair.key.backbone} on {pair.key.dataset}: {config.head}, {config.recipe} recipe, {rows:,} rows, {what}")
     return lambda number, losses, accuracies: out(text.epoch(number, config.epochs, losses, accuracies))
 
@@ -693,6 +768,7 @@ def bench_command(
     Batches follow each other without pauses; single images are timed too, and each stage by itself.
     """
     chosen = choose_heads(settings, models, paths)
+    check_weights([found.head.key.backbone for found in chosen], weights)
     way = (engine, batch_size)
     results = [bench_one(settings, found, dataset, weights, way, workers, BenchConfig(**config)) for found in chosen]
     emit(as_json([dataclasses.asdict(timing) for timing in results]))
@@ -809,10 +885,11 @@ def predict_command(
     from heads.predict import caveat
     from heads.runs import RunStore
 
-    files = expand(pictures)
+    files = expand(pictures, note)
     if compare and not paths and not models:
         models = tuple(run.model for run in RunStore(settings.runs_dir).newest())
     chosen = choose_heads(settings, models, paths)
+    check_weights([found.head.key.backbone for found in chosen], weights)
     photos = label_photos(settings, chosen, files, weights, batch_size, workers, topk)
     facts = [dataclasses.asdict(photo) for photo in photos]
     if form == "csv":
@@ -934,7 +1011,7 @@ def write_report(
 @batch_option
 @workers_option
 @photos_option
-@click.option("--seed", type=click.IntRange(min=0), default=TrainConfig.seed, show_default=True)
+@click.option("--seed", type=SEED, default=TrainConfig.seed, show_default=True)
 def study_command(
     settings: Settings,
     models: tuple[str, ...],
@@ -962,6 +1039,7 @@ def study_command(
     lengths = tuple(n for n in Budget().epochs if n < curve_epochs)
     budget = Budget(seeds, curve_seeds, (*lengths, curve_epochs))
     names = jobs.expand_models(models or STUDY_MODELS)
+    jobs.check_weights_asked(names, weights)
     if dry_run:
         plans = [
             _study_plan(
@@ -1082,7 +1160,11 @@ def _study_plan(
     }
     step_s = estimate.measured(first.backbone.feature_dim, len(first.key.classes), resolve(settings.device, "fp32").name)
     rows = estimate.divided([min(limit, rows_there[0]), *rows_there[1:]])
-    work = {name: estimate.trainings(recipe, budget, *rows) for name, recipe in recipes.items() if not done[name][0]}
+    work = {
+        name: estimate.trainings(recipe, budget, *rows, len(first.key.classes))
+        for name, recipe in recipes.items()
+        if not done[name][0]
+    }
     timed = min(last.images.rows, bench_limit or last.images.rows) * sum(not timed for _, timed in done.values())
     rate = _images_per_s(first) if timed or any(missing.values()) else None
     heads_s = {name: estimate.seconds(trainings, step_s) for name, trainings in work.items()}
@@ -1348,12 +1430,16 @@ def remove_command(settings: Settings, names: tuple[str, ...]) -> None:
 @command(cache, "export", "headstart cache export cifar10-train-resnet50-1a2b3c4d features.npy")
 @click.argument("name")
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
-def export_command(settings: Settings, name: str, path: Path) -> None:
-    """One set in one piece for other tools: PATH ends in .h5, .npy (a pair of files) or .parquet (needs pyarrow)."""
+@click.option("--dtype", type=click.Choice(["float32", "float16"]), help="Of the features. [default: as they are kept]")
+def export_command(settings: Settings, name: str, path: Path, dtype: str | None) -> None:
+    """One set in one piece for other tools: PATH ends in .h5, .npy (a pair of files) or .parquet (needs pyarrow).
+
+    Features of bf16 and fp16 are kept as float16, which some tools can't show: give --dtype float32 for those.
+    """
     from cache.export import export
     from cache.store import FeatureStore
 
-    written = export(FeatureStore(settings.features_dir).get(name), path)
+    written = export(FeatureStore(settings.features_dir).get(name), path, dtype)
     for file in written:
         out(file)
     document(settings, [str(file) for file in written])

@@ -1,7 +1,7 @@
 """A feature set in one piece for other tools: one HDF5 file, a pair of .npy files, or a Parquet table."""
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import h5py
@@ -12,43 +12,67 @@ from cache.files import canonical_json, write_durably
 from cache.shard import Rows
 from cache.store import FeatureSet
 
+_BOUNDS = ("earliest", "v108")
+"""The oldest format that can say it: with plain contiguous data, HDF5 1.8, pyfive, HDFView and MATLAB read it."""
 
-def export(features: FeatureSet, path: Path) -> list[Path]:
+
+def export(features: FeatureSet, path: Path, dtype: str | None = None) -> list[Path]:
     """Write the whole set, checked, to `path`; its suffix chooses the form. Returns the files written.
 
-    `.h5` holds features, labels and ids as a shard does, with the key as an attribute; `.npy` becomes two files,
-    NAME.features.npy (N, D) and NAME.labels.npy (N,); `.parquet` has the columns id, label, f0 … and needs pyarrow.
-    Raises FeaturesInvalid for another suffix or a missing pyarrow, FeaturesDamaged, OSError.
+    `.h5` holds features (N, D), labels (N,) and ids (N,), with the key as an attribute; `.npy` becomes two files,
+    NAME.features.npy (N, D) and NAME.labels.npy (N,); `.parquet` has the columns id, label, f0 … in float32 and needs
+    pyarrow. `dtype` is that of the features, the set's own by default. Raises FeaturesInvalid for another suffix, a missing
+    pyarrow or values that `dtype` can't hold, FeaturesDamaged, OSError.
     """
-    write = _FORMS.get(path.suffix)
+    write = _FORMS.get(path.suffix.lower())
     if write is None:
         raise FeaturesInvalid(f"{path}: the suffix is {path.suffix!r}, expected one of {', '.join(_FORMS)}")
-    contents = write(features, features.load(), path)
-    for name, content in contents.items():
+    if write is _parquet and dtype == "float16":
+        raise FeaturesInvalid(
+            f"{path}: few readers of Parquet know float16, so it is written as float32; leave --dtype out"
+        )
+    rows = _as(features.load(), dtype or features.manifest.dtype, path)
+    written = []
+    for name, content in write(features, rows, path):
         write_durably(name, content)
-    return list(contents)
+        written.append(name)
+    return written
 
 
-def _hdf5(features: FeatureSet, rows: Rows, path: Path) -> Mapping[Path, bytes]:
-    with h5py.File.in_memory() as file:
+def _as(rows: Rows, dtype: str, path: Path) -> Rows:
+    if rows.features.dtype == dtype:
+        return rows
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite and is refused below
+        converted = rows.features.astype(dtype)
+    bad = ~np.isfinite(converted).all(axis=1)
+    if bad.any():
+        name = rows.ids[bad.argmax()].decode("utf-8", "backslashreplace")
+        raise FeaturesInvalid(f"{path}: the features of {name} are beyond the range of {dtype}; leave --dtype out")
+    return Rows(converted, rows.labels, rows.ids)
+
+
+Contents = Iterator[tuple[Path, bytes | memoryview]]
+"""The files to write, one after the other, so that no two of them are in memory."""
+
+
+def _hdf5(features: FeatureSet, rows: Rows, path: Path) -> Contents:
+    with h5py.File.in_memory(libver=_BOUNDS) as file:
         for name in ("features", "labels", "ids"):
-            data = getattr(rows, name)
-            file.create_dataset(name, data=data, chunks=(min(len(data), 1024), *data.shape[1:]), fletcher32=True)
+            file.create_dataset(name, data=getattr(rows, name))
         file.attrs["key"] = np.bytes_(canonical_json(features.manifest.key.to_json()))
         file.flush()
-        return {path: file.id.get_file_image()}
+        image = file.id.get_file_image()
+    yield path, image
 
 
-def _npy(features: FeatureSet, rows: Rows, path: Path) -> Mapping[Path, bytes]:
-    contents = {}
+def _npy(features: FeatureSet, rows: Rows, path: Path) -> Contents:
     for name in ("features", "labels"):
         buffer = io.BytesIO()
         np.save(buffer, getattr(rows, name), allow_pickle=False)
-        contents[path.with_suffix(f".{name}.npy")] = buffer.getvalue()
-    return contents
+        yield path.with_suffix(f".{name}.npy"), buffer.getbuffer()
 
 
-def _parquet(features: FeatureSet, rows: Rows, path: Path) -> Mapping[Path, bytes]:
+def _parquet(features: FeatureSet, rows: Rows, path: Path) -> Contents:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -60,10 +84,10 @@ def _parquet(features: FeatureSet, rows: Rows, path: Path) -> Mapping[Path, byte
     values = {f"f{i}": rows.features[:, i].astype(np.float32) for i in range(rows.features.shape[1])}
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"id": names, "label": rows.labels, **values}), sink)
-    return {path: sink.getvalue().to_pybytes()}
+    yield path, memoryview(sink.getvalue())
 
 
-_FORMS: Mapping[str, Callable[[FeatureSet, Rows, Path], Mapping[Path, bytes]]] = {
+_FORMS: Mapping[str, Callable[[FeatureSet, Rows, Path], Contents]] = {
     ".h5": _hdf5,
     ".npy": _npy,
     ".parquet": _parquet,

@@ -1,11 +1,13 @@
 """Bytes on disk: durable writes, SHA-256, and JSON read strictly."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,8 @@ def _temporary_beside(path: Path) -> Iterator[tuple[int, Path]]:
     """A new file in `path`'s own folder, removed again unless it was renamed: os.replace can't cross file systems."""
     temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}.tmp"
     try:  # the name comes first: a signal's exception right after the file is there must find it
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        # 0o666 less the umask, or what the folder's default access list says: who may read is the user's to decide
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             yield descriptor, temporary
         finally:
@@ -42,20 +45,19 @@ def _temporary_beside(path: Path) -> Iterator[tuple[int, Path]]:
             os.unlink(temporary)
 
 
-def write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes | memoryview) -> None:
     """Put `content` at `path` so that after a crash either the old file or the whole new one is there.
 
     Temporary file in the same folder, write, fsync, rename, fsync of the folder: without the last one the rename itself
     can be lost (https://man7.org/linux/man-pages/man2/fsync.2.html). Raises OSError, with the path and the bytes; the old
     file is then still whole, or, where only the last step failed, the new one is.
     """
+    make_folder(path.parent)
     try:
-        make_folder(path.parent)
         with _temporary_beside(path) as (descriptor, temporary):
             view = memoryview(content)
             while view:
                 view = view[os.write(descriptor, view) :]
-            os.fchmod(descriptor, 0o644)
             os.fsync(descriptor)
             os.replace(temporary, path)
         sync_folder(path.parent)
@@ -65,9 +67,14 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder` and the parents it lacks, so that their names survive a power cut too. Raises OSError."""
+    """Make `folder` and the parents it lacks, so that their names survive a power cut too. Raises OSError, which says what
+    is there where it is no folder."""
     if folder.is_dir():
         return
+    if folder.is_symlink() and not folder.exists():
+        raise OSError(errno.ENOTDIR, f"is a link to {folder.readlink()}, which is not there", str(folder))
+    if folder.exists():
+        raise OSError(errno.ENOTDIR, "is a file, expected a folder", str(folder))
     make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
     sync_folder(folder.parent)
@@ -78,6 +85,21 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """The bytes of a file that anybody may have put there, `most` of them at most. Raises OSError, ValueError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would block us
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):  # /dev/zero would never end
+            raise ValueError("is no regular file")
+        if status.st_size > most:
+            raise ValueError(f"has {status.st_size:,} bytes, expected at most {most:,}")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
     finally:
         os.close(descriptor)
 
@@ -120,9 +142,7 @@ def read_json(path: Path) -> Any:
 
     Python's own parser lets a duplicate key win silently and takes NaN; a file from elsewhere must do neither.
     """
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise ValueError(f"is larger than {MAX_JSON_BYTES} bytes")
-    return parse_json(path.read_bytes())
+    return parse_json(read_regular(path, MAX_JSON_BYTES))
 
 
 def parse_json(content: bytes) -> Any:

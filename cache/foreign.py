@@ -17,7 +17,6 @@ import dataclasses
 import json
 import os
 import re
-import stat
 import subprocess
 import sys
 import threading
@@ -70,16 +69,6 @@ class ShardFacts:
 def facts_of(shard: Shard) -> ShardFacts:
     """The facts of a shard."""
     return ShardFacts(shard.key, shard.inputs, shard.start, shard.stop, len(shard.rows), shard.skipped)
-
-
-def read_regular(path: Path) -> bytes:
-    """The bytes of a file that anybody may have put there. Raises FeaturesDamaged for what can't be a shard, OSError."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # a named pipe would block us for ever, /dev/zero never end
-        raise FeaturesDamaged(f"{path}: is no regular file")
-    if status.st_size > MOST_BYTES:
-        raise FeaturesDamaged(f"{path}: has {status.st_size:,} bytes, expected at most {MOST_BYTES:,}")
-    return path.read_bytes()
 
 
 class ForeignReader:

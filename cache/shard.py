@@ -25,7 +25,8 @@ ROWS_PER_CHUNK = 64
 """A chunk of 64 rows read at 1.1-1.4 GB/s with its checksum; larger ones gain nothing, smaller ones lose (measured)."""
 
 _BOUNDS = ("v110", "v110")
-"""HDF5 1.10's format: the oldest in which the metadata and the chunk index carry checksums too."""
+"""HDF5 1.10's format: the oldest in which the metadata and the chunk index carry checksums too. Readers of older formats
+(pyfive, HDF5 1.8) can't follow that index; `cache export` writes a file that they can."""
 
 _KINDS = {"features": "f", "labels": "i", "ids": "S"}
 _ATTRIBUTES = {"key": "S", "inputs": "S", "start": "i", "stop": "i", "skipped": "u", "skipped_sha256": "S"}

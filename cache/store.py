@@ -13,11 +13,11 @@ import filelock
 import numpy as np
 import numpy.typing as npt
 
-from cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesOfAnotherVersion, FeaturesStale
+from cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesNotFound, FeaturesOfAnotherVersion, FeaturesStale
 from cache.execution import NAME as EXECUTION
 from cache.execution import Execution, read_execution
-from cache.files import make_folder, sha256, sync_folder, write_durably
-from cache.foreign import ForeignReader, ShardFacts, facts_of, read_regular
+from cache.files import MAX_JSON_BYTES, make_folder, read_regular, sha256, sync_folder, write_durably
+from cache.foreign import MOST_BYTES, ForeignReader, ShardFacts, facts_of
 from cache.key import FeatureKey
 from cache.manifest import NAME, Manifest, Provenance, ShardRecord, read_manifest
 from cache.plan import Part
@@ -43,13 +43,33 @@ class FeatureSet:
         if stop < 1:
             raise ValueError(f"{stop} rows were asked for, expected at least 1")
         if stop > self.manifest.stop:
-            raise FeaturesNotFound(
-                f"{self.folder}: holds the first {self.manifest.stop} rows, {stop} were asked for; "
-                f"`headstart extract --limit {stop}` adds the missing ones"
-            )
+            there, rows = self.manifest.stop, self.manifest.provenance.split_rows
+            way_out = f"`headstart extract --limit {stop}` adds the missing ones"
+            if stop > rows:  # extracting again would not help
+                way_out = f"its {self.manifest.split} split has only {rows:,} images, ask for fewer"
+            raise FeaturesNotFound(f"{self.folder}: holds the first {there} rows, {stop} were asked for; {way_out}")
         if strangers := self.strangers():
             raise FeaturesDamaged(f"{strangers[0]}: {NAME} does not list this file; move it out of the folder")
-        return self._gather(sum(record.start < stop for record in self.manifest.shards), stop)
+        try:
+            return self._gather(sum(record.start < stop for record in self.manifest.shards), stop)
+        except FeaturesDamaged:
+            if self.replaced():
+                raise FeaturesDamaged(f"{self.folder}: {REPLACED}") from None
+            raise
+
+    def check(self) -> None:
+        """Raises FeaturesDamaged where a shard is missing or altered; nothing is decoded or kept."""
+        for record in self.manifest.shards:
+            _checked_bytes(self.folder / record.file, record)
+
+    def replaced(self) -> bool:
+        """Whether the manifest is another one by now, or gone."""
+        try:
+            return read_manifest(self.folder) != self.manifest
+        except FileNotFoundError:
+            return True
+        except FeaturesDamaged:
+            return False
 
     def _gather(self, count: int, stop: int) -> Rows:
         """The rows below `stop` of the first `count` shards, decoded into place: no second copy of all is held."""
@@ -99,6 +119,7 @@ class FeatureSet:
         return [path for path in sorted(self.folder.glob("*.h5")) if _shard_index(path) is None]
 
 
+REPLACED = "another process removed the set or made it anew while it was read; run the command again"
 _MEND = "run the `headstart extract` that made the set again to compute it anew"
 
 
@@ -109,9 +130,11 @@ def _shard_index(path: Path) -> int | None:
 
 def _checked_bytes(path: Path, record: ShardRecord) -> bytes:
     try:
-        content = path.read_bytes()
+        content = read_regular(path, MOST_BYTES)
     except FileNotFoundError:
         raise FeaturesDamaged(f"{path}: missing, though {NAME} lists it; {_MEND}") from None
+    except ValueError as error:
+        raise FeaturesDamaged(f"{path}: {error}; {_MEND}") from None
     if (found := sha256(content)) != record.sha256:
         raise FeaturesDamaged(f"{path}: SHA-256 is {found[:12]}…, expected {record.sha256[:12]}…; {_MEND}")
     return content
@@ -158,9 +181,15 @@ class SetWriter:
         return _record(part, facts_of(shard), content, inputs_stat, elapsed_s)
 
     def commit(self, shards: Sequence[ShardRecord], feature_dim: int, dtype: str, provenance: Provenance) -> FeatureSet:
-        """Write the manifest, which makes the set complete. Raises OSError."""
+        """Write the manifest, which makes the set complete. Raises OSError, FeaturesInvalid where it gets too large."""
         manifest = Manifest(self.key, self.split, feature_dim, dtype, tuple(shards), provenance)
-        write_durably(self.folder / NAME, manifest.to_bytes())
+        content = manifest.to_bytes()
+        if len(content) > MAX_JSON_BYTES:  # which no reader would accept
+            raise FeaturesInvalid(
+                f"{self.folder / NAME}: {manifest.skipped:,} images left out make {len(content):,} bytes, expected at most "
+                f"{MAX_JSON_BYTES:,}; take the unreadable pictures out of the data set"
+            )
+        write_durably(self.folder / NAME, content)
         begun = read_execution(self.folder)
         if begun is None or begun.rows <= manifest.stop:  # a longer run that was killed still needs its own
             (self.folder / EXECUTION).unlink(missing_ok=True)
@@ -221,11 +250,11 @@ class SetWriter:
             if record is not None:
                 _checked_bytes(path, record)
                 return record
-            content = read_regular(path)
+            content = read_regular(path, MOST_BYTES)
             facts = foreign.read(content, str(path))
             if facts.key == self.key.digest:
                 return _record(Part(index, facts.start, facts.stop), facts, content, None, None)
-        except FeaturesDamaged:
+        except (FeaturesDamaged, ValueError):
             pass  # named below; computing the shard again is the cure for each kind of damage
         self.damaged.append(path.name)
         return None
@@ -266,6 +295,10 @@ def _refuse_another(folder: Path, manifest: Manifest, key: FeatureKey, split: st
         raise FeaturesStale(f"{folder}: made from something else: {'; '.join(differences)}")
 
 
+def _spelled(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")
+
+
 @dataclasses.dataclass(frozen=True)
 class FeatureStore:
     """A features directory, one folder for each set."""
@@ -274,8 +307,11 @@ class FeatureStore:
 
     def folder(self, key: FeatureKey, split: str) -> Path:
         """Where the set of `key` and `split` lies or would lie."""
-        name = "-".join((key.dataset[:100], split, key.backbone, key.digest8))
-        return self.root / re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")
+        return self.root / _spelled("-".join((key.dataset[:100], split, key.backbone, key.digest8)))
+
+    def prefix(self, dataset: str) -> str:
+        """How the folder names of all sets of a data set begin; those of others may begin so too."""
+        return _spelled(dataset[:100])
 
     def sets(self) -> list[FeatureSet]:
         """Every complete set, by folder name. Raises FeaturesDamaged for a manifest that can't be read."""
@@ -333,7 +369,11 @@ class FeatureStore:
         folder = self.root / name
         if name in ("", ".", "..") or Path(name).name != name or not folder.is_dir():
             raise FeaturesNotFound(f"{folder}: no such feature set; `headstart cache ls` lists them")
+        if folder.is_symlink():
+            raise FeaturesNotFound(f"{folder}: a link to {folder.readlink()}; remove the link, or the set where it lies")
         with self._lock(name, on_wait):
+            if other := _no_set(folder):
+                raise FeaturesNotFound(f"{folder}: {other}; nothing was removed, `headstart cache ls` lists the sets")
             freed = sum(path.stat().st_size for path in folder.iterdir())
             (folder / NAME).unlink(missing_ok=True)
             sync_folder(folder)
@@ -342,14 +382,29 @@ class FeatureStore:
 
     @contextlib.contextmanager
     def _lock(self, name: str, on_wait: Callable[[], None]) -> Iterator[None]:
+        path = self.root / f".{name}.lock"
         make_folder(self.root)
-        lock = filelock.FileLock(self.root / f".{name}.lock")
+        lock = filelock.FileLock(path)
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
             on_wait()
             lock.acquire()
+        except OSError as error:
+            what = f"{error.strerror or error}, so the set can't be locked and written; choose another --features-dir"
+            raise OSError(error.errno, what, str(path)) from error
         try:
             yield
         finally:
             lock.release()
+
+
+def _no_set(folder: Path) -> str | None:
+    """Why a folder is no feature set, complete or begun; None where it is one, or empty."""
+    entries = list(folder.iterdir())
+    if folders := [path.name for path in entries if path.is_dir()]:
+        return f"no feature set, since it holds the folder {min(folders)}"
+    known = any(
+        path.name in (NAME, EXECUTION) or path.suffix == ".tmp" or _shard_index(path) is not None for path in entries
+    )
+    return None if known or not entries else f"no feature set, since it holds neither {NAME} nor a shard"

@@ -1,8 +1,10 @@
 """Words for people: what `cache ls` and `cache show` say of a feature set, and the table that every room lays out."""
 
 import datetime
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
+from cache.key import FeatureKey
 from cache.store import FeatureSet
 from cache.verify import Entry
 
@@ -10,6 +12,20 @@ from cache.verify import Entry
 def safe(text: object) -> str:
     """Text for a terminal: a name from a file must not move the cursor, so control characters are spelled out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
+
+
+def listed(names: Iterable[object], most: int = 10) -> str:
+    """Names for a sentence, control characters spelled out; of many the first and how many more: a, b, c and 1,197 more."""
+    there = list(names)
+    shown = ", ".join(safe(name) for name in there[:most])
+    return f"{shown} and {len(there) - most:,} more" if len(there) > most else shown
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """(did you mean A or B?) for the known words that are most like one, whatever their capital letters; else nothing."""
+    by_lower = {name.lower(): name for name in known}
+    close = [by_lower[match] for match in difflib.get_close_matches(word.lower(), by_lower, n=3)]
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def columns(lines: Sequence[Sequence[object]]) -> str:
@@ -52,6 +68,7 @@ def listing(entries: Sequence[Entry], now: datetime.datetime) -> str:
 
 _HINTS = {
     "not complete": "the `headstart extract` that began the set goes on from there",
+    "of another version": "use the headstart that made it, or `headstart extract --force` to compute it anew",
     "damaged": "`headstart cache verify` says where, the `headstart extract` that made the set mends it",
 }
 
@@ -68,6 +85,11 @@ def age(created: str, now: datetime.datetime) -> str:
     return f"{max(0.0, seconds):.0f} seconds"
 
 
+def key_facts(key: FeatureKey) -> list[tuple[str, object]]:
+    """A key's fields with their values; of many classes the first and their number, on one line."""
+    return [(name, listed(value) if name == "classes" else value) for name, value in key.to_json().items()]
+
+
 def description(features: FeatureSet) -> str:
     """All that is known of one set, a fact on each line."""
     manifest, origin = features.manifest, features.manifest.provenance
@@ -80,7 +102,7 @@ def description(features: FeatureSet) -> str:
         f"  images from {origin.data_from}",
         f"  weights from {origin.weights_from}",
         *(f"  note: {text}" for text in origin.notes),
-        *(f"  key: {field} = {value}" for field, value in manifest.key.to_json().items()),
+        *(f"  key: {field} = {value}" for field, value in key_facts(manifest.key)),
         "  with " + ", ".join(f"{package} {version}" for package, version in origin.versions.items()),
     ]
     for shard in manifest.shards:

@@ -1,11 +1,13 @@
 """Whether a feature set is whole: everything is read, every digest compared, and what is wrong is named."""
 
+import contextlib
 import dataclasses
+import stat
 from pathlib import Path
 
-from cache.errors import FeaturesDamaged, FeaturesNotFound
+from cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesOfAnotherVersion
 from cache.manifest import NAME, read_manifest
-from cache.store import FeatureSet, FeatureStore
+from cache.store import REPLACED, FeatureSet, FeatureStore
 
 
 def folders(store: FeatureStore) -> list[Path]:
@@ -16,8 +18,8 @@ def folders(store: FeatureStore) -> list[Path]:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A folder of the features directory. `state` is complete, not complete or damaged; `nbytes` are all its files',
-    whatever the state."""
+    """A folder of the features directory. `state` is complete, not complete, of another version or damaged; `nbytes` are
+    all its files', whatever the state."""
 
     folder: Path
     features: FeatureSet | None
@@ -31,13 +33,26 @@ def survey(store: FeatureStore) -> list[Entry]:
 
 
 def _entry(folder: Path) -> Entry:
-    nbytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    nbytes = _nbytes(folder)
     try:
         return Entry(folder, FeatureSet(folder, read_manifest(folder)), "complete", nbytes)
     except FileNotFoundError:
         return Entry(folder, None, "not complete", nbytes)
+    except FeaturesOfAnotherVersion:
+        return Entry(folder, None, "of another version", nbytes)
     except FeaturesDamaged:
         return Entry(folder, None, "damaged", nbytes)
+
+
+def _nbytes(folder: Path) -> int:
+    """The size of the files in a folder, in bytes; those that another process takes away meanwhile count nothing."""
+    total = 0
+    with contextlib.suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                status = path.stat()
+                total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return total
 
 
 def problems(folder: Path) -> list[str]:
@@ -57,5 +72,7 @@ def problems(folder: Path) -> list[str]:
         try:
             features.read(index)
         except FeaturesDamaged as error:
+            if features.replaced():
+                return [f"{folder}: {REPLACED}"]
             found.append(str(error))
     return found + [f"{path}: {NAME} does not list this file; move it out of the folder" for path in features.strangers()]

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cache.errors import WeightsMismatch
+from cache.text import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -100,4 +101,5 @@ def get_backbone(name: str) -> Backbone:
     try:
         return BACKBONES[name]
     except KeyError:
-        raise WeightsMismatch(f"model {name!r} is unknown; there are {', '.join(BACKBONES)}") from None
+        hint = did_you_mean(name, BACKBONES)
+        raise WeightsMismatch(f"model {name!r} is unknown{hint}; there are {', '.join(BACKBONES)}") from None

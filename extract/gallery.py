@@ -16,7 +16,9 @@ from PIL import Image
 
 from cache.errors import DataInvalid, ImageUnreadable
 from extract import preprocess
-from extract.images import MAX_BYTES, FileImages, Images, decode
+from extract.images import FileImages, Images
+from extract.pictures.decode import decode
+from extract.pictures.files import content
 from extract.preprocess import Preprocessing
 
 if TYPE_CHECKING:
@@ -98,15 +100,10 @@ def _read(images: Images, row: int, image_size: int) -> npt.NDArray[np.uint8]:
 
 def _decoded(path: Path) -> Image.Image:
     try:
-        found = path.stat().st_size
-        if not path.is_file():  # reading a pipe can last for ever
-            raise ImageUnreadable(f"{path}: not a regular file, expected a picture")
-        if found > MAX_BYTES:
-            raise ImageUnreadable(f"{path}: {found} bytes, expected at most {MAX_BYTES}")
-        content = path.read_bytes()
+        found = content(path)
     except OSError as error:
         raise ImageUnreadable(f"{path}: can't be opened: {error.strerror}") from error
-    return decode(content, str(path))
+    return decode(found, str(path))
 
 
 def _resized(images: Images, row: int, image_size: int) -> Tensor:

@@ -1,37 +1,25 @@
-"""Images by row number: the one interface of all data sets, the one decoder, and what was read of each row."""
+"""Images by row number: the one interface of all data sets, and what was read of each row."""
 
 import dataclasses
-import errno
-import io
-import logging
-import re
-import stat
-import warnings
+from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
 
-from cache.errors import HeadstartError, ImageUnreadable
+from cache.errors import ImageUnreadable
 from cache.files import sha256
+from cache.manifest import Order
 from cache.shard import Skipped
+from extract.order import stratified
+from extract.pictures.decode import decode_at
+from extract.pictures.files import content, fingerprint, printable
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
-
-MAX_PIXELS = 89_478_485
-"""Pillow's own limit (1 GiB of 24-bit pixels / 4): a PNG of 20 KB can declare 169 megapixels."""
-MAX_BYTES = 2**30
-"""The largest file that is read: MAX_PIXELS of four 16-bit channels, not compressed, are 0.7 GB."""
-
-# broken files are refused by name here, or shown; catch_warnings around a decode would not be safe in threads
-warnings.filterwarnings("ignore", module=r"PIL\.")
-# where nobody listens, Python prints a library's log on the terminal; whoever configures logging still gets it
-logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +37,10 @@ class Batch:
 
 
 class Images(Protocol):
-    """One split of a data set. Rows are numbered from 0 in the data set's own order; ranges are half-open.
+    """One split of a data set. Rows are numbered from 0 in the order that `order` names; ranges are half-open.
 
-    `notes` are what must be said wherever a figure from these images stands. `source` tells people where they are.
+    `notes` are what must be said wherever a figure from these images stands, `remarks` what should be said once before the
+    work. `source` tells people where they are.
     """
 
     @property
@@ -65,7 +54,20 @@ class Images(Protocol):
     @property
     def notes(self) -> tuple[str, ...]: ...
     @property
+    def remarks(self) -> tuple[str, ...]: ...
+    @property
     def source(self) -> str: ...
+    @property
+    def order(self) -> Order: ...
+
+    def in_order(self, order: Order) -> Self:
+        """The same images in the order that features were kept in by a version that had no other: `unknown`, the data set's
+        own. In any other order, as they are."""
+        ...
+
+    def noticed(self) -> list[str]:
+        """What had to be guessed of images that were read since this was last asked."""
+        ...
 
     def labels(self, start: int, stop: int) -> Labels:
         """Class indices (n,), -1 where unknown."""
@@ -100,7 +102,11 @@ def inputs_digest(ids: Sequence[bytes], labels: Labels, fingerprints: Sequence[s
 
 @dataclasses.dataclass(frozen=True)
 class ArrayImages:
-    """Small images of one size, read from memory. `load(start, stop)` gives uint8 (n, H, W, 3) and int64 (n,)."""
+    """Small images of one size, read from memory. `load(start, stop)` gives uint8 (n, H, W, 3) and int64 (n,).
+
+    Where the rows are in another order than the data set's own, `load_own` gives them in that, and `numbers` (N,) holds the
+    row number there of each row, which is its id.
+    """
 
     name: str
     split: str
@@ -109,12 +115,25 @@ class ArrayImages:
     source: str
     load: Callable[[int, int], tuple[Pixels, Labels]]
     notes: tuple[str, ...] = ()
+    order: Order = "unknown"
+    load_own: Callable[[int, int], tuple[Pixels, Labels]] | None = None
+    numbers: npt.NDArray[np.int64] | None = dataclasses.field(default=None, compare=False)
+    remarks: tuple[str, ...] = ()
+
+    def in_order(self, order: Order) -> Self:
+        if order == self.order or self.load_own is None:
+            return self
+        return dataclasses.replace(self, load=self.load_own, load_own=None, numbers=None, order=order)
+
+    def noticed(self) -> list[str]:
+        return []
 
     def labels(self, start: int, stop: int) -> Labels:
         return self.load(start, stop)[1]
 
     def ids(self, start: int, stop: int) -> list[bytes]:
-        return [b"%d" % row for row in range(start, stop)]
+        numbers = range(start, stop) if self.numbers is None else self.numbers[start:stop].tolist()
+        return [b"%d" % number for number in numbers]
 
     def fingerprints(self, start: int, stop: int) -> list[str]:
         return [sha256(image.tobytes()) for image in self.load(start, stop)[0]]
@@ -127,9 +146,32 @@ class ArrayImages:
         return Batch(start, pixels, np.arange(start, stop), [sha256(image.tobytes()) for image in pixels])
 
 
+class Tally:
+    """Which rows each remark was made of. Threads may add to it; a lock would keep images from being sent to a process."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, int], None] = {}
+
+    def add(self, remark: str, row: int) -> None:
+        """Note a remark; one made twice of a row counts once."""
+        self._rows[remark, row] = None  # one operation of the interpreter
+
+    def taken(self) -> list[tuple[str, int, int]]:
+        """Each remark with the number of rows and the first of them; then there is none."""
+        rows, self._rows = self._rows, {}
+        by_remark: dict[str, list[int]] = {}
+        for remark, row in sorted(rows):
+            by_remark.setdefault(remark, []).append(row)
+        return [(remark, len(found), found[0]) for remark, found in by_remark.items()]
+
+
 @dataclasses.dataclass(frozen=True)
 class FileImages:
-    """Image files below `root`; `paths` are relative to it, `targets` the class index of each (-1: unknown)."""
+    """Image files below `root`; `paths` are relative to it, `targets` the class index of each (-1: unknown).
+
+    `places` are the places of the rows in the data set's own order, where they are in another. `top` is the folder that the
+    data set is called by, where it is a user's.
+    """
 
     name: str
     split: str
@@ -138,6 +180,11 @@ class FileImages:
     paths: tuple[str, ...]
     targets: tuple[int, ...]
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    order: Order = "unknown"
+    places: "array[int] | None" = None
+    top: Path | None = None
+    tally: Tally = dataclasses.field(default_factory=Tally, compare=False, repr=False)
 
     @property
     def rows(self) -> int:
@@ -149,6 +196,26 @@ class FileImages:
         """The folder that the paths are relative to."""
         return str(self.root)
 
+    def stratified(self) -> Self:
+        """The same files in a stratified order (see `extract.order`)."""
+        places = stratified(self.ids(0, self.rows), self.targets)
+        return self._placed(places.tolist(), array("q", places.tobytes()), "stratified")
+
+    def in_order(self, order: Order) -> Self:
+        if order == self.order or self.places is None:
+            return self
+        return self._placed(np.argsort(np.array(self.places)).tolist(), None, order)
+
+    def _placed(self, rows: Sequence[int], places: "array[int] | None", order: Order) -> Self:
+        paths, targets = tuple(self.paths[row] for row in rows), tuple(self.targets[row] for row in rows)
+        return dataclasses.replace(self, paths=paths, targets=targets, places=places, order=order, tally=Tally())
+
+    def noticed(self) -> list[str]:
+        return [
+            f"{f'{count:,} pictures, first' if count > 1 else '1 picture,'} {printable(self.paths[row])}: {remark}"
+            for remark, count, row in self.tally.taken()
+        ]
+
     def labels(self, start: int, stop: int) -> Labels:
         return np.array(self.targets[start:stop], dtype=np.int64)
 
@@ -156,7 +223,7 @@ class FileImages:
         return [path.encode("utf-8", "surrogateescape") for path in self.paths[start:stop]]
 
     def fingerprints(self, start: int, stop: int) -> list[str]:
-        return [_fingerprint(self.root / path) for path in self.paths[start:stop]]
+        return [fingerprint(self.root / path) for path in self.paths[start:stop]]
 
     def stat(self, start: int, stop: int) -> str | None:
         try:
@@ -170,94 +237,25 @@ class FileImages:
         return sha256(*(b"%s\0%d\0%s\n" % row for row in rows))
 
     def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
-        paths = [self.root / path for path in self.paths[start:stop]]
         with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-            read = list(pool.map(lambda path: _read(path, image_size), paths))
+            read = list(pool.map(lambda row: self._read(row, image_size), range(start, stop)))
         marks = [mark for mark, _ in read]
         found = [(row, image) for row, (_, image) in enumerate(read, start) if not isinstance(image, str)]
         failed = [(row, reason) for row, (_, reason) in enumerate(read, start) if isinstance(reason, str)]
-        skipped = [Skipped(row, _printable(self.paths[row]), reason) for row, reason in failed]
+        skipped = [Skipped(row, printable(self.paths[row]), reason) for row, reason in failed]
         if not found:
             return Batch(start, np.zeros((0, 1, 1, 3), dtype=np.uint8), np.zeros(0, dtype=np.int64), marks, skipped)
         rows, images = zip(*found, strict=True)
         return Batch(start, np.stack(images), np.array(rows), marks, skipped)
 
-
-def _printable(path: str) -> str:
-    """A path as text that JSON can hold: bytes that are no UTF-8 are spelled out."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _fingerprint(path: Path) -> str:
-    try:
-        return sha256(_content(path))
-    except OSError as error:
-        return f"unreadable: {error.strerror}"
-
-
-def _content(path: Path) -> bytes:
-    """The bytes of a file. Raises OSError, for a pipe or a device too: reading these can last for ever."""
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):  # a folder's own error says what it is
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    if found.st_size > MAX_BYTES:
-        raise OSError(errno.EFBIG, f"{found.st_size} bytes, more than {MAX_BYTES}", str(path))
-    return path.read_bytes()
-
-
-def _read(path: Path, image_size: int) -> tuple[str, Pixels | str]:
-    """A file's fingerprint, and its resized pixels or the reason why it has none."""
-    try:
-        content = _content(path)
-    except OSError as error:
-        return f"unreadable: {error.strerror}", f"can't be opened: {error.strerror}"
-    try:
-        return sha256(content), shrink(decode(content, str(path)), image_size)
-    except ImageUnreadable as error:
-        return sha256(content), str(error).removeprefix(f"{path}: ")
-
-
-def shrink(image: Image.Image, image_size: int) -> Pixels:
-    """The picture at `image_size` squared as uint8 (S, S, 3), as torchvision's Resize((S, S)) gives it."""
-    return np.asarray(image.resize((image_size, image_size), Image.Resampling.BILINEAR))
-
-
-def decode(content: bytes, where: str) -> Image.Image:
-    """The one decoder: bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF to an upright RGB picture.
-
-    EXIF rotation is applied, 16-bit grey is scaled to 8 bits, transparent pixels lie on white, of an animation the first
-    frame counts. Raises ImageUnreadable for anything that can't be decoded whole.
-    """
-    try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageUnreadable(f"{where}: {image.width}x{image.height} px, more than {MAX_PIXELS} pixels")
-            return _to_rgb(ImageOps.exif_transpose(image))
-    except HeadstartError:
-        raise
-    except Exception as error:  # Pillow's plugins raise ten classes for broken files, eight of them not OSErrors
-        reason = re.sub(r" <_io\.BytesIO object at 0x[0-9a-f]+>", "", str(error)).splitlines()
-        raise ImageUnreadable(f"{where}: can't be decoded ({reason[0] if reason else type(error).__name__})") from error
-
-
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-"""File names that are taken for images, in lower case."""
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":  # convert("RGB") would clip all above 255
-        return Image.fromarray(_to_8_bits(np.asarray(image))).convert("RGB")
-    if image.has_transparency_data:  # convert("RGB") would show colours that nobody was meant to see
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
-
-
-def _to_8_bits(grey: npt.NDArray[np.generic]) -> Pixels:
-    """Grey of more than 8 bits to 8: 16-bit integers by 257, floats as [0, 1]."""
-    values = grey.astype(np.float64)
-    scaled = values * 255 if grey.dtype.kind == "f" else values / 257
-    if not np.isfinite(scaled).all() or scaled.min() < 0 or scaled.max() > 255.5:
-        raise ValueError("grey values outside of 16 bits or of [0, 1]")
-    return np.rint(scaled).astype(np.uint8)
+    def _read(self, row: int, image_size: int) -> tuple[str, Pixels | str]:
+        """A file's fingerprint, and its resized pixels or the reason why it has none: both of the same bytes."""
+        path = self.root / self.paths[row]
+        try:
+            found = content(path)
+        except OSError as error:
+            return f"unreadable: {error.strerror}", f"can't be opened: {error.strerror}"
+        try:
+            return sha256(found), decode_at(found, str(path), image_size, lambda text: self.tally.add(text, row))
+        except ImageUnreadable as error:
+            return sha256(found), str(error).removeprefix(f"{path}: ")

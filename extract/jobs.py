@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cache.errors import ImageUnreadable, WeightsMismatch
+from cache.errors import ImageUnreadable, WeightsMismatch, WeightsNotFound
 from cache.key import FEATURE_VERSION, FeatureKey
+from cache.store import FeatureStore
 from extract import datasets, weights
 from extract.backbones import POOLING, Backbone, get_backbone
 from extract.config import STUDY_MODELS, ExtractConfig
 from extract.devices import Device, resolve, resolve_like
 from extract.images import Batch, Images
 from extract.job import Job
+from extract.naming import settled
 from extract.networks import NETWORKS
 from extract.preprocess import Preprocessing
 from extract.shards import computed
 from extract.weights import Weights
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from extract.pooled import FeatureExtractor
 
 
@@ -37,16 +41,36 @@ def expand_models(names: Sequence[str]) -> list[str]:
 def weights_asked(model: str, requests: Sequence[str]) -> str | None:
     """Which of several `--weights` concerns this model: `MODEL=VALUE` before a bare VALUE, the last of each; None if none.
 
-    Raises WeightsMismatch for a model that does not exist.
+    Raises WeightsMismatch for a model that does not exist, and for an equals sign that nothing follows.
     """
     bare, own = None, None
     for request in requests:
-        name, equals, value = request.partition("=")
-        if not equals or "/" in name or "." in name:  # a path may hold an equals sign
-            bare = request
-        elif get_backbone(name).name == model:
+        name, value = _parted(request)
+        if name is None:
+            bare = value
+        elif name == model:
             own = value
     return own or bare
+
+
+def check_weights_asked(models: Sequence[str], requests: Sequence[str]) -> None:
+    """Raises WeightsMismatch for `MODEL=VALUE` where the command has no such model: it would do nothing."""
+    for request in requests:
+        name, _ = _parted(request)
+        if name is not None and name not in models:
+            raise WeightsMismatch(
+                f"--weights {request}: this command uses {', '.join(models)}, not {name}; leave it out or add -m {name}"
+            )
+
+
+def _parted(request: str) -> tuple[str | None, str]:
+    """`MODEL=VALUE` as its two parts, VALUE alone with None."""
+    name, equals, value = request.partition("=")
+    if not equals or "/" in name or "." in name:  # a path may hold an equals sign
+        return None, request
+    if not value:
+        raise WeightsMismatch(f"--weights {request}: nothing follows the equals sign, expected MODEL=WEIGHTS")
+    return get_backbone(name).name, value
 
 
 def weights_for(model: str, requests: Sequence[str]) -> str:
@@ -55,11 +79,18 @@ def weights_for(model: str, requests: Sequence[str]) -> str:
 
 
 def plan(
-    models: Sequence[str], dataset: str, split: str | None, requests: Sequence[str], config: ExtractConfig, data_dir: Path
+    models: Sequence[str],
+    dataset: str,
+    split: str | None,
+    requests: Sequence[str],
+    config: ExtractConfig,
+    data_dir: Path,
+    store: FeatureStore | None = None,
 ) -> list[Job]:
     """One job for each model and split. Weights and images are located (torchvision's downloaded), nothing is computed.
 
-    Raises WeightsNotFound, WeightsMismatch, DataNotFound, DataInvalid, DeviceUnavailable.
+    `store` is where the features will be kept: what is there already says what a folder of pictures is called, and in which
+    order its rows are. Raises WeightsNotFound, WeightsMismatch, DataNotFound, DataInvalid, DeviceUnavailable.
     """
     names = datasets.splits(dataset, split, data_dir)
     images = [datasets.open_split(dataset, name, data_dir) for name in names]
@@ -73,11 +104,12 @@ def plan(
         if precision == "auto" and device.precision == "fp16":
             device = _in_range(backbone, origin, preprocessing, device, images[0], config.workers)
         found.append((backbone, origin, device, own))
-    return [
+    jobs = [
         Job(part, backbone, origin, preprocessing, device, own)
         for backbone, origin, device, own in found
         for part in images
     ]
+    return jobs if store is None else settled(jobs, store)
 
 
 _LOOKED_AT = 16
@@ -98,15 +130,24 @@ def _in_range(
     return dataclasses.replace(device, precision="fp32", notes=(*device.notes, remark))
 
 
-def load(job: Job) -> FeatureExtractor:
-    """The job's backbone on its device; the network that was used last is not loaded again. Raises WeightsMismatch."""
-    return _network(job.backbone, job.weights, job.preprocessing, job.device, job.config.batch_size)
+def load(job: Job, say: Callable[[str], None] = lambda _: None) -> FeatureExtractor:
+    """The job's backbone on its device; the network that was used last is not loaded again. `say` is told what else its
+    weight file holds. Raises WeightsMismatch."""
+    return _network(job.backbone, job.weights, job.preprocessing, job.device, job.config.batch_size, say)
 
 
 def _network(
-    backbone: Backbone, origin: Weights, preprocessing: Preprocessing, device: Device, batch_size: int | None
+    backbone: Backbone,
+    origin: Weights,
+    preprocessing: Preprocessing,
+    device: Device,
+    batch_size: int | None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> FeatureExtractor:
-    return NETWORKS.get(backbone, origin, preprocessing, device, batch_size, lambda: weights.load(backbone, origin))
+    def load_body() -> nn.Module:
+        return weights.load(backbone, origin, say)
+
+    return NETWORKS.get(backbone, origin, preprocessing, device, batch_size, load_body)
 
 
 def restore(
@@ -119,14 +160,39 @@ def restore(
     device has not got becomes fp32, and the device's notes say so.
     """
     backbone = get_backbone(key.backbone)
-    _expect("pooling", POOLING, key.pooling)
-    _expect("feature_version", FEATURE_VERSION, key.feature_version)
-    found = weights.locate(backbone, request or (weights_from if key.weights == "file" else key.weights))
-    _expect("weights_sha256", found.sha256, key.weights_sha256, f" of {found.origin}")
+    for field, ours, theirs in (
+        ("pooling", POOLING, key.pooling),
+        ("feature_version", FEATURE_VERSION, key.feature_version),
+        ("interpolation", Preprocessing().interpolation, key.interpolation),
+    ):
+        _expect(field, ours, theirs, "use the headstart that made them, or extract again and train a head on that")
+    found = weights.locate(backbone, _recorded_weights(key, weights_from, request), "say where it is with --weights PATH")
+    way_out = _OTHER_VERSIONS if key.untrained and found.label == key.weights else _OTHER
+    _expect(f"weights_sha256 of {found.origin}", found.sha256, key.weights_sha256, way_out)
+    if "#" in key.weights:
+        _expect(f"the weights in {found.path}", found.label.partition("#")[2], key.weights.partition("#")[2], _OTHER)
     mean, std = ((values[0], values[1], values[2]) for values in (key.mean, key.std))
     preprocessing = Preprocessing(key.image_size, key.interpolation, mean, std)
-    _expect("interpolation", Preprocessing().interpolation, key.interpolation)
     return _network(backbone, found, preprocessing, resolve_like(device, key.precision), batch_size)
+
+
+def _recorded_weights(key: FeatureKey, weights_from: str, request: str | None) -> str:
+    """What to ask `weights.locate` for: the member of a file that a head needs is in its key. Raises WeightsNotFound."""
+    kind, mark, member = key.weights.partition("#")
+    if kind != "file":
+        return request or key.weights
+    if request is None and weights.find(weights_from) is None:
+        raise WeightsNotFound(
+            f"{weights_from}: not there; the head's weights were at this path (SHA-256 {key.weights_sha256[:12]}…); "
+            f"say where they are with --weights PATH"
+        )
+    asked = request or weights_from
+    found = weights.find(asked)
+    return f"{asked}#{member}" if mark and found and found[1] is None else asked
+
+
+_OTHER = "give the right weights with --weights, or train a head on new features"
+_OTHER_VERSIONS = "other versions of torch or torchvision drew those; extract again and train a head on that"
 
 
 def stages(images: Images, extractor: FeatureExtractor, workers: int) -> dict[str, Any]:
@@ -164,9 +230,6 @@ def stages(images: Images, extractor: FeatureExtractor, workers: int) -> dict[st
     }
 
 
-def _expect(field: str, found: object, expected: object, where: str = "") -> None:
+def _expect(field: str, found: object, expected: object, way_out: str) -> None:
     if found != expected:
-        raise WeightsMismatch(
-            f"{field}{where} is {found}, the head's features were made with {expected}; "
-            f"give the right weights with --weights, or train a head on new features"
-        )
+        raise WeightsMismatch(f"{field} is {found}, the head's features were made with {expected}; {way_out}")

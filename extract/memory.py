@@ -30,7 +30,6 @@ def memory_errors(device: str, batch_size: int) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise OutOfMemory(
-            f"{device}: out of memory with {batch_size} images at once; "
-            f"use --batch-size {max(1, batch_size // 2)} or a smaller --image-size"
-        ) from error
+        smaller = f"--batch-size {batch_size // 2} or " if batch_size > 1 else ""
+        way_out = f"use {smaller}a smaller --image-size"
+        raise OutOfMemory(f"{device}: out of memory with {batch_size} images at once; {way_out}") from error

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from cache.errors import DataNotFound
 from cache.shard import Skipped
 from extract.devices import Device
-from extract.images import SUFFIXES, Batch, FileImages
+from extract.images import Batch, FileImages
 from extract.job import Extractor
+from extract.pictures.walk import counted, walk
 from extract.shards import Pace, computed
 from extract.tune import Way, settle
 
@@ -27,16 +28,22 @@ class Outside:
     skipped: list[Skipped]
 
 
-def expand(patterns: Sequence[str]) -> list[Path]:
+def expand(patterns: Sequence[str], say: Callable[[str], None] = lambda _: None) -> list[Path]:
     """The files that paths, folders (their pictures, sub-folders included) and glob patterns name, in the order given.
 
-    A file named by itself is taken whatever its suffix. Raises DataNotFound for what names nothing.
+    Folders are walked as for data sets, and `say` is told what is left out of them. A file named by itself is taken
+    whatever its suffix. Raises DataNotFound for what names nothing.
     """
     found: list[Path] = []
     for pattern in patterns:
         path = Path(pattern).expanduser()
         if path.is_dir():
-            matches = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            inside = walk(path)
+            matches = [path / name for name in inside.pictures]
+            if inside.left_out:
+                say(
+                    f"{path}: {len(matches):,} {'picture' if len(matches) == 1 else 'pictures'}; {counted(inside.left_out)}"
+                )
         elif path.exists():
             matches = [path]
         else:

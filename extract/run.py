@@ -5,12 +5,14 @@ This module imports no torch, so that a run which finds everything already there
 
 import dataclasses
 import datetime
+import errno
 import importlib.metadata
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
-from cache.errors import FeaturesInvalid, FeaturesStale, HeadstartError, OutOfMemory
+from cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesStale, HeadstartError, OutOfMemory
 from cache.execution import Execution
 from cache.manifest import Manifest, Provenance, ShardRecord
 from cache.plan import Part, plan
@@ -45,6 +47,11 @@ def extract(
     def on_wait() -> None:
         observer.note(f"another process is writing {store.folder(job.key, job.images.split)}; waiting for it")
 
+    if not job.config.force and (there := _there(job, store, on_wait)) is not None:
+        return Outcome(there, 0, 0.0)
+    # weights that are refused must leave no new folder behind, and the old set whole
+    new = job.config.force or not store.folder(job.key, job.images.split).is_dir()
+    extractor = load(job) if new else None
     with store.writing(job.key, job.images.split, on_wait) as writer:
         if job.config.force:
             writer.remove()
@@ -52,10 +59,35 @@ def extract(
         for name in dict.fromkeys(writer.damaged):
             observer.note(f"{writer.folder / name} is damaged and will be made anew")
         if state.before is not None and not state.missing and state.before.stop >= state.parts[-1].stop:
-            return Outcome(_touched(writer, state.before, state), 0, 0.0)
+            return Outcome(_touched(writer, state.before, state.records), 0, 0.0)
         missing = sum(part.rows for part in state.missing)
         wished = wish(job, store, writer.execution(), (missing, state.parts[-1].stop), later, _missing, observer.note)
-        return _complete(job, load(job), writer, state, wished, observer)
+        return _complete(job, extractor or load(job), writer, state, wished, observer)
+
+
+def _there(job: Job, store: FeatureStore, on_wait: Callable[[], None]) -> FeatureSet | None:
+    """The set where it is complete, whole and still right: nothing is locked or written for that. Raises FeaturesStale.
+
+    Only where files were touched and found the same is it said in the manifest, if that can be written.
+    """
+    try:
+        features = store.open(job.key, job.images.split)
+        if features is None or features.manifest.stop < job.rows:
+            return None
+        features.check()
+    except FeaturesDamaged:  # named and mended under the lock
+        return None
+    before = features.manifest
+    records = tuple(_still_right(job, features.folder, record, record.part) for record in before.shards)
+    if records == before.shards:
+        return features
+    try:
+        with store.writing(job.key, job.images.split, on_wait) as writer:
+            return _touched(writer, before, records) if writer.manifest() == before else None
+    except OSError as error:
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            return features
+        raise
 
 
 def survey(job: Job, store: FeatureStore) -> list[tuple[Part, bool]]:
@@ -83,6 +115,10 @@ class _State:
     kept: Mapping[int, ShardRecord]
 
     @property
+    def records(self) -> tuple[ShardRecord, ...]:
+        return tuple(self.kept[part.index] for part in self.parts)
+
+    @property
     def missing(self) -> list[Part]:
         return [part for part in self.parts if part.index not in self.kept]
 
@@ -92,12 +128,11 @@ def _look(job: Job, writer: SetWriter) -> _State:
     present = writer.present()
     parts = _plan(job, before, present)
     covered = [(part, present[part.index]) for part in parts if _covers(present.get(part.index), part)]
-    return _State(before, parts, {part.index: _still_right(job, writer, record, part) for part, record in covered})
+    return _State(before, parts, {part.index: _still_right(job, writer.folder, record, part) for part, record in covered})
 
 
-def _touched(writer: SetWriter, before: Manifest, state: _State) -> FeatureSet:
+def _touched(writer: SetWriter, before: Manifest, shards: tuple[ShardRecord, ...]) -> FeatureSet:
     """The set that is there; where files were touched and found the same, the next run need not read them again."""
-    shards = tuple(state.kept[part.index] for part in state.parts)
     if shards == before.shards:
         return FeatureSet(writer.folder, before)
     return writer.commit(shards, before.feature_dim, before.dtype, before.provenance)
@@ -116,11 +151,11 @@ def _covers(record: ShardRecord | None, part: Part) -> bool:
 _REDO = "--force computes the set anew, another --features-dir keeps both"
 
 
-def _still_right(job: Job, writer: SetWriter, record: ShardRecord, part: Part) -> ShardRecord:
+def _still_right(job: Job, folder: Path, record: ShardRecord, part: Part) -> ShardRecord:
     """The record, if its images are still what they were. Raises FeaturesStale."""
     if part.stop > job.images.rows:
         raise FeaturesStale(
-            f"{writer.folder}: made from {part.stop} images or more, {job.images.source} has {job.images.rows}; {_REDO}"
+            f"{folder}: made from {part.stop} images or more, {job.images.source} has {job.images.rows}; {_REDO}"
         )
     if part.start >= job.rows:  # not asked for: left as it is, and not read
         return record
@@ -131,7 +166,7 @@ def _still_right(job: Job, writer: SetWriter, record: ShardRecord, part: Part) -
     found = inputs_digest(job.images.ids(*span), job.images.labels(*span), job.images.fingerprints(*span))
     if found != record.inputs:
         raise FeaturesStale(
-            f"{writer.folder}: rows {part.start} to {part.stop - 1} of {job.images.source} have changed since "
+            f"{folder}: rows {part.start} to {part.stop - 1} of {job.images.source} have changed since "
             f"(inputs {found[:12]}…, expected {record.inputs[:12]}…); {_REDO}"
         )
     return dataclasses.replace(record, inputs_stat=stat)
@@ -241,7 +276,7 @@ def _provenance(job: Job, extractor: Extractor, way: Way) -> Provenance:
     return Provenance(
         split_rows=job.images.rows,
         weights_from=job.weights.origin,
-        data_from=job.images.source,
+        data_from=_whole_path(job.images.source),
         parameters=extractor.parameters,
         device=job.device.description,
         batch_size=way.batch_size,
@@ -249,4 +284,11 @@ def _provenance(job: Job, extractor: Extractor, way: Way) -> Provenance:
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         versions={name: importlib.metadata.version(name) for name in packages},
         notes=job.images.notes,
+        order=job.images.order,
     )
+
+
+def _whole_path(source: str) -> str:
+    """Where images came from, for readers in another folder; a source that is no path stays as it is."""
+    path = Path(source)
+    return str(path.absolute()) if path.exists() else source

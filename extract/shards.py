@@ -159,7 +159,11 @@ def _finite(job: Job, features: npt.NDArray[np.float32] | None, batch: Batch) ->
     if bad.any():
         row = int(batch.rows[bad.argmax()])
         name = job.images.ids(row, row + 1)[0].decode("utf-8", "replace")
+        narrow = job.dtype == "float16" or job.device.precision == "fp16"  # bf16 and tf32 reach as far as fp32
+        way_out = (
+            "try --precision fp32" if narrow else "they are too large or undefined with these weights; try other --weights"
+        )
         raise FeaturesInvalid(
-            f"{job.images.source}: image {name} gives features that are not finite in {job.dtype}; try --precision fp32"
+            f"{job.images.source}: image {name} gives features that are not finite in {job.dtype}; {way_out}"
         )
     return stored

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cache.plan import Part
-from cache.text import columns, megabytes, shape
+from cache.text import columns, key_facts, megabytes, shape
 from extract.backbones import Backbone
 from extract.job import Job
 from extract.run import Outcome
@@ -29,7 +29,7 @@ def survey(job: Job, parts: Sequence[tuple[Part, bool]], folder: object) -> str:
     """What a run would do: rows, bytes, what is there, and the key."""
     rows, there = parts[-1][0].stop, sum(part.rows for part, present in parts if present)
     size = f"{rows:,} x {job.backbone.feature_dim} {job.dtype}, {megabytes(rows * job.row_bytes)} in {len(parts)} shards"
-    key = (f"    {field} = {value}" for field, value in job.key.to_json().items())
+    key = (f"    {field} = {value}" for field, value in key_facts(job.key))
     return "\n".join([f"{job.title}: {size}; {there:,} rows there, {rows - there:,} to compute; {folder}", *key])
 
 

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cache.errors import HeadstartError, WeightsMismatch, WeightsNotFound
+import numpy as np
+
+from cache.errors import WeightsMismatch, WeightsNotFound
 from cache.files import sha256, sha256_file
 from extract.backbones import SHA256, Backbone
+from extract.state_dicts import COUNTER, choose, some
+from extract.weight_files import read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,10 +30,11 @@ BASE_URL = "https://download.pytorch.org/models/"
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """Which weights: `label` (an enum name, `random:SEED` or `file`) and SHA-256 go into the key, `origin` tells people.
+    """Which weights: `label` (an enum name, `random:SEED`, `file` or `file#MEMBER`) and SHA-256 go into the key, `origin`
+    tells people, and finds the file again: its path is absolute.
 
-    For a file the SHA-256 is that of its bytes; random weights are named by the recipe that draws them, which depends on
-    torch's and torchvision's versions.
+    For a file the SHA-256 is that of its bytes, and `member` says which of several weights in it; random weights are named
+    by the recipe that draws them, which depends on torch's and torchvision's versions.
     """
 
     label: str
@@ -38,10 +42,18 @@ class Weights:
     origin: str
     path: Path | None = None
     seed: int | None = None
+    member: str | None = None
 
 
-def locate(backbone: Backbone, request: str) -> Weights:
-    """What `--weights REQUEST` means for this backbone; downloads torchvision's where they are not here yet.
+WAYS_OUT = (
+    "three ways out: put the file there by hand; give a local state dict with --weights PATH; "
+    "or use untrained weights with --weights random:0"
+)
+
+
+def locate(backbone: Backbone, request: str, ways_out: str = WAYS_OUT) -> Weights:
+    """What `--weights REQUEST` means for this backbone; downloads torchvision's where they are not here yet, and where that
+    fails says the `ways_out`.
 
     Raises WeightsNotFound where there is nothing of that name or no network, WeightsMismatch for a file of torchvision's
     whose hash is not the published one.
@@ -50,12 +62,23 @@ def locate(backbone: Backbone, request: str) -> Weights:
         return _random(int(match[1] or 0))
     name = list(backbone.checkpoints)[-1] if request == "DEFAULT" else request
     if name in backbone.checkpoints:
-        return _published(backbone, name)
-    path = Path(request).expanduser()
-    if path.is_file():
-        return Weights("file", sha256_file(path), str(path), path)
+        return _published(backbone, name, ways_out)
+    if found := find(request):
+        path, member = found
+        mark = "" if member is None else f"#{member}"
+        return Weights(f"file{mark}", sha256_file(path), f"{path}{mark}", path, member=member)
+    what = "is a folder, not a file" if Path(request).expanduser().is_dir() else "no such file"
     choices = ", ".join((*backbone.checkpoints, "DEFAULT", "random[:SEED]"))
-    raise WeightsNotFound(f"--weights {request}: no such file, and {backbone.name} knows only {choices}")
+    raise WeightsNotFound(f"--weights {request}: {what}, and {backbone.name} knows only {choices}")
+
+
+def find(request: str) -> tuple[Path, str | None] | None:
+    """The file that PATH or PATH#MEMBER names, as an absolute path, and the member; None where there is no such file."""
+    path, _, member = request.rpartition("#")
+    for name, part in ((request, None), (path, member)):
+        if name and (file := Path(name).expanduser()).is_file():
+            return file.parent.resolve() / file.name, part  # the name stays: in a cache of links it says what the file is
+    return None
 
 
 def _random(seed: int) -> Weights:
@@ -71,11 +94,11 @@ def checkpoint_folder() -> Path:
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
-def _published(backbone: Backbone, name: str) -> Weights:
+def _published(backbone: Backbone, name: str, ways_out: str) -> Weights:
     file = backbone.checkpoints[name]
     path = checkpoint_folder() / file
     if not path.is_file():
-        download(BASE_URL + file, path)
+        download(BASE_URL + file, path, ways_out)
     digest, published = sha256_file(path), _published_sha256(file)
     if not digest.startswith(published):
         raise WeightsMismatch(f"{path}: SHA-256 is {digest}, expected {published}; remove the file to download it anew")
@@ -87,7 +110,7 @@ def _published_sha256(file: str) -> str:
     return SHA256.get(file, file.rpartition("-")[2].partition(".")[0])
 
 
-def download(url: str, path: Path) -> None:
+def download(url: str, path: Path, ways_out: str = WAYS_OUT) -> None:
     """Fetch `url` to `path`, checked against the published hash. Raises WeightsNotFound with the ways out."""
     import torch
 
@@ -95,19 +118,17 @@ def download(url: str, path: Path) -> None:
     try:
         torch.hub.download_url_to_file(url, str(path), hash_prefix=_published_sha256(path.name), progress=False)
     except (OSError, RuntimeError) as error:  # urllib's errors are OSErrors; a wrong hash is a RuntimeError
-        raise WeightsNotFound(
-            f"{path}: not there, and downloading {url} failed ({error}). Three ways out: put the file there by hand; "
-            f"give a local state dict with --weights PATH; or use untrained weights with --weights random:0"
-        ) from error
+        reason = f"downloading {url} failed ({error})"
+        raise WeightsNotFound(f"{path}: not there, and {reason}; {ways_out}") from error
 
 
-def load(backbone: Backbone, weights: Weights) -> nn.Module:
-    """The backbone's body in float32 with these weights, frozen and in `eval()`.
+def load(backbone: Backbone, weights: Weights, say: Callable[[str], None] = lambda _: None) -> nn.Module:
+    """The backbone's body in float32 with these weights, frozen and in `eval()`. `say` is told what else a file holds.
 
     Raises WeightsMismatch for a file that changed since `locate`, can't be read without executing code, or whose
-    parameters are not the backbone's.
+    parameters are not the backbone's or are no numbers to compute with.
     """
-    body = _draw(backbone, weights.seed) if weights.path is None else _fill(backbone, weights, weights.path)
+    body = _draw(backbone, weights.seed) if weights.path is None else _fill(backbone, weights, weights.path, say)
     return body.eval().requires_grad_(False)
 
 
@@ -119,79 +140,41 @@ def _draw(backbone: Backbone, seed: int | None) -> nn.Module:
         return backbone.body()
 
 
-def _fill(backbone: Backbone, weights: Weights, path: Path) -> nn.Module:
+def _fill(backbone: Backbone, weights: Weights, path: Path, say: Callable[[str], None]) -> nn.Module:
     import torch
 
-    state = _feature_state(backbone, path, _read(path, weights.sha256))
     with torch.device("meta"):  # no time is spent on drawing numbers that are overwritten
         body = backbone.body()
     wanted = body.state_dict()
-    for name in wanted:  # a counter that eval() doesn't read, and that old checkpoints lack
-        if name.endswith("num_batches_tracked"):
-            state.setdefault(name, torch.zeros((), dtype=torch.int64))
-    _check(state, wanted, path, backbone.name)
-    floats = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-    body.load_state_dict(floats, assign=True)
+    tensors = read_tensors(_read(path, weights.sha256), str(path))
+    chosen = choose(tensors, wanted, backbone.name, backbone.classifier, str(path), weights.member)
+    if chosen.left_out:
+        below = f" below {chosen.prefix!r}" if chosen.prefix else ""
+        say(f"{path}: took the {len(chosen.state)} tensors of {backbone.name}{below}; not used: {some(chosen.left_out)}")
+    zeros = {name: torch.zeros((), dtype=torch.int64) for name in wanted if name.endswith(COUNTER)}
+    own = {name: value.detach() for name, value in chosen.state.items()}
+    state = {name: value.float() if value.is_floating_point() else value for name, value in own.items()}
+    _check_numbers(state, chosen.prefix, path)
+    body.load_state_dict(zeros | state, assign=True)
     return body
 
 
-def _read(path: Path, expected: str) -> Mapping[str, Any]:
-    """The state dict in a file, hashed and parsed from the same bytes."""
+def _read(path: Path, expected: str) -> bytes:
+    """The bytes of a file, which are hashed and parsed, both the same ones."""
     content = path.read_bytes()
     if (found := sha256(content)) != expected:
-        raise WeightsMismatch(f"{path}: SHA-256 is {found[:12]}…, expected {expected[:12]}…; it changed while we ran")
-    try:
-        return _parse(path, content)
-    except HeadstartError:
-        raise
-    except Exception as error:  # safetensors and torch raise many kinds for bytes that are not theirs
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsMismatch(
-            f"{path}: can't be read as plain weights ({reason}); expected a .safetensors or a .pth state dict "
-            f"that torch.load accepts with weights_only=True"
-        ) from error
+            f"{path}: SHA-256 is {found[:12]}…, expected {expected[:12]}…; it changed while we ran, run again"
+        )
+    return content
 
 
-def _parse(path: Path, content: bytes) -> Mapping[str, Any]:
-    if path.suffix == ".safetensors":
-        import safetensors.torch
-
-        return safetensors.torch.load(content)
-    import torch
-
-    found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    for wrapper in ("state_dict", "model"):
-        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
-            found = found[wrapper]
-    if not isinstance(found, Mapping):
-        raise WeightsMismatch(f"{path}: holds a {type(found).__name__}, expected a state dict")
-    return found
-
-
-_DENSENET_OLD = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..*)")
-"""torchvision's published DenseNet files still carry names from before 0.3: norm.1 for norm1."""
-
-
-def _feature_state(backbone: Backbone, path: Path, found: Mapping[str, Any]) -> dict[str, Tensor]:
-    if odd := [name for name, value in found.items() if not (isinstance(name, str) and hasattr(value, "shape"))]:
-        raise WeightsMismatch(f"{path}: holds {odd[0]!r}, which is no named tensor")
-    named = {name.removeprefix("module."): value for name, value in found.items()}
-    renamed = {_DENSENET_OLD.sub(r"\1\2", name): value for name, value in named.items()}
-    return {name: value for name, value in renamed.items() if not name.startswith(backbone.classifier)}
-
-
-def _check(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path, name: str) -> None:
-    if missing := [key for key in wanted if key not in state]:
-        raise WeightsMismatch(f"{path}: lacks {_some(missing)} of {name}")
-    if extra := [key for key in state if key not in wanted]:
-        raise WeightsMismatch(f"{path}: has {_some(extra)}, which {name} has not")
-    for key, value in wanted.items():
-        if state[key].shape != value.shape:
-            raise WeightsMismatch(
-                f"{path}: {key} has the shape {tuple(state[key].shape)}, expected {tuple(value.shape)} for {name}"
-            )
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:5])
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
+def _check_numbers(state: Mapping[str, Tensor], prefix: str, path: Path) -> None:
+    for name, value in state.items():
+        numbers, what = value.numpy(), ""  # torch would wake its threads for each of a thousand small tensors
+        if bad := np.count_nonzero(~np.isfinite(numbers)):
+            what = f"{bad:,} of its {value.numel():,} values are NaN or infinite in float32"
+        elif name.endswith("running_var") and (numbers < 0).any():
+            what = "it has negative values, which no variance can have"
+        if what:
+            raise WeightsMismatch(f"{path}: {prefix}{name} is damaged: {what}; give other weights with --weights")

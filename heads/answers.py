@@ -81,8 +81,8 @@ def _on_the_same_images(tested: Sequence[Tested]) -> tuple[list[Tested], list[Te
     by_images: dict[str, list[Tested]] = {}
     for found in tested:
         by_images.setdefault(found.testing.digest, []).append(found)
-    most = max(by_images.values(), key=len)
-    return most, [found for found in tested if found not in most]
+    most = max(by_images, key=lambda images: len(by_images[images]))
+    return by_images[most], [found for images, others in by_images.items() if images != most for found in others]
 
 
 def _shown(settings: Sequence[str]) -> str:
@@ -125,17 +125,21 @@ def _ratio(found: Any) -> dict[str, Any]:
 
 
 def _answered(answers: Mapping[str, Any]) -> dict[str, Any]:
-    before, after = answers["calibration"]["before"], answers["calibration"]["after"]
+    fitted = answers["calibration"]
+    before, after = fitted["before"], fitted["after"] or {}  # nothing after a temperature that could not be fitted
     return {
         "seeds": {**_spread(answers["seeds"]["accuracies"]), **answers["seeds"]},
         "both_interval": answers["both"],
         "epochs": answers["epochs"],
         "sizes": answers["sizes"],
+        "sizes_equal_steps": answers["sizes_equal_steps"],
         "calibration": {
             **{name: before[name] for name in ("ece", "nll", "brier", "bins")},
-            **{f"{name}_after": after[name] for name in ("ece", "nll", "brier", "bins")},
-            "temperature": answers["calibration"]["temperature"],
-            "fitted_on": answers["calibration"]["rows"],
+            **{f"{name}_after": after.get(name) for name in ("ece", "nll", "brier", "bins")},
+            "temperature": fitted["temperature"],
+            "not_fitted": (fitted["reason"] or "").removeprefix("not fitted: ") or None,
+            "fitted_on": fitted["rows"],
+            "of": fitted["fitted_with"],
         },
     }
 

@@ -10,6 +10,17 @@ from heads.checks import check_labels, check_probabilities, check_scores
 
 TEMPERATURES = (1e-3, 1e3)
 """Where `fit_temperature` looks."""
+LEAST_ROWS = 20
+"""Rows from which a temperature is fitted: of fewer, one more mistake would make it another."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Temperature:
+    """A temperature fitted on `rows` rows, or None and the `reason` why there is none."""
+
+    value: float | None
+    rows: int
+    reason: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +92,8 @@ def calibration(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.
 def softmax(scores: npt.NDArray[np.floating], temperature: float = 1.0) -> npt.NDArray[np.float64]:
     """Scores (N, C) as probabilities (N, C), softmax(scores / temperature). Raises ValueError.
 
-    The order of the classes stays; above 1 the probabilities come closer together, below 1 they move apart, at the
-    extremes until rounding makes them equal.
+    A score of minus infinity gives the probability 0 at any temperature. The order of the classes stays; above 1 the
+    probabilities come closer together, below 1 they move apart, at the extremes until rounding makes them equal.
     """
     from scipy.special import softmax as normalised
 
@@ -94,22 +105,32 @@ def softmax(scores: npt.NDArray[np.floating], temperature: float = 1.0) -> npt.N
     return np.asarray(normalised(behind, axis=1), dtype=np.float64)
 
 
-def fit_temperature(scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> float:
-    """The temperature, 0.001 to 1000, at which softmax(scores / temperature) gives labels (N,) the least mean negative
-    log-likelihood: temperature scaling (C. Guo et al., https://arxiv.org/abs/1706.04599, section 4.2).
+def fit_temperature(scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> Temperature:
+    """The temperature, above 0.001 and below 1000, at which softmax(scores / temperature) gives labels (N,) the least mean
+    negative log-likelihood: temperature scaling (C. Guo et al., https://arxiv.org/abs/1706.04599, section 4.2).
 
     Scores (N, C) and labels are those of validation rows only, which the head was neither trained nor is tested on: on
     training rows it finds the head too modest, and fitted on test rows it would flatter what is then measured on them. It
     changes no label, hence no accuracy. The log-likelihood is concave in 1 / temperature, so there is one optimum to find.
     Where every row is right it only improves as the temperature falls, where every row is the least likely as it rises:
-    what is found then is near a bound and says no more than that. Raises ValueError.
+    the optimum then lies at a bound and says nothing of the head, so there is none, as of fewer than 20 rows. Raises
+    ValueError for anything but scores and class indices, and for a label whose score is minus infinity.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
 
     found = check_scores(scores)
     check_labels(labels, found.shape[1], rows=len(found))
-    behind = found - found[np.arange(len(found)), labels][:, None]
+    of_label = found[np.arange(len(found)), labels]
+    if (impossible := np.isneginf(of_label)).any():
+        raise ValueError(
+            f"row {int(impossible.argmax())} has the score -inf for its label, expected a class that was learned"
+        )
+    if len(found) < LEAST_ROWS:
+        return _unfitted(len(found), f"{len(found)} validation rows, {LEAST_ROWS} are needed")
+    if (found.argmax(axis=1) == labels).all():
+        return _unfitted(len(found), f"all {len(found):,} validation rows are right")
+    behind = found - of_label[:, None]
 
     def nll(log_temperature: float) -> float:
         return float(logsumexp(behind / math.exp(log_temperature), axis=1).mean())
@@ -117,4 +138,11 @@ def fit_temperature(scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int
     low, high = (math.log(limit) for limit in TEMPERATURES)
     best = float(minimize_scalar(nll, bounds=(low, high), method="bounded", options={"xatol": 1e-7}).x)
     # the search only comes near its bounds; where scores say nothing every temperature is as good, and 1 stays
-    return min(max(math.exp(min((0.0, best, low, high), key=nll)), TEMPERATURES[0]), TEMPERATURES[1])
+    best = min((0.0, best, low, high), key=nll)
+    if not low + 1e-3 < best < high - 1e-3:
+        return _unfitted(len(found), f"no temperature is best on {len(found):,} validation rows")
+    return Temperature(math.exp(best), len(found))
+
+
+def _unfitted(rows: int, reason: str) -> Temperature:
+    return Temperature(None, rows, f"not fitted: {reason}")

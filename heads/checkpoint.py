@@ -2,8 +2,11 @@
 
     head.safetensors
     ├── tensors   mean (D,), std (D,), and the parameters of its kind
-    └── metadata  headstart: {format, version, kind, config, dim, classes, rows, key, weights_from, sha256},
+    └── metadata  headstart: {format, version, kind, config, dim, classes, rows, key, weights_from, absent, sha256},
                   the last one over the others and every tensor's name, dtype, shape and bytes
+
+`absent` are the indices of classes that had no training row, which the head never predicts. Where there are none it is left
+out, and the version is 1: only a head that an older program would use wrongly is refused by it.
 
 safetensors itself accepts any flipped bit, hence the digest. Nothing here executes what it reads.
 """
@@ -25,7 +28,10 @@ from heads.config import TrainConfig
 from heads.kinds import KINDS, Head
 
 NAME = "head.safetensors"
-FORMAT, VERSION = "headstart head", 1
+FORMAT = "headstart head"
+VERSION = 2
+READABLE = (1, 2)
+"""Version 1 has no `absent`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +50,7 @@ def save(checkpoint: Checkpoint, path: Path) -> str:
     tensors = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
     facts = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION if head.absent else 1,
         "kind": head.kind,
         "config": head.config.to_json(),
         "dim": head.dim,
@@ -52,6 +58,7 @@ def save(checkpoint: Checkpoint, path: Path) -> str:
         "classes": checkpoint.classes,
         "key": checkpoint.key.to_json(),
         "weights_from": checkpoint.weights_from,
+        **({"absent": head.absent} if head.absent else {}),
     }
     # one entry only: safetensors writes several in an order of its own
     text = canonical_json({**facts, "sha256": _digest(facts, tensors)}).decode()
@@ -80,7 +87,9 @@ def _parse(content: bytes) -> Checkpoint:
     header = parse_json(content[8 : 8 + size])
     facts = parse_json(header["__metadata__"]["headstart"].encode())
     form = (facts.get("format"), facts.get("version"))
-    if form != (FORMAT, VERSION):  # before the digest, which another version may take over other things
+    if (
+        form[0] != FORMAT or type(form[1]) is not int or form[1] not in READABLE
+    ):  # before the digest, which another version may take over other things
         raise ValueError(f"format {form[0]!r} version {form[1]!r}, expected {FORMAT!r} {VERSION}")
     expected = facts.pop("sha256")
     tensors = load_tensors(content)
@@ -95,6 +104,7 @@ def _head(facts: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Head:
     config = TrainConfig.from_json(facts["config"])
     head = KINDS[facts["kind"]](int(facts["dim"]), len(facts["classes"]), config, int(facts["rows"]))
     head.load_state_dict(tensors)
+    head.never([int(i) for i in facts.get("absent", ())])
     return head.eval().requires_grad_(False)
 
 

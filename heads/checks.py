@@ -43,12 +43,15 @@ def check_probabilities(probabilities: npt.NDArray[np.floating], what: str = "pr
 
 
 def check_scores(scores: npt.NDArray[np.floating], what: str = "scores") -> npt.NDArray[np.float64]:
-    """As float64, or ValueError unless (N, C) are finite floats, of one row or more and two classes or more."""
+    """As float64, or ValueError unless (N, C) are floats, of one row or more and two classes or more.
+
+    Each must be finite, or minus infinity where a class is impossible, which not all classes of a row may be.
+    """
     if not np.issubdtype(scores.dtype, np.floating) or scores.ndim != 2:
         raise ValueError(f"{what} is {scores.dtype} of shape {scores.shape}, expected floats (N, C)")
     if not len(scores) or scores.shape[1] < 2:
         raise ValueError(f"{what} has the shape {scores.shape}, expected one row or more of two classes or more")
-    bad = ~np.isfinite(scores).all(axis=1)
+    bad = (np.isnan(scores) | np.isposinf(scores)).any(axis=1) | np.isneginf(scores).all(axis=1)
     if bad.any():
         raise ValueError(f"{what} is not finite in row {int(bad.argmax())}")
     return scores.astype(np.float64)

@@ -19,10 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from heads.checks import check_booleans, check_several
-from heads.stats import Score
+from heads.stats import Score, wilson
 
 EXACT_BELOW = 1000
 """Discordant images from which McNemar's test is taken from its chi-square approximation."""
+
+FEW = 10
+"""Images labelled rightly, or wrongly, below which the bootstrap alone says too little."""
 
 Test = Literal["exact binomial", "chi-square with continuity correction"]
 
@@ -149,8 +152,8 @@ def all_pairs(correct: Mapping[str, npt.NDArray[np.bool_]]) -> list[Comparison]:
 class Spread:
     """Accuracies (fractions of 1) of `count` heads that differ in their seed alone.
 
-    `deviation` is the sample standard deviation (n - 1) and `interval` the 95 % t interval of the mean; one seed has
-    neither. The interval isn't cut to [0, 1].
+    `deviation` is the sample standard deviation (n - 1) and `interval` the 95 % t interval of the mean, cut to [0, 1]; one
+    seed has neither.
     """
 
     count: int
@@ -182,7 +185,8 @@ def over_seeds(accuracies: Sequence[float]) -> Spread:
         return Spread(1, mean, None, None, mean, mean)
     deviation = statistics.stdev(values)
     half = float(t.ppf(0.975, len(values) - 1)) * deviation / math.sqrt(len(values))
-    return Spread(len(values), mean, deviation, (mean - half, mean + half), min(values), max(values))
+    interval = (max(mean - half, 0.0), min(mean + half, 1.0))  # no mean lies beyond; with two seeds half is 9 deviations
+    return Spread(len(values), mean, deviation, interval, min(values), max(values))
 
 
 def bootstrap_accuracy(
@@ -195,7 +199,9 @@ def bootstrap_accuracy(
     Bootstrap, Annals of Applied Statistics 1, 2007, doi 10.1214/07-AOAS122, a little too wide rather than too narrow);
     the interval is the percentile interval of these means (B. Efron and R. J. Tibshirani, An Introduction to the
     Bootstrap, 1993, chapter 13). With one head it is about Wilson's; with few, the seeds' part of it is too narrow, by the
-    factor √((S - 1) / S).
+    factor √((S - 1) / S). Where the heads label fewer than ten images wrongly, or rightly, in the mean, resamples tell too
+    little of images that are not among these (where all are right, nothing): there the interval is no narrower than
+    Wilson's for one head of the mean accuracy.
 
     Raises ValueError for anything but booleans (S, N), or fewer than 40 resamples: then none lies beyond either end.
     """
@@ -208,5 +214,9 @@ def bootstrap_accuracy(
     for i in range(resamples):
         times = np.bincount(rng.integers(seeds, size=seeds), minlength=seeds)
         means[i] = (times @ right)[rng.integers(images, size=images)].sum() / (seeds * images)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+    low, high = (float(end) for end in np.quantile(means, [0.025, 0.975]))
+    mean = float(right.mean())
+    if min(mean, 1 - mean) * images < FEW:
+        floor = wilson(mean * images, images)
+        low, high = min(low, floor[0]), max(high, floor[1])
+    return low, high

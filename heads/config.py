@@ -1,7 +1,8 @@
 """The recipes: how a head is trained. Imports nothing heavy: the command line reads its defaults from here."""
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, get_args
 
 from cache.errors import FeaturesInvalid
@@ -15,13 +16,24 @@ HeadName = Literal["mlp", "linear", "ridge", "knn"]
 HEADS: tuple[str, ...] = get_args(HeadName)
 
 
+_DESCENT = frozenset({"epochs", "lr", "batch_size", "weight_decay", "val_fraction"})
+USES: Mapping[str, frozenset[str]] = {
+    "mlp": _DESCENT | {"hidden", "dropout"},
+    "linear": _DESCENT,
+    "ridge": frozenset(),
+    "knn": frozenset(),
+}
+"""The fields of `TrainConfig` that each head takes from its user. One that takes none is not random either: every seed
+gives the same head."""
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """One head's training. `lr` and the rest are PyTorch's; `hidden` in units, `epochs` in passes over the training rows.
 
     `val_fraction` of the training rows is set aside to choose the best epoch on; 0 keeps the last epoch. `train_limit`
-    takes the first rows only. `sigmoid` squashes the scores before the loss, as the study did. ridge and knn have no
-    epochs and ignore what only concerns them.
+    is how many training rows are used. `sigmoid` squashes the scores before the loss, as the study did. `USES` says which
+    of these concern which head.
     """
 
     recipe: str
@@ -42,7 +54,15 @@ class TrainConfig:
     @property
     def trained_by_gradient(self) -> bool:
         """True for the heads that have epochs."""
-        return self.head in ("mlp", "linear")
+        return "epochs" in USES[self.head]
+
+    def held(self, rows: int) -> int:
+        """How many of so many training rows are set aside to choose the epoch."""
+        return max(1, round(rows * self.val_fraction)) if self.trained_by_gradient and self.val_fraction else 0
+
+    def steps(self, rows: int) -> int:
+        """Optimiser steps of all epochs on so many training rows; the last of an epoch may be of fewer rows."""
+        return math.ceil((rows - self.held(rows)) / self.batch_size) * self.epochs if self.trained_by_gradient else 0
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -73,16 +93,42 @@ RECIPES: Mapping[str, TrainConfig] = {
 
 SWEEP_LR = (1e-4, 3e-4, 1e-3, 3e-3)
 SWEEP_DECAY = (0.0, 1e-2, 1e-1)
-HELD_OUT = 0.1
+SWEPT = frozenset({"lr", "weight_decay"})
+"""The fields that a sweep tries values of."""
+VALIDATION_FRACTION = 0.1
 """The part of the training rows set aside where something must be chosen or fitted and the recipe sets none aside."""
+
+
+def refusal(config: TrainConfig, given: Collection[str], *, seeds: int = 1, sweep: bool = False) -> str | None:
+    """Why the fields `given` by name, so many seeds or a sweep are not for this training, or None where all have an effect.
+
+    A field is named as the option is: `batch_size` as --batch-size.
+    """
+    random = config.trained_by_gradient
+    if sweep and not random:
+        return f"--sweep: a {config.head} head has no learning rate to try; use --head mlp or linear"
+    for name in given:
+        option = "--" + name.replace("_", "-")
+        if name == "seed" and not random:
+            return f"{option}: a {config.head} head is the same for every seed; leave it out"
+        if name != "seed" and name not in USES[config.head]:
+            users = [head for head in HEADS if name in USES[head]]
+            return f"{option}: a {config.head} head has none; leave it out, or use --head {' or '.join(users)}"
+        if sweep and name in SWEPT:
+            return f"{option}: --sweep tries values of its own; leave one of the two out"
+    if sweep and "val_fraction" in given and not config.val_fraction:
+        return "--val-fraction 0: --sweep chooses by validation rows; give a part above 0, or leave it out"
+    if seeds > 1 and not random:
+        return f"--seeds {seeds}: a {config.head} head is the same for every seed; leave it out"
+    return None
 
 
 def grid(config: TrainConfig) -> list[TrainConfig]:
     """The configurations that a sweep tries: learning rates by weight decays, chosen among on validation rows, of which a
-    recipe without any gets a tenth. Heads without epochs have nothing to try."""
-    if not config.trained_by_gradient:
-        raise FeaturesInvalid(f"--sweep: a {config.head} head has no learning rate; use --head mlp or linear")
-    held = config.val_fraction or HELD_OUT
+    recipe without any gets a tenth. Raises FeaturesInvalid for a head without epochs, which has nothing to try."""
+    if (reason := refusal(config, (), sweep=True)) is not None:
+        raise FeaturesInvalid(reason)
+    held = config.val_fraction or VALIDATION_FRACTION
     return [
         dataclasses.replace(config, lr=lr, weight_decay=decay, val_fraction=held)
         for lr in SWEEP_LR

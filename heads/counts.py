@@ -12,10 +12,7 @@ import numpy.typing as npt
 
 from heads.checks import check_labels, check_matrix
 from heads.compare import Paired, mcnemar
-from heads.stats import Score
-
-Z = 1.959963984540054
-"""The standard normal distribution's 97.5 % point."""
+from heads.stats import Score, Z
 
 
 def confusion(

@@ -13,9 +13,12 @@ from cache.key import FeatureKey
 from cache.manifest import Manifest
 from cache.shard import Rows
 from cache.store import FeatureSet, FeatureStore
+from heads import sampling
 
-HELD_OUT = 0.2
-"""The part of a set without a test split that is set aside for testing."""
+TEST_FRACTION = 0.2
+"""The part of a set without a test split that is held out for testing."""
+_MIXED = ("cifar10", "digits")
+"""Data sets whose order is known to have nothing to do with classes, where older manifests do not say so."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,12 +59,14 @@ class Labelled:
         return sha256(self.images.encode(), self.rows.astype("<i8").tobytes())
 
 
-def pairs(store: FeatureStore, dataset: str | None = None, digest: str | None = None) -> list[Pair]:
-    """Every key with training features, by name; `dataset` and the start of the key's `digest` narrow the choice."""
+def pairs(store: FeatureStore, datasets: Sequence[str] | None = None, digest: str | None = None) -> list[Pair]:
+    """Every key with training features, by name; the names of `datasets` and the start of the key's `digest` narrow the
+    choice."""
     found = [
         features
         for features in store.sets()
-        if dataset in (None, features.manifest.key.dataset) and features.manifest.key.digest.startswith(digest or "")
+        if (datasets is None or features.manifest.key.dataset in datasets)
+        and features.manifest.key.digest.startswith(digest or "")
     ]
     found.sort(key=lambda features: (features.manifest.key.backbone, features.manifest.key.digest))
     groups = itertools.groupby(found, key=lambda features: features.manifest.key)
@@ -94,25 +99,53 @@ def choose(found: Sequence[Pair], models: Sequence[str], where: object) -> list[
 
 
 def load(pair: Pair, train_limit: int | None = None) -> tuple[Labelled, Labelled]:
-    """The training part and the test part, checked.
+    """The training part and the test part, checked, with notes on what was drawn and which classes are missing.
 
-    A set without splits is divided: every row is drawn once, by a generator of fixed seed, and a tenth is for testing.
-    Raises FeaturesNotFound where the test set is missing, FeaturesInvalid for rows no head can learn from.
+    A set without splits is divided first, as `held_out` says, the same way each time. Of the training part `train_limit`
+    rows are used: the first ones where the set's order makes them a sample of all, else some drawn with every class in its
+    share. Test rows do not depend on it. Raises FeaturesNotFound where the test set is missing or fewer rows are there
+    than `train_limit`, FeaturesInvalid for rows no head can learn from.
     """
-    if pair.test is None and pair.train.manifest.split == "train":
-        key = pair.key
-        dataset = "folder:PATH" if key.dataset.startswith("folder-") else key.dataset
+    manifest = pair.train.manifest
+    if pair.test is None and manifest.split == "train":
         raise FeaturesNotFound(
-            f"{pair.train.folder}: has no test set beside it; "
-            f"make it with `headstart extract --model {key.backbone} --dataset {dataset} --split test`"
+            f"{pair.train.folder}: has no test set beside it; make it with `{_extract(pair.key, '--split test')}`"
         )
-    rows = _checked(pair.train, pair.train.load(train_limit))
+    if train_limit is not None and train_limit > manifest.stop:
+        raise FeaturesNotFound(_too_few(pair, train_limit))
     if pair.test is None:
-        return _divide(rows, pair.train, train_limit)
-    train = _part(*rows, _subset(pair.train.manifest, train_limit), pair.train.manifest)
-    test = _part(*_checked(pair.test, pair.test.load()), _subset(pair.test.manifest, None), pair.test.manifest)
+        train, test = _divided(pair.train, train_limit)
+    else:
+        train = _training(pair.train, train_limit)
+        test = testing(pair.test)
     _check_classes(train.labels, pair.train)
-    return train, test
+    missing = _missing_classes(pair.key.classes, train.labels, test.labels)
+    return train, dataclasses.replace(test, notes=(*test.notes, *missing))
+
+
+def testing(source: FeatureSet) -> Labelled:
+    """The test part alone of a test set, or of a set without splits, as `load` gives it; no training set is read. Raises
+    FeaturesDamaged, FeaturesInvalid."""
+    if source.manifest.split == "all":
+        return _divided(source, None)[1]
+    return _part(*_checked(source, source.load()), _test_notes(source.manifest), source.manifest)
+
+
+def _extract(key: FeatureKey, more: str) -> str:
+    """The command that makes other rows of the same features."""
+    dataset = "folder:PATH" if key.dataset.startswith("folder-") else key.dataset
+    return f"headstart extract --model {key.backbone} --dataset {dataset} {more}"
+
+
+def _too_few(pair: Pair, limit: int) -> str:
+    manifest = pair.train.manifest
+    split = "data set" if manifest.split == "all" else f"{manifest.split} split"
+    if limit > manifest.provenance.split_rows:
+        all_of_them = f"the {split} has only {manifest.provenance.split_rows:,} rows"
+        return f"{pair.train.folder}: {all_of_them}, --train-limit {limit} asks for more; use {manifest.stop} at most"
+    more = _extract(pair.key, f"--split {manifest.split} --limit {limit}")
+    there = f"holds the first {manifest.stop:,} of {manifest.provenance.split_rows:,} rows of the {split}"
+    return f"{pair.train.folder}: {there}, --train-limit {limit} asks for more; `{more}` adds the missing ones"
 
 
 def _checked(source: FeatureSet, rows: Rows) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
@@ -144,34 +177,85 @@ def _check_classes(labels: npt.NDArray[np.int64], source: FeatureSet) -> None:
         )
 
 
-def _subset(manifest: Manifest, limit: int | None) -> tuple[str, ...]:
-    """What must be said of the rows used: of the training rows nothing, since their number stands beside each figure."""
-    used, there = min(limit or manifest.stop, manifest.stop), manifest.provenance.split_rows
+def _training(source: FeatureSet, limit: int | None) -> Labelled:
+    """The training rows of a set with splits."""
+    manifest = source.manifest
+    if limit is None or limit == manifest.stop or _begins_with_a_sample(manifest):
+        used, there = limit or manifest.stop, manifest.provenance.split_rows
+        note = [f"trained on the first {used:,} of {there:,} training images"] if used < there else []
+        return _part(*_checked(source, source.load(limit)), (*_notes(manifest), *note), manifest)
+    features, labels = _checked(source, source.load())
+    chosen, drawn = _limited(labels, np.arange(len(labels)), limit, manifest)
+    return _part(features, labels, (*_notes(manifest), *drawn), manifest, chosen)
+
+
+def _limited(
+    labels: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], limit: int | None, manifest: Manifest
+) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """`limit` of the training rows, in their order, and what must be said of them; all and nothing without a limit."""
+    if limit is None or limit == len(rows):
+        return rows, ()
+    if limit > len(rows):
+        return rows, (f"trained on all {len(rows):,} rows that are not held out, {limit:,} were asked for",)
+    if _begins_with_a_sample(manifest):
+        return rows[:limit], (f"trained on the first {limit:,} of {len(rows):,} training images",)
+    chosen = rows[sampling.sample(labels[rows], limit, np.random.default_rng(0))]
+    return chosen, (f"trained on {limit:,} of {len(rows):,} training images, drawn from each class in its share",)
+
+
+def _begins_with_a_sample(manifest: Manifest) -> bool:
+    return manifest.provenance.order in ("mixed", "stratified") or manifest.key.dataset in _MIXED
+
+
+def _notes(manifest: Manifest) -> list[str]:
+    """What must be said of a set's rows wherever they are used."""
     notes = list(manifest.provenance.notes)
-    if manifest.split == "test" and used < there:
-        notes.append(f"tested on the first {used:,} of {there:,} test images")
     if manifest.skipped:
         which = "" if manifest.split == "all" else f"{manifest.split} "
         notes.append(f"{manifest.skipped} unreadable {which}images left out")
-    return tuple(notes)
+    return notes
 
 
-def _divide(
-    rows: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]], source: FeatureSet, limit: int | None
-) -> tuple[Labelled, Labelled]:
-    features, labels = rows
+def _test_notes(manifest: Manifest) -> tuple[str, ...]:
+    used, there = manifest.stop, manifest.provenance.split_rows
+    subset = [f"tested on the first {used:,} of {there:,} test images"] if used < there else []
+    return (*_notes(manifest), *subset)
+
+
+def _missing_classes(classes: Sequence[str], train: npt.NDArray[np.int64], test: npt.NDArray[np.int64]) -> tuple[str, ...]:
+    """What must be said of classes that have no row to learn from, or none to be tested on."""
+    found = []
+    for labels, what in ((train, "training row, never predicted"), (test, "test row")):
+        absent = [classes[i] for i in np.setdiff1d(np.arange(len(classes)), labels)]
+        if absent:
+            has = "has" if len(absent) == 1 else "have"
+            found.append(f"{len(absent):,} of {len(classes):,} classes {has} no {what}: {sampling.named(absent)}")
+    return tuple(found)
+
+
+def held_out(rows: int) -> int:
+    """How many of so many rows without a test split are held out for testing."""
+    return max(1, round(rows * TEST_FRACTION))
+
+
+def _divided(source: FeatureSet, limit: int | None) -> tuple[Labelled, Labelled]:
+    """The training rows and those held out for testing, each class in its share; one row of each stays for training."""
+    features, labels = _checked(source, source.load())
     manifest = source.manifest
     _check_classes(labels, source)
-    order = np.random.default_rng(0).permutation(len(labels))
-    held_out = max(1, round(len(labels) * HELD_OUT))
-    test, train = np.sort(order[:held_out]), np.sort(order[held_out:])
-    if len(np.unique(labels[train])) < 2:
-        raise FeaturesInvalid(f"{source.folder}: {len(labels)} rows are too few to train on two classes and to test")
-    used, there = min(limit or manifest.stop, manifest.stop), manifest.provenance.split_rows
-    of = f"the first {used:,} of its {there:,}" if used < there else f"its {len(labels):,}"
-    note = f"the data set has no test split: {held_out:,} of {of} images, drawn at random, were held out"
-    notes = (*_subset(manifest, None), note)
-    return _part(features, labels, notes, manifest, train), _part(features, labels, notes, manifest, test)
+    train, test = sampling.divide(labels, held_out(len(labels)), np.random.default_rng(0))
+    if not len(test):
+        raise FeaturesInvalid(
+            f"{source.folder}: {len(labels)} rows of {len(train)} classes are too few to train on all of them and to test; "
+            f"a class needs two images or more"
+        )
+    there = manifest.provenance.split_rows
+    of = f"the first {manifest.stop:,} of its {there:,}" if manifest.stop < there else f"its {len(labels):,}"
+    drawn = f"{len(test):,} of {of} images, drawn from each class in its share, were held out"
+    notes = (*_notes(manifest), f"the data set has no test split: {drawn}")
+    train, limited = _limited(labels, train, limit, manifest)
+    first = _part(features, labels, (*notes, *limited), manifest, train)
+    return first, _part(features, labels, notes, manifest, test)
 
 
 def _part(

@@ -1,24 +1,19 @@
 """How long a study will take here: its rows at a measured rate, its heads' trainings each at the rate of a short one."""
 
-import contextlib
 import dataclasses
 import functools
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from heads.config import HELD_OUT, TrainConfig
-from heads.data import Labelled
-from heads.questions import Budget
-from heads.threads import limited
+from heads.config import VALIDATION_FRACTION, TrainConfig
+from heads.data import Labelled, held_out
+from heads.questions import Budget, curve_sizes, equal_steps
 from heads.train import train_many
 
 MEASURED_S = 0.05
-"""Seconds that a measured epoch is to last; a study's two recipes have eight kinds of training, of four epochs each."""
+"""Seconds that a measured epoch is to last, more or less; a study's two recipes have some eight kinds of training."""
 MOST_ROWS = 4096
 """Rows of a measured epoch at most: enough that they do not lie in a processor's fast caches."""
 
@@ -35,8 +30,7 @@ class Training:
     @property
     def steps(self) -> int:
         """Steps of all epochs; the last of an epoch may be a smaller one."""
-        held = max(1, round(self.rows * self.config.val_fraction)) if self.config.val_fraction else 0
-        return -(-(self.rows - held) // self.config.batch_size) * self.config.epochs
+        return self.config.steps(self.rows)
 
 
 StepSeconds = Callable[[Training], float]
@@ -71,22 +65,26 @@ class Plan:
 
 def divided(splits: Sequence[int]) -> tuple[int, int]:
     """Training and test rows of a data set's splits; of one without splits a part is held out, as by `data.load`."""
-    held = max(1, round(splits[0] * HELD_OUT))
+    held = held_out(splits[0])
     return (splits[0], splits[1]) if len(splits) > 1 else (splits[0] - held, held)
 
 
-def trainings(config: TrainConfig, budget: Budget, rows: int, watched: int) -> list[Training]:
-    """What a study trains for one recipe on `rows` rows: its head, and all that `questions.answer` asks for."""
+def trainings(config: TrainConfig, budget: Budget, rows: int, watched: int, classes: int = 1) -> list[Training]:
+    """What a study trains for one recipe on `rows` rows of so many classes: its head, and all that `questions.answer`
+    asks for."""
     few = functools.partial(Training, heads=budget.curve_seeds)
     through = not config.cosine and not config.val_fraction  # one long training passes through the shorter ones
     lengths = (max(budget.epochs),) if through else budget.epochs
-    held = dataclasses.replace(config, val_fraction=config.val_fraction or HELD_OUT)
+    held = dataclasses.replace(config, val_fraction=VALIDATION_FRACTION)
+    points = curve_sizes(budget, rows, classes)
+    longer = {n: equal_steps(config, n, rows) for n in points}
     return [
         Training(config, 1, rows),
         Training(config, budget.seeds, rows),
-        Training(held, 1, rows),
+        *(few(config, rows=n) for n in points),
+        *([] if config.val_fraction else [Training(held, 1, rows)]),  # the temperature's
         *(few(dataclasses.replace(config, epochs=n), rows=rows, watched=watched if through else 0) for n in lengths),
-        *(few(config, rows=n) for n in sorted({min(size, rows) for size in budget.sizes})),
+        *(few(longer[n], rows=n) for n in points if longer[n] != config),
         *(few(dataclasses.replace(config, sigmoid=sigmoid), rows=rows) for sigmoid in (True, False)),
     ]
 
@@ -110,28 +108,15 @@ def measured(dim: int, classes: int, device: str) -> StepSeconds:
     return step_s
 
 
-def waves(groups: Sequence[int], threads: int) -> float:
-    """How many times as long so many groups of heads take as the first `threads` of them, which run side by side; each
-    thread takes the next group when it is done."""
-    loads = [0] * threads
-    for heads in groups:
-        loads[loads.index(min(loads))] += heads
-    return max(loads) / max(groups[:threads])
-
-
 def _measure(kind: Training, dim: int, classes: int, device: str) -> float:
-    """Seconds of a step of this kind, from as many heads as train side by side."""
-    epoch = functools.partial(_epoch, classes=classes, device=device)
-    short = dataclasses.replace(kind, config=dataclasses.replace(kind.config, epochs=2))
-    _, groups = epoch(dataclasses.replace(short, rows=4, watched=0), 1)  # tells how the heads are divided
-    threads = torch.get_num_threads() if device == "cpu" else 1
-    beside = sum(groups[:threads])
-    trial = _of_steps(dataclasses.replace(short, heads=beside), 1)
-    # one group gets more threads only while they are faster, which a short measurement can't foresee: one is the safe side
-    with limited(1) if len(groups) == 1 else contextlib.nullcontext():
-        steps = round(MEASURED_S / epoch(trial, dim)[0])
-        some = _of_steps(dataclasses.replace(kind, heads=beside), max(1, min(steps, MOST_ROWS // kind.config.batch_size)))
-        return epoch(some, dim)[0] / _steps(some) * waves(groups, threads)
+    """Seconds of a step of this kind, for all its heads: what three more epochs take than one does."""
+    one = dataclasses.replace(kind, config=dataclasses.replace(kind.config, epochs=1))
+    trial = _elapsed(_of_steps(one, 1), dim, classes, device)
+    trial = min(trial, _elapsed(_of_steps(one, 1), dim, classes, device))  # the first also loads what it needs
+    steps = max(1, min(round(MEASURED_S / trial), MOST_ROWS // kind.config.batch_size))
+    some = _of_steps(kind, steps)
+    further = _elapsed(some, dim, classes, device) - _elapsed(_of_steps(one, steps), dim, classes, device)
+    return max(further, 1e-9) / (some.steps - some.steps // some.config.epochs)
 
 
 def _of_steps(kind: Training, steps: int) -> Training:
@@ -140,24 +125,12 @@ def _of_steps(kind: Training, steps: int) -> Training:
     return dataclasses.replace(kind, rows=rows, watched=round(rows * kind.watched / kind.rows))
 
 
-def _steps(training: Training) -> int:
-    """Steps of one epoch."""
-    return training.steps // training.config.epochs
-
-
-def _epoch(training: Training, dim: int, classes: int, device: str) -> tuple[float, list[int]]:
-    """Seconds of an epoch after the first, the median, and how many heads each group had."""
-    ends: dict[int, float] = {}
+def _elapsed(training: Training, dim: int, classes: int, device: str) -> float:
+    """Seconds of a training on random rows."""
     configs = [dataclasses.replace(training.config, seed=seed) for seed in range(training.heads)]
     watch = _random(training.watched, dim, classes) if training.watched else None
-    found = train_many(
-        _random(training.rows, dim, classes), classes, configs, device,
-        lambda number, *_: ends.update({number: time.perf_counter()}), watch,  # the last group to end it
-    )  # fmt: skip
-    groups: list[int] = []
-    while sum(groups) < len(found):
-        groups.append(found[sum(groups)].together)
-    return statistics.median(ends[n + 1] - ends[n] for n in range(1, len(ends))), groups
+    data = _random(training.rows, dim, classes)
+    return train_many(data, classes, configs, device, lambda *_: None, watch)[0].elapsed_s
 
 
 def _random(rows: int, dim: int, classes: int) -> Labelled:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from heads import page_svg as svg
+from heads.page_heads import settings_words
 from heads.page_html import interval, items, known, number, part, share, time
 
 if TYPE_CHECKING:
@@ -63,7 +64,11 @@ def _time(
     """The labels of the legend, and what paints."""
     models = [svg.label(model) for model in dict.fromkeys([*(row["model"] for row in ours), *theirs])]
     recipes = list(dict.fromkeys(str(row["recipe"]) for row in ours))
-    texts = [*models, *(f"{svg.label(recipe)} recipe" for recipe in recipes), *([svg.label(place, 44)] if theirs else [])]
+    texts = [
+        *models,
+        *(svg.label(settings_words(recipe), 44) for recipe in recipes),
+        *([svg.label(place, 44)] if theirs else []),
+    ]
     return texts, partial(_paint_time, ours, theirs, texts, order)
 
 
@@ -140,7 +145,7 @@ def losses(key: str, recipe: str, rows: Sequence[Facts], order: Sequence[str]) -
     if not found:
         return ""
     words = said(
-        [f"Mean training loss of each epoch, {recipe} recipe"]
+        [f"Mean training loss of each epoch, {settings_words(recipe)}"]
         + [f"{row['model']}: {row['losses'][0]:.4f} to {row['losses'][-1]:.4f}" for row in found]
     )
     return svg.draw(
@@ -149,7 +154,7 @@ def losses(key: str, recipe: str, rows: Sequence[Facts], order: Sequence[str]) -
 
 
 def _paint_losses(recipe: str, rows: Sequence[Facts], order: Sequence[str], figure: "Figure") -> None:
-    title = f"Learning curves, {svg.label(recipe)} recipe"
+    title = svg.label(f"Learning curves, {settings_words(recipe)}", 48)
     texts = [svg.label(row["model"]) for row in rows]
     axes = svg.panel(figure, title, "epoch (number)", "mean training loss (nats)", texts)
     seen: dict[str, int] = {}
@@ -259,7 +264,7 @@ def seeds(key: str, models: Mapping[str, Mapping[str, Facts]], order: Sequence[s
             f"{model} {recipe}: mean {share(own.get('mean'))} of {len(own['accuracies'])} seeds"
             + (f", interval {low_high}" if low_high else "")
         )
-    return svg.draw(key, said(words), 10 + 26 * len(found), _MARKS, partial(_paint_seeds, found, order))
+    return svg.draw(key, said(words), 10 + 30 * len(found), _MARKS, partial(_paint_seeds, found, order))
 
 
 def _paint_seeds(found: Sequence[tuple[str, str, Facts]], order: Sequence[str], figure: "Figure") -> None:
@@ -274,8 +279,8 @@ def _paint_seeds(found: Sequence[tuple[str, str, Facts]], order: Sequence[str], 
                 axes.plot([100 * end for end in ends], [place] * 2, color=svg.INK, linewidth=width, solid_capstyle="butt")
         if known(it["seeds"].get("mean")):
             axes.plot(100 * it["seeds"]["mean"], place, "D", color=svg.PAPER, markeredgecolor=svg.INK, markersize=5.5)
-    names = [f"{svg.label(model, 11)} {svg.label(recipe, 9)}" for model, recipe, _ in found]
-    axes.set_yticks(range(len(found)), names)
+    names = [f"{svg.label(model, 20)}\n{svg.label(recipe, 20)}" for model, recipe, _ in found]
+    axes.set_yticks(range(len(found)), names, fontsize=8.5)
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.grid(False, axis="y")
     look = (("o", svg.MUTED, False, 0), ("D", svg.INK, True, 0), ("", svg.INK, False, 3.6), ("", svg.INK, False, 1.2))

@@ -23,9 +23,7 @@ class OnlineHead:
         if config.head != "mlp" or config.cosine or config.standardise or config.val_fraction:
             raise ValueError(f"the recipe {config.recipe} with the head {config.head} can't learn batch by batch")
         self.config = config
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            self.head = Mlp(dim, classes, config, 0)
+        self.head = Mlp(dim, classes, config, 0, torch.Generator().manual_seed(seed))
         self._generator = torch.Generator().manual_seed(seed)
         # AdamW without decay is the study's Adam
         self._optimiser = torch.optim.AdamW(self.head.parameters(), lr=config.lr, weight_decay=config.weight_decay)

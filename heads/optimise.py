@@ -10,18 +10,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from cache.errors import FeaturesInvalid
-from heads import threads
 from heads.config import TrainConfig
 
 if TYPE_CHECKING:
     from heads.kinds import GradientHead
+
+_DRAWN = 2**22
+"""Numbers of one head's dropout that are drawn at once: more would take memory by rows, fewer a step's time each."""
 
 OnEpoch = Callable[[int, Sequence[float], Sequence[float]], None]
 """Called after each epoch with its number from 1, and every head's mean training loss and validation accuracy (none of
@@ -50,7 +51,9 @@ class Part:
 class History:
     """Mean training loss and validation accuracy of each epoch, and the epoch (from 1) whose weights were kept.
 
-    `watched` is the accuracy of each epoch on rows that were only watched.
+    A loss is the mean over the epoch's rows. The published study printed the mean over its batches: another number where
+    the last batch is a smaller one, the same where, as there, it is not. `watched` is the accuracy of each epoch on rows
+    that were only watched.
     """
 
     losses: tuple[float, ...]
@@ -77,32 +80,21 @@ def descend(
     losses: list[list[float]] = []
     accuracies: list[list[float]] = []
     watched: list[list[float]] = []
-    best = {name: value.detach().clone() for name, value in stack.items()}
+    best = _Best(stack, len(heads)) if len(parts[0].val) else None
     for number in range(1, config.epochs + 1):
-        with threads.limited(_threads(rows, stack, config)):
-            losses.append(_epoch(heads, rows, parts, stack, optimiser))
+        losses.append(_epoch(heads, rows, parts, stack, optimiser))
         _refuse(losses[-1], heads, f"the loss is not finite in epoch {number}")
-        if len(parts[0].val):
+        if best is not None:
             accuracies.append(_accuracies(heads[0], rows, [part.val for part in parts], stack))
-            _keep(best, stack, accuracies)
+            best.keep(stack, accuracies[-1])
         if watch is not None:
             all_of_them = torch.arange(len(watch.labels), device=watch.labels.device)
             watched.append(_accuracies(heads[0], watch, [all_of_them] * len(heads), stack))
         on_epoch(number, losses[-1], accuracies[-1] if accuracies else ())
-    _give_back(heads, best if accuracies else stack)
+    _give_back(heads, stack if best is None else best.stack)
     found = [head.score(rows.features[: config.batch_size]).abs().max().item() for head in heads]
     _refuse(found, heads, f"the scores are not finite after epoch {config.epochs}")
     return [_history(k, losses, accuracies, watched) for k in range(len(heads))]
-
-
-def _threads(rows: Rows, stack: Mapping[str, Tensor], config: TrainConfig) -> int:
-    """How many threads the next epoch gets, by the first layer's product."""
-    most = torch.get_num_threads()
-    if rows.features.device.type != "cpu":
-        return most
-    weight = next(value.detach() for value in stack.values() if value.ndim == 3)
-    batch = rows.features[: config.batch_size].expand(len(weight), -1, -1)
-    return threads.choose(most, batch, weight)
 
 
 def laid(value: Tensor) -> Tensor:
@@ -112,7 +104,7 @@ def laid(value: Tensor) -> Tensor:
 
 def _stacked(heads: Sequence[GradientHead]) -> dict[str, Tensor]:
     parameters = [dict(head.named_parameters()) for head in heads]
-    return {name: torch.stack([laid(p[name].detach()) for p in parameters]).requires_grad_() for name in parameters[0]}
+    return {name: torch.stack([laid(p[name].detach()) for p in parameters]) for name in parameters[0]}
 
 
 def _give_back(heads: Sequence[GradientHead], stack: Mapping[str, Tensor]) -> None:
@@ -128,12 +120,20 @@ def _refuse(values: Sequence[float], heads: Sequence[GradientHead], what: str) -
             raise FeaturesInvalid(f"{what} (seed {head.config.seed}); try a --lr below {head.config.lr}")
 
 
-def _keep(best: Mapping[str, Tensor], stack: Mapping[str, Tensor], accuracies: Sequence[Sequence[float]]) -> None:
-    """Copy the heads whose accuracy is above all that they had before."""
-    for k, accuracy in enumerate(accuracies[-1]):
-        if accuracy > max((before[k] for before in accuracies[:-1]), default=-1.0):
-            for name, value in stack.items():
-                best[name][k].copy_(value.detach()[k])
+class _Best:
+    """Each head as it was after its best epoch, the earliest of equals."""
+
+    def __init__(self, stack: Mapping[str, Tensor], heads: int) -> None:
+        self.stack = {name: value.clone() for name, value in stack.items()}
+        self._accuracies = [-1.0] * heads
+
+    def keep(self, stack: Mapping[str, Tensor], accuracies: Sequence[float]) -> None:
+        """Copy the heads whose accuracy is above all that they had before."""
+        for k, accuracy in enumerate(accuracies):
+            if accuracy > self._accuracies[k]:
+                self._accuracies[k] = accuracy
+                for name, value in stack.items():
+                    self.stack[name][k].copy_(value[k])
 
 
 def _history(
@@ -146,33 +146,25 @@ def _history(
 
 class _Optimiser:
     """AdamW over stacked parameters, with each head's own rate and decay. Adam without decay is what the study used;
-    AdamW with none is the same."""
+    AdamW with none is the same. `gradients` are where a step finds them, laid as the parameters."""
 
     def __init__(self, stack: Mapping[str, Tensor], configs: Sequence[TrainConfig], steps: int) -> None:
-        self._leaves = list(stack.values())
+        self.gradients = {name: torch.zeros_like(value) for name, value in stack.items()}
         alike = len({(config.lr, config.weight_decay) for config in configs}) == 1
         # one group steps fastest; heads that differ become groups of views, which share the stacked tensors' memory
-        self._heads = 0 if alike else len(configs)
-        self._views = [[nn.Parameter(leaf.detach()[k]) for leaf in self._leaves] for k in range(self._heads)]
-        groups = self._views if self._heads else [self._leaves]
-        self._optimiser = torch.optim.AdamW(
-            [
-                {"params": group, "lr": config.lr, "weight_decay": config.weight_decay}
-                for group, config in zip(groups, configs, strict=False)
-            ],
-            fused=True,
-        )
+        places: Sequence[Any] = [...] if alike else range(len(configs))
+        groups = []
+        for place, config in zip(places, configs, strict=False):
+            leaves = [nn.Parameter(value[place]) for value in stack.values()]
+            for leaf, gradient in zip(leaves, self.gradients.values(), strict=True):
+                leaf.grad = gradient[place]
+            groups.append({"params": leaves, "lr": config.lr, "weight_decay": config.weight_decay})
+        self._optimiser = torch.optim.AdamW(groups, fused=True)
         cosine = configs[0].cosine
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, steps) if cosine else None
 
-    def step(self, loss: Tensor) -> None:
-        """Descend the sum of the heads' losses, in which no head's parameters meet another's."""
-        for leaf, gradient in zip(self._leaves, torch.autograd.grad(loss, self._leaves), strict=True):
-            # were a gradient transposed in memory, the fused step would still read memory in order, and learn nonsense
-            leaf.grad = gradient.contiguous()
-        for k, views in enumerate(self._views):
-            for view, leaf in zip(views, self._leaves, strict=True):
-                view.grad = None if leaf.grad is None else leaf.grad[k]
+    def step(self) -> None:
+        """Descend by the gradients that are there, in which no head's parameters meet another's."""
         self._optimiser.step()
         if self._schedule is not None:
             self._schedule.step()
@@ -186,19 +178,19 @@ def _epoch(
     optimiser: _Optimiser,
 ) -> list[float]:
     """One pass of each head over its own rows in its own order; the mean losses."""
-    count, size = len(parts[0].train), heads[0].config.batch_size
+    count = len(parts[0].train)
+    size = min(heads[0].config.batch_size, count)
     order = torch.stack([part.train[_shuffled(part)] for part in parts])
-    keep = _dropout(heads, parts)
+    dropout = _Dropout(heads, parts, size)
     sums, room = [], torch.empty(len(heads) * size, rows.features.shape[1], device=rows.features.device)
     for start in range(0, count, size):
         batch = order[:, start : start + size]
-        kept = None if keep is None else keep[0][:, start : start + size] * keep[1]
+        kept = dropout.kept(start, batch.shape[1])
         features = torch.index_select(rows.features, 0, batch.flatten(), out=room[: batch.numel()])
-        scores = heads[0].scores(stack, features.view(*batch.shape, -1), kept)
-        found = functional.cross_entropy(scores.flatten(0, 1), rows.labels[batch].flatten(), reduction="none")
-        losses = found.view(batch.shape).mean(dim=1)
-        optimiser.step(losses.sum())
-        sums.append(losses.detach() * batch.shape[1])
+        given = features.view(*batch.shape, -1), kept, rows.labels[batch]
+        losses = heads[0].learn(stack, *given, optimiser.gradients)
+        optimiser.step()
+        sums.append(losses * batch.shape[1])
     total: list[float] = (torch.stack(sums).cpu().double().sum(dim=0) / count).tolist()  # Apple's GPUs have no doubles
     return total
 
@@ -208,22 +200,37 @@ def _shuffled(part: Part) -> Tensor:
     return drawn.to(part.train.device)
 
 
-def _dropout(heads: Sequence[GradientHead], parts: Sequence[Part]) -> tuple[Tensor, Tensor] | None:
-    """Which hidden units stay in an epoch (K, n, units), drawn at once: a draw in each step would cost a step's time.
-    And what makes up for those left out (K, 1, 1)."""
-    rates, units = [head.config.dropout for head in heads], heads[0].dropped
-    if not units or not any(rates):
-        return None
-    drawn = torch.stack([_kept(part, units, rate) for part, rate in zip(parts, rates, strict=True)])
-    made_up = torch.tensor([1 / (1 - rate) for rate in rates]).view(-1, 1, 1)
-    return drawn.to(parts[0].train.device), made_up.to(parts[0].train.device)
+class _Dropout:
+    """Which hidden units stay in an epoch, drawn for many steps at once: a draw in each step would cost a step's time.
 
+    How many rows are drawn at once changes no number on a CPU: a generator gives the same ones in one call or in several.
+    """
 
-def _kept(part: Part, units: int, rate: float) -> Tensor:
-    shape, device = (len(part.train), units), part.generator.device
-    if not rate:  # draws nothing, as where it is alone: a draw would change the next epoch's order
-        return torch.ones(shape, dtype=torch.bool, device=device)
-    return torch.rand(shape, generator=part.generator, device=device) >= rate
+    def __init__(self, heads: Sequence[GradientHead], parts: Sequence[Part], batch: int) -> None:
+        self._rates, self._units, self._parts = [head.config.dropout for head in heads], heads[0].dropped, parts
+        self._used = bool(self._units) and any(self._rates)
+        self._rows = batch * max(1, _DRAWN // max(1, batch * self._units))
+        device = parts[0].train.device
+        self._made_up = torch.tensor([1 / (1 - rate) for rate in self._rates]).view(-1, 1, 1).to(device)
+        self._drawn, self._first = torch.empty(0), 0
+
+    def kept(self, start: int, rows: int) -> Tensor | None:
+        """What each unit of the batch at `start` is multiplied by (K, rows, units), None where nothing is left out. Batches
+        come one after the other, from the first."""
+        if not self._used:
+            return None
+        if start % self._rows == 0:
+            left = min(self._rows, len(self._parts[0].train) - start)
+            drawn = [self._draw(part, rate, left) for part, rate in zip(self._parts, self._rates, strict=True)]
+            self._drawn, self._first = torch.stack(drawn).to(self._made_up.device), start
+        own = start - self._first
+        return self._drawn[:, own : own + rows] * self._made_up
+
+    def _draw(self, part: Part, rate: float, rows: int) -> Tensor:
+        shape, device = (rows, self._units), part.generator.device
+        if not rate:  # draws nothing, as where it is alone: a draw would change the next epoch's order
+            return torch.ones(shape, dtype=torch.bool, device=device)
+        return torch.rand(shape, generator=part.generator, device=device) >= rate
 
 
 def _accuracies(head: GradientHead, rows: Rows, chosen: Sequence[Tensor], stack: Mapping[str, Tensor]) -> list[float]:
@@ -233,6 +240,6 @@ def _accuracies(head: GradientHead, rows: Rows, chosen: Sequence[Tensor], stack:
         for k, own in enumerate(chosen):
             parameters = {name: value[k : k + 1] for name, value in stack.items()}
             features = rows.features if len(own) == len(rows.labels) else rows.features[own]
-            predicted = head.scores(parameters, features[None], None)[0].argmax(dim=1)
+            predicted = head.allowed(head.scores(parameters, features[None], None)[0]).argmax(dim=1)
             found.append((predicted == rows.labels[own]).double().mean())
     return torch.stack(found).tolist()

@@ -20,7 +20,7 @@ MOST_NUMBERS = 20
 """Classes of a confusion matrix whose cells have room for their counts."""
 _TICKS = 44
 """Points below a confusion matrix for the names of the classes."""
-MOST_LABELS = 24
+MOST_LABELS = svg.MOST_LABELS
 """Classes that the legend of a feature map has room for."""
 MOST_POINTS = 1500
 """Points of a feature map that are drawn; of more, each second, third … is."""
@@ -93,29 +93,30 @@ def _shade(axes: "Axes", shades: Sequence[Sequence[float]]) -> None:
 
 
 def recall(key: str, recipe: str, shares: Mapping[str, Facts], classes: Sequence[str], order: Sequence[str]) -> str:
-    """The part of each class that is found, a mark for each model. Empty without any."""
+    """The part of each of these classes that is found, a mark for each model; `recipe` in words. Empty without any."""
     found = {model: it for model, it in shares.items() if any(known(it.get(name)) for name in classes)}
     if not found:
         return ""
-    words = [f"Recall of each class, {recipe} recipe"]
+    words = [f"Recall of each class, {recipe}"]
     for model, it in found.items():
         values = {name: it[name] for name in classes if known(it.get(name))}
         low, high = min(values, key=lambda n: values[n]), max(values, key=lambda n: values[n])
         words.append(f"{model}: lowest {low} {share(values[low])}, highest {high} {share(values[high])}")
-    shown = list(classes)[:60]
-    paint = partial(_paint_recall, recipe, found, shown, order)
-    return svg.draw(key, said(words), 10 + 19 * len(shown), list(map(svg.label, found)), paint)
+    paint = partial(_paint_recall, recipe, found, list(classes), order)
+    return svg.draw(key, said(words), 10 + 19 * len(classes), list(map(svg.label, found)), paint)
 
 
 def _paint_recall(
     recipe: str, found: Mapping[str, Facts], classes: Sequence[str], order: Sequence[str], figure: "Figure"
 ) -> None:
-    title = f"Recall by class, {svg.label(recipe)} recipe"
+    title = svg.label(f"Recall by class, {recipe}", 48)
     axes = svg.panel(figure, title, "share of the class that is found (%)", "", list(map(svg.label, found)), left=84)
     for model, it in found.items():
         colour, marker = style(order, model)
         places = [(100 * it[name], i) for i, name in enumerate(classes) if known(it.get(name))]
         axes.plot(*zip(*places, strict=True), marker, color=colour, alpha=0.85, label=svg.label(model))
+    every = [100 * it[name] for it in found.values() for name in classes if known(it.get(name))]
+    axes.set_xlim(max(-2, min(every) - 5), min(102, max(every) + 5))
     axes.set_yticks(range(len(classes)), [svg.label(name, 12) for name in classes])
     axes.set_ylim(len(classes) - 0.5, -0.5)
     svg.legend(figure, axes.get_legend_handles_labels()[0])
@@ -138,7 +139,7 @@ def feature_map(key: str, model: str, facts: Facts, classes: Sequence[str], plac
     }
     words = (
         f"Map of {count(len(points))} features of {model} by {method_of(facts)}: {names[0]}, {names[1]}; "
-        f"classes {', '.join(classes)}."
+        f"{_listed(classes)}."
     )
     shown = list(itertools.islice(labels.values(), MOST_LABELS))
     title = f"Features of {svg.label(model)}, {svg.label(method)}"
@@ -146,6 +147,12 @@ def feature_map(key: str, model: str, facts: Facts, classes: Sequence[str], plac
         _paint_map, title, points[:: -(-len(points) // MOST_POINTS)], names, labels, items(facts, "thumbnails"), place
     )
     return svg.draw(key, words, 280, shown, paint)
+
+
+def _listed(classes: Sequence[str]) -> str:
+    if len(classes) > MOST_LABELS:
+        return f"{count(len(classes))} classes"
+    return f"classes {', '.join(classes)}"
 
 
 def method_of(facts: Facts) -> str:

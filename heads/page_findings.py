@@ -3,48 +3,47 @@
 import itertools
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from heads.figures import trained_in
 from heads.page_classes import fits, mix_ups
-from heads.page_html import Html, count, esc, items, known, name, part, points, share, time, with_interval
-
-Facts = Mapping[str, Any]
-
-
-def findings(facts: Facts) -> list[Html]:
-    """The main findings, one sentence or a few each; none where the facts say nothing of it."""
-    makers = (_best, _published, _pairs, _sigmoid, _batch_norm, _cost, _stages, _epochs, _sizes, _labels, _trust, _photos)
-    return [Html(f"<strong>{esc(lead)}</strong> {text}") for maker in makers for lead, text in maker(facts)]
+from heads.page_heads import by_recipe, comparable, published_of, range_of, seeds_of, settings_words
+from heads.page_html import Facts, Html, View, count, esc, items, known, name, part, points, share, time, with_interval
 
 
-def models_of(facts: Facts) -> list[str]:
-    """All models, in the order of the facts: rows, then what was asked of each, then stages and maps."""
-    places = [
-        [row.get("model") for row in items(facts, "rows")],
-        *(list(part(facts, key)) for key in ("models", "stages", "maps")),
-    ]
-    return list(dict.fromkeys(str(model) for model in itertools.chain(*places) if model))
+def findings(view: View) -> list[Html]:
+    """The main findings, one sentence or a few each; none where the facts say nothing of it.
 
-
-def by_recipe(facts: Facts) -> dict[str, dict[str, Any]]:
-    """recipe → model → what is known of the two, from `models`."""
-    found: dict[str, dict[str, Any]] = {}
-    for model, recipes in part(facts, "models").items():
-        for recipe, it in (recipes or {}).items():
-            if it:
-                found.setdefault(recipe, {})[model] = it
-    return found
+    Beside the published study's figures all of them; else those that `page_overview` does not say already.
+    """
+    makers: tuple[Callable[[Facts], Said], ...]
+    if view.published:
+        makers = (
+            _best,
+            _published,
+            _pairs,
+            _sigmoid,
+            _batch_norm,
+            _cost,
+            _stages,
+            _epochs,
+            _sizes,
+            _labels,
+            _trust,
+            _photos,
+        )
+    else:
+        makers = (_pairs, _sigmoid, _batch_norm, _cost, _stages, _epochs, _trust, _photos)
+    return [Html(f"<strong>{esc(lead)}</strong> {text}") for maker in makers for lead, text in maker(view.facts)]
 
 
 Said = Iterator[tuple[str, str]]
 
 
 def _rows(facts: Facts) -> dict[str, list[Facts]]:
+    """The heads that may be ranked, by their settings."""
     found: dict[str, list[Facts]] = {}
-    for row in items(facts, "rows"):
-        if known(row.get("accuracy")):
-            found.setdefault(str(row.get("recipe")), []).append(row)
+    for row in comparable(facts):
+        found.setdefault(str(row.get("recipe")), []).append(row)
     return found
 
 
@@ -52,19 +51,21 @@ def _best(facts: Facts) -> Said:
     for recipe, rows in _rows(facts).items():
         ordered = sorted(rows, key=lambda row: -row["accuracy"])
         ends = [ordered[0], *ordered[-1:]] if len(ordered) > 1 else ordered
+        places = ("first ", "last ") if len(ordered) > 1 else ("",)
         listed = ", ".join(
-            f"{name(row['model'])} {place} with {with_interval(row['accuracy'], row.get('interval'))}"
-            for row, place in zip(ends, ("first", "last"), strict=False)
+            f"{name(row['model'])} {place}with {with_interval(row['accuracy'], row.get('interval'))}"
+            + (f", {seeds}" if (seeds := seeds_of(row)) else "")
+            for row, place in zip(ends, places, strict=False)
         )
         doubts = " Read it with the notes at the rows." if any(row.get("notes") for row in rows) else ""
         tested = {row.get("test_rows") for row in rows}
         images = f" on {count(tested.pop())} test images" if len(tested) == 1 else ""
-        yield f"Accuracy, {recipe} recipe:", f"{listed}{images}, 95 % intervals.{doubts}"
+        yield f"Accuracy, {settings_words(recipe)}:", f"{listed}{images}, 95 % intervals.{doubts}"
 
 
 def _range(values: Mapping[str, float], form: Callable[[float], str]) -> str:
     """The lowest and the highest, with their models."""
-    low, high = (pick(values, key=lambda model: values[model]) for pick in (min, max))
+    low, high = range_of(values)
     ends = form(values[low]), form(values[high])
     if ends[0] == ends[1]:
         return f"{ends[0]} ({name(low) if len(values) == 1 else f'all {count(len(values))} models'})"
@@ -73,11 +74,11 @@ def _range(values: Mapping[str, float], form: Callable[[float], str]) -> str:
 
 def _published(facts: Facts) -> Said:
     published = part(facts, "published")
-    theirs = part(published, "table_1")
+    found = [(row, published_of(row, published)) for row in comparable(facts)]
     parts = [
-        f"{name(row['model'])} {points(row['accuracy'] - theirs[row['model']]['accuracy'])}"
-        for row in _rows(facts).get("study", [])
-        if known((theirs.get(row["model"]) or {}).get("accuracy"))
+        f"{name(row['model'])} {points(row['accuracy'] - theirs['accuracy'])}"
+        for row, theirs in found
+        if known(theirs.get("accuracy"))
     ]
     if parts:
         place = esc(published.get("hardware") or "other hardware")
@@ -100,7 +101,7 @@ def _pairs(facts: Facts) -> Said:
         )
         if same:
             text += f" Not told apart: {join_words(same)}."
-        yield f"Differences, {recipe} recipe:", text
+        yield f"Differences, {settings_words(recipe)}:", text
 
 
 def join_words(words: Sequence[str]) -> str:
@@ -189,13 +190,14 @@ def _epochs(facts: Facts) -> Said:
         text = f"{places} the mean accuracy changes by {_range(changes, points)} points."
         if len(first) > 1:
             text += f" The models lie {_spread(first)} points apart before, {_spread(last)} after."
-        yield f"More epochs, {recipe} recipe:", text
+        yield f"More epochs, {settings_words(recipe)}:", text
 
 
 def _sizes(facts: Facts) -> Said:
-    for recipe, places, first, last in _curves(facts, "sizes", "rows", 0):
-        text = f"{places} images: {_range(first, share)} before, {_range(last, share)} after."
-        yield f"More training images, {recipe} recipe:", text
+    for key, words in (("sizes", ""), ("sizes_equal_steps", ", equal steps")):
+        for recipe, places, first, last in _curves(facts, key, "rows", 0):
+            text = f"{places} images: {_range(first, share)} before, {_range(last, share)} after."
+            yield f"More training images, {settings_words(recipe)}{words}:", text
 
 
 def _labels(facts: Facts) -> Said:
@@ -207,8 +209,14 @@ def _labels(facts: Facts) -> Said:
             sums[true, predicted] = sums.get((true, predicted), 0) + images
         most = sorted(sums, key=lambda pair: -sums[pair])[:3]
         if most:
-            parts = [f"{name(true)} for {name(predicted)} ({count(sums[true, predicted])})" for true, predicted in most]
-            yield f"Most often mistaken, {recipe} recipe:", f"{', '.join(parts)}, over {count(len(matrices))} models."
+            parts = [
+                f"{name(true)} taken for {name(predicted)} ({count(sums[true, predicted])})" for true, predicted in most
+            ]
+            over = f", over {count(len(matrices))} models" if len(matrices) > 1 else ""
+            yield (
+                f"Most often mistaken, {settings_words(recipe)}:",
+                f"{', '.join(parts)}{over}.",
+            )
 
 
 def _trust(facts: Facts) -> Said:
@@ -220,7 +228,7 @@ def _trust(facts: Facts) -> Said:
         if before:
             text = f"{_range(before, '{:.4f}'.format)} as trained"
             text += f", {_range(after, '{:.4f}'.format)} after a temperature" if after else ""
-            yield f"Expected calibration error, {recipe} recipe:", f"{text} (0 is perfect)."
+            yield f"Expected calibration error, {settings_words(recipe)}:", f"{text} (0 is perfect)."
 
 
 def _photos(facts: Facts) -> Said:

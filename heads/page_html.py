@@ -5,9 +5,11 @@ A plain `str` is text and is escaped where it enters the page; `Html` is what ha
 
 import base64
 import binascii
+import dataclasses
 import html
 import math
 import re
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
@@ -26,7 +28,32 @@ Cell = str
 NOT_KNOWN = "not known"
 _NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _PICTURE = re.compile(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/]+={0,2})")
-_NUMBER = re.compile(r"[+−-]?[\d.,]+( |$)")
+_SHORT = re.compile(r"[+−-]?[\d.,]+( ?%| m?s|m \d\ds| points)?")
+"""A number with its unit: never broken over two lines."""
+MOST_COLUMNS = 8
+"""Columns beside the first that a table has room for; of more, the rest stand in further tables."""
+
+Facts = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """A section of the report on its page: its facts, what its identifiers begin with, the level of its parts' headings,
+    and where its facts stand in the document, for messages."""
+
+    facts: Facts
+    prefix: str = ""
+    level: int = 2
+    place: str = "sections[0]"
+
+    @property
+    def published(self) -> dict[str, Any]:
+        """The published study's figures; empty where they may not stand beside ours."""
+        return part(self.facts, "published")
+
+    def key(self, name: str) -> str:
+        """An identifier that no other section of the page has."""
+        return self.prefix + name
 
 
 def clean(text: Any) -> str:
@@ -115,6 +142,14 @@ def with_interval(value: Any, low_high: Any) -> str:
     return share(value) + (f" ({found})" if found else "")
 
 
+def mean_of(values: Sequence[float] | None) -> Html:
+    """The mean of several accuracies, from the lowest to the highest below it."""
+    if not values:
+        return Html(NOT_KNOWN)
+    ends = f"<small>{interval((min(values), max(values)))}</small>" if len(values) > 1 else ""
+    return Html(f"{share(statistics.fmean(values))}{ends}")
+
+
 def part(facts: Any, key: str) -> dict[str, Any]:
     """An object within the facts; an empty one where it is absent or null."""
     found = facts.get(key) if isinstance(facts, Mapping) else None
@@ -146,16 +181,24 @@ def listed(entries: Sequence[str], kind: str = "") -> Html:
     )
 
 
-def section(key: str, heading: str, *content: str) -> Html:
-    """A part of the page with its heading, named for links to it."""
+def section(view: View, key: str, heading: str, *content: str) -> Html:
+    """A part of a section with its heading, named for links to it."""
+    own, tag = view.key(key), f"h{view.level}"
     return Html(
-        f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{esc(heading)}</h2>{join(content)}</section>'
+        f'<section id="{own}" class="part" aria-labelledby="{own}-h">'
+        f'<{tag} id="{own}-h">{esc(heading)}</{tag}>{join(content)}</section>'
     )
 
 
-def below(heading: str, *content: str) -> Html:
-    """A part of a section with its heading."""
-    return Html(f"<h3>{esc(heading)}</h3>{join(content)}")
+def below(view: View, heading: str, *content: str) -> Html:
+    """A piece of a part with its heading."""
+    tag = f"h{view.level + 1}"
+    return Html(f"<{tag}>{esc(heading)}</{tag}>{join(content)}")
+
+
+def link(view: View, key: str, text: str) -> Html:
+    """A link to a part of the same section."""
+    return Html(f'<a href="#{view.key(key)}">{esc(text)}</a>')
 
 
 def figure(content: str, caption: str, kind: str = "") -> Html:
@@ -170,25 +213,44 @@ def grid(figures: Sequence[str], kind: str = "grid") -> Html:
     return Html(f'<div class="{kind}">{join(figures)}</div>') if figures else Html("")
 
 
-def table(
-    caption: str, head: Sequence[Cell], body: Sequence[Sequence[Cell]], groups: Sequence[tuple[str, int]] = ()
-) -> Html:
-    """A table in a box that scrolls by itself; a row's first cell names it. `groups` stand over so many columns each."""
-    above = join(_group(text, width) for text, width in groups)
-    top = Html(f"<tr>{above}</tr>") if groups else Html("")
+def table(caption: str, head: Sequence[Cell], body: Sequence[Sequence[Cell]]) -> Html:
+    """A table whose rows are named by their first cells. One of more columns than fit a page is several tables."""
+    columns = range(1, len(head))
+    if len(columns) <= MOST_COLUMNS:
+        return _table(caption, head, body)
+    found = []
+    for start in range(1, len(head), MOST_COLUMNS):
+        stop = min(start + MOST_COLUMNS, len(head))
+        of = Html(f"{esc(caption)} (columns {start} to {stop - 1} of {len(columns)})")
+        cut = [[line[0], *line[start:stop]] for line in (head, *body)]
+        found.append(_table(of, cut[0], cut[1:]))
+    return join(found)
+
+
+def _table(caption: str, head: Sequence[Cell], body: Sequence[Sequence[Cell]]) -> Html:
     names = join(Html(f'<th scope="col">{esc(cell)}</th>') for cell in head)
-    lines = join(Html(f'<tr><th scope="row">{esc(line[0])}</th>{join(map(_cell, line[1:]))}</tr>') for line in body)
-    label = esc(re.sub(r"<[^>]*>", "", html.unescape(caption)) if isinstance(caption, Html) else caption)
+    labels = [esc(_plain(cell)) for cell in head]
+    lines = join(
+        Html(f'<tr><th scope="row">{esc(line[0])}</th>{join(map(_cell, line[1:], labels[1:]))}</tr>') for line in body
+    )
+    kind = _class("" if len(head) < 4 else "stack")
     return Html(
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table><caption>{esc(caption)}</caption>'
-        f"<thead>{top}<tr>{names}</tr></thead><tbody>{lines}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{esc(_plain(caption))}"><table{kind}>'
+        f"<caption>{esc(caption)}</caption><thead><tr>{names}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
 
 
-def _group(text: str, width: int) -> Html:
-    return Html(f'<th scope="colgroup" colspan="{width}">{esc(text)}</th>' if text else f'<td colspan="{width}"></td>')
+def _plain(cell: Cell) -> str:
+    """The text of a cell, for an attribute."""
+    return html.unescape(re.sub(r"<[^>]*>", "", cell)) if isinstance(cell, Html) else cell
 
 
-def _cell(cell: Cell) -> Html:
-    kind = "n" if _NUMBER.match(cell) else ""
-    return Html(f"<td{_class(kind)}>{esc(cell)}</td>")
+def _cell(cell: Cell, label: str) -> Html:
+    """A cell with the name of its column, which stands beside it on a phone."""
+    kind = "n" if _SHORT.fullmatch(cell.partition("<small>")[0]) else ""
+    return Html(f'<td{_class(kind)} data-label="{label}">{esc(cell)}</td>')
+
+
+def code(text: str) -> Html:
+    """A command to copy."""
+    return Html(f"<pre><code>{esc(text)}</code></pre>")

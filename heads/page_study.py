@@ -1,24 +1,35 @@
-"""The page's parts that answer the published study's tables and figures: Table 1, Table 2, Figure 1, times and losses."""
+"""The page's parts that answer the published study's tables and figures: Table 1, Table 2, Figure 1, sigmoid, BatchNorm."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from pathlib import PurePath
 
 from heads import figures
-from heads.page_findings import models_of
+from heads.page_heads import (
+    accuracy_of,
+    footnotes,
+    hardware_of,
+    marks,
+    models_of,
+    notes_of,
+    published_of,
+    settings_words,
+    title_of,
+)
 from heads.page_html import (
+    Facts,
     Html,
-    below,
+    View,
     clean,
     count,
     esc,
     figure,
     grid,
     img,
-    interval,
     items,
     join,
     known,
+    mean_of,
     name,
     number,
     paragraph,
@@ -28,202 +39,121 @@ from heads.page_html import (
     share,
     table,
     time,
+    with_interval,
 )
+from heads.report import squashed
 
-Facts = Mapping[str, Any]
 NONE = Html('<span aria-label="none">–</span>')
-
-
-def title_of(row: Facts) -> str:
-    """A run in few words: model, recipe, and the head where it is not the study's."""
-    head = row.get("head")
-    return f"{clean(row.get('model'))} {clean(row.get('recipe'))}" + (f", {head}" if head not in (None, "mlp") else "")
-
-
-def recipe_of(row: Facts) -> str:
-    """A run's recipe in words, and the head where it is not the study's."""
-    head = row.get("head")
-    return f"{clean(row.get('recipe'))} recipe" + (f", {head}" if head not in (None, "mlp") else "")
-
-
-def hardware_of(facts: Facts) -> str:
-    """What our figures were measured on."""
-    devices = dict.fromkeys(str(row["device"]) for row in items(facts, "rows") if row.get("device"))
-    return str(facts.get("hardware") or "; ".join(devices) or "hardware that was not recorded")
-
 
 # ------------------------------------------------------------------------------------------------------------ Table 1
 
 
-def cards(facts: Facts) -> Html:
-    """The accuracies at a glance, a card for each model."""
-    published, notes = part(facts, "published"), notes_of(facts)
-    place = published.get("hardware") or "other hardware"
-    found = []
-    for model in models_of(facts):
-        rows = [row for row in items(facts, "rows") if row.get("model") == model]
-        entries = [_entry(row, notes) for row in rows]
-        theirs = part(published, "table_1").get(model) or {}
-        if rows and known(theirs.get("accuracy")):
-            entries.append(f"<div><dt>published, {esc(place)}</dt><dd>{share(theirs['accuracy'])}</dd></div>")
-        if entries:
-            found.append(f'<div class="card"><h3>{name(model)}</h3><dl>{"".join(entries)}</dl></div>')
-    return Html(f'<div class="cards">{"".join(found)}</div>') if found else Html("")
-
-
-def _entry(row: Facts, notes: Sequence[str]) -> str:
-    ends, marks = interval(row.get("interval")), _marks(row, notes)
-    return (
-        f"<div><dt>{esc(recipe_of(row))}</dt><dd><strong>{share(row.get('accuracy'))}</strong>"
-        + (f"<small>95 %: {ends}</small>" if ends else "")
-        + (f"<small>{marks}</small>" if marks else "")
-        + "</dd></div>"
-    )
-
-
-def notes_of(facts: Facts) -> list[str]:
-    """What must stand beside our figures, each once; its place is its number."""
-    return list(dict.fromkeys(str(note) for row in items(facts, "rows") for note in items(row, "notes")))
-
-
-def _marks(row: Facts, notes: Sequence[str]) -> Html:
-    numbers = [notes.index(str(note)) + 1 for note in items(row, "notes")]
-    return Html(", ".join(f'<a href="#note-{number}">note {number}</a>' for number in numbers))
-
-
-def table_1(facts: Facts) -> Html:
-    """Every run beside the published figures, each group of columns with its hardware."""
-    rows, published = items(facts, "rows"), part(facts, "published")
-    theirs = part(published, "table_1")
+def table_1(view: View) -> Html:
+    """Every head with its accuracy and times; the published figures in a column of their own, with their hardware."""
+    rows, theirs = items(view.facts, "rows"), part(view.published, "table_1")
     if not rows and not theirs:
         return Html("")
-    place = str(published.get("hardware") or "other hardware")
-    notes = notes_of(facts)
-    shown: set[str] = set()
-    body: list[list[str]] = []
-    for row in rows:
-        model = str(row.get("model"))
-        beside = model not in shown and (row.get("recipe") == "study" or not _has_study(rows, model))
-        shown.update([model] if beside else [])
-        body.append(
-            [*_ours(row, notes), *(_published(theirs.get(model)) if theirs and beside else [NONE] * 3 if theirs else [])]
-        )
-    body += [
-        [name(model), "not run here", *[NONE] * 6, *_published(theirs[model])] for model in theirs if model not in shown
-    ]
-    head = [
-        "run",
-        "notes",
-        "extraction",
-        "head training",
-        "inference",
-        "accuracy",
-        "95 % interval",
-        "trained on / tested on",
-    ]
-    head += ["training, backbone in every epoch", "inference", "accuracy"] if theirs else []
-    groups = [("", 2), (f"ours, on {hardware_of(facts)}", 6)]
-    groups += [(f"published, on {place}", 3)] if theirs else []
-    caption = "Table 1: our runs, each with the 95 % interval of its accuracy over test images."
+    place, notes = str(view.published.get("hardware") or "other hardware"), notes_of(view.facts)
+    body = [_line(view, row, notes) for row in rows]
+    shown = {str(row.get("model")).partition(",")[0] for row in rows if row.get("published")}
+    others = [model for model in theirs if model not in shown]
+    body += [[name(model), "not run here", _published(theirs[model]), *["–"] * 4] for model in others]
+    head = ["head", "accuracy", *([f"published, {place}"] if theirs else []), "extraction", "head training", "inference",
+            "trained on / tested on"]  # fmt: skip
+    caption = f"Heads on {hardware_of(view.facts)}, each with the 95 % interval of its accuracy."
     if theirs:
-        caption += (
-            f" Beside them the published figures, on other hardware ({place}): compare times within a group of columns."
+        caption = (
+            f"Table 1: our h{caption[1:]} Published times are of other hardware ({place}): compare accuracies, not times."
         )
-    return section(
-        "table-1", "Table 1: models compared", table(caption, head, body, groups), _footnotes(notes), *_time_figure(facts)
-    )
+    heading = "Table 1: models compared" if theirs else "All heads"
+    return section(view, "table-1", heading, table(caption, head, body), footnotes(view, notes), *_time_figure(view))
 
 
-def _has_study(rows: Sequence[Facts], model: str) -> bool:
-    return any(row.get("model") == model and row.get("recipe") == "study" for row in rows)
-
-
-def _ours(row: Facts, notes: Sequence[str]) -> list[str]:
-    own = f"<small>{esc(recipe_of(row))}</small>"
-    together = row.get("together")
-    several = f"<small>{together} heads at once</small>" if known(together) and int(together or 1) > 1 else ""
-    inference = row.get("inference") or {}
+def _line(view: View, row: Facts, notes: Sequence[str]) -> list[str]:
+    together, inference = row.get("together"), part(row, "inference")
+    several = f"<small>{count(together)} heads at once</small>" if known(together) and together > 1 else ""
     images = f"<small>{count(inference['images'])} images</small>" if known(inference.get("images")) else ""
+    own = f"<small>{esc(settings_words(row.get('recipe')))}</small>"
+    made = f"{name(row.get('dataset'))}, {esc(row.get('device'))}"
     return [
-        Html(f"{name(row.get('model'))}{own}"),
-        _marks(row, notes) or "none",
+        Html(f"{name(row.get('model'))}{marks(view, row, notes)}{own}"),
+        accuracy_of(row),
+        *([_published(published_of(row, view.published))] if part(view.published, "table_1") else []),
         time(row.get("extraction_s")),
         Html(f"{time(row.get('training_s'))}{several}"),
         Html(f"{time(inference['elapsed_s'])}{images}") if known(inference.get("elapsed_s")) else "not timed",
-        share(row.get("accuracy")),
-        interval(row.get("interval")) or "not known",
-        Html(
-            f"{count(row.get('train_rows'))} / {count(row.get('test_rows'))}"
-            f"<small>{name(row.get('dataset'))}, {esc(row.get('device'))}</small><small>{esc(row.get('weights'))}</small>"
-        ),
+        Html(f"{count(row.get('train_rows'))} / {count(row.get('test_rows'))}<small>{made}</small>"),
     ]
 
 
-def _published(it: Facts | None) -> list[str]:
-    found = it or {}
-    return (
-        [time(found.get("training_s")), time(found.get("inference_s")), share(found.get("accuracy"))] if it else [NONE] * 3
-    )
+def _published(it: Facts) -> Html:
+    if not it:
+        return NONE
+    times = (("training", it.get("training_s")), ("inference", it.get("inference_s")))
+    small = "".join(f"<small>{words} {time(value)}</small>" for words, value in times)
+    return Html(f"{share(it.get('accuracy'))}{small}")
 
 
-def _footnotes(notes: Sequence[str]) -> Html:
-    entries = "".join(f'<li id="note-{i}">{esc(note)}</li>' for i, note in enumerate(notes, 1))
-    return Html(f'<ol class="notes" aria-label="Notes to Table 1">{entries}</ol>') if notes else Html("")
-
-
-def _time_figure(facts: Facts) -> list[Html]:
-    published = part(facts, "published")
-    order = list(dict.fromkeys([*models_of(facts), *part(published, "table_1")]))  # published ones need colours too
-    drawn = figures.time_accuracy("time", items(facts, "rows"), published, order)
+def _time_figure(view: View) -> list[Html]:
+    order = list(dict.fromkeys([*models_of(view.facts), *part(view.published, "table_1")]))  # published: colours too
+    timed = [row for row in items(view.facts, "rows") if figures.trained_in(row)]
+    if len(timed) + len(part(view.published, "table_1")) < 2:  # one point says no more than its line
+        return []
+    drawn = figures.time_accuracy(view.key("time"), items(view.facts, "rows"), view.published, order)
     caption = (
-        "Time from images to a trained head, and its test accuracy with the 95 % interval over test images. Filled marks: "
-        f"{hardware_of(facts)}. Hollow marks: published, on other hardware, with the backbone in each of five epochs."
+        "Time from images to a trained head, and its test accuracy with its 95 % interval. Filled marks: "
+        f"{hardware_of(view.facts)}."
     )
+    if view.published:
+        caption += " Hollow marks: published, on other hardware, with the backbone in each of five epochs."
     return [grid([figure(Html(drawn), caption)])] if drawn else []
 
 
 # ------------------------------------------------------------------------------------------------- Table 2, Figure 1
 
 
-def table_2(facts: Facts) -> Html:
+def table_2(view: View) -> Html:
     """Outside photographs with each head's labels, and the published labels of the study's own photographs."""
-    photos, published = items(facts, "photos"), part(facts, "published")
-    theirs = part(published, "table_2")
+    photos, theirs = items(view.facts, "photos"), part(view.published, "table_2")
     if not photos and not theirs:
         return Html("")
-    content = [_our_photos(facts, photos)] if photos else []
+    content = [_our_photos(view, photos)] if photos else []
     if theirs:
         models = list(dict.fromkeys(model for labels in theirs.values() for model in labels or {}))
         body = [
             [name(photo), *(esc((labels or {}).get(model, NONE)) for model in models)] for photo, labels in theirs.items()
         ]
         caption = (
-            f"Table 2 as published, on {published.get('hardware') or 'other hardware'}: the study's own photographs, which "
-            "were not published. ✓ is a right label; a word is the wrong one that was given."
+            f"Table 2 as published, on {view.published.get('hardware') or 'other hardware'}: the study's own photographs, "
+            "which were not published. ✓ is a right label; a word is the wrong one that was given."
         )
         content.append(table(caption, ["photograph", *map(name, models)], body))
-    return section("table-2", "Table 2: outside photographs", *content)
+    heading = "Table 2: outside photographs" if theirs else "Outside photographs"
+    return section(view, "table-2", heading, *content)
 
 
-def _our_photos(facts: Facts, photos: Sequence[Facts]) -> Html:
-    titles = {str(row.get("run")): title_of(row) for row in items(facts, "rows")}
+def _our_photos(view: View, photos: Sequence[Facts]) -> Html:
+    titles = {str(row.get("run")): title_of(row) for row in items(view.facts, "rows")}
     seen = dict.fromkeys(run for photo in photos for run in part(photo, "labels"))
     runs = [run for run in titles if run in seen] + [run for run in seen if run not in titles]
     body: list[list[str]] = []
     for i, photo in enumerate(photos):
-        picture = (
-            img(photo["image"], f"Photograph {photo.get('name')}", f"photos[{i}].image", "photo")
-            if photo.get("image")
-            else ""
-        )
-        body.append([Html(f"{picture}{name(photo.get('name'))}"), *(_labels(photo, run) for run in runs)])
+        body.append([_photograph(photo, f"{view.place}.photos[{i}].image"), *(_labels(photo, run) for run in runs)])
         if not runs:
             body[-1].append(f"can't be read: {photo.get('error') or 'not labelled'}")
     caption = (
-        f"Table 2: our photographs, the most probable labels of each head, with their probabilities; {hardware_of(facts)}."
+        f"Our photographs: the most probable labels of each head, with their probabilities; {hardware_of(view.facts)}."
     )
     head = ["photograph", *(name(titles.get(run, run)) for run in runs)] if runs else ["photograph", "labels"]
-    return join([table(caption, head, body), paragraph(_ceiling(facts))])
+    return join([table(caption, head, body), paragraph(_ceiling(view.facts))])
+
+
+def _photograph(photo: Facts, place: str) -> Html:
+    """A photograph with the name of its file; its whole path stands in the title."""
+    path = clean(photo.get("name"))
+    short = PurePath(path).name or path
+    art = img(photo["image"], f"Photograph {short}", place, "photo") if photo.get("image") else ""
+    return Html(f'<span title="{esc(path)}">{art}{name(short)}</span>')
 
 
 def _labels(photo: Facts, run: str) -> Html:
@@ -236,22 +166,21 @@ def _labels(photo: Facts, run: str) -> Html:
 
 def _ceiling(facts: Facts) -> str:
     classes = len(items(facts, "classes"))
-    if classes < 2 or not any(row.get("recipe") == "study" for row in items(facts, "rows")):
+    if classes < 2 or not any(squashed(str(row.get("recipe"))) for row in items(facts, "rows")):
         return ""
     most = math.e / (math.e + classes - 1)
     return f"With the study recipe's sigmoid no probability can exceed e / (e + C − 1), {most:.0%} for {classes} classes."
 
 
-def figure_1(facts: Facts) -> Html:
+def figure_1(view: View) -> Html:
     """An image before and after preprocessing."""
-    it = part(facts, "figure_1")
-    images = [_preprocessed(one, f"figure_1.images[{i}].image") for i, one in enumerate(items(it, "images"))]
+    it = part(view.facts, "figure_1")
+    images = [_preprocessed(one, f"{view.place}.figure_1.images[{i}].image") for i, one in enumerate(items(it, "images"))]
     if not images:
         return Html("")
     art = Html(f'<div class="pair">{"".join(images)}</div>')
-    return section(
-        "figure-1", "Figure 1: what the backbone sees", figure(art, it.get("caption") or "Before and after preprocessing.")
-    )
+    heading = f"{'Figure 1: w' if view.published else 'W'}hat the backbone sees"
+    return section(view, "figure-1", heading, figure(art, it.get("caption") or "Before and after preprocessing."))
 
 
 def _preprocessed(one: Facts, place: str) -> Html:
@@ -259,83 +188,51 @@ def _preprocessed(one: Facts, place: str) -> Html:
     return Html(f"<div>{img(one.get('image'), title, place)}<p>{esc(title)}</p></div>")
 
 
-# --------------------------------------------------------------------------------------------------- losses and times
+# -------------------------------------------------------------------------------------------------- sigmoid, BatchNorm
 
 
-def losses(facts: Facts) -> Html:
-    """Mean loss of each epoch, a figure for each recipe."""
-    rows, order = items(facts, "rows"), models_of(facts)
-    recipes = dict.fromkeys(str(row.get("recipe")) for row in rows)
-    drawn = [figures.losses(f"loss-{i}", recipe, rows, order) for i, recipe in enumerate(recipes)]
-    with_losses = [row for row in rows if items(row, "losses")]
-    if not with_losses:
+def sigmoid(view: View) -> Html:
+    """What the sigmoid before the loss costs."""
+    body = []
+    for it in items(view.facts, "sigmoid"):
+        first, second = part(it, "with"), part(it, "without")
+        if first or second:
+            both = known(first.get("mean")) and known(second.get("mean"))
+            change = points(second["mean"] - first["mean"]) if both else "not known"
+            ends = [(with_interval(end.get("mean"), (end.get("low"), end.get("high")))) for end in (first, second)]
+            body.append([name(it.get("model")), *ends, change])
+    if not body:
         return Html("")
-    caption = "Mean training loss of each epoch. Recipes with and without the sigmoid have different scales."
-    body = [
-        [Html(f"{name(row.get('model'))} {esc(row.get('recipe'))}"), count(len(row["losses"])), *_first_last(row["losses"])]
-        for row in with_losses
-    ]
-    numbers = table("Mean training loss", ["run", "epochs", "first epoch", "last epoch"], body)
-    return section("losses", "Learning curves", grid([figure(Html(it), caption) for it in drawn if it]), numbers)
-
-
-def _first_last(values: Sequence[Any]) -> list[str]:
-    return [number(values[i], "{:.4f}".format) for i in (0, -1)]
-
-
-def stages(facts: Facts) -> Html:
-    """Where the time of an image goes, from raw image to label."""
-    found = {model: it for model, it in part(facts, "stages").items() if it}
-    drawn = figures.stage_bars("stages", found)
-    if not drawn:
-        return Html("")
-    body = [[name(model), *(number(it.get(key), _milliseconds) for key in figures.STAGES)] for model, it in found.items()]
-    caption = f"Milliseconds per image, on {hardware_of(facts)}"
-    shown = figure(Html(drawn), f"{caption}. Measured by headstart bench-inference, apart from training.")
-    return section("stages", "Where the time goes", grid([shown]), table(caption, ["model", *figures.STAGES], body))
-
-
-def _milliseconds(value: float) -> str:
-    return f"{1000 * value:.3f}"
-
-
-# -------------------------------------------------------------------------------------------------------- comparisons
-
-
-def comparisons(facts: Facts) -> Html:
-    """McNemar's test for every pair of models, Holm's correction over them."""
-    found = items(facts, "comparisons")
-    if not found:
-        return Html("")
-    content = []
-    for recipe in dict.fromkeys(str(it.get("recipe")) for it in found):
-        pairs = [it for it in found if str(it.get("recipe")) == recipe]
-        methods = ", ".join(dict.fromkeys(str(it["method"]) for it in pairs if it.get("method"))) or "McNemar"
-        caption = f"{recipe} recipe: difference of accuracies, first less second, in percentage points; {methods}."
-        head = ["pair", "only first right", "only second right", "difference", "95 % interval", "p", "p, Holm", "differ?"]
-        content.append(below(f"{recipe} recipe", table(caption, head, [_pair(it) for it in pairs])))
+    whose = "The study squashes" if view.published else "The study recipe squashes"
     lead = (
-        "Two models are tested on the same images, so only the images that one labels rightly and the other wrongly tell "
-        "them apart (McNemar's test). Holm's correction allows for the number of pairs: without it, one test in twenty "
-        "would find a difference where there is none."
+        f"{whose} the scores by a sigmoid before the cross entropy, so its loss cannot fall under "
+        "ln(1 + (C − 1)/e) and its gradient fades. The same training without it:"
     )
-    return section("comparisons", "Are the differences real?", paragraph(lead), *content)
+    head = ["model", "with the sigmoid", "without", "change, percentage points"]
+    caption = "Mean test accuracy with 95 % intervals, with the sigmoid and without"
+    return section(view, "sigmoid", "What the sigmoid costs", paragraph(lead), table(caption, head, body))
 
 
-def _pair(it: Facts) -> list[str]:
-    verdict = ("yes" if it["p_holm"] < 0.05 else "not shown") if known(it.get("p_holm")) else "not known"
-    return [
-        Html(f"{name(it.get('first'))} and {name(it.get('second'))}"),
-        count(it.get("only_first")),
-        count(it.get("only_second")),
-        points(it.get("difference")),
-        interval((it.get("low"), it.get("high")), points) or "not known",
-        number(it.get("p"), probability),
-        number(it.get("p_holm"), probability),
-        verdict,
+def batch_norm(view: View) -> Html:
+    """What BatchNorm left in training mode costs."""
+    it = part(view.facts, "batch_norm")
+    sides = {mode: [value for value in items(it, mode) if known(value)] for mode in ("eval", "train")}
+    if not all(sides.values()):
+        return Html("")
+    lead = (
+        "Parameters that need no gradient do not freeze BatchNorm: in training mode it goes on normalising by the batch "
+        f"and moving its running statistics{', as in the published code' if view.published else ''}. Features kept from "
+        "eval() cannot have this fault; it was imitated on a small subset."
+    )
+    body = [
+        [name(mode + "()"), mean_of(values), count(len(values)), ", ".join(map(share, values))]
+        for mode, values in sides.items()
     ]
-
-
-def probability(value: float) -> str:
-    """A p value: three digits, or that it is smaller than one can care about."""
-    return "< 0.0001" if value < 0.0001 else f"{value:.3g}" if value < 0.001 else f"{value:.4f}"
+    caption = (
+        f"{it.get('model')}, {count(it.get('train_images'))} training and {count(it.get('test_images'))} test images: "
+        f"test accuracy (lowest to highest seed)"
+    )
+    return section(
+        view, "batch-norm", "What BatchNorm in training mode costs", paragraph(lead),
+        table(caption, ["backbone in", "mean", "seeds", "each seed"], body), paragraph(str(it.get("note") or ""), "made"),
+    )  # fmt: skip

@@ -32,36 +32,52 @@ p,ul.plain,figcaption{max-width:70ch}
 .lead,.made{color:var(--muted)}
 nav ul{display:flex;flex-wrap:wrap;gap:.35rem 1.1rem;list-style:none;margin:1.25rem 0 0;padding:.8rem 0;
   border-block:1px solid var(--line);font-size:.93rem}
+nav.nested>ul{display:grid;gap:.6rem}
+nav.nested ul ul{border:0;padding:.2rem 0 0;margin:0}
 nav a{text-decoration:none}
 nav a:hover{text-decoration:underline}
 section{margin:3.5rem 0 0}
+.part>:is(h2,h3):first-child{font-size:1.55rem;margin:0 0 .75rem}
+h2.of{font-size:clamp(1.6rem,1.3rem + 1.4vw,2.2rem);margin:4.5rem 0 .4rem;padding-top:1.5rem;
+  border-top:3px solid var(--line)}
+h2.of+p{margin:0}
+h2.of~section:first-of-type{margin-top:2rem}
 ul.plain{padding-left:1.15rem}
 @media (min-width:64rem){ul.findings{columns:2;column-gap:3rem;max-width:none}}
 ul.findings li{break-inside:avoid}
 ul.plain li{margin:.45rem 0}
 ul.plain li::marker{color:var(--muted)}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,15rem),1fr));gap:1rem;margin:1.5rem 0}
-.card{background:var(--soft);border-radius:.6rem;padding:1rem 1.15rem}
-.card h3{margin:0 0 .5rem;font-size:1rem}
-.card dl{margin:0;display:grid;gap:.55rem}
+.card{background:var(--soft);border-radius:.6rem;padding:1rem 1.15rem;min-width:0}
+.card>:is(h3,h4){margin:0 0 .5rem;font-size:1rem}
+.card dl{margin:0;display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,12rem),1fr));gap:.75rem 1.5rem}
 .card dt{font-size:.82rem;color:var(--muted);line-height:1.3}
 .card dd{margin:0;font-variant-numeric:tabular-nums;line-height:1.3}
-.card strong{font-size:1.3rem;font-weight:650;letter-spacing:-.01em}
+.card strong,.card .theirs{font-size:1.3rem;font-weight:650;letter-spacing:-.01em}
+.card .theirs{font-weight:400}
 .card small{display:block;color:var(--muted);font-size:.82rem}
-.scroll{overflow-x:auto;max-width:100%;margin:1.25rem 0;border-block:1px solid var(--line);
-  background:linear-gradient(to left,var(--paper) 40%,transparent) right/2.5rem 100% no-repeat local,
-  linear-gradient(to left,rgba(120,130,145,.5),transparent) right/.9rem 100% no-repeat scroll}
-table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums;min-width:100%}
-caption{text-align:left;padding:.6rem .1rem;color:var(--muted);max-width:min(70ch,calc(100vw - 2.5rem));
-  position:sticky;left:0}
-th,td{padding:.5rem .75rem;text-align:left;vertical-align:top;border-top:1px solid var(--line);line-height:1.4;
-  min-width:4.5rem}
+.answers{margin:0;display:grid;gap:1.4rem}
+.answers>div{display:grid;grid-template-columns:13rem minmax(0,1fr);gap:.25rem 2rem;border-top:1px solid var(--line);
+  padding-top:.9rem}
+.answers dt{font-weight:600;line-height:1.4}
+.answers dd{margin:0}
+.answers dd>:first-child{margin-top:0}
+.answers dd>:last-child{margin-bottom:0}
+.answers dd>ul:not(.sheet){padding-left:1.15rem}
+.answers .sheet{grid-template-columns:repeat(auto-fill,minmax(6.8rem,8rem))}
+sup{line-height:0;font-size:.72em;margin-left:.15em}
+pre{margin:.5rem 0;white-space:pre-wrap;overflow-wrap:anywhere}
+pre code{display:block;padding:.6rem .8rem}
+.scroll{overflow-x:auto;max-width:100%;margin:1.25rem 0;border-block:1px solid var(--line)}
+table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums;width:100%}
+caption{text-align:left;padding:.6rem .1rem;color:var(--muted)}
+th,td{padding:.5rem .6rem;text-align:left;vertical-align:top;border-top:1px solid var(--line);line-height:1.4;
+  overflow-wrap:anywhere;min-width:6.2rem}
+th:first-child{padding-left:.1rem}
 thead th{font-weight:600;font-size:.86rem;color:var(--muted);vertical-align:bottom}
-thead tr:first-child:not(:last-child) th{color:var(--ink);border-left:1px solid var(--line)}
-thead tr:first-child:not(:last-child) th:first-child{border-left:0}
-tbody th{font-weight:600;position:sticky;left:0;background:var(--paper);max-width:14rem}
+tbody th{font-weight:600}
 td.n{white-space:nowrap}
-td small,th small{display:block;color:var(--muted);font-weight:400;white-space:nowrap}
+td small,th small{display:block;color:var(--muted);font-weight:400;white-space:normal}
 figure{margin:0;min-width:0}
 .art{overflow-x:auto}
 .art svg{display:block;width:100%;height:auto;max-width:44rem;min-width:20rem}
@@ -91,15 +107,22 @@ code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:
   padding:.1em .35em;
   border-radius:.25em}
 footer{margin-top:4rem;padding-bottom:3rem;color:var(--muted);font-size:.9rem}
+@media (max-width:48rem){
+ th,td{min-width:0}
+ .stack,.stack :is(caption,tbody,tr,th,td){display:block}
+ .stack thead{position:absolute;left:-99rem}
+ .stack tr{border-top:1px solid var(--line);padding:.6rem 0}
+ .stack :is(th,td){border:0;padding:.15rem .1rem}
+ .stack td{display:flow-root;padding-left:9rem}
+ .stack td::before{content:attr(data-label);float:left;width:8.4rem;margin-left:-9rem;color:var(--muted);
+  white-space:normal}
+}
 @media (max-width:40rem){
  section{margin-top:2.75rem}
+ .answers>div{grid-template-columns:minmax(0,1fr)}
  table{font-size:.86rem}
- th,td{padding:.45rem .4rem;min-width:3.6rem}
+ table:not(.stack) :is(th,td){padding:.45rem .4rem}
  thead th{font-size:.8rem}
- th:first-child{padding-left:.1rem}
- tbody th{max-width:7.6rem}
- td small,th small{white-space:normal}
- td:has(small){min-width:5.2rem}
  .art:has(>svg){margin-inline:-1.1rem}
  .pair{gap:1rem .75rem}
  .pair div{width:calc(50% - .375rem)}
@@ -109,11 +132,10 @@ footer{margin-top:4rem;padding-bottom:3rem;color:var(--muted);font-size:.9rem}
  body{font-size:10pt;background:none}
  nav,.skip{display:none}
  header,main,footer{max-width:none;padding:0}
- .scroll,.art{overflow:visible;background:none}
+ .scroll,.art{overflow:visible}
  table{font-size:8pt}
  th,td{padding:.2rem .35rem;min-width:0}
- td.n,td small,th small{white-space:normal}
- tbody th,caption{position:static}
+ td.n{white-space:normal}
  figure,.card,tr,.sheet li{break-inside:avoid}
  h2,h3,caption{break-after:avoid}
  .grid{grid-template-columns:1fr 1fr;gap:1rem}

@@ -34,6 +34,8 @@ darker or lighter, so that each has a contrast of 4.5 to the page; figures tell 
 
 WIDTH = 380
 """Points of a figure's width: so narrow that its text can be read on a phone."""
+MOST_LABELS = 24
+"""Entries that a legend has room for; those of more are left out of it."""
 TOP = 30
 """Points above the axes, for the title."""
 INK, MUTED, LINE, PAPER, CELL = (COLOURS[key][0] for key in ("ink", "muted", "line", "paper", "cell"))
@@ -121,6 +123,7 @@ def panel(
 
 def rows_of(labels: Sequence[str]) -> tuple[int, float]:
     """(columns, points below the axes) that a legend of these labels needs."""
+    labels = labels[:MOST_LABELS]
     column = 34 + 6.3 * max(map(len, labels), default=1)
     columns = max(1, min(len(labels), int((WIDTH - 8) // column)))
     return columns, 44 + 15 * -(-len(labels) // columns)
@@ -128,6 +131,7 @@ def rows_of(labels: Sequence[str]) -> tuple[int, float]:
 
 def legend(figure: "Figure", handles: Sequence[Any]) -> None:
     """The legend below the axes, in the columns that `rows_of` gives."""
+    handles = handles[:MOST_LABELS]
     columns, _ = rows_of([str(handle.get_label()) for handle in handles])
     figure.legend(
         handles=handles, loc="lower left", bbox_to_anchor=(0.01, 0), ncols=columns, columnspacing=1.2, handletextpad=0.5,

@@ -26,14 +26,20 @@ class Photo:
 
 
 def label(head: Checkpoint, features: Sequence[npt.NDArray[np.float32]], device: str, topk: int) -> list[Labels]:
-    """The `topk` most probable classes of each of the features (D,). Raises FeaturesInvalid where D is not the head's."""
+    """The `topk` most probable classes of each of the features (D,), none that had no training row.
+
+    Raises FeaturesInvalid where D is not the head's.
+    """
     if not features:
         return []
     stacked = np.stack(features)
     if stacked.shape[1] != head.head.dim:
         raise FeaturesInvalid(f"features have {stacked.shape[1]} numbers, the head expects {head.head.dim}")
     found = probabilities(head.head.to(device), stacked, device)
-    best = np.argsort(-found, axis=1, kind="stable")[:, :topk]
+    absent = head.head.absent
+    ranked = found.copy()
+    ranked[:, list(absent)] = -1  # behind those whose probability is rounded to 0
+    best = np.argsort(-ranked, axis=1, kind="stable")[:, : min(topk, found.shape[1] - len(absent))]
     return [tuple((head.classes[i], float(row[i])) for i in order) for row, order in zip(found, best, strict=True)]
 
 

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from heads.config import HELD_OUT, TrainConfig
+from heads.config import VALIDATION_FRACTION, TrainConfig
 from heads.data import Labelled
-from heads.train import Trained, carve, predict, train_many
+from heads.sampling import sample
+from heads.train import Trained, carve, predict, scores, train_many
 
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
     """How much is trained: `seeds` heads for the main figure, `curve_seeds` for each point of a curve.
 
-    `epochs` are the lengths of training and `sizes` the numbers of training rows that are tried; sizes beyond what there
-    is are left out.
+    `epochs` are the lengths of training and `sizes` the numbers of training rows that are tried, as far as there are so
+    many.
     """
 
     seeds: int = 30
@@ -46,20 +46,31 @@ Advance = Callable[[str], None]
 
 
 def answer(task: Task, config: TrainConfig, budget: Budget, advance: Advance) -> dict[str, Any]:
-    """All answers for one recipe as JSON values."""
+    """All answers for one recipe as JSON values. Accuracies are fractions of 1 on the test rows, one for each seed.
+
+    seeds              {accuracies, elapsed_s, together}: seconds by the clock for all `together` heads
+    both               [low, high], the 95 % interval over seeds and images
+    calibration        see `_calibrated`
+    epochs             [{epoch, accuracies}]
+    sizes              [{rows, accuracies}], each in as many epochs as the recipe has
+    sizes_equal_steps  [{rows, epochs, steps, accuracies}], each in as many optimiser steps as all rows take
+    sigmoid            {with: accuracies, without: accuracies}
+    """
     advance(f"{budget.seeds} seeds")
     heads = _train(task, [dataclasses.replace(config, seed=config.seed + i) for i in range(budget.seeds)])
     right = [predict(found.head, task.testing.features, task.device) == task.testing.labels for found in heads]
+    sizes = _sizes(task, config, budget, advance)
     return {
         "seeds": {
             "accuracies": [float(found.mean()) for found in right],
-            "elapsed_s": _elapsed(heads),
+            "elapsed_s": round(heads[0].elapsed_s, 3),
             "together": heads[0].together,
         },
         "both": _both(np.stack(right)),
-        "calibration": _calibrated(task, config, advance),
+        "calibration": _calibrated(task, config, heads[0], advance),
         "epochs": _epochs(task, config, budget, advance),
-        "sizes": _sizes(task, config, budget, advance),
+        "sizes": sizes,
+        "sizes_equal_steps": _sizes_equal_steps(task, config, budget, sizes, advance),
         "sigmoid": _sigmoid(task, config, budget, advance),
     }
 
@@ -67,11 +78,6 @@ def answer(task: Task, config: TrainConfig, budget: Budget, advance: Advance) ->
 def _train(task: Task, configs: Sequence[TrainConfig], watch: bool = False) -> list[Trained]:
     testing = task.testing if watch else None
     return train_many(task.training, len(task.classes), configs, task.device, lambda *_: None, testing)
-
-
-def _elapsed(heads: Sequence[Trained]) -> float:
-    """Seconds of all the groups in which the heads were trained: each group's heads carry the group's time."""
-    return round(sum(trained.elapsed_s / trained.together for trained in heads), 3)
 
 
 def _both(right: npt.NDArray[np.bool_]) -> list[float]:
@@ -109,15 +115,55 @@ def _epochs(task: Task, config: TrainConfig, budget: Budget, advance: Advance) -
     return found
 
 
+def curve_sizes(budget: Budget, there: int, classes: int) -> list[int]:
+    """The numbers of training rows that are tried, of so many that there are; none with less than two rows a class."""
+    found = {min(size, there) for size in budget.sizes}
+    return sorted(size for size in found if size >= min(2 * classes, there))
+
+
+def equal_steps(config: TrainConfig, rows: int, there: int) -> TrainConfig:
+    """The configuration whose training on so many rows takes the optimiser steps of one on all that are there: to the
+    nearest epoch, and one at least."""
+    epochs = round(config.steps(there) / dataclasses.replace(config, epochs=1).steps(rows))
+    return dataclasses.replace(config, epochs=max(1, epochs))
+
+
+def _part(task: Task, rows: int) -> Task:
+    """The task with so many of its training rows: drawn with each class in its share, the same each time, each number
+    among the next larger one; all of them in their own order."""
+    chosen = sample(task.training.labels, rows, np.random.default_rng(0))
+    part = Labelled(task.training.features[chosen], task.training.labels[chosen])
+    return dataclasses.replace(task, training=part)
+
+
 def _sizes(task: Task, config: TrainConfig, budget: Budget, advance: Advance) -> list[dict[str, Any]]:
-    """Test accuracy against the number of training rows, the first ones in the data set's order."""
-    there = len(task.training.labels)
+    """Test accuracy against the number of training rows. The epochs are the recipe's, so that fewer rows mean fewer
+    optimiser steps too."""
     found = []
-    for rows in sorted({min(size, there) for size in budget.sizes}):
+    for rows in curve_sizes(budget, len(task.training.labels), len(task.classes)):
         advance(f"{rows:,} training rows")
-        part = Labelled(task.training.features[:rows], task.training.labels[:rows])
-        heads = _train(dataclasses.replace(task, training=part), _curve_configs(config, budget))
+        heads = _train(_part(task, rows), _curve_configs(config, budget))
         found.append({"rows": rows, "accuracies": [_accuracy(task, trained) for trained in heads]})
+    return found
+
+
+def _sizes_equal_steps(
+    task: Task, config: TrainConfig, budget: Budget, known: Sequence[dict[str, Any]], advance: Advance
+) -> list[dict[str, Any]]:
+    """Test accuracy against the number of training rows alone, the number of optimiser steps staying that of all rows.
+
+    Where the epochs are the recipe's own, the point is the one of `known`, `_sizes`' answer.
+    """
+    there, found = len(task.training.labels), []
+    for point in known:
+        rows = point["rows"]
+        longer = equal_steps(config, rows, there)
+        accuracies = point["accuracies"]
+        if longer != config:
+            advance(f"{rows:,} training rows, {longer.epochs:,} epochs")
+            heads = _train(_part(task, rows), _curve_configs(longer, budget))
+            accuracies = [_accuracy(task, trained) for trained in heads]
+        found.append({"rows": rows, "epochs": longer.epochs, "steps": longer.steps(rows), "accuracies": accuracies})
     return found
 
 
@@ -131,22 +177,36 @@ def _sigmoid(task: Task, config: TrainConfig, budget: Budget, advance: Advance) 
     return found
 
 
-def _calibrated(task: Task, config: TrainConfig, advance: Advance) -> dict[str, Any]:
-    """Calibration on the test rows before and after a temperature that was fitted on rows set aside from training."""
+def _calibrated(task: Task, config: TrainConfig, own: Trained, advance: Advance) -> dict[str, Any]:
+    """Calibration of the recipe's own head on the test rows, before and after a temperature.
+
+        before, after  figures of `heads.calibration.Calibration`; after is None where there is no temperature
+        temperature    fitted on `rows` validation rows, or None, and then
+        reason         says why (None where there is one)
+        fitted_with    the head whose scores the temperature was fitted to, in words: the recipe's own where it sets
+                       validation rows aside, else one trained in the same way on the rows that remain
+
+    The own head's validation rows chose its epoch before the temperature was fitted to them.
+    """
     from heads.calibration import calibration, fit_temperature, softmax
 
-    advance("calibration")
-    held = dataclasses.replace(config, val_fraction=config.val_fraction or HELD_OUT)
-    (trained,) = _train(task, [held])
-    aside = carve(len(task.training.labels), held, "cpu").val.numpy()
-    temperature = fit_temperature(_scores(trained, task.training.features[aside]), task.training.labels[aside])
-    scores, labels = _scores(trained, task.testing.features), task.testing.labels
-    before, after = (calibration(softmax(scores, t), labels) for t in (1.0, temperature))
+    fitted, words = own, "the head itself, on its validation rows"
+    if not config.val_fraction:
+        advance("calibration")
+        held = dataclasses.replace(config, val_fraction=VALIDATION_FRACTION)
+        (fitted,) = _train(task, [held])
+        words = f"a head trained on {fitted.rows:,} of the {fitted.rows + fitted.val_rows:,} rows, on the others"
+    aside = carve(task.training.labels, fitted.head.config, "cpu").val.numpy()
+    found = fit_temperature(_scores(fitted, task.training.features[aside], task.device), task.training.labels[aside])
+    scored, labels = _scores(own, task.testing.features, task.device), task.testing.labels
+    after = None if found.value is None else _plain(calibration(softmax(scored, found.value), labels))
     return {
-        "temperature": temperature,
-        "rows": len(aside),
-        "before": _plain(before),
-        "after": _plain(after),
+        "temperature": found.value,
+        "reason": found.reason,
+        "rows": found.rows,
+        "fitted_with": words,
+        "before": _plain(calibration(softmax(scored), labels)),
+        "after": after,
     }
 
 
@@ -155,10 +215,6 @@ def _plain(value: Any) -> dict[str, Any]:
     return found
 
 
-def _scores(trained: Trained, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    device = trained.head.mean.device
-    with torch.inference_mode():
-        chunks = torch.from_numpy(np.ascontiguousarray(features)).split(8192)
-        scores = torch.cat([trained.head(part.to(device)).cpu() for part in chunks])
-    found: npt.NDArray[np.float64] = scores.double().numpy()
+def _scores(trained: Trained, features: npt.NDArray[np.float32], device: str) -> npt.NDArray[np.float64]:
+    found: npt.NDArray[np.float64] = scores(trained.head, features, device).double().numpy()
     return found

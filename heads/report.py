@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import io
+import re
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,7 +34,8 @@ class Row:
     `run` is the one that stands for them, `accuracy` the mean over `seeds` and `deviation` the standard deviation (None for
     one seed). `interval` is at 95 %, over test images, or over seeds and images where there are several (`interval_over`).
     `extraction_s` is the share of the training rows used, `training_s` the time of the `together` heads trained at once.
-    `published` says whether the published figures may stand beside it, `notes` what must stand beside the figures.
+    `test_used` names the images that it was tested on, empty where that was not recorded. `published` says whether the
+    published figures may stand beside it, `notes` what must stand beside the figures.
     """
 
     run: str
@@ -58,6 +61,7 @@ class Row:
     losses: tuple[float, ...]
     published: bool
     notes: tuple[str, ...]
+    test_used: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +126,7 @@ def row(group: Group, timing: Timing | None, interval: tuple[float, float] | Non
         losses=run.losses,
         published=is_published(run.config, run.key.dataset),
         notes=tuple(dict.fromkeys(note for one in group.runs for note in one.notes)),
+        test_used=run.test.used,
     )
 
 
@@ -144,7 +149,9 @@ def published_figures() -> dict[str, Any]:
     }
 
 
-_NOT_IN_CSV = ("runs", "seeds", "accuracies", "deviation", "interval_over", "inference", "interval", "losses", "notes")
+_NOT_IN_CSV = (
+    "runs", "seeds", "accuracies", "deviation", "interval_over", "inference", "interval", "losses", "notes", "test_used",
+)  # fmt: skip
 
 
 def to_csv(report: Report, runs: Sequence[Run]) -> str:
@@ -170,52 +177,74 @@ def to_csv(report: Report, runs: Sequence[Run]) -> str:
 
 
 def to_markdown(report: Report, answers: Mapping[str, str] | None = None) -> str:
-    """The report for a repository or a terminal; `answers` is more Markdown for the parts by title."""
+    """The report for a repository or a terminal; `answers` is more Markdown for the parts by title, headed by `##`.
+
+    Several parts have a heading each, and those within stand a level lower."""
     several = len(report.parts) > 1
-    text = [f"# {report.title}"]
+    text = [f"# {one_line(report.title)}"]
     for part in report.parts:
-        below = _part(part) + (answers or {}).get(part.title, "")
-        text += [f"## {part.title}", below.replace("\n## ", "\n### ").replace("## ", "### ", 1)] if several else [below]
+        below = _part(part) + "\n" + (answers or {}).get(part.title, "")
+        text += [f"## {one_line(part.title)}", _HEADING.sub("###", below)] if several else [below]
     return "\n\n".join(block.strip("\n") for block in text) + "\n"
 
 
+_HEADING = re.compile("^##(?= )", re.MULTILINE)
+
+
+def one_line(text: str) -> str:
+    """A name or sentence from outside that must not begin a line of its own."""
+    return " ".join(text.split())
+
+
 def _part(part: Part) -> str:
-    blocks = [_table_1(part.rows), *([_published_table()] if part.published else [])]
+    blocks = [_best(part.rows), _table_1(part.rows, part.published), *([_published_table()] if part.published else [])]
     if any(line.losses for line in part.rows):
         blocks.append("## Mean training loss of each epoch\n\n" + _losses(part.rows))
     if part.photos:
-        blocks.append("## Table 2: outside photographs\n\n" + _photos(part))
-    return "\n\n".join(blocks) + "\n"
+        blocks.append(f"## {'Table 2: o' if part.published else 'O'}utside photographs\n\n" + _photos(part))
+    return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _table_1(rows: Sequence[Row]) -> str:
-    head = (
-        "model",
-        "recipe",
-        "extraction",
-        "head training",
-        "inference",
-        "accuracy (95 % interval)",
-        "trained on",
-        "notes",
-    )
+def _best(rows: Sequence[Row]) -> str:
+    """The best head of those on the same test images, and how to use it."""
+    groups: dict[tuple[str, int], list[Row]] = {}
+    for line in rows:
+        groups.setdefault((line.test_used, line.test_rows), []).append(line)
+    alike = max(groups.values(), key=len, default=[])
+    if not alike:
+        return ""
+    best = max(alike, key=lambda line: line.accuracy)
+    of = f", the highest of {len(alike)} heads on these {best.test_rows:,} images" if len(alike) > 1 else ""
+    use = f"`headstart predict --head {shlex.quote(f'runs/{best.run}')} PICTURES...`"
+    return f"Best: {title(best)} with {_accuracy(best)}{of}. Use it: {use}"
+
+
+def title(line: Row) -> str:
+    """A head in few words."""
+    return one_line(f"{line.model} ({line.recipe})")
+
+
+def _table_1(rows: Sequence[Row], published: bool) -> str:
+    head = ("head", "accuracy (95 % interval)", "extraction", "head training", "inference", "images", "notes")
     notes = list(dict.fromkeys(note for line in rows for note in line.notes))
     body = [
         (
-            line.model,
-            line.recipe,
-            "not known" if line.extraction_s is None else seconds(line.extraction_s),
-            seconds(line.training_s) + (f" for {line.together} heads at once" if line.together > 1 else ""),
-            _inference(line.inference),
+            title(line),
             _accuracy(line),
-            f"{line.train_rows:,} of {line.dataset}, tested on {line.test_rows:,}",
+            "not known" if line.extraction_s is None else seconds(line.extraction_s),
+            seconds(line.training_s) + (f" for {line.together} heads" if line.together > 1 else ""),
+            _inference(line.inference),
+            f"{line.train_rows:,} / {line.test_rows:,}",
             ", ".join(f"[{notes.index(note) + 1}]" for note in line.notes) or "none",
         )
         for line in rows
     ]
-    below = "".join(f"\n{number}. {note}" for number, note in enumerate(notes, 1))
-    devices = "; ".join(dict.fromkeys(line.device for line in rows))
-    return f"## Table 1: this tool, on {devices}\n\n" + table(head, body) + ("\n" + below if notes else "")
+    below = "".join(f"\n{number}. {one_line(note)}" for number, note in enumerate(notes, 1))
+    devices = one_line("; ".join(dict.fromkeys(line.device for line in rows)))
+    sets = one_line(", ".join(dict.fromkeys(line.dataset for line in rows)))
+    heading = f"Table 1: this tool, on {devices}" if published else f"All heads, on {devices}"
+    lead = f"Images: trained on / tested on, of {sets}."
+    return f"## {heading}\n\n{lead}\n\n" + table(head, body) + ("\n" + below if notes else "")
 
 
 def _accuracy(line: Row) -> str:
@@ -224,7 +253,7 @@ def _accuracy(line: Row) -> str:
 
 
 def _inference(found: Inference | None) -> str:
-    return "not timed" if found is None else f"{seconds(found.elapsed_s)} for {found.images:,} images"
+    return "not timed" if found is None else f"{seconds(found.elapsed_s)} for {found.images:,}"
 
 
 def _published_table() -> str:
@@ -242,9 +271,9 @@ def _published_table() -> str:
 def _losses(rows: Sequence[Row]) -> str:
     most = max(len(line.losses) for line in rows)
     shown = sorted({*range(1, min(most, 5) + 1), *range(10, most, 10), most})
-    head = ("run", *(f"epoch {epoch}" for epoch in shown))
+    head = ("head", *(f"epoch {epoch}" for epoch in shown))
     body = [
-        (f"{line.model} {line.recipe}", *(f"{line.losses[i - 1]:.4f}" if i <= len(line.losses) else "" for i in shown))
+        (title(line), *(f"{line.losses[i - 1]:.4f}" if i <= len(line.losses) else "" for i in shown))
         for line in rows
         if line.losses
     ]
@@ -252,12 +281,20 @@ def _losses(rows: Sequence[Row]) -> str:
 
 
 def _photos(part: Part) -> str:
-    shown = {line.run: f"{line.model} {line.recipe}" for line in part.rows}
+    shown = {line.run: title(line) for line in part.rows}
     runs = [run for run in shown if any(run in photo.labels for photo in part.photos)] or list(shown)
     body = [(photo.name, *(_label(photo, run) for run in runs)) for photo in part.photos]
-    squashed = any(line.recipe.startswith("study") for line in part.rows)
-    note = "\n\nWith the study recipe's sigmoid no probability can exceed e / (e + C - 1), 23 % for ten classes."
-    return table(("photograph", *(shown[run] for run in runs)), body) + (note if squashed else "")
+    most = "With the study recipe's sigmoid no probability can exceed e / (e + C - 1) for C classes, 23 % for ten."
+    note = f"\n\n{most}" if any(squashed(line.recipe) for line in part.rows) else ""
+    return table(("photograph", *(shown[run] for run in runs)), body) + note
+
+
+def squashed(settings: str) -> bool:
+    """Whether a head with these settings, as `heads.settings` words them, has the study's sigmoid before its loss."""
+    recipe, *rest = settings.split(", ")
+    if any(said.endswith("sigmoid off") for said in rest) or {"knn", "ridge"} & set(rest):
+        return False
+    return recipe == "study" or any(said.endswith("sigmoid on") for said in rest)
 
 
 def _label(photo: Photo, run: str) -> str:

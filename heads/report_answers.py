@@ -4,15 +4,16 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from heads.report import percent, seconds, table
+from heads.report import one_line, percent, seconds, table
 
 Facts = Mapping[str, Any]
 SHOWN_EPOCHS = (1, 2, 5, 10, 20, 50, 100)
+SHOWN_CLASSES = 20
 
 
 def to_markdown(facts: Facts) -> str:
     """What the report's document says beyond its runs, as Markdown; empty where nothing was answered."""
-    parts = (_seeds(facts), _comparisons(facts), _epochs(facts), _sizes(facts), _labels(facts), _sigmoid(facts))
+    parts = (_seeds(facts), _comparisons(facts), _epochs(facts), *_sizes(facts), _labels(facts), _sigmoid(facts))
     return "".join(f"\n{part}\n" for part in (*parts, _batch_norm(facts)) if part)
 
 
@@ -36,7 +37,7 @@ def _seeds(facts: Facts) -> str:
         "calibration error", "time for all",
     )  # fmt: skip
     body = [
-        (model, recipe, *_spread(found["seeds"]), _span(*found["both_interval"]), _trust(found["calibration"]),
+        (model, recipe, *_spread(found["seeds"]), _span(*found["both_interval"]), _trust(found.get("calibration")),
          seconds(found["seeds"]["elapsed_s"]))
         for model, recipe, found in _answered(facts, "seeds")
     ]  # fmt: skip
@@ -52,9 +53,13 @@ def _spread(found: Facts) -> tuple[str, str, str, str]:
     )  # fmt: skip
 
 
-def _trust(found: Facts) -> str:
-    after = f"{percent(found['ece_after'])} with a temperature of {found['temperature']:.2f}"
-    return f"{percent(found['ece'])}, {after}"
+def _trust(found: Facts | None) -> str:
+    """The calibration error as trained, and with a temperature or why there is none."""
+    if not found or found.get("ece") is None:
+        return "not known"
+    if found.get("temperature") is None or found.get("ece_after") is None:
+        return f"{percent(found['ece'])}, no temperature: {found.get('not_fitted') or 'not fitted'}"
+    return f"{percent(found['ece'])}, {percent(found['ece_after'])} with a temperature of {found['temperature']:.2f}"
 
 
 def _comparisons(facts: Facts) -> str:
@@ -71,7 +76,12 @@ def _comparisons(facts: Facts) -> str:
         )
         for pair in facts.get("comparisons") or ()
     ]
-    return _section("Pairs of models on the same test images", head, body)
+    pairs = facts.get("comparisons") or ()
+    notes = dict.fromkeys(f"{it['first']} - {it['second']}: {it['note']}" for it in pairs if it.get("note"))
+    below = "\n".join(f"- {one_line(text)}" for text in [*notes, *(facts.get("not_compared") or ())])
+    if not body and below:
+        return f"## Not compared\n\n{below}"
+    return _section("Pairs of models on the same test images", head, body, below)
 
 
 def _epochs(facts: Facts) -> str:
@@ -79,8 +89,11 @@ def _epochs(facts: Facts) -> str:
     return _curve(facts, "epochs", "epoch", "More epochs", note)
 
 
-def _sizes(facts: Facts) -> str:
-    return _curve(facts, "sizes", "rows", "More training images", "Mean test accuracy over the seeds of a curve.")
+def _sizes(facts: Facts) -> Iterator[str]:
+    note = "Mean test accuracy over the seeds of a curve."
+    fewer = "With equal epochs, fewer images also mean fewer optimiser steps."
+    yield _curve(facts, "sizes", "rows", "More training images, equal epochs", f"{note} {fewer}")
+    yield _curve(facts, "sizes_equal_steps", "rows", "More training images, equal steps", note)
 
 
 def _curve(facts: Facts, key: str, field: str, heading: str, note: str) -> str:
@@ -96,13 +109,22 @@ def _curve(facts: Facts, key: str, field: str, heading: str, note: str) -> str:
 
 def _labels(facts: Facts) -> str:
     found = list(_answered(facts, "predicted"))
-    body = [
-        (name, str(found[0][2]["true"][name]), *(_given(it, name) for _, _, it in found))
-        for name in (facts.get("classes") or () if found else ())
-    ]
-    head = ("class", "test images", *(f"{model} {recipe}" for model, recipe, _ in found))
+    classes = list(facts.get("classes") or () if found else ())
+    shown = _worst(classes, [it.get("recall") or {} for _, _, it in found])
+    body = [(name, str(found[0][2]["true"][name]), *(_given(it, name) for _, _, it in found)) for name in shown]
+    head = ("class", "test images", *(f"{model} ({recipe})" for model, recipe, _ in found))
     note = "How often each label is given, and as a multiple of how often it is right to, with a 95 % interval."
+    if len(shown) < len(classes):
+        note += f" These are the {len(shown)} of {len(classes)} classes that are found least often; report.json has all."
     return _section("Labels given", head, body, note)
+
+
+def _worst(classes: Sequence[str], recalls: Sequence[Facts]) -> list[str]:
+    """All classes where they are few, else those that any head finds least often; those without test images last."""
+    if len(classes) <= SHOWN_CLASSES:
+        return list(classes)
+    lowest = {name: min((it[name] for it in recalls if it.get(name) is not None), default=2.0) for name in classes}
+    return sorted(classes, key=lambda name: lowest[name])[:SHOWN_CLASSES]
 
 
 def _given(found: Facts, name: str) -> str:

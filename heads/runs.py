@@ -11,6 +11,7 @@ from cache.errors import RunDamaged, RunNotFound
 from cache.files import make_folder, pretty_json, read_json, sync_folder, write_durably
 from cache.key import FeatureKey
 from heads.config import TRAINING_VERSION, TrainConfig
+from heads.settings import settings_label
 from heads.stats import Evaluation, Score
 
 NAME = "run.json"
@@ -72,7 +73,7 @@ class Run:
     @property
     def title(self) -> str:
         """The run in a few words."""
-        return f"{self.model} {self.config.recipe} {self.config.head}"
+        return f"{self.model} {settings_label(self.config)}"
 
     def to_bytes(self) -> bytes:
         """The record as the bytes of its file."""

@@ -36,7 +36,7 @@ def fit(
         raise FeaturesInvalid(
             f"{pair.train.folder}: D is {training.features.shape[1]}, but {testing.features.shape[1]} in its test set"
         )
-    notes = _notes(pair, limit, training, testing)
+    notes = _notes(pair, training, testing)
     trained = train_many(training, len(pair.key.classes), configs, device, on_epoch)
     parts = training, testing
     return [
@@ -56,7 +56,7 @@ def sweep(
     configs = grid(config)
     trained = train_many(training, len(pair.key.classes), configs, device, on_epoch)
     best_first = sorted(zip(configs, trained, strict=True), key=lambda found: -max(found[1].history.val_accuracies))
-    (chosen, winner), notes = best_first[0], _notes(pair, config.train_limit, training, testing)
+    (chosen, winner), notes = best_first[0], _notes(pair, training, testing)
     told = f"learning rate and weight decay chosen among {len(configs)} by accuracy on {winner.val_rows:,} validation rows"
     predicted = predict(winner.head, testing.features, device)
     run = _save(pair, chosen, winner, predicted, (training, testing), description, store, (*notes, told))
@@ -114,13 +114,9 @@ def _extraction(features: FeatureSet, part: Labelled) -> Extraction:
     )
 
 
-def _notes(pair: Pair, limit: int | None, training: Labelled, testing: Labelled) -> tuple[str, ...]:
+def _notes(pair: Pair, training: Labelled, testing: Labelled) -> tuple[str, ...]:
     notes = [UNTRAINED] if pair.key.untrained else []
-    manifest = pair.train.manifest
-    used, there = min(limit or manifest.stop, manifest.stop), manifest.provenance.split_rows
-    whole = used >= there or pair.test is None
-    subset = [] if whole else [f"trained on the first {used:,} of {there:,} training images"]
-    return tuple(dict.fromkeys([*notes, *subset, *training.notes, *testing.notes]))
+    return tuple(dict.fromkeys([*notes, *training.notes, *testing.notes]))
 
 
 def same(pair: Pair, config: TrainConfig, store: RunStore) -> Run | None:

@@ -1,10 +1,14 @@
 """Accuracy with its interval, whole and class by class."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+Z = 1.959963984540054
+"""The standard normal distribution's 97.5 % point."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +32,14 @@ class Score:
             return (0.0, 1.0)
         found = binomtest(self.correct, self.total).proportion_ci(confidence_level=0.95, method="wilson")
         return (float(found.low), float(found.high))
+
+
+def wilson(count: float, total: int) -> tuple[float, float]:
+    """Wilson's interval at 95 %, as `Score.interval`, for a mean `count` of `total` that need not be a whole number."""
+    share, z2 = count / total, Z**2
+    middle = (share + z2 / (2 * total)) / (1 + z2 / total)
+    half = Z * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ from cache.text import columns, megabytes
 from heads.config import TrainConfig
 from heads.predict import Photo
 from heads.runs import Run
+from heads.stats import Evaluation
 from heads.timings import Timing
 
 
@@ -25,17 +26,30 @@ def trained(run: Run) -> str:
     low, high = score.interval
     kept = f", epoch {run.best_epoch} kept" if run.best_epoch else ""
     company = f" ({run.together} heads at once)" if run.together > 1 else ""
-    classes = (
-        f"{name} {part.accuracy:.1%}" if part.total else f"{name} -" for name, part in run.evaluation.per_class.items()
-    )
     return "\n".join(
         [
             f"  trained in {run.elapsed_s:.2f} s{company} on {run.train_rows:,} rows{kept}",
             f"  test accuracy {score.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, {score.total:,} images)",
-            "  by class: " + ", ".join(classes),
+            f"  {_by_class(run.evaluation)}",
             *(f"  note: {text}" for text in run.notes),
         ]
     )
+
+
+MOST_CLASSES = 20
+"""Classes that a line has room for."""
+
+
+def _by_class(found: Evaluation) -> str:
+    """Each class's share of right labels, in the order of the classes; of many the worst, the worst first."""
+    scores = list(found.per_class.items())
+    if len(scores) <= MOST_CLASSES:
+        return "by class: " + ", ".join(
+            f"{name} {part.accuracy:.1%}" if part.total else f"{name} -" for name, part in scores
+        )
+    tested = sorted(((name, part) for name, part in scores if part.total), key=lambda it: it[1].accuracy)
+    worst = ", ".join(f"{name} {part.accuracy:.1%}" for name, part in tested[:MOST_CLASSES])
+    return f"worst of {len(scores):,} classes: {worst}; all are in run.json"
 
 
 def spread(runs: Sequence[Run]) -> str:

@@ -1,13 +1,15 @@
-"""Processor threads for the small products of heads. A result does not depend on how many there are (tested).
+"""Processor threads for the products of heads: how many is a matter of shapes alone, never of how fast they are just now.
 
 Threads that share one product wait for each other after it. Where another program takes a processor, each of a step's
-dozen waits can cost a time slice: on two cores a head that takes 3 s took 48 s (measured). So heads in several groups get a
-thread for each group, and one alone gets many threads only while they are measured to be faster.
+dozen waits can cost a time slice: on two cores a head that takes 3 s took 48 s (measured). So a head's product has one
+thread, and several groups of heads are computed side by side; only products so large that a wait hardly counts are shared.
+
+The number of threads belongs to the process. It is changed by the thread that asks for a training and put back by it; a
+second training in the same process waits until then.
 """
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -15,6 +17,9 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
+LARGE = 2**30
+"""Multiplications and additions of a product from which its threads are worth their waits: some ten milliseconds."""
+_OURS = threading.RLock()
 
 
 class Stopped(Exception):
@@ -23,28 +28,22 @@ class Stopped(Exception):
 
 @contextlib.contextmanager
 def limited(count: int) -> Iterator[None]:
-    """torch with so many threads for each operation started by this thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    """torch with so many threads for each operation that this thread, or one begun meanwhile, starts.
+
+    One at a time in a process. Not to be used in threads that the block waits for.
+    """
+    with _OURS:
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
-def choose(most: int, left: torch.Tensor, right: torch.Tensor) -> int:
-    """1 or `most`, by which batched product of the two is faster at this moment."""
-    if most == 1:
-        return 1
-    seconds = {}
-    for count in (1, most):
-        with limited(count):
-            torch.bmm(left, right)
-            started = time.perf_counter()
-            for _ in range(4):
-                torch.bmm(left, right)
-            seconds[count] = time.perf_counter() - started
-    return min(seconds, key=lambda count: seconds[count])
+def shared(heads: int, rows: int, inputs: int, outputs: int) -> bool:
+    """Whether the product of stacked (heads, rows, inputs) and (heads, inputs, outputs) gets all threads, or one."""
+    return 2 * heads * rows * inputs * outputs >= LARGE
 
 
 def run_groups(work: Sequence[Callable[[Callable[[], None]], T]]) -> list[T]:
@@ -53,17 +52,19 @@ def run_groups(work: Sequence[Callable[[Callable[[], None]], T]]) -> list[T]:
     Each is given a function to call now and then, which raises Stopped once another has failed or this thread has been
     interrupted.
     """
-    stop, most = threading.Event(), torch.get_num_threads()
+    stop = threading.Event()
 
     def check() -> None:
         if stop.is_set():
             raise Stopped
 
-    with limited(1), ThreadPoolExecutor(most, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        futures = [pool.submit(piece, check) for piece in work]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+    with _OURS:
+        most = torch.get_num_threads()
+        with limited(1), ThreadPoolExecutor(most) as pool:  # its threads are new, and begin with the number of torch's last
+            futures = [pool.submit(piece, check) for piece in work]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise

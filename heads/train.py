@@ -1,5 +1,7 @@
 """Train heads on features in memory, one or many at once, and use them: scores, labels, probabilities."""
 
+import contextlib
+import copy
 import dataclasses
 import functools
 import math
@@ -12,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cache.errors import FeaturesInvalid
-from heads import threads
+from heads import memory, sampling, threads
 from heads.config import TrainConfig
 from heads.data import Labelled
 from heads.kinds import KINDS, ClosedFormHead, GradientHead, Head
@@ -21,13 +23,17 @@ from heads.optimise import History, OnEpoch, Part, Rows, descend
 _ROWS_AT_ONCE = 8192
 _AT_ONCE = {"cpu": 8, "mps": 32, "cuda": 64}
 """Heads that step together: on a CPU the parameters of more of them would leave its caches."""
+_GROUPS = 8
+"""Groups that heads are divided into on a CPU before any of them steps with another: as many can be computed side by side.
+It is no machine's own number, so that heads are the same whatever the processors."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
     """A head, how its training went, the rows it learned from and those that chose its epoch.
 
-    `elapsed_s` is the time of the `together` heads that were trained at once, in seconds, features already on the device.
+    `elapsed_s` is the time by the clock of the whole call, in which `together` heads were trained: in seconds, from
+    features on the device to the last of the heads.
     """
 
     head: Head
@@ -52,27 +58,49 @@ def train_many(
     watch: Labelled | None = None,
 ) -> list[Trained]:
     """A head for each configuration, in their order; those that differ in no more than seed, learning rate, weight decay
-    and dropout are trained at once.
+    and dropout can be trained at once. Heads that have no seed are trained once for all.
 
-    The same seed on the same device gives the same head, bit for bit; in other company it is the same within 1e-4 (sums of
-    another order). On the rows to `watch` the accuracy is told after each epoch, and nothing is chosen by it.
-    Raises FeaturesInvalid where the rows are too few or a loss diverges.
+    The same call gives the same heads, bit for bit, on the same device and versions. On a CPU neither the time that
+    anything takes nor the number of threads changes a number, except in heads so large that threads share their products
+    (`threads.shared`), and up to eight heads of a shape are, bit for bit, those that `train` gives. More are stacked, and a
+    stacked product adds up in another order: a loss or a weight, as a share of the largest of its tensor, is then within
+    1e-4 of that of the head trained alone, where no gradient is zero but for rounding. No generator but the heads' own is
+    touched, and no class is predicted of which there is no row.
+
+    On the rows to `watch` the accuracy is told after each epoch, and nothing is chosen by it. Raises FeaturesInvalid where
+    the rows are too few or a loss diverges, OutOfMemory where there is no room.
     """
-    plain = _Given(_on(device, data), None if watch is None else _on(device, watch))
-    given = {alike: _standardised(plain, device) if alike else plain for alike in {c.standardise for c in configs}}
-    groups = _groups(configs, device)
-    work = [
-        functools.partial(
-            _train_group, given[configs[places[0]].standardise], classes, [configs[i] for i in places], device
-        )
-        for places in groups
-    ]
-    if len(work) > 1 and device == "cpu":
-        trained = threads.run_groups([functools.partial(_checked, piece, on_epoch) for piece in work])
-    else:
-        trained = [piece(on_epoch) for piece in work]
-    found = {i: one for places, group in zip(groups, trained, strict=True) for i, one in zip(places, group, strict=True)}
-    return [found[i] for i in range(len(configs))]
+    memory.check(configs, len(data.labels), data.features.shape[1], classes, device)
+    with memory.known_errors(configs, data.features.shape[1], classes):
+        plain = _Given(_on(device, data), None if watch is None else _on(device, watch))
+        _synchronize(device)
+        started = time.perf_counter()
+        given = {alike: _standardised(plain) if alike else plain for alike in {c.standardise for c in configs}}
+        places = groups(configs, device)
+        work = [
+            functools.partial(_train_group, given[configs[own[0]].standardise], classes, [configs[i] for i in own], device)
+            for own in places
+        ]
+        dim = data.features.shape[1]
+        several = [_several(configs[own[0]], len(own), len(data.labels), dim, classes) for own in places]
+        if len(work) > 1 and device == "cpu" and not any(several):
+            trained = threads.run_groups([functools.partial(_checked, piece, on_epoch) for piece in work])
+        else:
+            trained = []
+            for piece, all_of_them in zip(work, several, strict=True):
+                with contextlib.nullcontext() if all_of_them or device != "cpu" else threads.limited(1):
+                    trained.append(piece(on_epoch))
+        _synchronize(device)
+        elapsed_s = time.perf_counter() - started
+    found = {i: one for own, group in zip(places, trained, strict=True) for i, one in zip(own, group, strict=True)}
+    return [dataclasses.replace(found[i], elapsed_s=elapsed_s, together=len(configs)) for i in range(len(configs))]
+
+
+def _several(config: TrainConfig, heads: int, rows: int, dim: int, classes: int) -> bool:
+    """Whether a group's products have all threads; those of heads without epochs always do."""
+    width = config.hidden if config.head == "mlp" else classes
+    batch = min(config.batch_size, rows)
+    return not config.trained_by_gradient or threads.shared(heads, batch, dim, width)
 
 
 def _checked(piece: Callable[[OnEpoch], list[Trained]], on_epoch: OnEpoch, check: Callable[[], None]) -> list[Trained]:
@@ -87,100 +115,107 @@ def _on(device: str, data: Labelled) -> Rows:
     return Rows(torch.from_numpy(data.features).to(device), torch.from_numpy(data.labels).to(device))
 
 
-def _groups(configs: Sequence[TrainConfig], device: str) -> list[list[int]]:
-    """Places of configurations that can be trained at once, as many as the device takes well."""
+def groups(configs: Sequence[TrainConfig], device: str) -> list[list[int]]:
+    """Places of configurations that are trained at once: of one shape, and as many as the device takes well."""
     alike: dict[TrainConfig, list[int]] = {}
     for i, config in enumerate(configs):
-        free = {"seed": 0, "lr": 1.0, "weight_decay": 0.0, "dropout": 0.0} if config.trained_by_gradient else {}
+        free = {"seed": 0, **({"lr": 1.0, "weight_decay": 0.0, "dropout": 0.0} if config.trained_by_gradient else {})}
         alike.setdefault(dataclasses.replace(config, **free), []).append(i)  # type: ignore[arg-type]
-    most = _AT_ONCE[torch.device(device).type]
-    if device == "cpu":  # a group for each thread at least
-        most = min(most, max(1, math.ceil(max(map(len, alike.values()), default=1) / torch.get_num_threads())))
-    return [places[i : i + most] for places in alike.values() for i in range(0, len(places), most)]
+    found = []
+    for config, places in alike.items():
+        most = _AT_ONCE[torch.device(device).type] if config.trained_by_gradient else len(places)
+        if device == "cpu" and config.trained_by_gradient:
+            most = min(most, math.ceil(len(places) / _GROUPS))
+        found += [places[i : i + most] for i in range(0, len(places), most)]
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
 class _Given:
-    """What all heads are given: rows, those that are only watched, the mean and deviation that were applied to both, and
-    the seconds that took."""
+    """What all heads are given: rows, those that are only watched, and the mean and deviation that were applied to both."""
 
     rows: Rows
     watch: Rows | None
     mean: Tensor | None = None
     std: Tensor | None = None
-    elapsed_s: float = 0.0
 
 
-def _standardised(plain: _Given, device: str) -> _Given:
+def _standardised(plain: _Given) -> _Given:
     """The rows by their own mean and deviation, validation rows included and test rows not. A feature that never varies
     gets the deviation 1: it stays 0 instead of dividing by nothing."""
-    _synchronize(device)
-    started = time.perf_counter()
     stds, means = [], []
     for features in plain.rows.features.split(256, 1):
         found, mean = torch.std_mean(_precise(features), dim=0, correction=0)
         stds.append(torch.where(found > 1e-6 * mean.abs().clamp_min(1e-6), found, 1.0).float())
         means.append(mean.float())
     mean, std = torch.cat(means), torch.cat(stds)
-    both = [None if part is None else Rows((part.features - mean) / std, part.labels) for part in (plain.rows, plain.watch)]
-    _synchronize(device)
-    assert both[0] is not None
-    return _Given(both[0], both[1], mean, std, time.perf_counter() - started)
+    rows, watch = (part and Rows((part.features - mean).div_(std), part.labels) for part in (plain.rows, plain.watch))
+    assert rows is not None
+    return _Given(rows, watch, mean, std)
 
 
 def _train_group(
     given: _Given, classes: int, configs: Sequence[TrainConfig], device: str, on_epoch: OnEpoch
 ) -> list[Trained]:
-    parts = [carve(len(given.rows.labels), config, device) for config in configs]
-    heads = [_new_head(given, classes, config, len(part.train)) for config, part in zip(configs, parts, strict=True)]
-    _synchronize(device)
-    started = time.perf_counter()
-    histories = _fit(heads, given.rows, parts, on_epoch, given.watch)
-    _synchronize(device)
-    elapsed_s = given.elapsed_s + time.perf_counter() - started
+    labels = given.rows.labels.cpu().numpy()
+    parts = [carve(labels, config, device) for config in configs]
+    if configs[0].trained_by_gradient:
+        heads = [_new_head(given, classes, config, len(part.train)) for config, part in zip(configs, parts, strict=True)]
+        histories = descend(
+            [head for head in heads if isinstance(head, GradientHead)], given.rows, parts, on_epoch, given.watch
+        )
+    else:
+        heads, histories = _fitted(_new_head(given, classes, configs[0], len(labels)), configs, given.rows)
     for head in heads:
         head.eval().requires_grad_(False)
     return [
-        Trained(head, history, elapsed_s, len(heads), len(part.train), len(part.val))
+        Trained(head, history, 0.0, len(heads), len(part.train), len(part.val))
         for head, history, part in zip(heads, histories, parts, strict=True)
     ]
 
 
 def _new_head(given: _Given, classes: int, config: TrainConfig, count: int) -> Head:
-    """An initialised head that knows how its features are standardised; the global generator, which torch's layers draw
-    from, is seeded meanwhile and put back.
+    """An initialised head that knows how its features are standardised and which classes have no row.
 
-    `torch.manual_seed` would seed those of all other devices too.
+    Its weights are those that PyTorch's layers draw after `torch.manual_seed(config.seed)`, from a generator of its own.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(config.seed)
-        head = KINDS[config.head](given.rows.features.shape[1], classes, config, count).to(given.rows.features.device)
+    generator = torch.Generator().manual_seed(config.seed)
+    head = KINDS[config.head](given.rows.features.shape[1], classes, config, count, generator)
+    present = torch.bincount(given.rows.labels.cpu(), minlength=classes)
+    head.never((present == 0).nonzero().flatten().tolist())
+    head = head.to(given.rows.features.device)
     if given.mean is not None and given.std is not None:
         head.mean.copy_(given.mean)
         head.std.copy_(given.std)
     return head
 
 
-def _fit(heads: Sequence[Head], rows: Rows, parts: Sequence[Part], on_epoch: OnEpoch, watch: Rows | None) -> list[History]:
-    if by_gradient := [head for head in heads if isinstance(head, GradientHead)]:
-        return descend(by_gradient, rows, parts, on_epoch, watch)
-    for head in heads:
-        if isinstance(head, ClosedFormHead):
-            head.fit(rows)
-    return [History((), (), None) for _ in heads]
+def _fitted(head: Head, configs: Sequence[TrainConfig], rows: Rows) -> tuple[list[Head], list[History]]:
+    """The head fitted once, and for each configuration one that shares its numbers."""
+    assert isinstance(head, ClosedFormHead)
+    head.fit(rows)
+    heads: list[Head] = []
+    for config in configs:
+        twin = copy.copy(head)
+        twin.config = config
+        heads.append(twin)
+    return heads, [History((), (), None) for _ in heads]
 
 
-def carve(rows: int, config: TrainConfig, device: str) -> Part:
-    """Which of so many rows are trained on and which, `val_fraction` of them drawn at random, choose the epoch. Test rows
-    are never seen here. Raises FeaturesInvalid where nothing would be left to train on."""
-    for_validation = config.trained_by_gradient and config.val_fraction > 0
-    count = max(1, round(rows * config.val_fraction)) if for_validation else 0
+def carve(labels: npt.NDArray[np.int64], config: TrainConfig, device: str) -> Part:
+    """Which of the rows with these labels (N,) are trained on and which, `val_fraction` of them, choose the epoch.
+
+    They are drawn by the seed, each class in its share and never all of its rows. Test rows are never seen here. Raises
+    FeaturesInvalid where nothing would be left to train on, or to choose by.
+    """
+    rows, generator = len(labels), torch.Generator(device if device.startswith("cuda") else "cpu").manual_seed(config.seed)
+    count = config.held(rows)
     if rows - count < 1:
         raise FeaturesInvalid(f"{rows} training rows less {count} for validation leave none; use --val-fraction 0")
-    order = torch.from_numpy(np.random.default_rng(config.seed).permutation(rows))
-    generator = torch.Generator(device if device.startswith("cuda") else "cpu").manual_seed(config.seed)
-    train, val = order[count:].sort().values, order[:count].sort().values
-    return Part(train.to(device), val.to(device), generator)
+    train, val = sampling.divide(labels, count, np.random.default_rng(config.seed))
+    if count and not len(val):
+        raise FeaturesInvalid(f"{rows} training rows, one of each class, leave none for validation; use --val-fraction 0")
+    return Part(torch.from_numpy(train).to(device), torch.from_numpy(val).to(device), generator)
 
 
 def _precise(features: Tensor) -> Tensor:
@@ -192,11 +227,15 @@ def probabilities(head: Head, features: npt.NDArray[np.float32], device: str) ->
 
     With the study's sigmoid before it no probability can exceed e / (e + C - 1), 0.23 for ten classes.
     """
+    found: npt.NDArray[np.float32] = scores(head, features, device).softmax(dim=1).numpy()
+    return found
+
+
+def scores(head: Head, features: npt.NDArray[np.float32], device: str) -> Tensor:
+    """Features (N, D) as extracted to scores (N, C) on the CPU, minus infinity for classes without a training row."""
     with torch.inference_mode():
         chunks = torch.from_numpy(np.ascontiguousarray(features)).split(_ROWS_AT_ONCE)
-        parts = [head(chunk.to(device)).softmax(dim=1).cpu() for chunk in chunks]
-    found: npt.NDArray[np.float32] = torch.cat(parts).numpy()
-    return found
+        return torch.cat([head(chunk.to(device)).cpu() for chunk in chunks])
 
 
 def predict(head: Head, features: npt.NDArray[np.float32], device: str) -> npt.NDArray[np.int64]:

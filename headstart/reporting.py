@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from cache.errors import HeadstartError
-from cache.files import pretty_json, write_durably
+from cache.files import canonical_json, write_durably
+from cache.manifest import Manifest
 from cache.store import FeatureSet, FeatureStore
 from extract import datasets, gallery
 from extract.images import Images
@@ -20,7 +21,7 @@ from extract.preprocess import Preprocessing
 from extract.unchanged import same_images
 from heads import answers, data, maps, page, report, report_answers, timings
 from heads.answer_store import AnswerStore
-from heads.data import Labelled, Pair
+from heads.data import Labelled
 from heads.predict import Photo
 from heads.report import Part, Report
 from heads.runs import Run, RunStore, versions
@@ -63,7 +64,7 @@ def write(
     files = {"md": markdown, "csv": report.to_csv(document, runs), "html": page.to_html(facts)}
     for suffix, text in files.items():
         write_durably(output / f"report.{suffix}", text.encode("utf-8", "surrogateescape"))
-    write_durably(output / "report.json", pretty_json(facts))
+    write_durably(output / "report.json", canonical_json(facts) + b"\n")  # indented, 1,000 classes would take 38 MB
     return facts | {"markdown": markdown}
 
 
@@ -76,19 +77,25 @@ def _section(
     note: Note,
 ) -> tuple[Part, Facts]:
     store, kept = RunStore(workspace.runs_dir), AnswerStore(workspace.runs_dir)
-    tested = {group: found for group in section.groups if (found := _tested(group, sets, store, kept, note)) is not None}
-    timed = {group: _timing(store, group) for group in section.groups}
+    tested = [_tested(group, sets, store, kept, note) for group in section.groups]
+    timed = [_timing(store, group) for group in section.groups]
     rows = [
-        report.row(group, timed[group], tested[group].interval if group in tested else None) for group in section.groups
+        report.row(group, timing, found.interval if found else None)
+        for group, timing, found in zip(section.groups, timed, tested, strict=True)
     ]
+    there = [found for found in tested if found is not None]
     photos = label([group.first for group in section.groups]) if label else []
-    more = answers.facts(list(tested.values()))
+    more = answers.facts(there)
     more |= {
         "dataset": section.dataset,
         "split": section.groups[-1].first.test.split,
         "classes": list(section.classes),
-        "maps": _maps(list(tested.values())),
-        "stages": {group.model: dict(timing.stages_s) for group, timing in timed.items() if timing and timing.stages_s},
+        "maps": _maps(there),
+        "stages": {
+            group.model: dict(timing.stages_s)
+            for group, timing in zip(section.groups, timed, strict=True)
+            if timing and timing.stages_s
+        },
         "batch_norm": kept.batch_norm(section.images),
     }
     _add_pictures(workspace, section, more, sets, dataset, note)
@@ -117,10 +124,8 @@ def _tested(
 
 
 def _testing(run: Run, sets: Mapping[str, FeatureSet]) -> Labelled | None:
-    train, test = sets.get(run.train.digest), sets.get(run.test.digest)
-    if train is None or test is None:
-        return None
-    return data.load(Pair(train, None if run.train.digest == run.test.digest else test), run.config.train_limit)[1]
+    features = sets.get(run.test.digest)
+    return data.testing(features) if features else None
 
 
 def _maps(tested: Sequence[answers.Tested]) -> Facts:
@@ -161,22 +166,31 @@ def _shown(facts: Facts) -> Iterator[Facts]:
 def _images(
     workspace: Workspace, section: Section, sets: Mapping[str, FeatureSet], dataset: str | None, note: Note
 ) -> Images | None:
-    """The images that the section's heads were tested on."""
-    run = section.groups[-1].first
-    features = sets.get(run.test.digest)
+    """The images that the section's heads were tested on: where `dataset` says, or where the features found them."""
+    features = sets.get(section.groups[-1].first.test.digest)
     if features is None:
         return None
-    split = features.manifest.split
-    try:
-        images = datasets.open_split(dataset or section.dataset, split, workspace.data_dir)
-        same = same_images(images, features.manifest)
-    except (HeadstartError, OSError) as error:
-        note(f"no images of {section.title} in the report: {error}")
-        return None
-    if not same:
-        note(f"no images of {section.title} in the report: {images.source} holds other images than the features are of")
-        return None
-    return images
+    manifest, reasons = features.manifest, []
+    for place in dict.fromkeys([*([dataset] if dataset else []), *_places(section.dataset, manifest)]):
+        try:
+            (split,) = datasets.splits(place, manifest.split, workspace.data_dir)
+            images = datasets.open_split(place, split, workspace.data_dir).in_order(manifest.provenance.order)
+            if same_images(images, manifest):
+                return images
+            reasons.append(f"{images.source} holds other images than the features are of")
+        except (HeadstartError, OSError) as error:
+            reasons.append(str(error))
+    note(f"no images of {section.title} in the report: {reasons[0]}; say where they are with --dataset")
+    return None
+
+
+def _places(name: str, manifest: Manifest) -> list[str]:
+    """Where a data set may be, as `--dataset` would say it: a folder of pictures where it was when they were read."""
+    if not name.startswith("folder-"):
+        return [name]
+    root = Path(manifest.provenance.data_from)
+    folders = (root, root.parent) if manifest.split == "all" else (root.parent, root)  # a split is mostly a sub-folder
+    return [f"folder:{folder}" for folder in folders]
 
 
 def _thumbnail(images: Images, row: int) -> str | None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from cache.key import FeatureKey
-from cache.manifest import Provenance
+from cache.manifest import Order, Provenance
 from cache.shard import Rows, Shard, Skipped
 from cache.store import FeatureSet, FeatureStore
 from heads.checkpoint import Checkpoint
@@ -25,6 +25,7 @@ from heads.data import Labelled, Pair, choose, pairs
 from heads.kinds import KINDS, Head
 from heads.runs import Extraction, Run
 from heads.stats import Evaluation, Score
+from heads.timings import Timing, Way
 from heads.train import train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -115,6 +116,7 @@ def write_set(
     split_rows: int | None = None,
     skipped: Sequence[int] = (),
     elapsed_s: float = 2.5,
+    order: Order = "unknown",
 ) -> FeatureSet:
     """A complete set of one shard in `store`: the rows of `data` with its notes, those in `skipped` left out.
 
@@ -135,6 +137,7 @@ def write_set(
         created="2023-09-01T12:00:00+00:00",
         versions={"headstart": "0.1.0"},
         notes=data.notes,
+        order=order,
     )
     with store.writing(key, split, _never_wait) as writer:
         record = writer.put(shard, 0, None, elapsed_s)
@@ -177,8 +180,8 @@ def make_run(**changes: Any) -> Run:
         created="2023-09-01T12:00:00.000000+00:00",
         key=make_key(),
         config=RECIPES["study"],
-        train=Extraction("pets-train-resnet50-0a1b2c3d", "aa" * 32, 200, 50.0),
-        test=Extraction("pets-test-resnet50-0a1b2c3d", "bb" * 32, 300, 75.0),
+        train=Extraction("pets-train-resnet50-0a1b2c3d", "aa" * 32, 200, 50.0, "train", "0a" * 32, "3c" * 32),
+        test=Extraction("pets-test-resnet50-0a1b2c3d", "bb" * 32, 300, 75.0, "test", "1a" * 32, "2b" * 32),
         train_rows=90,
         val_rows=10,
         losses=(2.0, 1.75, 1.5),
@@ -192,6 +195,30 @@ def make_run(**changes: Any) -> Run:
         versions={"headstart": "0.1.0"},
     )
     return dataclasses.replace(run, **changes)
+
+
+def make_timing(**changes: Any) -> Timing:
+    """Inference on all of 300 test images, less `changes`."""
+    timing = Timing(
+        head="resnet50-study-mlp-20230901-120000",
+        dataset="pets",
+        split="test",
+        images_digest="1a" * 32,
+        images=300,
+        split_rows=300,
+        way=Way("a computer", "fp32", "eager", 16),
+        asked=("auto", None),
+        repeats=1,
+        elapsed_s=2.5,
+        images_per_s=120.0,
+        stages_s={"read": 0.001, "backbone": 0.007},
+        latency_s={"p50": 0.01},
+        latency_images=50,
+        accuracy=None,
+        peak_memory_bytes=1024,
+        created="2023-09-02T12:00:00.000000+00:00",
+    )
+    return dataclasses.replace(timing, **changes)
 
 
 def exact(b: int, c: int) -> Fraction:

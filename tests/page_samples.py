@@ -1,4 +1,5 @@
-"""Facts for the report's page: whole ones of several models, small ones, and names that would break out of their tags."""
+"""Documents for the report's page: whole ones of several models, small ones, odd ones, and names that would break out of
+their tags."""
 
 import base64
 import copy
@@ -51,7 +52,9 @@ def _row(i: int, model: str, recipe: str) -> dict[str, Any]:
         "weights": "IMAGENET1K_V1 0a1b2c3d", "device": "cpu (AMD EPYC)", "train_rows": 24_000, "test_rows": 10_000,
         "extraction_s": 612.5 + 415.25 * i, "training_s": 3.68 + i, "together": 1,
         "inference": {"images": 10_000, "elapsed_s": 254.1 + i} if recipe == "study" else None,
-        "accuracy": accuracy, "interval": [accuracy - 0.0066, accuracy + 0.0064],
+        "runs": [run_name(model, recipe)], "seeds": [0], "accuracies": [accuracy], "accuracy": accuracy, "deviation": None,
+        "interval": [accuracy - 0.0066, accuracy + 0.0064], "interval_over": "images", "test_used": "ab" * 32,
+        "published": recipe == "study",
         "losses": [round(start * 0.93**epoch - 0.01 * i, 4) for epoch in range(5 if recipe == "study" else 20)],
         "notes": DOUBTS[: 1 + i % 2],
     }  # fmt: skip
@@ -90,7 +93,7 @@ def _answers(seed: int, mean: float, classes: tuple[str, ...]) -> dict[str, Any]
     return {
         "seeds": {
             "accuracies": _accuracies(chance, mean, 30), "mean": mean, "deviation": 0.0022, "low": mean - 0.0008,
-            "high": mean + 0.0008, "elapsed_s": 21.4, "together": 30,
+            "high": mean + 0.0008, "elapsed_s": 21.4, "together": 30, "count": 30,
         },
         "test_interval": [mean - 0.0066, mean + 0.0064],
         "both_interval": [mean - 0.0071, mean + 0.0069],
@@ -141,16 +144,33 @@ def _map(seed: int, classes: int, points: int) -> dict[str, Any]:
     }
 
 
+def document(*sections: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The sections as a report's document."""
+    found = {
+        "title": f"Frozen backbones compared ({'; '.join(DOUBTS)})",
+        "sections": list(sections),
+        "hardware": "AMD EPYC (Zen 4), 2 cores, bfloat16",
+        "created": "2026-11-22T12:00:00Z",
+        "versions": {"headstart": "0.1.0", "torch": "2.15.0", "numpy": "2.3.1"},
+        "notes": ["Other work ran on the machine during the first minutes."],
+    }
+    return {**found, **changes}
+
+
 def whole(models: tuple[str, ...] = MODELS, classes: tuple[str, ...] = CLASSES, points: int = 600) -> dict[str, Any]:
-    """Facts with every part."""
+    """A document of one section with every part."""
+    return document(section(models, classes, points))
+
+
+def section(models: tuple[str, ...] = MODELS, classes: tuple[str, ...] = CLASSES, points: int = 600) -> dict[str, Any]:
+    """Facts with every part, the published study's figures among them."""
     rows = [_row(i, model, recipe) for i, model in enumerate(models) for recipe in RECIPES]
     means = {(row["model"], row["recipe"]): row["accuracy"] for row in rows}
     pairs = [(a, b) for i, a in enumerate(models) for b in models[i + 1 :]]
     return {
-        "title": f"Frozen backbones compared ({'; '.join(DOUBTS)})",
-        "hardware": "AMD EPYC (Zen 4), 2 cores, bfloat16",
-        "created": "2026-11-22T12:00:00Z",
-        "versions": {"headstart": "0.1.0", "torch": "2.15.0", "numpy": "2.3.1"},
+        "title": "cifar10",
+        "dataset": "cifar10",
+        "split": "test",
         "rows": rows,
         "published": {
             "hardware": "one NVIDIA T4", "train_rows": 24_000, "test_rows": 10_000,
@@ -167,7 +187,7 @@ def whole(models: tuple[str, ...] = MODELS, classes: tuple[str, ...] = CLASSES, 
         },
         "photos": [
             *({"name": f"{name}.jpg", "error": None, "image": picture(i, 96, "JPEG"), "labels": {
-                row["run"]: [[classes[i], 0.231 + j / 50], [classes[i + 1], 0.1], [classes[i + 2], 0.05]]
+                row["run"]: [[classes[(i + k) % len(classes)], p] for k, p in enumerate((0.231 + j / 50, 0.1, 0.05))]
                 for j, row in enumerate(rows)
             }} for i, name in enumerate(("frog 1", "ship 1", "plane 1"))),
             {"name": "cut-off.jpg", "labels": {}, "error": "truncated after 12 bytes", "image": None},
@@ -185,7 +205,7 @@ def whole(models: tuple[str, ...] = MODELS, classes: tuple[str, ...] = CLASSES, 
         "comparisons": [
             {"recipe": recipe, "first": a, "second": b, "only_first": 312 + i, "only_second": 402 - 10 * i,
              "difference": (20 * i - 90) / 10_000, "low": (20 * i - 140) / 10_000, "high": (20 * i - 40) / 10_000,
-             "p": 0.00072 * 4**i, "p_holm": min(1.0, 0.0043 * 4**i), "method": "McNemar, exact"}
+             "p": min(1.0, 0.00072 * 4**i), "p_holm": min(1.0, 0.0043 * 4**i), "method": "McNemar, exact"}
             for recipe in RECIPES for i, (a, b) in enumerate(pairs)
         ],
         "sigmoid": [
@@ -198,8 +218,8 @@ def whole(models: tuple[str, ...] = MODELS, classes: tuple[str, ...] = CLASSES, 
             "train": [0.542, 0.551, 0.538], "note": "The first three stages only, one learning rate.",
         },
         "disagreements": [
-            {"row": 40 + i, "label": classes[i], "image": picture(50 + i),
-             "predicted": {model: classes[i + j] for j, model in enumerate(models)}}
+            {"row": 40 + i, "label": classes[i % len(classes)], "image": picture(50 + i),
+             "predicted": {model: classes[(i + j) % len(classes)] for j, model in enumerate(models)}}
             for i in range(4)
         ],
         "maps": {model: _maps(i, len(classes), points) for i, model in enumerate(models)},
@@ -208,21 +228,48 @@ def whole(models: tuple[str, ...] = MODELS, classes: tuple[str, ...] = CLASSES, 
                     "head": 0.000025}
             for i, model in enumerate(models)
         },
-        "notes": ["Other work ran on the machine during the first minutes."],
+        "not_compared": [],
+        "label_shifts": [],
     }  # fmt: skip
 
 
+def own(
+    models: tuple[str, ...] = MODELS[:2], classes: tuple[str, ...] = ("cat", "dog", "frog"), points: int = 40
+) -> dict[str, Any]:
+    """Facts of somebody's own pictures: heads of three seeds, no published figures, no answers that were not asked for."""
+    facts = section(models, classes, points)
+    for row in facts["rows"]:
+        mean = row["accuracy"]
+        row.update(
+            dataset="folder-pets", published=False, seeds=[0, 1, 2], accuracies=[mean - 0.004, mean, mean + 0.004],
+            runs=[f"{row['run']}-{seed}" for seed in range(3)], deviation=0.004, interval_over="seeds and images",
+            train_rows=240, test_rows=60, notes=[],
+        )  # fmt: skip
+    facts.update(title="folder-pets", dataset="folder-pets", published=None, batch_norm=None, sigmoid=[], figure_1=None)
+    return facts
+
+
 def small() -> dict[str, Any]:
-    """The facts of a report of one run and nothing else."""
+    """The document of a report of one run and nothing else."""
     row = {**_row(0, "resnet50", "study"), "extraction_s": None, "inference": None, "losses": [], "notes": []}
-    return {"title": "Frozen backbones compared", "rows": [row]}
+    return {"title": "Frozen backbones compared", "sections": [{"rows": [row]}]}
+
+
+def many_classes(classes: int = 150) -> dict[str, Any]:
+    """Facts of so many classes; those with the highest numbers are found least often, the first has no test image."""
+    names = tuple(f"species {i:03}" for i in range(classes))
+    facts = own(MODELS[:1], names, 2 * classes)
+    for recipes in facts["models"].values():
+        for it in recipes.values():
+            it["recall"] = {name: None if i == 0 else 1 - i / classes for i, name in enumerate(names)}
+            it["confusion"] = [[int(i == j) for j in range(classes)] for i in range(classes)]
+    return facts
 
 
 def hostile() -> dict[str, Any]:
-    """Whole facts whose names are all hostile."""
-    facts = whole(HOSTILE[:2], HOSTILE)
-    facts.update(title=f"Frozen ({HOSTILE[0]}; {HOSTILE[9]})", hardware=HOSTILE[1], created=HOSTILE[0], notes=list(HOSTILE))
-    facts["versions"] = {HOSTILE[0]: HOSTILE[1]}
+    """A whole document whose names are all hostile, in two sections."""
+    facts = section(HOSTILE[:2], HOSTILE)
+    facts.update(title=HOSTILE[0], dataset=HOSTILE[1], split=HOSTILE[2], not_compared=list(HOSTILE))
     facts["published"]["table_2"] = {HOSTILE[0]: {HOSTILE[1]: HOSTILE[3]}}
     facts["published"]["hardware"] = HOSTILE[0]
     facts["photos"][0]["name"], facts["photos"][-1]["error"] = HOSTILE[1], HOSTILE[0]
@@ -230,18 +277,55 @@ def hostile() -> dict[str, Any]:
     facts["batch_norm"]["note"] = HOSTILE[0]
     for row in facts["rows"]:
         row.update(notes=list(HOSTILE[:3]), dataset=HOSTILE[0], device=HOSTILE[1], weights=HOSTILE[0], head=HOSTILE[1])
+        row.update(run=HOSTILE[0] + row["run"], interval_over=HOSTILE[1])
     for it in facts["comparisons"]:
-        it["method"] = HOSTILE[0]
-    return facts
+        it["method"] = it["note"] = HOSTILE[0]
+    for recipes in facts["models"].values():
+        for it in recipes.values():
+            it["calibration"].update(not_fitted=HOSTILE[0], of=HOSTILE[1])
+    theirs = copy.deepcopy(facts) | {"published": None}
+    return document(
+        facts, theirs, title=f"Frozen ({HOSTILE[0]}; {HOSTILE[9]})", hardware=HOSTILE[1], created=HOSTILE[0],
+        notes=list(HOSTILE), versions={HOSTILE[0]: HOSTILE[1]},
+    )  # fmt: skip
+
+
+def odd() -> dict[str, dict[str, Any]]:
+    """Documents of what is rare, by name."""
+    two_classes = own(classes=("cat", "dog"))
+    one_image = own(MODELS[:1])
+    for row in one_image["rows"]:
+        row.update(test_rows=1, interval=[0.2, 1.0], accuracy=1.0)
+    rows_only = {"title": "t", "dataset": "d", "split": "test", "rows": own()["rows"], "published": None}
+    no_intervals = copy.deepcopy(rows_only)
+    for row in no_intervals["rows"]:
+        row.update(interval=None, interval_over=None, accuracies=None, seeds=None)
+    apart = own()
+    apart["comparisons"] = []
+    apart["not_compared"] = ["vgg19, study: tested on other images than the others, not compared with them"]
+    apart["rows"][-1].update(test_rows=17, test_used="cd" * 32, accuracy=0.99)
+    unfitted = own()
+    for recipes in unfitted["models"].values():
+        for it in recipes.values():
+            it["calibration"].update(temperature=None, ece_after=None, nll_after=None, bins_after=None)
+            it["calibration"].update(not_fitted="all 36 validation rows are right", of="a head trained on 90 % of the rows")
+            it["sizes_equal_steps"] = it["sizes"]
+    sections = {
+        "two classes": two_classes, "one image": one_image, "rows only": rows_only, "no intervals": no_intervals,
+        "many classes": many_classes(), "apart": apart, "unfitted": unfitted,
+    }  # fmt: skip
+    return {name: document(facts) for name, facts in sections.items()}
 
 
 def with_nulls() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Whole facts, each time with one part null: every part at the top, every answer of a model, every field of a row."""
-    facts = whole(MODELS[:2], points=40)
-    yield from ((key, {**facts, key: None}) for key in facts)
-    for key in facts["models"]["vgg16"]["study"]:
-        changed = copy.deepcopy(facts)
-        changed["models"]["vgg16"]["study"][key] = None
-        yield f"models.{key}", changed
-    for key in facts["rows"][0]:
-        yield f"rows.{key}", {**facts, "rows": [{**row, key: None} for row in facts["rows"]]}
+    """Whole documents, each time with one part null: every part at the top and of a section, every answer of a model, every
+    field of a row; of the published study's data and of somebody's own."""
+    yield from ((key, {**whole(MODELS[:2], points=40), key: None}) for key in document())
+    for facts in (section(MODELS[:2], points=40), own()):
+        yield from ((key, document({**facts, key: None})) for key in facts)
+        for key in facts["models"]["vgg16"]["study"]:
+            changed = copy.deepcopy(facts)
+            changed["models"]["vgg16"]["study"][key] = None
+            yield f"models.{key}", document(changed)
+        for key in facts["rows"][0]:
+            yield f"rows.{key}", document({**facts, "rows": [{**row, key: None} for row in facts["rows"]]})

@@ -1,6 +1,7 @@
 """What the report says of test rows agrees with scikit-learn, scipy and counting by hand."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from heads_samples import CLASSES, make_key, make_run
@@ -11,20 +12,24 @@ from cache.files import canonical_json
 from heads import answers
 from heads.answers import facts
 from heads.config import RECIPES
+from heads.data import Labelled
 from heads.page import to_html
+from heads.sections import Group
 
 ROWS = 200
 
 
-def head_of(model: str, recipe: str = "study", seed: int = 0, rows: int = ROWS) -> answers.Tested:
-    """A head that is right more often than not; the labels are the same for all."""
+def head_of(model: str, recipe: str = "study", seed: int = 0, count: int = ROWS, **changes: Any) -> answers.Tested:
+    """A head that is right more often than not; the labels are the same for all, and `changes` are of the test rows."""
     rng = np.random.default_rng(seed)
-    labels = np.random.default_rng(99).integers(0, len(CLASSES), rows)
-    shares = rng.dirichlet(np.ones(len(CLASSES)), rows)
-    shares[np.arange(rows), labels] += 0.4
+    labels = np.random.default_rng(99).integers(0, len(CLASSES), count)
+    shares = rng.dirichlet(np.ones(len(CLASSES)), count)
+    shares[np.arange(count), labels] += 0.4
     shares = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
     run = make_run(key=make_key(backbone=model), config=RECIPES[recipe])
-    return answers.Tested(run, shares, labels, None)
+    data = Labelled(np.zeros((count, 1), np.float32), labels, rows=np.arange(count), images="1a" * 32)
+    group = Group(model, recipe, (run,))
+    return answers.Tested(group, shares, shares.argmax(axis=1)[None], dataclasses.replace(data, **changes), None)
 
 
 def test_each_head_is_described_by_its_own_labels() -> None:
@@ -49,7 +54,7 @@ def test_pairs_are_compared_on_the_same_images_under_the_same_recipe() -> None:
     assert [(pair["recipe"], pair["first"], pair["second"]) for pair in found] == [
         (recipe, first, second) for recipe in RECIPES for first, second in ("ab", "ac", "bc")
     ]
-    by_name = {(head.run.config.recipe, head.run.model): head.predicted == head.labels for head in heads}
+    by_name = {(head.group.settings, head.group.model): head.predicted == head.labels for head in heads}
     for pair in found:
         first, second = (by_name[pair["recipe"], pair[name]] for name in ("first", "second"))
         assert (pair["only_first"], pair["only_second"]) == (int((first & ~second).sum()), int((second & ~first).sum()))
@@ -59,12 +64,47 @@ def test_pairs_are_compared_on_the_same_images_under_the_same_recipe() -> None:
         assert pair["p"] <= pair["p_holm"] <= min(1.0, 3 * pair["p"])
 
 
-def test_heads_on_other_images_are_not_paired() -> None:
-    other = dataclasses.replace(head_of("b"), labels=np.roll(head_of("b").labels, 1))
-    found = facts([head_of("a"), other])
-    assert (found["comparisons"], found["label_shifts"], found["disagreements"]) == ([], [], [])
-    assert set(found["models"]) == {"a", "b"}
+def test_heads_on_other_images_are_not_paired_and_named() -> None:
+    """Equal labels, as two folders sorted by class have them, do not make two pictures the same."""
+    for changes in ({"images": "2b" * 32}, {"rows": np.arange(1, ROWS + 1)}):
+        found = facts([head_of("a"), head_of("b", **changes)])
+        assert (found["comparisons"], found["label_shifts"], found["disagreements"]) == ([], [], [])
+        assert set(found["models"]) == {"a", "b"}
+        assert found["not_compared"] == ["b, study: tested on other images than the others, not compared with them"]
     assert facts([]) == {}
+
+
+def test_heads_that_learned_from_other_images_are_paired_and_said_to_be() -> None:
+    one, other = head_of("a"), head_of("b", seed=1)
+    assert facts([one, other])["comparisons"][0]["note"] is None
+    run = other.group.first
+    few = dataclasses.replace(run, train_rows=30, train=dataclasses.replace(run.train, used="ff" * 32))
+    found = facts([one, dataclasses.replace(other, group=Group("b", "study", (few,)))])
+    assert found["comparisons"][0]["note"] == "not trained on the same images (100 and 40)"
+
+
+def test_rows_are_numbered_as_in_the_split_where_pictures_were_left_out() -> None:
+    """The row among what was kept is not the row among what there was."""
+    kept = np.delete(np.arange(ROWS + 3), [0, 5, 100])
+    plain, shifted = (facts([head_of("a", **changes), head_of("b", seed=1, **changes)]) for changes in ({}, {"rows": kept}))
+    for key in ("mistakes", "disagreements"):
+        before, after = (
+            found["disagreements"] if key == "disagreements" else found["models"]["a"]["study"]["mistakes"]
+            for found in (plain, shifted)
+        )
+        assert [int(kept[one["row"]]) for one in before] == [one["row"] for one in after]
+        assert len(before) > 3
+
+
+def test_several_seeds_have_an_interval_over_seeds_and_images() -> None:
+    one = head_of("a")
+    assert one.interval == one.group.first.evaluation.overall.interval
+    labelled = np.stack([head_of("a", seed=seed).predicted for seed in range(5)])
+    runs = tuple(dataclasses.replace(one.group.first, name=str(seed)) for seed in range(5))
+    several = dataclasses.replace(one, group=Group("a", "study", runs), labelled=labelled)
+    low, high = several.interval
+    assert low < (labelled == one.labels).mean() < high
+    assert several.interval != one.interval
 
 
 def test_a_label_given_more_often_by_one_model_is_counted() -> None:
@@ -88,4 +128,4 @@ def test_disagreements_are_rows_on_which_the_labels_differ() -> None:
 def test_the_facts_are_json_and_make_a_page() -> None:
     found = facts([head_of("a"), head_of("b", seed=3)])
     canonical_json(found)
-    assert "<h1>" in to_html({"title": "Two models", "rows": [], **found})
+    assert "<h1>" in to_html({"title": "Two models", "sections": [{"title": "pets", "rows": [], **found}]})

@@ -67,10 +67,18 @@ def test_a_whole_digest_begins_with_the_digits_in_its_files_name(file: str, dige
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(WeightsMismatch, match=r"model 'resnet51' is unknown; there are vgg16, vgg19, resnet18, resnet50, "):
+    with pytest.raises(
+        WeightsMismatch,
+        match=r"model 'resnet51' is unknown \(did you mean resnet.*\?\); there are vgg16, vgg19, resnet18, resnet50, ",
+    ):
         get_backbone("resnet51")
 
 
 def test_naming_backbones_and_their_weights_imports_no_torch() -> None:
     code = "import sys, extract.backbones, extract.config, extract.images, extract.weights; print('torch' in sys.modules)"
     assert printed_by_python(code) == "False\n"
+
+
+def test_a_models_name_in_capital_letters_is_answered_with_the_model() -> None:
+    with pytest.raises(WeightsMismatch, match=r"model 'ResNet18' is unknown \(did you mean resnet18 or"):
+        get_backbone("ResNet18")

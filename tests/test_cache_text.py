@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache.store import FeatureStore
-from cache.text import age, listing, safe
+from cache.text import age, did_you_mean, listed, listing, safe
 from cache.verify import survey
 
 NOW = datetime.datetime(2026, 1, 31, 12, tzinfo=datetime.UTC)
@@ -51,3 +51,16 @@ def test_a_listing_tells_complete_from_begun_and_from_damaged(tmp_path: Path) ->
 @given(st.text(st.characters(exclude_categories=())))
 def test_what_reaches_a_terminal_is_printable(text: str) -> None:
     assert safe(text).isprintable()
+
+
+def test_many_names_are_cut_short() -> None:
+    assert listed([]) == ""
+    assert listed(["a", "two\nlines"]) == r"a, two\nlines"
+    assert listed(range(3), 3) == "0, 1, 2"
+    assert listed(range(1200), 3) == "0, 1, 2 and 1,197 more"
+
+
+def test_the_closest_words_are_suggested_whatever_their_capitals() -> None:
+    assert did_you_mean("ResNet18", ["resnet18", "vgg16"]) == " (did you mean resnet18?)"
+    assert did_you_mean("mnist", ["MNIST", "KMNIST"]) == " (did you mean MNIST or KMNIST?)"
+    assert did_you_mean("", ["a"]) == did_you_mean("zebra", ["vgg16"]) == ""

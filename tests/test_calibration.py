@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
-from heads.calibration import calibration, fit_temperature, softmax
+from heads.calibration import Temperature, calibration, fit_temperature, softmax
 
 # calibration
 
@@ -116,17 +116,21 @@ def test_a_known_temperature_is_found_again(temperature: float) -> None:
     rng = np.random.default_rng(7)
     scores = rng.normal(0, 2, (20_000, 5))
     labels = (softmax(scores).cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1).clip(0, 4)
-    assert fit_temperature(scores * temperature, labels) == pytest.approx(temperature, rel=0.03)
+    assert fit_temperature(scores * temperature, labels).value == pytest.approx(temperature, rel=0.03)
 
 
 @given(scored())
 @settings(max_examples=60)
-def test_a_fitted_temperature_is_no_worse_than_any_other(case) -> None:
-    scores, labels = case
+def test_a_fitted_temperature_is_no_worse_than_any_other_and_within_its_bounds(case) -> None:
+    scores, labels = (np.tile(part, (20, 1)[: part.ndim]) for part in case)  # enough of them
     found = fit_temperature(scores, labels)
-    best = nll(scores, labels, found)
-    assert 1e-3 <= found <= 1e3
-    for other in (1.0, found * 0.9, found * 1.1, 0.01, 0.1, 0.5, 2.0, 10.0, 100.0):
+    assert found.rows == len(labels)
+    if found.value is None:
+        assert found.reason is not None
+        return
+    best = nll(scores, labels, found.value)
+    assert 1e-3 < found.value < 1e3
+    for other in (1.0, found.value * 0.9, found.value * 1.1, 0.01, 0.1, 0.5, 2.0, 10.0, 100.0):
         assert best <= nll(scores, labels, min(max(other, 1e-3), 1e3)) + 1e-9
 
 
@@ -146,7 +150,9 @@ def test_scaled_scores_have_a_scaled_temperature(factor: float) -> None:
     rng = np.random.default_rng(11)
     scores = rng.normal(0, 1, (300, 4))
     labels = np.where(rng.random(300) < 0.6, scores.argmax(axis=1), rng.integers(0, 4, 300))
-    assert fit_temperature(scores * factor, labels) == pytest.approx(factor * fit_temperature(scores, labels), rel=1e-4)
+    plain, scaled = (fit_temperature(scores * f, labels).value for f in (1, factor))
+    assert plain is not None
+    assert scaled == pytest.approx(factor * plain, rel=1e-4)
 
 
 def test_a_fitted_temperature_mends_a_head_that_is_too_sure() -> None:
@@ -154,7 +160,8 @@ def test_a_fitted_temperature_mends_a_head_that_is_too_sure() -> None:
     scores = rng.normal(0, 2, (4000, 10))
     labels = (softmax(scores).cumsum(axis=1) < rng.random((4000, 1))).sum(axis=1).clip(0, 9)
     sure = scores * 4
-    temperature = fit_temperature(sure[:2000], labels[:2000])
+    temperature = fit_temperature(sure[:2000], labels[:2000]).value
+    assert temperature is not None
     before, after = (calibration(softmax(sure[2000:], t), labels[2000:]) for t in (1.0, temperature))
     assert before.ece > 0.2
     assert after.ece < 0.05
@@ -167,24 +174,58 @@ def test_the_studys_sigmoid_is_undone_by_a_low_temperature() -> None:
     labels = np.arange(100) % 10
     scores[np.arange(100), labels] = 1.0
     labels[:20] = (labels[:20] + 1) % 10  # 80 % right
-    temperature = fit_temperature(scores, labels)
+    temperature = fit_temperature(scores, labels).value
+    assert temperature is not None
     assert softmax(scores).max() < 0.2321
     assert softmax(scores, temperature).max() == pytest.approx(0.8, abs=1e-4)
 
 
-def test_rows_that_are_all_right_take_a_temperature_that_is_small() -> None:
-    scores = np.eye(5) * 3
-    found = fit_temperature(scores, np.arange(5))
-    assert 1e-3 <= found < 0.2
-    assert nll(scores, np.arange(5), found) < 1e-5
+def test_rows_that_are_all_right_have_no_temperature() -> None:
+    # it would be as low as one looks: probabilities of 1, and a first mistake that costs everything
+    scores, labels = np.tile(np.eye(5) * 3, (8, 1)), np.tile(np.arange(5), 8)
+    assert fit_temperature(scores, labels) == Temperature(None, 40, "not fitted: all 40 validation rows are right")
 
 
-def test_rows_that_are_all_least_likely_take_the_highest_temperature() -> None:
-    assert fit_temperature(np.array([[-6.0, 0, 0], [0, -6, 0]]), np.array([0, 1])) == pytest.approx(1e3, rel=1e-12)
+def test_one_mistake_is_enough_for_a_temperature() -> None:
+    scores, labels = np.tile(np.eye(5) * 3, (8, 1)), np.tile(np.arange(5), 8)
+    labels[0] = 1
+    found = fit_temperature(scores, labels)
+    assert found.value is not None
+    assert nll(scores, labels, found.value) < nll(scores, labels, 1)
+
+
+def test_rows_that_are_all_least_likely_have_no_temperature() -> None:
+    found = fit_temperature(np.tile([[-6.0, 0, 0], [0, -6, 0]], (10, 1)), np.tile([0, 1], 10))
+    assert found == Temperature(None, 20, "not fitted: no temperature is best on 20 validation rows")
+
+
+def test_few_rows_have_no_temperature() -> None:
+    found = fit_temperature(np.ones((19, 3)), np.arange(19) % 3)
+    assert found == Temperature(None, 19, "not fitted: 19 validation rows, 20 are needed")
 
 
 def test_scores_that_say_nothing_keep_the_temperature_1() -> None:
-    assert fit_temperature(np.ones((6, 3)), np.array([0, 1, 2, 0, 1, 1])) == 1
+    assert fit_temperature(np.ones((21, 3)), np.arange(21) % 3) == Temperature(1.0, 21)
+
+
+def test_a_class_that_is_never_predicted_has_the_probability_0_at_any_temperature() -> None:
+    scores, labels = np.tile([[1.0, 0.0, -np.inf], [0.0, 2.0, -np.inf]], (20, 1)), np.tile([0, 1], 20)
+    labels[:8] = 1
+    found = fit_temperature(scores, labels)
+    assert found.value == fit_temperature(scores[:, :2], labels).value
+    assert found.value is not None
+    shares = softmax(scores, found.value)
+    assert (shares[:, 2] == 0).all()
+    # rows of that class in the test set are wrong, and count as the least likely that a float32 can say
+    assert calibration(shares, np.full(40, 2)).nll == pytest.approx(-math.log(np.finfo(np.float32).tiny))
+    with pytest.raises(ValueError, match="row 3 has the score -inf for its label, expected a class that was learned"):
+        fit_temperature(scores, np.where(np.arange(40) == 3, 2, labels))
+
+
+@pytest.mark.parametrize("row", [[math.inf, 0.0], [-math.inf, -math.inf], [math.nan, 0.0]])
+def test_scores_of_which_none_can_be_the_highest_are_refused(row: list[float]) -> None:
+    with pytest.raises(ValueError, match="scores is not finite in row 1"):
+        softmax(np.array([[0.0, 1.0], row]))
 
 
 def test_a_softmax_far_out_is_0_and_1() -> None:

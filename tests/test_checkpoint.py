@@ -202,8 +202,8 @@ class Foreign:
 @pytest.mark.parametrize(
     "case",
     [
-        Foreign("VERSION", 2, r"version 2, expected 'headstart head' 1"),
-        Foreign("FORMAT", "footstart head", r"format 'footstart head' version 1, expected 'headstart head' 1"),
+        Foreign("VERSION", 3, r"version 3, expected 'headstart head' 2"),
+        Foreign("FORMAT", "footstart head", r"format 'footstart head' version 2, expected 'headstart head' 2"),
     ],
     ids=lambda case: case.name,
 )
@@ -212,7 +212,9 @@ def test_another_format_or_version_is_refused_by_name(
 ) -> None:
     with monkeypatch.context() as then:
         then.setattr(checkpoint, case.name, case.value)
-        save(make_checkpoint(), tmp_path / "head.safetensors")
+        head = axis_head()
+        head.never([1])
+        save(make_checkpoint(head), tmp_path / "head.safetensors")
     with pytest.raises(RunDamaged, match=case.message):
         load(tmp_path / "head.safetensors")
 
@@ -268,3 +270,41 @@ def test_a_file_holds_all_that_the_head_learned_and_its_standardisation(kind: He
     }[kind]
     assert set(kept) == learned | {"mean", "std"}
     assert all(torch.isfinite(value).all() for value in kept.values())
+
+
+# ---------------------------------------------------------------------------------------- classes without a training row
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_head_read_back_knows_the_classes_that_it_never_predicts(kind: HeadName, tmp_path: Path) -> None:
+    head = trained_head(kind, blobs(40, classes=2))  # of three
+    save(make_checkpoint(head), tmp_path / "head.safetensors")
+    again = load(tmp_path / "head.safetensors").head
+    assert again.absent == head.absent == (2,)
+    features = blobs(30, seed=1).features
+    assert probabilities(again, features, "cpu").tobytes() == probabilities(head, features, "cpu").tobytes()
+    assert (probabilities(again, features, "cpu")[:, 2] == 0).all()
+
+
+def version_of(path: Path) -> int:
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    version: int = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["headstart"])["version"]
+    return version
+
+
+def test_only_a_head_that_an_older_program_would_use_wrongly_has_another_version(tmp_path: Path) -> None:
+    path = tmp_path / "head.safetensors"
+    save(make_checkpoint(trained_head("mlp")), path)
+    assert version_of(path) == 1
+    save(make_checkpoint(trained_head("mlp", blobs(40, classes=2))), path)
+    assert version_of(path) == 2
+
+
+@pytest.mark.parametrize("absent", [(3,), (-1,), (0, 1, 2)])
+def test_absent_classes_that_are_none_are_refused(absent: tuple[int, ...], tmp_path: Path) -> None:
+    head = axis_head()
+    head.absent = absent
+    save(make_checkpoint(head), tmp_path / "head.safetensors")
+    with pytest.raises(RunDamaged, match=r"absent classes \[.*\], expected some of 0 to 2"):
+        load(tmp_path / "head.safetensors")

@@ -20,7 +20,7 @@ from heads.disagreement import confident_mistakes
         (FAIR[:0], [], r"probabilities has the shape \(0, 4\), expected one row or more of two classes or more"),
         (np.ones((2, 1)), [0, 0], r"probabilities has the shape \(2, 1\), expected one row or more of two classes"),
         (np.array([[0.5, 0.5], [math.nan, 1]]), [0, 0], "probabilities is not finite in row 1"),
-        (np.array([[0.5, 0.5], [1, -math.inf]]), [0, 0], "probabilities is not finite in row 1"),
+        (np.array([[0.5, 0.5], [1, -math.inf]]), [0, 0], "probabilities has -inf in row 1, expected 0 to 1"),
         (np.array([[0.5, 0.5], [-0.5, 1.5]]), [0, 0], "probabilities has -0.5 in row 1, expected 0 to 1"),
         (np.array([[1.5, 0.0]]), [0], "probabilities has 1.5 in row 0, expected 0 to 1"),
         (FAIR[:, :3], [0, 0], "probabilities has the sum 0.75 in row 0, expected 1"),

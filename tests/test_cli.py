@@ -184,7 +184,8 @@ def test_bench_inference_ends_in_one_json_line(place: Place) -> None:
     assert set(facts["stages_s"]) == {"read", "transfer", "preprocess", "backbone", "head"}
     assert set(facts["latency_s"]) == {"p50", "p90", "p99"}
     kept = json.loads((place.root / "runs" / facts["head"] / "bench.json").read_text())
-    assert kept == {"format": "headstart bench", "version": 1, **facts}
+    assert facts in kept["timings"]
+    assert facts["images_digest"]  # the very images that the head was tested on
 
 
 def test_bench_inference_finds_the_labels_that_the_cached_features_gave(place: Place) -> None:
@@ -219,19 +220,20 @@ def test_predict_compares_models_side_by_side(place: Place, pictures: Path) -> N
     assert len(re.findall(r"\d+\.\d%", result.stdout)) == 6
 
 
-def test_report_puts_runs_beside_the_published_study(place: Place, pictures: Path) -> None:
+def test_a_report_on_other_data_than_the_studys_shows_none_of_its_figures(place: Place, pictures: Path) -> None:
     (pictures / "broken.jpg").unlink()
     result = place.run("report", "--photos", str(pictures), "--json")
     report = place.root / "runs" / "report"
     markdown = (report / "report.md").read_text(encoding="utf-8")
-    assert "81.87 %" in markdown
-    assert "12m 47s" in markdown
+    assert "81.87 %" not in markdown
+    assert "12m 47s" not in markdown
     assert "untrained backbone" in markdown.splitlines()[0]
     assert "a.png" in markdown
     facts = json.loads((report / "report.json").read_text(encoding="utf-8"))
     assert json.loads(result.stdout.splitlines()[-1]) == facts
     rows = list(csv.DictReader(io.StringIO((report / "report.csv").read_text(encoding="utf-8"))))
-    assert [row["run"] for row in rows] == [row["run"] for row in facts["rows"]]
+    (section,) = facts["sections"]
+    assert {row["run"] for row in rows} == {run for row in section["rows"] for run in row["runs"]}
 
 
 def test_study_does_all_steps_and_then_only_redraws(tmp_path: Path) -> None:
@@ -265,12 +267,13 @@ def test_study_does_all_steps_and_then_only_redraws(tmp_path: Path) -> None:
     assert first.stdout.partition("# Frozen")[2] == second.stdout.partition("# Frozen")[2]
     report = tmp_path / "runs" / "report"
     facts = json.loads((report / "report.json").read_text(encoding="utf-8"))
-    assert len(facts["models"]["resnet18"]["study"]["seeds"]["accuracies"]) == 3
-    assert f"{100 * facts['models']['resnet18']['study']['seeds']['mean']:.2f}" in (report / "report.html").read_text()
+    seeds = facts["sections"][0]["models"]["resnet18"]["study"]["seeds"]
+    assert len(seeds["accuracies"]) == 3
+    assert f"{100 * seeds['mean']:.2f}" in (report / "report.html").read_text()
     longer = here.run(*words[:-2])
     assert longer.stdout.count("already trained") == 2
-    benches = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("resnet18-*/bench.json")]
-    assert [bench["images"] for bench in benches] == [500, 500]
+    benches = [json.loads(path.read_text())["timings"] for path in (tmp_path / "runs").glob("resnet18-*/bench.json")]
+    assert [bench[-1]["images"] for bench in benches] == [500, 500]
 
 
 def test_a_sweep_tries_rates_and_says_that_validation_rows_chose(tmp_path: Path) -> None:
@@ -282,7 +285,7 @@ def test_a_sweep_tries_rates_and_says_that_validation_rows_chose(tmp_path: Path)
     (record,) = (tmp_path / "runs").glob("*/run.json")
     notes = json.loads(record.read_text(encoding="utf-8"))["notes"]
     assert "learning rate and weight decay chosen among 12 by accuracy on 10 validation rows" in notes
-    assert "no learning rate; use --head mlp or linear" in here.fails(*words, "ridge")
+    assert "no learning rate to try; use --head mlp or linear" in here.run(*words, "ridge", code=2).stderr
 
 
 def test_cache_ls_and_show_name_the_sets(place: Place) -> None:
@@ -310,9 +313,17 @@ def test_helpful_errors(place: Place, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("extract.weights.BASE_URL", (tmp_path / "nothing").as_uri() + "/")
     empty = Place(tmp_path)
     cases = {
-        ("extract", "-m", "resnet51"): "model 'resnet51' is unknown; there are vgg16, vgg19",
-        ("extract", "--dataset", "mnist"): "--dataset mnist: unknown, expected one of cifar10, digits, folder:PATH",
-        ("extract", "--dataset", "digits"): "Three ways out",
+        (
+            "extract",
+            "-m",
+            "resnet51",
+        ): "is unknown (did you mean resnet50 or resnet18 or resnet152?); there are vgg16, vgg19",
+        (
+            "extract",
+            "--dataset",
+            "mnist",
+        ): "--dataset mnist: unknown (did you mean torchvision:MNIST?), expected one of cifar10, classes:PATH, digits",
+        ("extract", "--dataset", "digits"): "three ways out",
         ("extract", "--dataset", "digits", "--weights", "no.pth"): "--weights no.pth: no such file",
         ("extract", "--dataset", "folder:nowhere"): "folder:nowhere: no such folder",
         ("extract", "--dataset", "digits", "--weights", "random", "--precision", "tf32"): "only CUDA devices have it",
@@ -428,3 +439,73 @@ def test_cache_export_and_rm(tmp_path: Path) -> None:
     assert "removed" in here.run("cache", "rm", folder.name).stdout
     assert not folder.exists()
     assert "no such feature set" in here.fails("cache", "rm", folder.name)
+
+
+# ---- folders of pictures
+
+
+RANDOM = ("-m", "resnet18", "--weights", "random:0", "--image-size", "32", "--precision", "fp32")
+
+
+def write_classes(root: Path, *folders: str, count: int = 3) -> None:
+    random = np.random.default_rng(len(folders))
+    for folder in folders:
+        (root / folder).mkdir(parents=True)
+        for number in range(count):
+            pixels = random.integers(0, 255, (12, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / folder / f"{number}.png")
+
+
+def test_extract_says_what_it_found_before_it_begins(tmp_path: Path) -> None:
+    write_classes(tmp_path / "pets", "train/cat", "train/dog", "val/cat", "val/dog")
+    (tmp_path / "pets/train/cat/x.heic").touch()
+    (tmp_path / "pets/train/emu\n").mkdir()
+    said = Place(tmp_path).run("extract", *RANDOM, "--dataset", f"folder:{tmp_path}/pets", "--dry-run").stderr.splitlines()
+    assert said[1:] == [
+        "note: train: 6 pictures of 3 classes; left out: 1 file (.heic 1); .heic can't be read here: "
+        "convert such pictures to JPEG or PNG",
+        r"note: 1 class folder is empty: emu\n",
+        "note: the folder has no test pictures: its val/ is the test split",
+        "note: test: 6 pictures of 3 classes",
+    ]
+
+
+def test_a_class_called_test_can_be_made_one_by_hand(tmp_path: Path) -> None:
+    write_classes(tmp_path / "trains", "engine/a", "test/b", "wagon/c")
+    here, spec = Place(tmp_path), f"folder:{tmp_path}/trains"
+    assert "would leave out the pictures in engine, wagon" in here.fails("extract", *RANDOM, "--dataset", spec)
+    (facts,) = json.loads(here.run("extract", *RANDOM, "--dataset", spec, "--no-splits", "--json").stdout.splitlines()[-1])
+    assert (facts["split"], facts["rows"], facts["key"]["classes"]) == ("all", 9, ["engine", "test", "wagon"])
+    again = here.run("extract", *RANDOM, "--dataset", f"classes:{tmp_path}/trains")
+    assert "already there" in again.stdout
+
+
+def test_two_folders_of_one_name_give_two_data_sets(tmp_path: Path) -> None:
+    here = Place(tmp_path)
+    for parent in ("a", "b"):
+        write_classes(tmp_path / parent / "pets", "cat", "dog", count=2 if parent == "a" else 3)
+    here.run("extract", *RANDOM, "--dataset", f"folder:{tmp_path}/a/pets")
+    said = here.run("extract", *RANDOM, "--dataset", f"folder:{tmp_path}/b/pets")
+    assert f"note: features of {tmp_path}/b/pets are called folder-pets-2: folder-pets is of another folder" in said.stderr
+    assert "resnet18 folder-pets-2 all: 6 x 512" in said.stdout
+
+
+def test_a_guess_about_a_picture_is_said_after_the_run(tmp_path: Path) -> None:
+    write_classes(tmp_path / "scans", "cat", "dog")
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.full((12, 12), 4000, dtype=np.uint16)).save(tmp_path / "scans/cat" / name)
+    said = Place(tmp_path).run("extract", *RANDOM, "--dataset", f"folder:{tmp_path}/scans").stderr
+    assert re.search(
+        r"note: 2 pictures, first cat/[ab]\.png: no value above 4095 in a file of 16 or 32 bits: taken as", said
+    )
+
+
+def test_predict_walks_a_folder_as_extract_does(place: Place, pictures: Path) -> None:
+    (pictures / "broken.jpg").unlink()
+    (pictures / "._a.jpg").write_bytes(b"no picture")
+    (pictures / ".trash").mkdir()
+    (pictures / ".trash/c.png").write_bytes((pictures / "a.png").read_bytes())
+    (pictures / "x.heic").touch()
+    result = place.run("predict", str(pictures), "--format", "csv")
+    assert {Path(row["picture"]).name for row in csv.DictReader(io.StringIO(result.stdout))} == {"a.png", "b.jpg"}
+    assert "2 pictures; left out: 1 file (.heic 1)" in result.stderr

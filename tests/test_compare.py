@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import ttest_1samp
 
 from heads.compare import Comparison, Paired, all_pairs, bootstrap_accuracy, holm, mcnemar, over_seeds
-from heads.stats import Score
+from heads.stats import Score, wilson
 
 Z = 1.959963984540054
 
@@ -275,7 +275,7 @@ def test_a_spread_is_in_order_and_its_interval_scipys(accuracies: list[float]) -
     assert low <= found.mean <= high
     assume(max(accuracies) - min(accuracies) > 1e-6)
     expected = ttest_1samp(accuracies, 0).confidence_interval(0.95)
-    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert (low, high) == pytest.approx((max(expected.low, 0), min(expected.high, 1)), abs=1e-9)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, 81.87, math.nan, math.inf])
@@ -315,8 +315,31 @@ def test_a_bootstrap_resamples_the_images_for_all_seeds_together() -> None:
     assert many == pytest.approx(alone, abs=0.008)
 
 
-def test_a_bootstrap_of_faultless_heads_has_no_width() -> None:
-    assert bootstrap_accuracy(np.ones((3, 10), bool), np.random.default_rng(0), 40) == (1, 1)
+def test_an_interval_over_two_seeds_ends_where_accuracies_end() -> None:
+    assert over_seeds([0.7, 0.85]).interval == (0.0, 1.0)
+    low, high = over_seeds([0.95, 0.97]).interval or (0, 0)
+    assert (low, high) == (pytest.approx(0.96 - 12.7062 * 0.01, abs=1e-4), 1.0)
+
+
+@pytest.mark.parametrize("right", [True, False])
+@pytest.mark.parametrize("images", [10, 400])
+def test_a_bootstrap_of_faultless_heads_is_as_wide_as_wilsons_interval(images: int, right: bool) -> None:
+    found = bootstrap_accuracy(np.full((3, images), right), np.random.default_rng(0), 40)
+    assert found == pytest.approx(Score(images * right, images).interval)
+
+
+def test_a_bootstrap_of_few_mistakes_is_no_narrower_than_wilsons_interval() -> None:
+    correct = np.ones((3, 400), bool)
+    correct[:, :4] = False
+    low, high = bootstrap_accuracy(correct, np.random.default_rng(0))
+    expected = Score(396, 400).interval
+    assert low <= expected[0] + 1e-12
+    assert high >= expected[1] - 1e-12
+
+
+@given(st.integers(1, 300), st.integers(0, 300))
+def test_wilsons_interval_of_a_mean_is_that_of_a_score_where_it_is_whole(total: int, count: int) -> None:
+    assert wilson(min(count, total), total) == pytest.approx(Score(min(count, total), total).interval, abs=1e-12)
 
 
 def test_a_bootstrap_covers_what_seeds_alone_miss() -> None:

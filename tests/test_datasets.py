@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import pickle
 import socketserver
 import tarfile
 import threading
@@ -39,11 +40,31 @@ def test_the_data_sets_are_listed_with_what_they_take() -> None:
     assert {"cifar10", "digits", "folder:PATH"} <= set(datasets.names())
 
 
-@pytest.mark.parametrize("name", ["mnist", "", "Cifar10", "__init__", "../cifar10"])
+@pytest.mark.parametrize("name", ["mnist", "", "cifar", "__init__", "../cifar10", "./lo", "folder-lo"])
 def test_an_unknown_data_set_is_answered_with_the_known_ones(name: str, tmp_path: Path) -> None:
     for ask in (lambda: datasets.splits(name, None, tmp_path), lambda: datasets.open_split(name, "train", tmp_path)):
-        with pytest.raises(DataNotFound, match=r"unknown, expected one of cifar10, digits, folder:PATH"):
+        with pytest.raises(DataNotFound, match=r"unknown.*, expected one of cifar10, classes:PATH, digits, folder:PATH"):
             ask()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("cifar", r"unknown \(did you mean cifar10\?\)"),
+        ("./lo", r"unknown \(did you mean --dataset folder:\./lo\?\)"),
+        ("folder-lo", r"folder-lo is what features of a folder are called: say where it is with --dataset folder:PATH"),
+        ("mnist", r"unknown \(did you mean torchvision:MNIST\?\)"),
+        ("digit", r"unknown \(did you mean digits\?\)"),
+    ],
+)
+def test_an_unknown_data_set_is_answered_with_what_was_meant(name: str, hint: str, tmp_path: Path) -> None:
+    with pytest.raises(DataNotFound, match=hint):
+        datasets.splits(name, None, tmp_path)
+
+
+def test_a_data_sets_name_may_have_capital_letters(tmp_path: Path) -> None:
+    assert datasets.splits("Digits", None, tmp_path) == ("train", "test")
+    assert datasets.open_split("DIGITS", "train", tmp_path).name == "digits"
 
 
 @pytest.mark.parametrize(
@@ -362,9 +383,10 @@ def tree(root: Path, *paths: str) -> Path:
 
 
 def opened(root: Path, split: str = "all") -> FileImages:
+    """A split with its rows in the order of their names."""
     images = datasets.open_split(f"folder:{root}", split, Path("unused"))
     assert isinstance(images, FileImages)
-    return images
+    return images.in_order("unknown")
 
 
 def test_class_folders_are_sorted_as_strings(tmp_path: Path) -> None:
@@ -439,9 +461,136 @@ def test_pictures_without_folders_are_unlabelled(tmp_path: Path) -> None:
     assert images.labels(0, 2).tolist() == [-1, -1]
 
 
+def test_rows_are_in_a_stratified_order_by_the_hashes_of_their_paths(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"cat/{number}.png" for number in range(8)), *(f"dog/{number}.png" for number in range(4)))
+    images = datasets.open_split(f"folder:{tmp_path}", "all", Path("unused"))
+    assert isinstance(images, FileImages)
+    assert (images.order, images.in_order("stratified")) == ("stratified", images)
+    assert images.labels(0, 12).tolist() == [0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0]
+    cats = [path for path in images.paths if path.startswith("cat")]
+    assert cats == sorted(cats, key=lambda path: hashlib.sha256(path.encode()).digest())
+    assert images.labels(0, 12).tolist() == [int(path.startswith("dog")) for path in images.paths]
+    by_name = images.in_order("unknown")
+    assert (by_name.order, by_name.paths) == ("unknown", tuple(sorted(images.paths)))
+    assert by_name.labels(0, 12).tolist() == [0] * 8 + [1] * 4
+
+
+def test_images_can_be_sent_to_another_process(tmp_path: Path) -> None:
+    images = datasets.open_split(f"folder:{tree(tmp_path, 'cat/a.png', 'dog/b.png')}", "all", Path("unused"))
+    assert pickle.loads(pickle.dumps(images)).ids(0, 2) == images.ids(0, 2)
+
+
+def test_what_was_found_is_said(tmp_path: Path) -> None:
+    tree(tmp_path, "cat/a.png", "dog/b.png", "dog/c.png", "beside.png")
+    for name in ("cat/notes.txt", "cat/.DS_Store", "dog/a.heic", "readme.md"):
+        (tmp_path / name).touch()
+    (tmp_path / "emu").mkdir()
+    summary, empty = opened(tmp_path).remarks
+    assert summary.startswith(
+        "3 pictures of 3 classes; left out: 4 files (.heic 1, .md 1, .txt 1, pictures beside the class"
+    )
+    assert summary.endswith("; .heic can't be read here: convert such pictures to JPEG or PNG")
+    assert empty == "1 class folder is empty: emu"
+
+
+def test_splits_are_counted_each(tmp_path: Path) -> None:
+    tree(tmp_path, "train/cat/a.png", "train/dog/b.png", "val/cat/c.png")
+    (tmp_path / "val/cat/x.csv").touch()
+    train, test = (opened(tmp_path, split) for split in ("train", "test"))
+    assert train.remarks == ("train: 2 pictures of 2 classes",)
+    assert test.remarks == ("test: 1 picture of 2 classes; left out: 1 file (.csv 1)",)
+    assert train.notes == test.notes == ("the folder has no test pictures: its val/ is the test split",)
+    assert (test.root, test.paths) == (tmp_path / "val", ("cat/c.png",))
+
+
+def test_validation_pictures_join_the_training_split_under_their_own_paths(tmp_path: Path) -> None:
+    tree(tmp_path, "train/cat/a.png", "train/dog/b.png", "valid/cat/a.png", "valid/emu/d.png", "test/dog/e.png")
+    train, test = opened(tmp_path, "train"), opened(tmp_path, "test")
+    assert train.classes == test.classes == ("cat", "dog", "emu")
+    assert dict(zip(train.paths, train.targets, strict=True)) == {
+        "train/cat/a.png": 0,
+        "train/dog/b.png": 1,
+        "valid/cat/a.png": 0,
+        "valid/emu/d.png": 2,
+    }
+    assert (train.root, test.root, test.paths, test.targets) == (tmp_path, tmp_path / "test", ("dog/e.png",), (1,))
+    assert train.notes == ("the pictures in valid/ are part of the training split",)
+
+
+def test_a_training_folder_alone_is_one_set(tmp_path: Path) -> None:
+    tree(tmp_path, "train/cat/a.png", "train/dog/b.png")
+    assert datasets.splits(f"folder:{tmp_path}", None, tmp_path) == ("all",)
+    assert (opened(tmp_path).root, opened(tmp_path).paths) == (tmp_path / "train", ("cat/a.png", "dog/b.png"))
+
+
+def test_each_sub_folder_can_be_made_a_class_by_hand(tmp_path: Path) -> None:
+    tree(tmp_path, "engine/a/1.png", "test/b/2.png", "train/3.png")
+    spec = datasets.undivided(f"folder:{tmp_path}")
+    assert datasets.splits(spec, None, tmp_path) == ("all",)
+    images = datasets.open_split(spec, "all", tmp_path)
+    assert images.classes == ("engine", "test", "train")
+    assert (images.name, images.rows) == (f"folder-{tmp_path.name}", 3)
+    assert datasets.undivided(spec) == spec
+    with pytest.raises(
+        DataNotFound, match="--no-splits: digits has splits of its own; the option is for --dataset folder:PATH"
+    ):
+        datasets.undivided("digits")
+
+
+def test_classes_that_look_alike_are_refused_with_their_codes(tmp_path: Path) -> None:
+    tree(tmp_path, "caf\u00e9/a.png", "cafe\u0301/b.png")
+    with pytest.raises(DataInvalid, match=r"'cafe\\u0301' and 'caf\\xe9' differ only in Unicode form \(NFC and NFD\)"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "hint"),
+    [
+        ("caf\u00e9", "cafe\u0301", r"has the classes cafe\\u0301, .* 'cafe\\u0301' is not 'caf\\xe9': rename one"),
+        ("Cat", "cat", r"has the classes cat, .* 'cat' is not 'Cat': rename one of the two"),
+    ],
+    ids=["Unicode form", "capital letters"],
+)
+def test_a_test_class_spelled_otherwise_is_named(tmp_path: Path, train: str, test: str, hint: str) -> None:
+    tree(tmp_path, f"train/{train}/a.png", f"test/{test}/b.png")
+    with pytest.raises(DataInvalid, match=hint):
+        opened(tmp_path, "test")
+
+
+def test_classes_that_differ_in_capitals_only_are_said(tmp_path: Path) -> None:
+    assert opened(tree(tmp_path, "Cat/a.png", "cat/b.png")).remarks[1:] == (
+        "class folders that differ in capital letters only: Cat, cat",
+    )
+
+
+def test_many_classes_are_not_spelled_out_in_an_error(tmp_path: Path) -> None:
+    tree(tmp_path, "train/cat/a.png", *(f"test/class {number:03d}/b.png" for number in range(200)))
+    with pytest.raises(DataInvalid, match=r"class 009 and 190 more, which .*train has not") as caught:
+        opened(tmp_path, "test")
+    assert len(str(caught.value)) < 500
+
+
+def test_a_newline_in_a_class_name_is_spelled_out(tmp_path: Path) -> None:
+    tree(tmp_path, "train/cat/a.png", "test/two\nlines/b.png")
+    with pytest.raises(DataInvalid, match=r"has the classes two\\nlines,"):
+        opened(tmp_path, "test")
+
+
+def test_what_there_is_instead_of_pictures_is_said(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    for name in ("cat/a.heic", "cat/b.heic", "c.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(
+        DataNotFound, match=r"no pictures \(.*\); left out: 3 files \(\.heic 2, \.txt 1\); \.heic can't be read"
+    ):
+        opened(tmp_path)
+
+
 def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
-    with pytest.raises(DataNotFound, match=r"no pictures \(\.jpg, .*\); expected .*/CLASS/PICTURE\.jpg"):
+    with pytest.raises(
+        DataNotFound, match=r"no pictures \(\.apng, .*\), and no other files; expected .*/CLASS/PICTURE\.jpg"
+    ):
         opened(tmp_path)
 
 

@@ -59,9 +59,11 @@ def opened(name: str, split: str, root: Path) -> Images:
 
 
 def files(name: str, split: str, root: Path) -> FileImages:
+    """A split with its rows in torchvision's order."""
     images = opened(name, split, root)
     assert isinstance(images, FileImages)
-    return images
+    assert images.order == "stratified"
+    return images.in_order("unknown")
 
 
 def pixels(images: Images, start: int, stop: int) -> Pixels:
@@ -129,9 +131,9 @@ def test_what_is_left_out_is_there_in_torchvision_and_says_why(name: str, tmp_pa
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
-        ("cifar100", "unknown, did you mean CIFAR100\\? There are CIFAR100, Caltech101"),
-        ("mnist", "unknown, did you mean MNIST or .*There are"),
-        ("Flowers", "unknown, did you mean Flowers102\\? There are"),
+        ("cifar100", r"unknown \(did you mean CIFAR100\?\), expected one of CIFAR100, Caltech101"),
+        ("mnist", r"unknown \(did you mean MNIST or .*expected one of"),
+        ("Flowers", r"unknown \(did you mean Flowers102\?\), expected one of"),
         ("../MNIST/raw/../../../x", "unknown, expected one of CIFAR100"),
         ("__init__", "unknown, expected one of CIFAR100"),
         ("", "no name, expected one of CIFAR100"),
@@ -192,9 +194,32 @@ def test_any_range_of_any_size_is_what_was_written(
     values, labels = random.integers(0, 256, (rows, height, width), dtype=np.uint8), random.integers(0, 10, rows)
     with tempfile.TemporaryDirectory() as root:
         write_idx(Path(root) / "MNIST/raw", values, labels.tolist())
-        images = opened("MNIST", "train", Path(root))
+        images = opened("MNIST", "train", Path(root)).in_order("unknown")
         assert np.array_equal(pixels(images, start, stop), np.stack([values[start:stop]] * 3, axis=-1))
         assert images.labels(start, stop).tolist() == labels[start:stop].tolist()
+
+
+def test_mixed_arrays_stay_in_torchvisions_order(tmp_path: Path) -> None:
+    images = opened("MNIST", "train", mnist(tmp_path, 30))
+    assert images.order == "mixed"
+    assert images.ids(0, 30) == [b"%d" % row for row in range(30)]
+    assert images.in_order("unknown") is images
+
+
+def test_arrays_whose_classes_stand_together_are_stratified_under_torchvisions_row_numbers(tmp_path: Path) -> None:
+    values, labels = grey(40), [row // 10 for row in range(40)]
+    write_idx(tmp_path / "MNIST/raw", values, labels)
+    images = opened("MNIST", "train", tmp_path)
+    assert images.order == "stratified"
+    numbers = [int(name) for name in images.ids(0, 40)]
+    assert sorted(numbers) == list(range(40))
+    assert sorted(images.labels(0, 4).tolist()) == [0, 1, 2, 3]
+    assert images.labels(5, 17).tolist() == [labels[number] for number in numbers[5:17]]
+    assert np.array_equal(pixels(images, 5, 17)[..., 0], values[numbers[5:17]])
+    assert images.fingerprints(5, 17) == list(images.read(5, 17, 32, 1).fingerprints)
+    own = images.in_order("unknown")
+    assert (own.order, own.ids(3, 5), own.labels(0, 40).tolist()) == ("unknown", [b"3", b"4"], labels)
+    assert np.array_equal(pixels(own, 5, 17)[..., 0], values[5:17])
 
 
 CIFAR = np.random.default_rng(0).integers(0, 256, (4, 3072), dtype=np.uint8)

@@ -3,16 +3,18 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from heads_samples import CLASSES, blobs
+from heads_samples import CLASSES, blobs, only_pair, write_set
 
+from cache.store import FeatureStore
 from heads import estimate, questions
 from heads.config import RECIPES, TrainConfig
-from heads.data import Labelled
-from heads.estimate import Plan, Training, divided, measured, seconds, trainings, waves
+from heads.data import Labelled, load
+from heads.estimate import Plan, Training, divided, measured, seconds, trainings
 from heads.questions import Budget, Task
 from heads.train import Trained, train_many
 
@@ -78,14 +80,6 @@ def test_seconds_are_steps_at_their_rate() -> None:
     assert seconds([], lambda training: 0.5 * training.heads) == 0
 
 
-@pytest.mark.parametrize(
-    ("groups", "threads", "times"),
-    [([8, 8, 8, 6], 2, 2.0), ([8, 8, 8, 6], 1, 30 / 8), ([2, 1], 2, 1.0), ([1], 4, 1.0), ([4, 4, 4], 2, 2.0)],
-)
-def test_groups_wait_for_a_thread(groups: list[int], threads: int, times: float) -> None:
-    assert waves(groups, threads) == times
-
-
 def test_each_kind_of_training_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds: list[Training] = []
     measure = estimate._measure
@@ -103,16 +97,14 @@ def test_each_kind_of_training_is_measured_once(monkeypatch: pytest.MonkeyPatch)
     assert step_s(found[1]) == step_s(dataclasses.replace(found[1], rows=7_000))
 
 
-def test_what_is_measured_is_divided_as_the_real_training() -> None:
-    configs = [dataclasses.replace(recipe("study"), seed=seed) for seed in range(19)]
-    real = train_many(blobs(ROWS, seed=1), len(CLASSES), configs, "cpu", lambda *_: None)
-    _, groups = estimate._epoch(Training(recipe("study"), 19, 64), 6, len(CLASSES), "cpu")
-    assert [size for size in groups for _ in range(size)] == [trained.together for trained in real]
-
-
-@pytest.mark.parametrize(("splits", "rows"), [((24_000, 10_000), (24_000, 10_000)), ((120,), (108, 12)), ((2,), (1, 1))])
-def test_a_set_without_splits_is_divided(splits: tuple[int, ...], rows: tuple[int, int]) -> None:
-    assert divided(splits) == rows
+@pytest.mark.parametrize("splits", [(24_000, 10_000), (120,), (1000,), (11,)], ids=str)
+def test_a_set_without_splits_is_divided_as_it_is_loaded(splits: tuple[int, ...], tmp_path: Path) -> None:
+    if len(splits) == 2:
+        assert divided(splits) == splits
+        return
+    write_set(FeatureStore(tmp_path), blobs(splits[0]), "all")
+    train, test = load(only_pair(FeatureStore(tmp_path)))
+    assert divided(splits) == (len(train.labels), len(test.labels))
 
 
 def test_a_plan_adds_up() -> None:

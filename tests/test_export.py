@@ -4,8 +4,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 import pytest
-from cache_samples import make_shards, write_set
+from cache_samples import make_shard, make_shards, write_set
 
 from cache.errors import FeaturesDamaged, FeaturesInvalid
 from cache.export import export
@@ -28,6 +29,55 @@ def test_one_hdf5_file_holds_all_rows_and_the_key(features: FeatureSet, tmp_path
         assert np.array_equal(file["labels"][:], rows.labels)
         assert np.array_equal(file["ids"][:], rows.ids)
         assert FeatureKey.from_json(parse_json(bytes(file.attrs["key"]))) == features.manifest.key
+
+
+def test_the_hdf5_file_is_of_the_form_that_every_reader_knows(features: FeatureSet, tmp_path: Path) -> None:
+    export(features, tmp_path / "out.H5")
+    assert (tmp_path / "out.H5").read_bytes()[8] == 0  # the first superblock there was
+    with h5py.File(tmp_path / "out.H5") as file:
+        for name in ("features", "labels", "ids"):
+            layout = file[name].id.get_create_plist()
+            assert (layout.get_layout(), layout.get_nfilters()) == (h5py.h5d.CONTIGUOUS, 0)
+
+
+@pytest.mark.parametrize("name", ["out.h5", "out.npy"])
+def test_half_precision_is_widened_where_asked_and_loses_nothing(tmp_path: Path, name: str) -> None:
+    shards = [make_shard(np.random.default_rng(0), 0, 5, dtype=np.float16)]
+    features = write_set(FeatureStore(tmp_path / "features"), shards)
+    for dtype in ("float32", "float16", None):
+        export(features, tmp_path / name, dtype)
+        found = read(tmp_path / name)
+        assert found.dtype == (dtype or "float16")
+        assert np.array_equal(found, features.load().features)
+
+
+def read(path: Path) -> npt.NDArray[np.generic]:
+    if path.suffix == ".npy":
+        found: npt.NDArray[np.generic] = np.load(path.with_suffix(".features.npy"), allow_pickle=False)
+        return found
+    with h5py.File(path) as file:
+        return np.asarray(file["features"])
+
+
+def test_single_precision_is_narrowed_where_it_fits(features: FeatureSet, tmp_path: Path) -> None:
+    export(features, tmp_path / "out.h5", "float16")
+    assert np.array_equal(read(tmp_path / "out.h5"), features.load().features.astype(np.float16))
+
+
+def test_what_half_precision_can_not_hold_is_refused_by_its_image(tmp_path: Path) -> None:
+    shard = make_shard(np.random.default_rng(0), 0, 5)
+    shard.rows.features[3, 1] = 70_000
+    features = write_set(FeatureStore(tmp_path / "features"), [shard])
+    with pytest.raises(
+        FeaturesInvalid, match=r"out\.h5: the features of 3 are beyond the range of float16; leave --dtype out"
+    ):
+        export(features, tmp_path / "out.h5", "float16")
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_parquet_in_half_precision_is_refused(features: FeatureSet, tmp_path: Path) -> None:
+    with pytest.raises(FeaturesInvalid, match=r"few readers of Parquet know float16, .*; leave --dtype out"):
+        export(features, tmp_path / "out.parquet", "float16")
 
 
 def test_a_pair_of_npy_files_holds_features_and_labels(features: FeatureSet, tmp_path: Path) -> None:

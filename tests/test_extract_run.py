@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -37,6 +38,7 @@ from cache.errors import (
     FeaturesStale,
     ImageUnreadable,
     OutOfMemory,
+    WeightsMismatch,
 )
 from cache.execution import NAME as EXECUTION
 from cache.execution import Execution, read_execution
@@ -50,8 +52,9 @@ from extract import datasets
 from extract.backbones import Backbone
 from extract.config import ExtractConfig
 from extract.devices import Device
-from extract.images import FileImages, Images, shrink
+from extract.images import FileImages, Images
 from extract.job import Extractor, Job
+from extract.pictures.decode import shrink
 from extract.preprocess import Preprocessing
 from extract.run import Outcome, extract, survey
 from extract.shards import Pace, compute_shard
@@ -146,6 +149,85 @@ def test_the_manifest_tells_where_the_features_came_from(store: FeatureStore) ->
     assert (origin.parameters, origin.device, origin.batch_size) == ("parameters of the stand-in", "this CPU", 3)
     assert {"torch", "torchvision", "h5py", "numpy", "pillow", "headstart"} == set(origin.versions)
     assert found.elapsed_s is not None
+
+
+def refused(_: Job) -> Extractor:
+    raise WeightsMismatch("w.pth: lacks conv1.weight")
+
+
+def test_weights_that_are_refused_leave_nothing_behind(store: FeatureStore) -> None:
+    with pytest.raises(WeightsMismatch, match=r"w\.pth: lacks conv1\.weight"):
+        extract(tiny(), refused, store, RecordingObserver())
+    assert not store.root.exists()
+
+
+def test_weights_that_are_refused_leave_the_old_set_whole(store: FeatureStore) -> None:
+    features = run(tiny(), store).features
+    with pytest.raises(WeightsMismatch, match=r"w\.pth: lacks conv1\.weight"):
+        extract(tiny(force=True), refused, store, RecordingObserver())
+    assert_equal(features.load(), expected_rows(PIXELS))
+
+
+class ReadOnly:
+    """A disk that can only be read: opening a file to write it fails, as does making or renaming one."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        opened = os.open
+
+        def only_read(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+            if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                raise OSError(errno.EROFS, "Read-only file system", str(path))
+            return opened(path, flags, *rest, **named)
+
+        def never(path: Any, *_: Any, **__: Any) -> None:
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+        patch.setattr(os, "open", only_read)
+        for name in ("mkdir", "unlink", "replace", "rename"):
+            patch.setattr(os, name, never)
+
+
+def test_a_set_on_a_read_only_disk_is_found_there(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = run(tiny(), store).features
+    for lock in store.root.glob(".*.lock"):
+        lock.unlink()
+    ReadOnly(monkeypatch)
+    assert run_finding_all(tiny(), store).features == before
+    assert run_finding_all(tiny(limit=5), store).features == before
+
+
+def test_touched_pictures_on_a_read_only_disk_are_found_the_same(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = file_images(tmp_path / "pictures", 6)
+    before = run(job(images), store).features
+    os.utime(images.root / images.paths[0], (1, 1))
+    ReadOnly(monkeypatch)
+    assert run_finding_all(job(images), store).features == before
+
+
+def test_what_is_missing_on_a_read_only_disk_is_refused_with_the_way_out(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tiny(limit=5), store)
+    ReadOnly(monkeypatch)
+    message = r"Read-only file system, so the set can't be locked and written; choose another --features-dir: '.*lock'"
+    with pytest.raises(OSError, match=message):
+        run(tiny(), store)
+
+
+def test_a_complete_set_is_found_while_another_process_extends_it(store: FeatureStore) -> None:
+    before = run(tiny(limit=10), store).features
+    with store.writing(tiny().key, "train", lambda: None):  # as a longer run would hold it for hours
+        assert run_finding_all(tiny(limit=10), store).features == before
+
+
+def test_where_pictures_came_from_is_a_whole_path(
+    tmp_path: Path, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = dataclasses.replace(file_images(tmp_path / "pictures", 3), root=Path("pictures"))
+    monkeypatch.chdir(tmp_path)
+    assert run(job(images), store).features.manifest.provenance.data_from == str(tmp_path / "pictures")
 
 
 def test_a_set_that_is_there_needs_no_backbone_and_is_not_written(store: FeatureStore) -> None:
@@ -465,7 +547,11 @@ def test_a_feature_that_is_not_finite_is_refused_with_its_image(store: FeatureSt
     pixels = PIXELS // 2
     pixels[13] = 255
     dtype = {"fp32": "float32", "bf16": "float16"}[precision]
-    message = f"memory: image 13 gives features that are not finite in {dtype}; try --precision fp32"
+    way_out = {
+        "fp32": "they are too large or undefined with these weights; try other --weights",
+        "bf16": "try --precision fp32",
+    }
+    message = f"memory: image 13 gives features that are not finite in {dtype}; {way_out[precision]}"
     with pytest.raises(FeaturesInvalid, match=message):
         run(job(array_images(pixels), precision=precision), store, QuarterMeans(scale=scale))
     assert len(files(store)) == 3

@@ -12,7 +12,7 @@ import pytest
 
 from heads import figures, page_classes, page_svg
 
-FACTS = page_samples.whole(points=80)
+FACTS = page_samples.section(points=80)
 MODELS = FACTS["models"]
 ORDER = list(page_samples.MODELS)
 STUDY = {model: recipes["study"] for model, recipes in MODELS.items()}

@@ -21,11 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache import files
-from cache.files import canonical_json, parse_json, pretty_json, read_json, sha256, sha256_file, write_durably
+from cache.files import canonical_json, parse_json, pretty_json, read_json, read_regular, sha256, sha256_file, write_durably
 
 ROOT = Path(files.__file__).parents[1]
 OLD, NEW = b"old " * 100, b"new " * 1000
-CALLS = ("mkdir", "open", "write", "fchmod", "fsync", "replace", "close", "unlink")
+CALLS = ("mkdir", "open", "write", "fsync", "replace", "close", "unlink")
 """The system calls on the way of a durable write."""
 
 # JSON in UTF-8 can't hold lone surrogates
@@ -175,10 +175,26 @@ def test_a_write_makes_the_folders_it_needs(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b" / "head.bin").read_bytes() == NEW
 
 
-def test_others_may_read_what_was_written(tmp_path: Path) -> None:
-    # temporary files are private by default, and a shared features directory would stay so
-    write_durably(tmp_path / "head.bin", NEW)
-    assert stat.S_IMODE((tmp_path / "head.bin").stat().st_mode) == 0o644
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)], ids=["all", "own", "group"])
+def test_who_may_read_what_was_written_is_the_users_to_say(tmp_path: Path, umask: int, mode: int) -> None:
+    code = (
+        "import sys; from pathlib import Path; from cache.files import write_durably; write_durably(Path(sys.argv[1]), b'')"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "a" / "head.bin"], umask=umask, cwd=ROOT, check=True, timeout=60)
+    assert stat.S_IMODE((tmp_path / "a" / "head.bin").stat().st_mode) == mode
+
+
+def test_a_link_that_leads_nowhere_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "features").symlink_to(tmp_path / "gone")
+    for path in (tmp_path / "features" / "head.bin", tmp_path / "features" / "a" / "head.bin"):
+        with pytest.raises(OSError, match=r"is a link to .*gone, which is not there: '.*features'"):
+            write_durably(path, NEW)
+
+
+def test_a_file_in_a_folders_place_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "features").write_bytes(OLD)
+    with pytest.raises(OSError, match=r"is a file, expected a folder: '.*features'"):
+        write_durably(tmp_path / "features" / "a" / "head.bin", NEW)
 
 
 def test_bytes_are_on_disk_before_the_name_and_the_name_before_the_end(
@@ -315,7 +331,7 @@ def test_a_file_too_large_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     path.touch()
     os.truncate(path, files.MAX_JSON_BYTES + 1)  # a hole: it takes no disk
-    with pytest.raises(ValueError, match=f"larger than {files.MAX_JSON_BYTES} bytes"):
+    with pytest.raises(ValueError, match=f"expected at most {files.MAX_JSON_BYTES:,}"):
         read_json(path)
 
 
@@ -327,3 +343,34 @@ def test_a_missing_file_is_a_missing_file(tmp_path: Path) -> None:
 def test_read_json_reads_the_document(tmp_path: Path) -> None:
     (tmp_path / "file.json").write_text(' {"b": [1, 2.5, "ä"], "a": {}} ', encoding="utf-8")
     assert read_json(tmp_path / "file.json") == {"b": [1, 2.5, "ä"], "a": {}}
+
+
+# --- files that anybody may have put there ---------------------------------------------------------------------------
+
+
+def make_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [make_pipe, make_endless, Path.mkdir])
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "shard-00000.h5")
+    with pytest.raises(ValueError, match=r"^is no regular file$"):
+        read_regular(tmp_path / "shard-00000.h5", 100)
+
+
+def test_a_file_of_terabytes_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "shard-00000.h5"
+    path.touch()
+    os.truncate(path, 2**40)
+    with pytest.raises(ValueError, match=r"^has 1,099,511,627,776 bytes, expected at most 4,294,967,296$"):
+        read_regular(path, 2**32)
+
+
+def test_a_regular_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "shard-00000.h5").write_bytes(NEW)
+    assert read_regular(tmp_path / "shard-00000.h5", len(NEW)) == NEW

@@ -17,7 +17,7 @@ from extract_samples import ROOT
 
 from cache.errors import FeaturesDamaged
 from cache.files import canonical_json
-from cache.foreign import MOST_BYTES, ForeignReader, ShardFacts, facts_of, read_regular
+from cache.foreign import ForeignReader, ShardFacts, facts_of
 from cache.shard import Skipped, decode_shard, encode_shard
 
 GOOD = make_shard(np.random.default_rng(0), 0, 5, skipped=[2])
@@ -361,31 +361,3 @@ def test_what_does_not_begin_as_ours_costs_no_child(content: bytes) -> None:
     reader = ForeignReader(["/nowhere/python"])
     with reader, pytest.raises(FeaturesDamaged, match=r"^here: does not begin as an HDF5 file$"):
         reader.read(content, "here")
-
-
-def make_pipe(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def make_endless(path: Path) -> None:
-    path.symlink_to("/dev/zero")
-
-
-@pytest.mark.parametrize("make", [make_pipe, make_endless, Path.mkdir])
-def test_what_is_no_regular_file_is_not_opened(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    make(tmp_path / "shard-00000.h5")
-    with pytest.raises(FeaturesDamaged, match=r"shard-00000\.h5: is no regular file"):
-        read_regular(tmp_path / "shard-00000.h5")
-
-
-def test_a_file_of_terabytes_is_not_read(tmp_path: Path) -> None:
-    path = tmp_path / "shard-00000.h5"
-    path.touch()
-    os.truncate(path, MOST_BYTES + 1)
-    with pytest.raises(FeaturesDamaged, match=r"shard-00000\.h5: has 4,294,967,297 bytes, expected at most 4,294,967,296"):
-        read_regular(path)
-
-
-def test_a_regular_file_is_read(tmp_path: Path) -> None:
-    (tmp_path / "shard-00000.h5").write_bytes(GOOD_BYTES)
-    assert read_regular(tmp_path / "shard-00000.h5") == GOOD_BYTES

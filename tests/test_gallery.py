@@ -16,7 +16,8 @@ from PIL import Image
 from cache.errors import DataInvalid, ImageUnreadable
 from extract import gallery, preprocess
 from extract.datasets import open_split
-from extract.images import shrink
+from extract.pictures import files
+from extract.pictures.decode import shrink
 from extract.preprocess import Preprocessing
 
 SMALL = Preprocessing(image_size=224)
@@ -157,17 +158,17 @@ def test_real_photographs_have_small_thumbnails(shared: Path) -> None:
 def test_photographs_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageUnreadable, match=r"gone\.jpg: can't be opened: No such file"):
         gallery.photograph(tmp_path / "gone.jpg")
-    with pytest.raises(ImageUnreadable, match="not a regular file, expected a picture"):
+    with pytest.raises(ImageUnreadable, match="can't be opened: Is a directory"):
         gallery.photograph(tmp_path)
     os.mkfifo(tmp_path / "pipe.jpg")
-    with pytest.raises(ImageUnreadable, match=r"pipe\.jpg: not a regular file, expected a picture"):
+    with pytest.raises(ImageUnreadable, match=r"pipe\.jpg: can't be opened: not a regular file"):
         gallery.photograph(tmp_path / "pipe.jpg")
 
 
 def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gallery, "MAX_BYTES", 10)
+    monkeypatch.setattr(files, "MAX_BYTES", 10)
     (tmp_path / "a.png").write_bytes(b"0" * 11)
-    with pytest.raises(ImageUnreadable, match=r"a\.png: 11 bytes, expected at most 10"):
+    with pytest.raises(ImageUnreadable, match=r"a\.png: can't be opened: 11 bytes, more than 10"):
         gallery.photograph(tmp_path / "a.png")
 
 

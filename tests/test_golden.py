@@ -23,18 +23,19 @@ from safetensors.torch import save as save_tensors
 
 from cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion, HeadstartError, RunDamaged
 from cache.execution import Execution, read_execution
-from cache.files import canonical_json, pretty_json, sha256, sha256_file
+from cache.files import canonical_json, sha256, sha256_file
 from cache.key import FeatureKey
 from cache.manifest import read_manifest
 from cache.shard import Skipped, decode_shard, encode_shard
 from cache.store import FeatureSet, FeatureStore
-from heads import checkpoint, runs
+from heads import checkpoint, runs, timings
 from heads.runs import RunStore
 
 GOLDEN = ROOT / "tests/golden"
 V1, V2, V3 = GOLDEN / "v1", GOLDEN / "v2", GOLDEN / "v3"
 SET, SECOND, NEW = (folder / "features/folder-golden-train-resnet18-752b51d7" for folder in (V1, V2, V3))
 RUN = V1 / "runs/resnet18-standard-mlp-20261122-120000"
+SECOND_RUN = V3 / "runs/resnet18-standard-mlp-20261122-120000"
 KEY_DIGEST = "752b51d70fdbd2e4b3dd3e60cabd03f785f240ffad74baa60a92239f58f71380"
 SET_DIGEST = "afbc84fcf79573af2e878a495991a227952f10b5ba543e33ef362b9fcd38d261"
 FILES = {
@@ -50,6 +51,9 @@ FILES = {
     NEW / "manifest.json": "63d8ede631ec75ac331d10c37dc0849a86abe6e22bfaa339a762940c69925189",
     NEW / "shard-00000.h5": "0480c29b202df9a4cb360f102532b04f1791b2a5cab66a7f17643beb2df25f74",
     NEW / "shard-00001.h5": "24809ff182d142d41b5cf07079e6577cc3342ec38f5e4a6a045ab04e07580e4a",
+    SECOND_RUN / "bench.json": "ae462766a30f5e18514aadf0dca94b9e5b888336813fc27ef83466f8cbc53495",
+    SECOND_RUN / "head.safetensors": "b32cab2b9dfa8477a4acb971ea907430d23221901ecdce4e1d8adc7a4dc9358d",
+    SECOND_RUN / "run.json": "19331676bad94ff3683cbd1c1b5a2a5c0f6f1cf15ad9a5ced0d57931bf1d52ff",
     V3 / "execution.json": "acb57e260f8b67f0014348722a1ed023ad8dfbc9911c0745b395c35085d885f7",
     V2 / "execution.json": "acb57e260f8b67f0014348722a1ed023ad8dfbc9911c0745b395c35085d885f7",
 }
@@ -247,7 +251,7 @@ def header(path: Path) -> dict[str, Any]:
 
 def test_the_run_record_is_read_whole() -> None:
     run = runs.read(RUN / "run.json")
-    assert (run.name, run.title, run.created) == (RUN.name, "resnet18 standard mlp", "2026-11-22T12:00:00.000000+00:00")
+    assert (run.name, run.model, run.created) == (RUN.name, "resnet18", "2026-11-22T12:00:00.000000+00:00")
     assert (run.train.folder, run.train.digest, run.train.rows, run.train.elapsed_s) == (SET.name, SET_DIGEST, 5, 1.0)
     assert (run.train_rows, run.val_rows, run.losses, run.val_accuracies) == (4, 1, (1.25, 1.0), (0.0, 1.0))
     assert (run.best_epoch, run.elapsed_s, run.key.digest, run.notes) == (2, 0.125, KEY_DIGEST, ("made by hand",))
@@ -256,23 +260,25 @@ def test_the_run_record_is_read_whole() -> None:
     assert run.evaluation.overall.accuracy == 0.5
     assert run.head_sha256 == FILES[RUN / "head.safetensors"]
     assert run.together == 1  # before heads were trained together each was alone
-    assert run.to_bytes() == pretty_json({**json.loads((RUN / "run.json").read_bytes()), "together": 1})
+    assert run.training_version == 1  # its seed may name another head today
+    assert (run.train.split, run.train.images, run.train.used) == ("", "", "")  # it did not say
 
 
-BENCHED = {"images": 4, "split_rows": 5, "elapsed_s": 0.5, "latency_s": {"p50": 0.125}}
+def test_a_bench_record_of_version_1_counts_as_none_since_it_names_no_images(copy: Path) -> None:
+    root = copy / "v1/runs"
+    (run,) = RunStore(root).newest(["resnet18"])
+    assert timings.read(root, run) == ()
+    (root / run.name / "bench.json").write_text('{"images": 4, "split_rows": 5, "elapsed_s": 0.5}')  # the very first ones
+    assert timings.read(root, run) == ()
 
 
-def test_the_runs_directory_finds_the_run_and_what_was_measured_of_it() -> None:
-    store = RunStore(RUN.parent)
-    (run,) = store.newest(["resnet18"])
-    assert store.bench(run) == BENCHED
-
-
-def test_a_bench_record_of_before_there_were_versions_is_version_1(copy: Path) -> None:
-    store = RunStore(copy / "v1/runs")
-    (run,) = store.runs()
-    (store.root / run.name / "bench.json").write_text(json.dumps(BENCHED))
-    assert store.bench(run) == BENCHED
+def test_the_second_run_record_is_read_and_written_as_it_was() -> None:
+    run = runs.read(SECOND_RUN / "run.json")
+    assert (run.test.split, run.test.images, run.test.used, run.training_version) == ("train", "1a" * 32, "2b" * 32, 2)
+    assert run.to_bytes() == (SECOND_RUN / "run.json").read_bytes()
+    (timing,) = timings.read(SECOND_RUN.parent, run)
+    assert (timing.images, timing.elapsed_s, timing.way.batch_size, timing.images_digest) == (4, 0.5, 16, "1a" * 32)
+    assert timings.of_the_run(run, [timing]) == timing
 
 
 # ---- other versions
@@ -302,7 +308,8 @@ def reformat_head(path: Path, **facts: object) -> None:
     path.write_bytes(save_tensors(tensors, metadata={"headstart": json.dumps(kept)}))
 
 
-OTHERS = [0, 2, "1", None]
+OTHERS = [0, 3, "1", None]
+OTHER_RUNS = [0, 3, "1", None]
 
 
 @pytest.mark.parametrize("version", [0, 4, -1, 10**30])
@@ -325,7 +332,7 @@ def test_what_is_no_version_of_a_manifest_is_damage(copy: Path, version: object)
     rewrite(folder / "manifest.json", versioned(version))
     message = (
         rf"manifest\.json: not a manifest of ours \(format 'headstart feature set' version {re.escape(repr(version))}, "
-        r"expected 'headstart feature set' 3\); `headstart extract --force` computes the set anew$"
+        r"expected 'headstart feature set' 3\); the `headstart extract` that made the set writes it again from its shards$"
     )
     with pytest.raises(FeaturesDamaged, match=message) as caught:
         read_manifest(folder)
@@ -344,7 +351,7 @@ def test_a_head_of_another_version_is_refused_by_its_number(copy: Path, version:
     reformat_head(path, version=version, sha256="another digest")
     message = (
         rf"head\.safetensors: not a head of ours, or altered \(format 'headstart head' version {version!r}, "
-        r"expected 'headstart head' 1\); `headstart train-head` makes a new one"
+        r"expected 'headstart head' 2\); `headstart train-head` makes a new one"
     )
     with pytest.raises(RunDamaged, match=message):
         checkpoint.load(path)
@@ -357,35 +364,35 @@ def test_a_head_without_a_digest_is_refused(copy: Path) -> None:
         checkpoint.load(path)
 
 
-@pytest.mark.parametrize("version", OTHERS)
+@pytest.mark.parametrize("version", OTHER_RUNS)
 def test_a_run_record_of_another_version_is_refused_by_its_number(copy: Path, version: object) -> None:
     path = copy / RUN.relative_to(GOLDEN) / "run.json"
     rewrite(path, versioned(version))
     message = (
         rf"run\.json: not a run record of ours \(format 'headstart run' version {version!r}, "
-        r"expected 'headstart run' 1\); remove its folder"
+        r"expected 'headstart run' 2\); remove its folder"
     )
     with pytest.raises(RunDamaged, match=message):
         RunStore(copy / "v1/runs").runs()
 
 
-@pytest.mark.parametrize("version", [0, 2, "1"])
+@pytest.mark.parametrize("version", [0, 3, "1"])
 def test_a_bench_record_of_another_version_is_refused_by_its_number(copy: Path, version: object) -> None:
     store = RunStore(copy / "v1/runs")
     (run,) = store.runs()
     rewrite(store.root / run.name / "bench.json", versioned(version))
     message = (
-        rf"bench\.json: format 'headstart bench' version {version!r}, expected 'headstart bench' 1; "
-        "`headstart bench-inference` makes it anew"
+        rf"bench\.json: format 'headstart bench' version {version!r}, expected 'headstart bench' 2; "
+        "remove it, and `headstart bench-inference` makes it anew"
     )
     with pytest.raises(RunDamaged, match=message):
-        store.bench(run)
+        timings.read(store.root, run)
 
 
 FORMATS: dict[str, tuple[Path, Callable[[Path], object]]] = {
     "manifest": (NEW / "manifest.json", lambda path: read_manifest(path.parent)),
     "run": (RUN / "run.json", runs.read),
-    "bench": (RUN / "bench.json", lambda path: RunStore(path.parents[1]).bench(runs.read(path.parent / "run.json"))),
+    "bench": (RUN / "bench.json", lambda path: timings.read(path.parents[1], runs.read(path.parent / "run.json"))),
 }
 
 

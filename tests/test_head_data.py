@@ -10,6 +10,7 @@ import pytest
 from heads_samples import CLASSES, DIM, Features, Labels, blobs, make_key, numbered, only_pair, write_pair, write_set
 
 from cache.errors import FeaturesAmbiguous, FeaturesInvalid, FeaturesNotFound
+from cache.manifest import Order
 from cache.store import FeatureStore
 from heads.data import Labelled, choose, load, pairs
 
@@ -79,7 +80,7 @@ def test_the_models_asked_for_come_in_the_order_asked(tmp_path: Path) -> None:
 def test_a_data_set_narrows_the_choice(tmp_path: Path) -> None:
     for dataset in ("pets", "cars"):
         write_pair(tmp_path, key=make_key(dataset=dataset))
-    (pair,) = pairs(FeatureStore(tmp_path), dataset="cars")
+    (pair,) = pairs(FeatureStore(tmp_path), ["cars"])
     assert pair.key.dataset == "cars"
 
 
@@ -129,16 +130,75 @@ def test_features_kept_in_half_precision_are_made_ready_in_single(tmp_path: Path
     np.testing.assert_array_equal(found.features, half.astype(np.float32))
 
 
-def test_a_limit_takes_the_first_training_rows_and_all_test_rows(tmp_path: Path) -> None:
-    train, test = load(write_pair(tmp_path, numbered(20), numbered(12)), train_limit=7)
-    assert numbers(train) == list(range(7))
+@pytest.mark.parametrize("order", ["mixed", "stratified"])
+def test_a_limit_takes_the_first_rows_where_they_are_a_sample_and_all_test_rows(order: Order, tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    write_set(store, sorted_by_class((10, 10)), "train", order=order)  # whatever the manifest says is believed
+    write_set(store, numbered(12), "test")
+    train, test = load(only_pair(store), train_limit=12)
+    assert numbers(train) == list(range(12))
     assert numbers(test) == list(range(12))
+    assert train.notes == ("trained on the first 12 of 20 training images",)
 
 
-def test_a_limit_beyond_what_is_there_is_an_error_that_says_how_to_get_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dataset", ["cifar10", "digits"])
+def test_older_sets_whose_order_is_known_to_be_mixed_are_taken_from_the_first_row_on(dataset: str, tmp_path: Path) -> None:
+    pair = write_pair(tmp_path, numbered(20), numbered(12), make_key(dataset=dataset))
+    assert numbers(load(pair, train_limit=7)[0]) == list(range(7))
+
+
+def sorted_by_class(counts: Sequence[int]) -> Labelled:
+    """Numbered rows, so many of each class, one class after the other."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    return Labelled(numbered(len(labels)).features, labels)
+
+
+@pytest.mark.parametrize("limit", [3, 4, 30, 59, 60])
+def test_a_limit_of_a_sorted_set_draws_each_class_in_its_share(limit: int, tmp_path: Path) -> None:
+    pair = write_pair(tmp_path, sorted_by_class((30, 20, 10)), numbered(12))
+    train, _ = load(pair, train_limit=limit)
+    rows = numbers(train)
+    assert rows == sorted(set(rows))
+    assert len(rows) == limit
+    assert train.labels.tolist() == [0 if row < 30 else 1 if row < 50 else 2 for row in rows]
+    for found, share in zip(np.bincount(train.labels, minlength=3), (1 / 2, 1 / 3, 1 / 6), strict=True):
+        assert max(1, np.floor(limit * share)) - 1 <= found <= np.ceil(limit * share) + 1
+        assert found >= 1
+    drawn = f"trained on {limit} of 60 training images, drawn from each class in its share"
+    assert train.notes == ((drawn,) if limit < 60 else ())
+    assert numbers(load(pair, train_limit=limit)[0]) == rows
+
+
+def test_smaller_limits_are_drawn_from_larger_ones(tmp_path: Path) -> None:
+    pair = write_pair(tmp_path, sorted_by_class((30, 20, 10)), numbered(12))
+    found = [set(numbers(load(pair, train_limit=limit)[0])) for limit in (5, 12, 40)]
+    assert found[0] < found[1] < found[2]
+
+
+def test_a_limit_beyond_the_split_is_an_error_that_says_how_many_rows_it_has(tmp_path: Path) -> None:
     pair = write_pair(tmp_path, blobs(20))
-    with pytest.raises(FeaturesNotFound, match=r"holds the first 20 rows, 21 were asked for; .*extract --limit 21`"):
+    with pytest.raises(FeaturesNotFound, match=r"the train split has only 20 rows, --train-limit 21 .*; use 20 at most$"):
         load(pair, train_limit=21)
+
+
+def test_a_limit_beyond_what_was_extracted_is_an_error_whose_command_adds_it(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    write_set(store, blobs(20), "train", split_rows=500)
+    write_set(store, blobs(30), "test")
+    command = "`headstart extract --model resnet50 --dataset pets --split train --limit 21` adds the missing ones"
+    with pytest.raises(
+        FeaturesNotFound, match=rf"the first 20 of 500 rows of the train split, --train-limit 21 .*; {command}"
+    ):
+        load(only_pair(store), train_limit=21)
+
+
+def test_which_rows_of_the_split_were_drawn_is_known(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    write_set(store, sorted_by_class((8, 8)), "train", skipped=[0, 9])
+    write_set(store, numbered(12), "test")
+    train, _ = load(only_pair(store), train_limit=6)
+    there = [row for row in range(18) if row not in (0, 9)]
+    assert train.rows.tolist() == [there[number] for number in numbers(train)]
 
 
 def test_a_missing_test_set_is_an_error_that_names_the_command(tmp_path: Path) -> None:
@@ -217,9 +277,11 @@ def test_training_rows_of_a_single_class_are_refused_by_name(tmp_path: Path) -> 
 
 
 def test_a_limit_that_leaves_a_single_class_is_refused_by_name(tmp_path: Path) -> None:
-    pair = write_pair(tmp_path, labelled_so([2, 2, 2, 0, 1]))
+    store = FeatureStore(tmp_path)
+    write_set(store, labelled_so([2, 2, 2, 0, 1]), "train", order="mixed")
+    write_set(store, blobs(9), "test")
     with pytest.raises(FeaturesInvalid, match="all 3 training rows are of the class frog"):
-        load(pair, train_limit=3)
+        load(only_pair(store), train_limit=3)
 
 
 def test_test_rows_of_a_single_class_are_fine(tmp_path: Path) -> None:
@@ -253,7 +315,9 @@ def test_the_held_out_rows_are_drawn_from_everywhere(tmp_path: Path) -> None:
 
 def test_both_parts_of_a_division_say_so(tmp_path: Path) -> None:
     for part in load(only_pair(write_all(tmp_path, blobs(50)))):
-        assert part.notes == ("the data set has no test split: 10 of its 50 images, drawn at random, were held out",)
+        assert part.notes == (
+            "the data set has no test split: 10 of its 50 images, drawn from each class in its share, were held out",
+        )
 
 
 def test_a_division_of_a_part_of_the_images_says_so(tmp_path: Path) -> None:
@@ -261,16 +325,46 @@ def test_a_division_of_a_part_of_the_images_says_so(tmp_path: Path) -> None:
         assert any("1,234" in note for note in part.notes)
 
 
-def test_a_division_of_the_first_rows_says_so(tmp_path: Path) -> None:
-    for part in load(only_pair(write_all(tmp_path, blobs(50))), train_limit=20):
-        assert len(part.labels) in (4, 16)
-        assert any("first 20 of" in note for note in part.notes)
-        assert not any("its 20 images" in note for note in part.notes)
+@pytest.mark.parametrize("limit", [3, 20, 39])
+def test_a_limit_changes_no_test_row(limit: int, tmp_path: Path) -> None:
+    pair = only_pair(write_all(tmp_path, numbered(50)))
+    (whole, test), (train, same) = load(pair), load(pair, train_limit=limit)
+    assert numbers(same) == numbers(test)
+    assert same.digest == test.digest
+    assert len(train.labels) == limit
+    assert set(numbers(train)) < set(numbers(whole))
+    assert train.notes[-1] == f"trained on {limit} of 40 training images, drawn from each class in its share"
+    assert same.notes == test.notes
 
 
 def test_too_few_rows_to_divide_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FeaturesInvalid, match="2 rows are too few to train on two classes and to test"):
-        load(only_pair(write_all(tmp_path, blobs(2))))
+    with pytest.raises(
+        FeaturesInvalid, match="3 rows of 3 classes are too few to train on all of them and to test; a class"
+    ):
+        load(only_pair(write_all(tmp_path, blobs(3))))
+
+
+@pytest.mark.parametrize("each", [1, 2, 3, 5])
+def test_every_class_of_few_pictures_is_trained_and_as_many_as_can_be_are_tested(each: int, tmp_path: Path) -> None:
+    classes = tuple(f"class {i:02d}" for i in range(37))
+    counts = [each] * 36 + [10]
+    key = make_key(classes=classes)
+    write_set(FeatureStore(tmp_path), sorted_by_class(counts), "all", key)
+    train, test = load(only_pair(FeatureStore(tmp_path), key))
+    held = min(round(sum(counts) / 5), sum(counts) - 37)
+    assert (set(train.labels.tolist()), len(test.labels)) == (set(range(37)), held)
+    untested = sorted(set(range(37)) - set(test.labels.tolist()))
+    assert (36 in untested, len(untested)) == (False, {1: 36, 2: 37 - len(set(test.labels.tolist())), 3: 14, 5: 0}[each])
+    said = [note for note in test.notes if "have no test row" in note]
+    names = ", ".join(classes[i] for i in untested[:8])
+    assert said == (
+        [f"{len(untested)} of 37 classes have no test row: {names} and {len(untested) - 8} more"] if untested else []
+    )
+
+
+def test_classes_without_a_training_row_are_named_once(tmp_path: Path) -> None:
+    train, test = load(write_pair(tmp_path, blobs(20, classes=2), blobs(9)))
+    assert (train.notes, test.notes) == ((), ("1 of 3 classes has no training row, never predicted: frog",))
 
 
 def test_a_set_without_splits_of_a_single_class_is_refused_by_the_classes_name(tmp_path: Path) -> None:

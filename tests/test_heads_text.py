@@ -3,38 +3,28 @@
 import csv
 import dataclasses
 import io
-from typing import Any
 
-import numpy as np
 import pytest
-from heads_samples import make_evaluation, make_run
+from heads_samples import make_evaluation, make_run, make_timing
 
 from heads import text
-from heads.bench import Figures
-from heads.config import RECIPES
+from heads.config import RECIPES, HeadName
 from heads.predict import Photo
 from heads.stats import Evaluation, Score
+from heads.timings import Way
 
-FACTS: dict[str, Any] = {
-    "device": "a computer",
-    "precision": "fp32",
-    "engine": "eager",
-    "dataset": "pets",
-    "split": "test",
-    "split_rows": 1234,
-    "accuracy": 0.8125,
-    "peak_memory_bytes": 123_456_789,
-}
-FIGURES = Figures(
+TIMING = make_timing(
     images=1234,
-    batch_size=64,
+    split_rows=1234,
+    way=Way("a computer", "fp32", "eager", 64),
     repeats=3,
     elapsed_s=12.25,
     images_per_s=99.96,
     stages_s={"read": 0.001, "transfer": 0.0005, "preprocess": 0.0005, "backbone": 0.007, "head": 0.001},
     latency_s={"p50": 0.0101, "p90": 0.0202, "p99": 0.0303},
     latency_images=50,
-    predicted=np.zeros(1234, dtype=np.int64),
+    accuracy=0.8125,
+    peak_memory_bytes=123_456_789,
 )
 PHOTOS = (
     Photo("frog.jpg", {"one": (("frog", 0.75), ("cat", 0.25)), "two": (("cat", 0.5), ("dog", 0.25))}),
@@ -85,18 +75,25 @@ def test_a_class_without_test_rows_has_no_accuracy() -> None:
     assert "by class: cat 90.0%, dog -" in text.trained(make_run(evaluation=scores))
 
 
+def test_of_many_classes_the_worst_are_told() -> None:
+    scores = {f"class {i}": Score((7 * i) % 1000, 1000) for i in range(1000)} | {"empty": Score(0, 0)}
+    line = text.trained(make_run(evaluation=Evaluation(Score(1, 2), scores))).split("\n")[2]
+    assert line.startswith("  worst of 1,001 classes: class 0 0.0%, class 143 0.1%, class 286 0.2%")
+    assert (line.count("%"), line.endswith("; all are in run.json")) == (text.MOST_CLASSES, True)
+
+
 def test_several_seeds_are_summed_up_by_mean_and_deviation() -> None:
     runs = [make_run(evaluation=make_evaluation(*counts)) for counts in ((80, 80, 80), (82, 82, 82), (84, 84, 84))]
     found = text.spread(runs)
-    assert found == "resnet50 study mlp: 3 seeds, mean test accuracy 82.00%, standard deviation 2.00 points"
+    assert found == "resnet50 study: 3 seeds, mean test accuracy 82.00%, standard deviation 2.00 points"
 
 
 # --------------------------------------------------------------------------------------------------------- inference
 
 
 def test_a_benchs_lines_hold_speed_latency_stages_and_memory() -> None:
-    lines = text.bench("resnet50 study mlp", FIGURES, FACTS, ["untrained"]).split("\n")
-    assert lines[0] == "resnet50 study mlp on a computer, fp32, eager"
+    lines = text.bench("resnet50 study", TIMING, ["untrained"]).split("\n")
+    assert lines[0] == "resnet50 study on a computer, fp32, eager"
     assert lines[1] == "  1,234 pets test images in 12.25 s, 100.0 images/s (in batches of 64, median of 3)"
     assert lines[2] == "  one image: p50 10.1 ms, p90 20.2 ms, p99 30.3 ms (50 images)"
     assert "read 1.000 ms (10%), transfer 0.500 ms (5%)" in lines[3]
@@ -106,12 +103,12 @@ def test_a_benchs_lines_hold_speed_latency_stages_and_memory() -> None:
 
 
 def test_a_bench_of_some_of_the_images_says_of_how_many() -> None:
-    found = text.bench("a head", FIGURES, {**FACTS, "split_rows": 10_000}, [])
+    found = text.bench("a head", dataclasses.replace(TIMING, split_rows=10_000), [])
     assert "  1,234 of 10,000 pets test images in 12.25 s" in found
 
 
 def test_an_accuracy_that_is_not_known_is_left_out() -> None:
-    found = text.bench("a head", FIGURES, {**FACTS, "accuracy": None}, [])
+    found = text.bench("a head", dataclasses.replace(TIMING, accuracy=None), [])
     assert "accuracy" not in found
     assert found.endswith("\n  peak memory 123.5 MB")
 
@@ -150,7 +147,7 @@ def test_predictions_as_csv_have_a_line_for_each_picture_head_and_rank() -> None
     assert [line["error"] for line in found] == [""] * 5 + ["cut off"]
 
 
-@pytest.mark.parametrize("kind", ["mlp", "knn"])
-def test_several_seeds_are_titled_by_what_they_share(kind: Any) -> None:
+@pytest.mark.parametrize(("kind", "title"), [("mlp", "resnet50 standard"), ("knn", "resnet50 standard, knn")])
+def test_several_seeds_are_titled_by_what_they_share(kind: HeadName, title: str) -> None:
     runs = [make_run(config=dataclasses.replace(RECIPES["standard"], head=kind, seed=seed)) for seed in (0, 1)]
-    assert text.spread(runs).startswith(f"resnet50 standard {kind}: 2 seeds")
+    assert text.spread(runs).startswith(f"{title}: 2 seeds")

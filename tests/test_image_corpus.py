@@ -28,8 +28,10 @@ from extract.backbones import Backbone
 from extract.config import ExtractConfig
 from extract.datasets import folder
 from extract.devices import Device
-from extract.images import MAX_BYTES, FileImages, Pixels, decode, shrink
+from extract.images import FileImages, Pixels
 from extract.job import Job
+from extract.pictures.decode import decode, shrink
+from extract.pictures.files import MAX_BYTES
 from extract.preprocess import Preprocessing
 from extract.run import Outcome, extract
 from extract.weights import Weights
@@ -38,9 +40,10 @@ PICTURE = encoded(picture(90, 90), "PNG")
 
 
 def opened(root: Path, split: str = "all") -> FileImages:
+    """A split with its rows in the order of their names."""
     images = folder.open_split(str(root), split, Path("unused"))
     assert isinstance(images, FileImages)
-    return images
+    return images.in_order("unknown")
 
 
 def run(images: FileImages, top: Path, on_error: str = "skip") -> Outcome:
@@ -471,7 +474,8 @@ def test_what_pillow_logs_is_not_printed_but_can_be_listened_to(caplog: pytest.L
         decode(odd_samples(), "there")
     assert [record.getMessage() for record in caplog.records] == ["More samples per pixel than can be decoded: 200"]
     code = (
-        "import os, sys; os.dup2(1, 2); from extract.images import decode; from cache.errors import ImageUnreadable\n"
+        "import os; os.dup2(1, 2); from extract.pictures.decode import decode; from cache.errors import ImageUnreadable\n"
+        "import cli; cli.quiet_pillow()\n"
         f"try: decode(bytes.fromhex({odd_samples().hex()!r}), 'there')\n"
         "except ImageUnreadable: print('refused')"
     )

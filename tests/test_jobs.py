@@ -1,15 +1,17 @@
 """From words to work: which jobs a command line asks for, and which backbone a head needs."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from extract_samples import file_images
 
-from cache.errors import DataNotFound, ImageUnreadable, WeightsMismatch
-from extract import jobs
+from cache.errors import DataNotFound, DeviceUnavailable, ImageUnreadable, WeightsMismatch, WeightsNotFound
+from extract import jobs, weights
 from extract.backbones import BACKBONES
 from extract.config import STUDY_MODELS, ExtractConfig
 from extract.devices import Device
@@ -81,7 +83,7 @@ class Wrong:
         Wrong("pooling", "max", "pooling is global average, the head's features were made with max"),
         Wrong("feature_version", 99, "feature_version is 1, the head's features were made with 99"),
         Wrong("interpolation", "bicubic", "interpolation is bilinear, the head's features were made with bicubic"),
-        Wrong("weights_sha256", "ab" * 32, "weights_sha256 of random:0 .* the head's features were made with abab"),
+        Wrong("weights_sha256", "ab" * 32, "weights_sha256 of random:0 .* made with abab.*; other versions of torch"),
         Wrong("backbone", "resnet51", "model 'resnet51' is unknown"),
     ],
     ids=lambda case: case.field,
@@ -99,12 +101,83 @@ def test_a_restored_backbone_is_the_one_that_made_the_features() -> None:
     assert (made(pixels) == restored(pixels)).all()
 
 
+def test_a_device_that_is_not_here_is_said_whatever_the_head_needs() -> None:
+    key = dataclasses.replace(plan("resnet18", split="test")[0].key, precision="tf32")
+    with pytest.raises(DeviceUnavailable, match="--device tpu: unknown"):
+        jobs.restore(key, "nowhere", None, "tpu", None)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with two networks."""
+    path = tmp_path_factory.mktemp("weights") / "ssl.pth"
+    student, teacher = (
+        weights.load(BACKBONES["resnet18"], weights.locate(BACKBONES["resnet18"], r)) for r in ("random:1", "random:2")
+    )
+    torch.save({"student": student.state_dict(), "teacher": teacher.state_dict()}, path)
+    return path
+
+
+def test_a_head_finds_its_weights_from_another_folder_and_after_they_moved(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "w.pth").symlink_to(checkpoint)
+    monkeypatch.chdir(there)
+    (job,) = plan("resnet18", split="test", requests=("w.pth#teacher",), precision="fp32")
+    assert (job.key.weights, job.weights.origin) == ("file#teacher", f"{there}/w.pth#teacher")
+    monkeypatch.chdir(tmp_path)
+    recorded, made = job.weights.origin, jobs.load(job)
+    assert jobs.restore(job.key, recorded, None, "cpu", None).parameters == made.parameters
+    (there / "w.pth").rename(tmp_path / "moved.pth")
+    message = (
+        rf"{re.escape(recorded)}: not there; the head's weights were at .* \(SHA-256 .*; say where they are with --weights"
+    )
+    with pytest.raises(WeightsNotFound, match=message):
+        jobs.restore(job.key, recorded, None, "cpu", None)
+    for request in ("moved.pth", "moved.pth#teacher"):  # which of the two, the head knows
+        assert jobs.restore(job.key, recorded, request, "cpu", None).parameters == made.parameters
+    with pytest.raises(
+        WeightsMismatch, match=r"weights in .*moved\.pth is student, the head's features were made with teacher"
+    ):
+        jobs.restore(job.key, recorded, "moved.pth#student", "cpu", None)
+
+
+def test_two_networks_of_one_file_have_keys_of_their_own(checkpoint: Path) -> None:
+    (one,), (other,) = (
+        plan("resnet18", split="test", requests=(f"{checkpoint}#{name}",)) for name in ("student", "teacher")
+    )
+    assert one.key.digest != other.key.digest
+
+
 def test_weights_asked_for_one_model_say_nothing_of_another() -> None:
     requests = ["resnet50=a/file.pth", "random:3", "resnet50=b/file.pth"]
     assert jobs.weights_asked("resnet50", requests) == "b/file.pth"
     assert jobs.weights_asked("vgg16", requests) == "random:3"
     assert jobs.weights_asked("vgg16", ["resnet50=a/file.pth"]) is None
     assert jobs.weights_asked("vgg16", []) is None
+
+
+def test_weights_for_a_model_that_the_command_does_not_use_are_refused() -> None:
+    jobs.check_weights_asked(["resnet18", "vgg16"], ["vgg16=random:1", "random:0", "a/b=c.pth"])
+    with pytest.raises(WeightsMismatch, match="this command uses resnet18, not vgg16; leave it out or add -m vgg16"):
+        jobs.check_weights_asked(["resnet18"], ["random:0", "vgg16=random:1"])
+
+
+def test_an_equals_sign_with_nothing_behind_it_is_refused() -> None:
+    with pytest.raises(
+        WeightsMismatch, match="--weights resnet18=: nothing follows the equals sign, expected MODEL=WEIGHTS"
+    ):
+        jobs.weights_asked("resnet18", ["random:1", "resnet18="])
+
+
+def test_published_weights_that_a_head_needs_have_one_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(weights, "BASE_URL", (tmp_path / "server").as_uri() + "/")
+    key = dataclasses.replace(plan("resnet18", split="test")[0].key, weights="IMAGENET1K_V1")
+    with pytest.raises(WeightsNotFound, match=r"downloading .* failed \(.*\); say where it is with --weights PATH$"):
+        jobs.restore(key, "nowhere", None, "cpu", None)
 
 
 # ---- one network for all
@@ -164,13 +237,14 @@ def test_a_precision_that_was_asked_for_is_not_looked_into(monkeypatch: pytest.M
     assert {job.device.precision for job in plan_on_turing(monkeypatch, float("inf"), precision)} == {precision}
 
 
-def test_a_head_of_fp16_features_is_used_on_a_cpu_in_fp32_and_that_is_said() -> None:
+@pytest.mark.parametrize("precision", ["fp16", "tf32"])
+def test_a_head_of_features_that_a_cpu_cannot_make_is_used_there_in_fp32_and_that_is_said(precision: str) -> None:
     (job,) = plan("resnet18", split="test", precision="fp32")
-    key = dataclasses.replace(job.key, precision="fp16")
+    key = dataclasses.replace(job.key, precision=precision)
     found = jobs.restore(key, job.weights.origin, None, "cpu", None)
     assert found.device.precision == "fp32"
     assert found.device.notes == (
-        "the head learned from fp16 features, which cpu has not got: its features here are of fp32",
+        f"the head learned from {precision} features, which cpu has not got: its features here are of fp32",
     )
 
 

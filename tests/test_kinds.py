@@ -14,7 +14,6 @@ from sklearn.linear_model import RidgeClassifierCV
 from sklearn.neighbors import KNeighborsClassifier
 from torch.nn import functional
 
-from heads import kinds
 from heads.config import HEADS, RECIPES, BenchConfig, HeadName, TrainConfig
 from heads.data import Labelled
 from heads.kinds import KINDS, ClosedFormHead, GradientHead, Head, Knn, Mlp
@@ -245,7 +244,7 @@ def test_heads_without_epochs_report_none(kind: HeadName) -> None:
 
 @pytest.mark.parametrize(
     ("base", "lacks"),
-    [(Head, "'?score'?"), (ClosedFormHead, "'?fit'?, '?score'?"), (GradientHead, "'?scores'?")],
+    [(Head, "'?score'?"), (ClosedFormHead, "'?fit'?, '?score'?"), (GradientHead, "'?learn'?, '?scores'?")],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_a_head_that_lacks_its_methods_cannot_be_made(base: type[Head], lacks: str) -> None:
@@ -253,29 +252,46 @@ def test_a_head_that_lacks_its_methods_cannot_be_made(base: type[Head], lacks: s
         base(4, 3, make_config(), 1)
 
 
-# ---- the layer's own gradient
+# ---- the gradients
 
 
-@pytest.mark.parametrize("kept", [False, True], ids=["fresh", "in the memory of the last step"])
-def test_a_layers_gradients_are_those_of_finite_differences(kept: bool) -> None:
-    torch.manual_seed(0)
-    layer = {"out.bias": torch.randn(3, 4).double(), "out.weight": torch.randn(3, 5, 4).double()}
-    for value in layer.values():
-        value.requires_grad_()
-    features = torch.randn(3, 2, 5, dtype=torch.float64, requires_grad=True)
-    if kept:  # full of numbers that mean nothing any more
-        layer["out.weight"].grad = torch.full((3, 5, 4), float("nan"), dtype=torch.float64)
+@pytest.mark.parametrize("kept", [False, True], ids=["all units", "some left out"])
+@pytest.mark.parametrize("sigmoid", [False, True], ids=["scores", "sigmoid"])
+@pytest.mark.parametrize("kind", ["mlp", "linear"])
+@given(heads=st.integers(1, 3), rows=st.integers(1, 9), classes=st.integers(2, 5), seed=seeds)
+@settings(max_examples=15)
+def test_the_gradients_written_out_are_autograds(
+    kind: str, sigmoid: bool, kept: bool, heads: int, rows: int, classes: int, seed: int
+) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    head = KINDS[kind](4, classes, make_config(sigmoid=sigmoid), 1)
+    assert isinstance(head, GradientHead)
+    stack = {
+        name: torch.randn((heads, *laid(value).shape), generator=draw, requires_grad=True)
+        for name, value in head.named_parameters()
+    }
+    features, labels = torch.randn((heads, rows, 4), generator=draw), torch.randint(classes, (heads, rows), generator=draw)
+    keep = 2.0 * (torch.rand((heads, rows, head.dropped), generator=draw) < 0.5) if kept and head.dropped else None
+    losses = functional.cross_entropy(
+        head.scores(stack, features, keep).flatten(0, 1), labels.flatten(), reduction="none"
+    ).view(labels.shape).mean(dim=1)  # fmt: skip
+    expected = torch.autograd.grad(losses.sum(), list(stack.values()))
 
-    def scores(bias: torch.Tensor, weight: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        return kinds._affine({"out.bias": bias, "out.weight": weight}, "out", features)
+    gradients = {name: torch.full_like(value, math.nan) for name, value in stack.items()}  # what is there means nothing
+    with torch.no_grad():
+        found = head.learn(stack, features, keep, labels, gradients)
+    torch.testing.assert_close(found, losses.detach())
+    for name, value in zip(stack, expected, strict=True):
+        torch.testing.assert_close(gradients[name], value, msg=name)
 
-    assert torch.autograd.gradcheck(scores, (*layer.values(), features))
 
-
-def test_a_weights_gradient_takes_no_new_memory_in_the_second_step() -> None:
-    bias, weight = torch.zeros(2, 4, requires_grad=True), torch.ones(2, 5, 4, requires_grad=True)
-    weight.grad = torch.zeros(2, 5, 4)
-    loss = kinds._affine({"out.bias": bias, "out.weight": weight}, "out", torch.ones(2, 3, 5)).sum()
-    (found,) = torch.autograd.grad(loss, [weight])
-    assert found.data_ptr() == weight.grad.data_ptr()
-    assert torch.equal(found, torch.full((2, 5, 4), 3.0))
+def test_the_initial_weights_are_those_of_pytorchs_layers() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        layers = torch.nn.Linear(2048, 128), torch.nn.Linear(128, 10)
+    before = torch.get_rng_state()
+    head = Mlp(2048, 10, RECIPES["study"], 0, torch.Generator().manual_seed(7))
+    assert torch.equal(torch.get_rng_state(), before)
+    for ours, theirs in zip((head.hidden, head.out), layers, strict=True):
+        assert torch.equal(ours.weight, theirs.weight)
+        assert torch.equal(ours.bias, theirs.bias)

@@ -60,7 +60,8 @@ def put(folder: Path, content: bytes) -> Path:
 def manifests(draw: st.DrawFn) -> Manifest:
     records, done = [], 0
     for index in range(draw(st.integers(1, 4))):
-        skipped = tuple(draw(st.lists(st.builds(Skipped, st.integers(0, 99), texts, texts), max_size=2)))
+        left_out = draw(st.lists(st.tuples(texts, texts), max_size=2))
+        skipped = tuple(Skipped(done + row, *said) for row, said in enumerate(left_out))
         stop = done + len(skipped) + draw(st.integers(1, 3000))
         elapsed_s = draw(st.none() | st.floats(0, 1e6))
         stat = draw(st.none() | texts)
@@ -242,7 +243,9 @@ GARBAGE = [
 
 @pytest.mark.parametrize("content", GARBAGE, ids=lambda content: repr(content[:24]))
 def test_garbage_is_refused_with_the_place_and_the_next_step(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(FeaturesDamaged, match=r"manifest\.json: not a manifest of ours .*`headstart extract --force`"):
+    with pytest.raises(
+        FeaturesDamaged, match=r"manifest\.json: not a manifest of ours .*extract` that made the set writes it again"
+    ):
         read_manifest(put(tmp_path, content))
 
 
@@ -305,7 +308,26 @@ DAMAGES = [
     ),
     Damage("no shard's name", setting("shards", 1, "file", to="shard-1.h5"), "'shard-1.h5' is no shard's name"),
     Damage("path as a name", setting("shards", 1, "file", to="../shard-00001.h5"), r"shard-00001\.h5' is no shard's name"),
-    Damage("number as a name", setting("shards", 1, "file", to=1), "removeprefix"),
+    Damage("number as a name", setting("shards", 1, "file", to=1), "shard 1: file is 1, expected str"),
+    Damage(
+        "text as seconds", setting("shards", 0, "elapsed_s", to="1"), "shard 0: elapsed_s is '1', expected int or float or"
+    ),
+    Damage(
+        "a row not its own",
+        setting("shards", 1, "skipped", 0, "row", to=12),
+        "shard 1 leaves out rows that are not its own",
+    ),
+    Damage("truth as a row", setting("shards", 0, "start", to=True), "shard 0: start is True, expected int"),
+    Damage("number as a digest", setting("shards", 2, "sha256", to=7), "shard 2: sha256 is 7, expected str"),
+    Damage(
+        "text as a count", setting("provenance", "split_rows", to="100"), "provenance: split_rows is '100', expected int"
+    ),
+    Damage(
+        "list of versions", setting("provenance", "versions", to=["1"]), r"provenance: versions is \['1'\], expected dict"
+    ),
+    Damage(
+        "number as a version", setting("provenance", "versions", "torch", to=2), "its notes or versions are not all text"
+    ),
     Damage("skipped image forgotten", setting("shards", 1, "skipped", to=[]), r"shard 1, .* has rows 5-10"),
     Damage("skipped image without a row", dropping("shards", 1, "skipped", 0, "row"), "row"),
     Damage("shard missing", dropping("shards", 2), "digest is "),

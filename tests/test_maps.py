@@ -9,6 +9,7 @@ from sklearn.metrics import silhouette_score
 from threadpoolctl import threadpool_limits
 
 from cache.files import canonical_json
+from heads.data import Labelled
 from heads.maps import FEWEST, feature_map, thumbnails
 
 LABELS = np.arange(300) % 3
@@ -21,6 +22,11 @@ def clouds(rows: int = 300, dim: int = 6) -> npt.NDArray[np.float32]:
     return found.astype(np.float32)
 
 
+def labelled(features: npt.NDArray[np.float32], first: int = 0) -> Labelled:
+    """Rows with their labels in turn, numbered from `first` on."""
+    return Labelled(features, LABELS[: len(features)], rows=np.arange(first, first + len(features)))
+
+
 def standardised(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     found: npt.NDArray[np.float64] = features - features.mean(axis=0, dtype=np.float64)
     return found / features.std(axis=0, dtype=np.float64)
@@ -28,7 +34,7 @@ def standardised(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 def test_the_map_shows_the_principal_axes_and_pictures_that_lie_apart() -> None:
     features = (np.random.default_rng(0).standard_normal((300, 6)) * [9, 5, 1, 1, 1, 1]).astype(np.float32)
-    found = feature_map(features, LABELS)
+    found = feature_map(labelled(features))
     assert found is not None
     axes = PCA(2, svd_solver="full").fit(standardised(features))
     assert np.allclose(found["explained"], axes.explained_variance_ratio_)
@@ -44,7 +50,7 @@ def test_the_map_shows_the_principal_axes_and_pictures_that_lie_apart() -> None:
 
 def test_tsne_is_scikit_learns_of_fifty_components_of_the_same_rows() -> None:
     features = clouds(dim=80)
-    found = feature_map(features, LABELS)
+    found = feature_map(labelled(features))
     assert found is not None
     with threadpool_limits(limits=1):
         reduced = PCA(50, random_state=0).fit_transform(standardised(features))
@@ -64,18 +70,18 @@ def test_the_same_rows_give_the_same_map_on_any_number_of_threads() -> None:
     found = []
     for threads in (1, 2, 4):
         with threadpool_limits(limits=threads):
-            found.append(canonical_json(feature_map(features, LABELS[:120])))
+            found.append(canonical_json(feature_map(labelled(features))))
     assert found[0] == found[1] == found[2]
 
 
 def test_few_rows_have_a_perplexity_that_fits_and_fewer_have_no_tsne() -> None:
-    enough, few = feature_map(clouds(FEWEST), LABELS[:FEWEST]), feature_map(clouds(FEWEST - 1), LABELS[: FEWEST - 1])
+    enough, few = (feature_map(labelled(clouds(rows))) for rows in (FEWEST, FEWEST - 1))
     assert enough is not None
     assert few is not None
     assert enough["tsne"]["perplexity"] == (FEWEST - 1) / 3
     assert few["tsne"] is None
     assert few["rows"] == FEWEST - 1
-    two = feature_map(clouds(2), LABELS[:2])
+    two = feature_map(labelled(clouds(2)))
     assert two is not None
     assert len(two["points"]) == 2
 
@@ -84,16 +90,20 @@ def test_few_rows_have_a_perplexity_that_fits_and_fewer_have_no_tsne() -> None:
     "features", [clouds(1), clouds(20, 1), np.ones((20, 4), np.float32)], ids=["one row", "one number", "all alike"]
 )
 def test_rows_without_two_directions_have_no_map(features: npt.NDArray[np.float32]) -> None:
-    assert feature_map(features, LABELS[: len(features)]) is None
+    assert feature_map(labelled(features)) is None
 
 
-def test_rows_beyond_the_first_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = feature_map(clouds()[:40], LABELS[:40])
+def test_of_many_rows_some_are_drawn_evenly_and_keep_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("heads.maps.POINTS", 40)
-    found = feature_map(clouds(), LABELS)
+    in_order = Labelled(clouds(), np.sort(LABELS), rows=np.arange(1000, 1300))  # sorted by class
+    found = feature_map(in_order)
     assert found is not None
     assert found["rows"] == found["tsne"]["rows"] == len(found["points"]) == 40
-    assert found == first
+    labels = [label for _, _, label in found["points"]]
+    assert [labels.count(label) for label in range(3)] == [13, 14, 13]
+    numbers = {one["row"] for method in (found, found["tsne"]) for one in method["thumbnails"]}
+    assert numbers <= set(range(1000, 1300))
+    assert len({number // 100 for number in numbers}) == 3
 
 
 def test_pictures_are_asked_for_on_both_maps_of_each_model() -> None:

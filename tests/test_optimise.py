@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import heads.optimise
 from cache.errors import FeaturesInvalid
 from heads.config import TrainConfig
 from heads.kinds import GradientHead, Mlp
@@ -47,9 +48,7 @@ def order(seed: int = 7) -> torch.Generator:
 
 
 def fresh_head(config: TrainConfig, seed: int = 0) -> Mlp:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Mlp(DIM, 3, config, TRAIN)
+    return Mlp(DIM, 3, config, TRAIN, torch.Generator().manual_seed(seed))
 
 
 def trained(config: TrainConfig, seed: int = 0, part: Part | None = None) -> tuple[Mlp, History]:
@@ -233,14 +232,21 @@ class Watched(Mlp):
     """An MLP that notes the features and the dropout it is given."""
 
     def __init__(self, config: TrainConfig) -> None:
-        super().__init__(DIM, 3, config, TRAIN)
+        super().__init__(DIM, 3, config, TRAIN, torch.Generator().manual_seed(0))
         self.given: list[Tensor] = []
         self.keep: list[Tensor | None] = []
 
     def scores(self, parameters: Mapping[str, Tensor], features: Tensor, keep: Tensor | None) -> Tensor:
-        self.given.append(features.clone())
         self.keep.append(keep)
         return super().scores(parameters, features, keep)
+
+    def learn(
+        self, parameters: Mapping[str, Tensor], features: Tensor, keep: Tensor | None, labels: Tensor,
+        gradients: Mapping[str, Tensor],
+    ) -> Tensor:  # fmt: skip
+        self.given.append(features.clone())
+        self.keep.append(keep)
+        return super().learn(parameters, features, keep, labels, gradients)
 
 
 def watched(rates: Sequence[float], epochs: int, val_rows: int) -> Watched:
@@ -266,7 +272,7 @@ def test_dropout_leaves_out_its_share_of_units_in_training_and_none_in_validatio
 
 def test_every_epoch_goes_through_every_row_once_in_an_order_of_its_own() -> None:
     rows = noisy_rows()
-    given = [features for features in watched((0.5, 0.5), 3, VAL).given if features.shape[:2] == (2, TRAIN)]
+    given = watched((0.5, 0.5), 3, VAL).given
     assert len(given) == 3
     orders = []
     for head in torch.stack(given).flatten(0, 1):  # (epochs * heads, n, D)
@@ -283,6 +289,26 @@ def test_a_head_without_dropout_is_not_changed_by_company_with_dropout() -> None
     descend(heads, noisy_rows(), [make_part(1), make_part(2)], silent)
     for name, value in heads[0].state_dict().items():
         torch.testing.assert_close(value, alone.state_dict()[name], rtol=1e-4, atol=1e-5)
+
+
+@given(rows=st.integers(1, 70), batch=st.integers(1, 80), hidden=st.integers(1, 40), most=st.integers(1, 500))
+@settings(max_examples=40)
+def test_how_much_dropout_is_drawn_at_once_changes_no_number(rows: int, batch: int, hidden: int, most: int) -> None:
+    config = make_config(dropout=0.5, hidden=hidden, batch_size=batch, epochs=2)
+    found = []
+    for drawn in (2**22, most):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(heads.optimise, "_DRAWN", drawn)
+            head = fresh_head(config)
+            descend([head], noisy_rows(), [Part(torch.arange(rows), torch.arange(0), order())], silent)
+            found.append(head)
+    assert same_head(*found)
+
+
+def test_a_batch_larger_than_all_rows_is_all_rows() -> None:
+    # room for the batch asked for would be 240 GB
+    one, other = (trained(make_config(batch_size=size, epochs=2))[0] for size in (TRAIN, 10**10))
+    assert same_head(one, other)
 
 
 # --------------------------------------------------------------------------------------------------------- divergence

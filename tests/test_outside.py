@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from cache.errors import DataNotFound
 from extract.devices import Device
-from extract.images import shrink
 from extract.outside import Outside, expand, featurise
+from extract.pictures.decode import shrink
 from extract.tune import Pending, Way
 
 

@@ -2,15 +2,18 @@
 
 import itertools
 import re
+from collections.abc import Callable
+from html import escape
 from html.parser import HTMLParser
 from typing import Any
 
 import page_samples
 import pytest
 
-from heads.page import PARTS, POLICY, to_html
-from heads.page_html import picture
-from heads.page_study import probability
+from heads.page import OWN_PARTS, POLICY, STUDY_PARTS, to_html
+from heads.page_html import MOST_COLUMNS, picture, table
+from heads.page_labels import probability
+from heads.page_overview import command
 from heads.report import percent, seconds
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -74,14 +77,42 @@ class Page(HTMLParser):
         return "".join(data for tag, data in self.texts if tag not in ("style", "title"))
 
 
-FACTS = page_samples.whole()
-SAMPLES = {"whole": FACTS, "two": page_samples.whole(page_samples.MODELS[:2], points=50), "small": page_samples.small()}
-SAMPLES["hostile"] = page_samples.hostile()
+FACTS = page_samples.section()
+SAMPLES = {
+    "whole": page_samples.document(FACTS),
+    "two": page_samples.whole(page_samples.MODELS[:2], points=50),
+    "own": page_samples.document(page_samples.own()),
+    "sections": page_samples.document(page_samples.section(page_samples.MODELS[:2], points=40), page_samples.own()),
+    "small": page_samples.small(),
+    "hostile": page_samples.hostile(),
+    **page_samples.odd(),
+}
+DOCUMENT = SAMPLES["whole"]
+
+
+Undrawn = Callable[[dict[str, Any]], Page]
+DRAWN = ("whole", "two", "small", "hostile", "many classes")
+"""The samples whose figures are drawn: that is test_figures' matter, and takes seconds for a page."""
+
+
+def sketch(key: str, words: str, *_: Any, **__: Any) -> str:
+    """Stands for a figure."""
+    return f'<svg role="img" aria-label="{escape(words)}"></svg>'
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> Undrawn:
+    """The page of a section, its figures left out."""
+    monkeypatch.setattr("heads.page_svg.draw", sketch)
+    return lambda facts: Page(to_html(page_samples.document(facts)))
 
 
 @pytest.fixture(scope="module")
 def html() -> dict[str, str]:
-    return {name: to_html(facts) for name, facts in SAMPLES.items()}
+    found = {name: to_html(SAMPLES[name]) for name in DRAWN}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("heads.page_svg.draw", sketch)
+        return {name: found[name] if name in found else to_html(facts) for name, facts in SAMPLES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +167,8 @@ def test_who_cannot_see_is_told_everything(name: str, pages: dict[str, Page]) ->
 @pytest.mark.parametrize("name", SAMPLES)
 def test_every_row_of_a_table_has_as_many_cells(name: str, pages: dict[str, Page]) -> None:
     for rows in pages[name].tables:
-        plain = rows[1:] if rows[0] and rows[0][0] == "" else rows  # less the names of groups of columns
-        assert len({len(row) for row in plain}) == 1
+        assert len({len(row) for row in rows}) == 1
+        assert len(rows[0]) <= 1 + MOST_COLUMNS
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -166,10 +197,58 @@ def test_the_same_facts_make_the_same_page(html: dict[str, str]) -> None:
 # ------------------------------------------------------------------------------------------------------------- content
 
 
-def test_every_part_is_there_and_in_the_contents(page: Page) -> None:
-    parts = [attrs["id"] for attrs in page.all("section")]
-    assert parts == list(PARTS)
-    assert [attrs["href"] for attrs in page.all("a")][1 : len(PARTS) + 1] == [f"#{part}" for part in PARTS]
+def test_every_part_is_there_and_in_the_contents(page: Page, pages: dict[str, Page]) -> None:
+    assert parts_of(page) == [*STUDY_PARTS, "making"]
+    assert contents_of(page) == parts_of(page)
+    absent = ("sigmoid", "batch-norm", "figure-1")
+    assert parts_of(pages["own"]) == [*(part for part in OWN_PARTS if part not in absent), "making"]
+    assert contents_of(pages["own"]) == parts_of(pages["own"])
+
+
+def parts_of(page: Page) -> list[str]:
+    return [str(attrs["id"]) for attrs in page.all("section")]
+
+
+def contents_of(page: Page) -> list[str]:
+    """Where the first links of a page lead, as many as it has parts and sections."""
+    titles = [attrs for attrs in page.all("h2") if attrs.get("class") == "of"]
+    links = [str(attrs["href"])[1:] for attrs in page.all("a")]
+    return links[1 : 1 + len(parts_of(page)) + len(titles)]
+
+
+def test_several_sections_have_a_heading_each_and_identifiers_of_their_own(pages: dict[str, Page]) -> None:
+    page = pages["sections"]
+    titles = [attrs["id"] for attrs in page.all("h2") if attrs.get("class") == "of"]
+    assert titles == ["s1-section", "s2-section"]
+    first, second = ([part for part in parts_of(page) if part.startswith(start)] for start in ("s1-", "s2-"))
+    assert first == [f"s1-{part}" for part in STUDY_PARTS]
+    assert second[:3] == ["s2-at-a-glance", "s2-best", "s2-table-1"]
+    assert contents_of(page) == ["s1-section", *first, "s2-section", *second, "making"]
+    assert [data for tag, data in page.texts if tag == "bdi"][:2] == ["cifar10", "folder-pets"]
+
+
+def test_one_section_shows_no_level_of_its_own(pages: dict[str, Page]) -> None:
+    assert not [attrs for attrs in pages["own"].all("h2") if attrs.get("class") == "of"]
+    assert "Tested on 60 images of folder-pets, test split, 3 classes." in pages["own"].text
+
+
+@pytest.mark.parametrize("name", ["own", *page_samples.odd()])
+def test_data_of_ones_own_is_not_set_beside_the_published_study(name: str, pages: dict[str, Page]) -> None:
+    text = pages[name].text
+    for words in ("ublished", "The study", "Table 1", "Table 2", "Figure 1", "NVIDIA", "24,000"):
+        assert words not in text.replace("24,000 images", "")
+
+
+def test_only_heads_trained_as_the_study_trained_stand_beside_it(undrawn: Undrawn) -> None:
+    facts = page_samples.section(page_samples.MODELS[:2], points=40)
+    facts["rows"][0].update(published=False, recipe="study, changed: epochs 60")
+    page = undrawn(facts)
+    lines = page.table("Table 1")[1:]
+    beside = {line[0]: line[2].split(" training")[0] for line in lines}
+    assert beside["vgg161 study, changed: epochs 60"] == "–"
+    assert beside["vgg191 2 study recipe"] == "81.64 %"
+    assert beside["vgg16"] == "81.87 %"
+    assert "Against the published study, same recipe: vgg19 +4.18 percentage points" in page.text
 
 
 def test_the_doubts_stand_in_the_title_line(html: dict[str, str]) -> None:
@@ -179,59 +258,76 @@ def test_the_doubts_stand_in_the_title_line(html: dict[str, str]) -> None:
     assert "<h1>Frozen backbones compared</h1>" in html["small"]
 
 
-def test_table_1_holds_each_runs_numbers(page: Page) -> None:
-    _, _, *lines = page.table("Table 1: our runs")
-    assert len(lines) == len(FACTS["rows"])
+def test_table_1_holds_each_heads_numbers(page: Page) -> None:
+    head, *lines = page.table("Table 1: our heads")
+    assert head == ["head", "accuracy", "published, one NVIDIA T4", "extraction", "head training", "inference",
+                    "trained on / tested on"]  # fmt: skip
     for line, row in zip(lines, FACTS["rows"], strict=True):
         low, high = row["interval"]
-        assert line[0] == f"{row['model']} {row['recipe']} recipe"
-        assert line[1] == ", ".join(f"note {i + 1}" for i in range(len(row["notes"])))
-        assert line[2:4] == [seconds(row["extraction_s"]), seconds(row["training_s"])]
+        marks = " ".join(str(i + 1) for i in range(len(row["notes"])))
+        assert line[0] == f"{row['model']}{marks} {row['recipe']} recipe"
+        assert line[1] == f"{percent(row['accuracy'])} 95 %: {percent(low)} to {percent(high)}, over images"
+        assert line[3:5] == [seconds(row["extraction_s"]), seconds(row["training_s"])]
         timed = row["inference"] and f"{seconds(row['inference']['elapsed_s'])} 10,000 images"
-        assert line[4] == (timed or "not timed")
-        assert line[5:7] == [percent(row["accuracy"]), f"{percent(low)} to {percent(high)}"]
-        assert line[7].startswith("24,000 / 10,000")
+        assert line[5] == (timed or "not timed")
+        assert line[6].startswith("24,000 / 10,000")
 
 
-def test_published_figures_stand_in_columns_of_their_own_with_their_hardware(page: Page) -> None:
-    groups, head, *lines = page.table("Table 1: our runs")
-    assert groups == ["", "ours, on AMD EPYC (Zen 4), 2 cores, bfloat16", "published, on one NVIDIA T4"]
-    spans = [attrs.get("colspan") for tag, attrs in page.tags if tag in ("td", "th") and attrs.get("colspan")]
-    assert spans == ["2", "6", "3"]
-    assert len(head) == 11
-    beside = {line[0].split()[0]: line[8:] for line in lines if line[8] != "–"}
-    assert beside == {
-        model: [seconds(it["training_s"]), seconds(it["inference_s"]), percent(it["accuracy"])]
-        for model, it in FACTS["published"]["table_1"].items()
-    }
+def test_published_figures_stand_in_a_column_of_their_own_with_their_hardware(page: Page) -> None:
+    lines = page.table("Table 1: our heads")[1:]
+    assert [line[2] for line in lines if line[2] != "–"] == [
+        f"{percent(it['accuracy'])} training {seconds(it['training_s'])} inference {seconds(it['inference_s'])}"
+        for it in FACTS["published"]["table_1"].values()
+    ]
+    assert "compare accuracies, not times" in page.captions[page.tables.index(page.table("Table 1"))]
 
 
 def test_a_published_model_that_was_not_run_has_a_line_of_its_own(pages: dict[str, Page]) -> None:
-    lines = {line[0]: line[1:] for line in pages["two"].table("Table 1: our runs")}
-    assert lines["resnet152"] == ["not run here", *["–"] * 6, "22m 04s", "1m 45s", "81.93 %"]
+    lines = {line[0]: line[1:] for line in pages["two"].table("Table 1: our heads")}
+    assert lines["resnet152"] == ["not run here", "81.93 % training 22m 04s inference 1m 45s", *["–"] * 4]
+
+
+def test_seeds_of_a_head_are_one_line_with_their_mean_and_spread(pages: dict[str, Page]) -> None:
+    page, rows = pages["own"], SAMPLES["own"]["sections"][0]["rows"]
+    lines = page.table("Heads on cpu (AMD EPYC)")[1:]
+    assert len(lines) == len(rows) == 4
+    for line, row in zip(lines, rows, strict=True):
+        low, high = row["accuracies"][0], row["accuracies"][-1]
+        assert line[1].startswith(f"{percent(row['accuracy'])} 95 %: ")
+        assert line[1].endswith(f"over seeds and images mean of 3 seeds, seeds {percent(low)} to {percent(high)}")
+    assert page.text.count("study recipe, mean of 3 seeds") == 2  # the cards
+    assert not re.search(r"(vgg1\d) \w+ with [^.]*\1 last", page.text)
+
+
+def test_a_single_seed_is_no_mean(page: Page) -> None:
+    assert "mean of" not in page.table("Table 1")[1][1]
 
 
 def test_notes_stand_below_table_1(page: Page) -> None:
     for i, doubt in enumerate(page_samples.DOUBTS, 1):
         assert ("li", {"id": f"note-{i}"}) in page.tags
         assert doubt in page.text
+    links = [attrs for attrs in page.all("a") if attrs.get("href") == "#note-2"]
+    assert links
+    assert all(attrs["aria-label"] == "note 2" for attrs in links)
 
 
 def test_what_was_not_measured_says_so(pages: dict[str, Page]) -> None:
-    (line,) = pages["small"].table("Table 1: our runs")[2:]
-    assert line[1:5] == ["none", "not known", "3.68 s", "not timed"]
-    assert [attrs["id"] for attrs in pages["small"].all("section")] == ["findings", "table-1", "making"]
+    (line,) = pages["small"].table("Heads on")[1:]
+    assert line[0] == "resnet50 study recipe"
+    assert line[2:5] == ["not known", "3.68 s", "not timed"]
+    assert parts_of(pages["small"]) == ["at-a-glance", "best", "table-1", "making"]
 
 
 def test_heads_trained_at_once_say_so() -> None:
     facts = page_samples.small()
-    facts["rows"][0]["together"] = 30
-    assert Page(to_html(facts)).table("Table 1")[2][3] == "3.68 s 30 heads at once"
+    facts["sections"][0]["rows"][0]["together"] = 30
+    assert Page(to_html(facts)).table("Heads on")[1][3] == "3.68 s 30 heads at once"
 
 
 def test_photographs_have_their_labels_and_pictures(page: Page) -> None:
-    head, *lines = page.table("Table 2: our photographs")
-    assert head[1:3] == ["vgg16 study", "vgg16 standard"]
+    head, *lines = page.table("Our photographs")
+    assert head[1:3] == ["vgg16 (study)", "vgg16 (standard)"]
     assert lines[0][:2] == ["frog 1.jpg", "airplane 23% automobile 10% bird 5%"]
     assert lines[3] == ["cut-off.jpg", *["can't be read: truncated after 12 bytes"] * 8]
     shown = [attrs for attrs in page.all("img") if attrs.get("class") == "photo"]
@@ -241,11 +337,36 @@ def test_photographs_have_their_labels_and_pictures(page: Page) -> None:
     assert "e / (e + C − 1), 23% for 10 classes" in page.text
 
 
+def test_photographs_are_named_by_their_files_with_the_path_as_title(undrawn: Undrawn) -> None:
+    facts = page_samples.own()
+    facts["photos"][0]["name"] = "/home/some body/pictures/frog 1.jpg"
+    page = undrawn(facts)
+    assert page.table("Our photographs")[1][0] == "frog 1.jpg"
+    assert ("span", {"title": "/home/some body/pictures/frog 1.jpg"}) in page.tags
+    assert "/home" not in page.text
+
+
 def test_pairs_of_models_are_compared_with_both_p_values(page: Page) -> None:
     head, *lines = page.table("study recipe: difference of accuracies")
     assert head[-3:] == ["p", "p, Holm", "differ?"]
     assert lines[0] == ["vgg16 and vgg19", "312", "402", "−0.90", "−1.40 to −0.40", "0.00072", "0.0043", "yes"]
     assert lines[-1] == ["resnet50 and resnet152", "317", "352", "+0.10", "−0.40 to +0.60", "0.7373", "1.0000", "not shown"]
+
+
+def test_what_was_not_trained_or_tested_alike_is_told(pages: dict[str, Page], undrawn: Undrawn) -> None:
+    facts = page_samples.own()
+    facts["comparisons"][0]["note"] = "not trained on the same images (240 and 24,000)"
+    pair = undrawn(facts).table("study recipe: difference of accuracies")[1][0]
+    assert pair == "vgg16 and vgg19 not trained on the same images (240 and 24,000)"
+    assert "vgg19, study: tested on other images than the others, not compared with them" in pages["apart"].text
+    assert "comparisons" in parts_of(pages["apart"])
+
+
+def test_heads_tested_on_other_images_are_not_ranked(pages: dict[str, Page]) -> None:
+    # the head with 99 % was tested on 17 other images
+    assert "99.00 %" in [line[1].partition(" 95")[0] for line in pages["apart"].table("Heads on")]
+    assert "It is the highest of 3 heads on these images" in pages["apart"].text
+    assert "99.00 % of" not in pages["apart"].text
 
 
 @pytest.mark.parametrize(
@@ -261,7 +382,7 @@ def test_seeds_show_three_intervals(page: Page) -> None:
     it = FACTS["models"]["vgg16"]["study"]
     values = it["seeds"]["accuracies"]
     assert line == [
-        "vgg16 study recipe", "30", "85.21 %", "85.13 % to 85.29 %", "0.22 points",
+        "vgg16 study recipe", "85.21 % 30 seeds", "85.13 % to 85.29 %", "0.22 points",
         f"{percent(min(values))} to {percent(max(values))}", "84.55 % to 85.85 %", "84.50 % to 85.90 %",
         "21.4 s 30 heads at once",
     ]  # fmt: skip
@@ -272,7 +393,55 @@ def test_curves_have_a_table_of_means(page: Page) -> None:
     assert epochs[0] == ["model", "1", "2", "5", "10", "20", "50", "100"]
     values = FACTS["models"]["vgg16"]["study"]["epochs"][4]["accuracies"]
     assert epochs[1][3] == f"{percent(sum(values) / 3)} {percent(min(values))} to {percent(max(values))}"
-    assert page.table("More training images, study recipe")[0][1:] == ["100", "300", "1,000", "3,000", "10,000", "50,000"]
+    assert page.table("More training images, equal epochs, study recipe")[0][1:] == [
+        "100",
+        "300",
+        "1,000",
+        "3,000",
+        "10,000",
+        "50,000",
+    ]
+
+
+def test_both_curves_of_training_images_are_named(pages: dict[str, Page]) -> None:
+    text = pages["unfitted"].text
+    for words in ("More training images, equal epochs, study recipe", "More training images, equal steps, study recipe"):
+        assert words in text
+    assert "With equal epochs, fewer images also mean fewer optimiser steps." in text
+
+
+def test_a_curve_of_one_point_is_none(undrawn: Undrawn) -> None:
+    facts = page_samples.own()
+    for recipes in facts["models"].values():
+        for it in recipes.values():
+            it["sizes"] = it["sizes"][:1]
+    assert "sizes" not in parts_of(undrawn(facts))
+
+
+def test_without_a_temperature_the_reason_is_told(pages: dict[str, Page]) -> None:
+    page = pages["unfitted"]
+    line = page.table("Expected calibration error")[1]
+    assert line[1:] == ["0.4231", "not fitted", "1.5512", "not fitted", "not fitted"]
+    assert "vgg16, study recipe: no temperature was fitted, all 36 validation rows are right." in page.text
+    assert "on the test rows, of a head trained on 90 % of the rows" in page.text
+
+
+def test_of_many_classes_the_worst_are_shown_and_it_is_said(pages: dict[str, Page]) -> None:
+    page = pages["many classes"]
+    recall = page.table("Recall of each class, study recipe")
+    assert [line[0] for line in recall[1:]] == [f"species {i}" for i in range(149, 129, -1)]
+    assert "Shown are the 20 of 150 classes that are found least often; all are in report.json." in page.text
+    assert "Confusion matrices of more than 100 classes are in report.json only." in page.text
+    assert "The legend names 24 of 150 classes; colours repeat." in page.text
+    assert not any("Confusion matrix" in str(attrs["aria-label"]) for attrs in page.all("svg"))
+    assert max(len(str(attrs["aria-label"])) for attrs in page.all("svg")) < 400
+
+
+def test_a_class_without_test_images_says_so(undrawn: Undrawn) -> None:
+    facts = page_samples.own()
+    facts["models"]["vgg16"]["study"]["recall"]["dog"] = None
+    page = undrawn(facts)
+    assert page.table("Recall of each class, study recipe")[2][:2] == ["dog", "no test image"]
 
 
 def test_classes_show_recall_and_how_often_each_label_is_given(page: Page) -> None:
@@ -306,7 +475,7 @@ def test_mistakes_and_disagreements_show_their_images(page: Page) -> None:
 
 
 def test_losses_and_stages_have_tables(page: Page) -> None:
-    assert page.table("Mean training loss")[1] == ["vgg16 study", "5", "1.7100", "1.2792"]
+    assert page.table("Mean training loss")[1] == ["vgg16 study recipe", "5", "1.7100", "1.2792"]
     assert page.table("Milliseconds per image")[1] == ["vgg16", "0.013", "0.020", "0.470", "22.500", "0.025"]
 
 
@@ -325,44 +494,47 @@ def test_a_drawing_of_each_kind_is_there(page: Page) -> None:
 NOTHING = "distances between its groups, and how large or dense they are, mean nothing (Wattenberg et al."
 
 
-def test_each_model_has_both_maps_side_by_side(page: Page) -> None:
+def test_each_model_has_both_maps_side_by_side(page: Page, html: dict[str, str]) -> None:
     assert "vgg19: PCA of the backbone's features, coloured by true class." in page.text
     assert "vgg19: t-SNE (perplexity 30, KL divergence 1.23) of the backbone's features, coloured" in page.text
     assert NOTHING in page.text
-    titles = re.findall(r"Features of (\w+), ([\w-]+)<", to_html(page_samples.whole(points=40)))
+    titles = re.findall(r"Features of (\w+), ([\w-]+)<", html["whole"])
     assert titles == [(model, method) for model in page_samples.MODELS for method in ("PCA", "t-SNE")]
 
 
 def test_published_models_that_were_not_run_have_colours_of_their_own() -> None:
-    facts = page_samples.whole(("resnet50",), points=40)
-    (section,) = re.findall(r'<section id="table-1".*?</section>', to_html(facts), re.DOTALL)
+    facts = page_samples.section(("resnet50",), points=40)
+    (section,) = re.findall(r'<section id="table-1".*?</section>', to_html(page_samples.document(facts)), re.DOTALL)
     assert len(facts["published"]["table_1"]) == 4
     assert set(re.findall(r"stroke: var\(--(c\d)", section)) == {"c0", "c1", "c2", "c3"}
 
 
 def test_one_seed_is_not_called_seeds() -> None:
-    facts = page_samples.small() | {"batch_norm": {"model": "vgg16", "eval": [0.7], "train": [0.5], "test_images": 9}}
+    facts = page_samples.small()
+    facts["sections"][0]["batch_norm"] = {"model": "vgg16", "eval": [0.7], "train": [0.5], "test_images": 9}
     assert "over 1 seed on 9 test images." in to_html(facts)
 
 
 @pytest.mark.parametrize("left", [None, {}, "absent"], ids=["null", "empty", "absent"])
-def test_a_report_without_tsne_shows_the_other_map(left: Any) -> None:
-    facts = page_samples.whole(page_samples.MODELS[:2], points=40)
+def test_a_report_without_tsne_shows_the_other_map(left: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("heads.page_svg.draw", sketch)
+    facts = page_samples.section(page_samples.MODELS[:2], points=40)
     for it in facts["maps"].values():
         it["tsne"] = left
         if left == "absent":
             del it["tsne"]
-    text = to_html(facts)
-    assert re.findall(r"Features of (\w+), ([\w-]+)<", text) == [("vgg16", "PCA"), ("vgg19", "PCA")]
+    text = to_html(page_samples.document(facts))
+    assert re.findall(r"Map of 40 features of (\w+) by ([\w-]+)", text) == [("vgg16", "PCA"), ("vgg19", "PCA")]
     assert NOTHING not in text
     (section,) = re.findall(r'<section id="maps".*?</section>', text, re.DOTALL)
     assert section.count('<div class="grid">') == 1
 
 
-def test_a_model_without_a_map_is_left_out() -> None:
-    facts = page_samples.whole(page_samples.MODELS[:2], points=40)
+def test_a_model_without_a_map_is_left_out(undrawn: Undrawn) -> None:
+    facts = page_samples.section(page_samples.MODELS[:2], points=40)
     facts["maps"]["vgg16"] = None
-    assert re.findall(r"Features of (\w+), PCA<", to_html(facts)) == ["vgg19"]
+    labels = [str(attrs["aria-label"]) for attrs in undrawn(facts).all("svg")]
+    assert [label.split()[5] for label in labels if label.startswith("Map of")] == ["vgg19", "vgg19"]
 
 
 def test_the_findings_are_computed(page: Page) -> None:
@@ -382,6 +554,101 @@ def test_the_findings_are_computed(page: Page) -> None:
         assert words in found
 
 
+# ------------------------------------------------------------------------------------------------------- the best head
+
+
+def test_the_owners_questions_are_answered(pages: dict[str, Page]) -> None:
+    page, facts = pages["own"], SAMPLES["own"]["sections"][0]
+    best = max(facts["rows"], key=lambda row: row["accuracy"])
+    it = facts["models"][best["model"]][best["recipe"]]
+    for words in (
+        f"{percent(best['accuracy'])} of 60 test images get their right label from vgg19 (standard), mean of 3 seeds.",
+        f"95 % interval: {percent(best['interval'][0])} to {percent(best['interval'][1])}, over seeds and images.",
+        "It is the highest of 4 heads on these images, so expect a little less on new ones (all heads).",
+        "Found least often: ",
+        "More pictures? ",
+        "points from 10,000 to 50,000 training images (curve).",
+        "Mended labels? Look through the mistakes it is surest of: where the label is wrong, not the head, mend it.",
+        "Another backbone? vgg19 less vgg16: +0.90 points (+0.40 to +1.40)",
+        "headstart predict --head runs/vgg19-standard-mlp-20261122-120000 PICTURES...",
+        "headstart bench-inference --head runs/vgg19-standard-mlp-20261122-120000",
+    ):
+        assert words in page.text, words
+    matrix = it["confusion"]
+    wrong = sum(map(sum, matrix)) - sum(matrix[i][i] for i in range(3))
+    assert f"{wrong:,} of 3,000; those it is surest of (more):" in page.text
+    most = max((matrix[i][j], i, j) for i in range(3) for j in range(3) if i != j)
+    assert f"{facts['classes'][most[1]]} taken for {facts['classes'][most[2]]}, {most[0]} times" in page.text
+    shown = [attrs for attrs in page.all("img") if str(attrs["alt"]).startswith("Test image")]
+    assert [attrs["src"] for attrs in shown[:6]] == [mistake["image"] for mistake in it["mistakes"][:6]]
+
+
+def test_what_was_measured_of_the_best_head_is_said_instead_of_how_to(undrawn: Undrawn) -> None:
+    facts = page_samples.own()
+    facts["rows"][-1]["inference"] = {"images": 60, "elapsed_s": 1.2}
+    assert "50.0 images a second, raw image to label (60 images, cpu (AMD EPYC))." in undrawn(facts).text
+    assert "bench-inference --head" not in undrawn(facts).text
+
+
+def test_what_is_not_known_is_not_answered(pages: dict[str, Page]) -> None:
+    text = pages["rows only"].text
+    assert "How good is the best head?" in text
+    assert "How do I use it?" in text
+    for question in ("Which classes are confused?", "Which pictures are wrong?", "Mended labels?"):
+        assert question not in text
+    assert "More pictures? Not measured; headstart study draws the curve." in text
+
+
+def test_a_head_without_mistakes_has_none(undrawn: Undrawn) -> None:
+    facts = page_samples.own()
+    facts["models"]["vgg19"]["standard"].update(confusion=[[5, 0, 0], [0, 5, 0], [0, 0, 5]], mistakes=[])
+    text = undrawn(facts).text
+    assert "None: every test image got its label." in text
+    assert "Which pictures are wrong?" not in text
+
+
+def test_a_wide_interval_and_a_lone_backbone_are_told(pages: dict[str, Page]) -> None:
+    text = pages["one image"].text
+    assert "That is wide: with more test images it would be narrower." in text
+    assert "Only vgg16 was tried; headstart models lists the others." in text
+
+
+@pytest.mark.parametrize(
+    ("last", "verdict"), [([0.9, 0.91], "Probably: +10.50 points"), ([0.79, 0.82], "Hardly: +0.50 points")]
+)
+def test_more_pictures_would_help_where_the_curve_still_rises(last: list[float], verdict: str, undrawn: Undrawn) -> None:
+    facts = page_samples.own()
+    curve = [{"rows": 100, "accuracies": [0.8, 0.8]}, {"rows": 200, "accuracies": last}]
+    facts["models"]["vgg19"]["standard"]["sizes_equal_steps"] = curve
+    assert f"More pictures? {verdict} from 100 to 200 training images (curve)." in undrawn(facts).text
+
+
+def test_the_study_page_says_how_to_use_its_best_head_below_its_tables(page: Page) -> None:
+    parts = parts_of(page)
+    assert parts.index("best") > parts.index("table-2")
+    assert "headstart predict --head runs/resnet152-standard-mlp" in page.text
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        ("vgg16-study-mlp", "headstart predict --head runs/vgg16-study-mlp PICTURES"),
+        ("two words; rm", "headstart predict --head 'runs/two words; rm' PICTURES"),
+    ],
+)
+def test_a_command_can_be_typed_as_it_stands(run: str, words: str) -> None:
+    assert command("predict", {"run": run}, "PICTURES") == words
+
+
+def test_a_table_of_many_columns_is_several() -> None:
+    head = ["class", *(f"m{i}" for i in range(20))]
+    page = Page(table("Recall", head, [["cat", *map(str, range(20))], ["dog", *map(str, range(20, 40))]]))
+    assert [len(rows[0]) for rows in page.tables] == [9, 9, 5]
+    assert [rows[2][0] for rows in page.tables] == ["dog"] * 3
+    assert [cell for rows in page.tables for cell in rows[1][1:]] == list(map(str, range(20)))
+    assert page.captions[1] == "Recall (columns 9 to 16 of 20)"
+
+
 # --------------------------------------------------------------------------------------------- what is not there, names
 
 
@@ -389,15 +656,22 @@ def test_the_findings_are_computed(page: Page) -> None:
     ("part", "facts"), list(page_samples.with_nulls()), ids=lambda it: it if isinstance(it, str) else ""
 )
 def test_what_is_null_is_left_out(part: str, facts: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    # drawing is test_figures' matter, and takes a second for a page
-    monkeypatch.setattr("heads.page_svg.draw", lambda *_, **__: "<svg></svg>")
+    monkeypatch.setattr("heads.page_svg.draw", sketch)
     page = Page(to_html(facts))
     assert page.faults == []
     assert "None" not in page.text
     assert "nan" not in re.findall(r"\w+", page.text)
 
 
-@pytest.mark.parametrize("facts", [{}, {"title": None, "rows": None}, {"rows": [], "models": {}, "unknown": {"a": 1}}])
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"title": None, "sections": None},
+        {"sections": [{}, {"title": None, "rows": None}]},
+        {"sections": [{"rows": [], "models": {}, "unknown": {"a": 1}}]},
+    ],
+)
 def test_facts_without_anything_make_a_page_that_says_how(facts: dict[str, Any]) -> None:
     page = Page(to_html(facts))
     assert page.faults == []
@@ -463,5 +737,5 @@ def test_a_picture_passes_unchanged(kind: str) -> None:
     ],
 )
 def test_a_picture_from_elsewhere_is_refused_wherever_it_stands(place: str, facts: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(place)}: expected data:image/png"):
-        to_html(facts)
+    with pytest.raises(ValueError, match=f"^{re.escape(f'sections[0].{place}')}: expected data:image/png"):
+        to_html({"sections": [facts]})

@@ -28,14 +28,17 @@ pytestmark = [
     pytest.mark.slow,
 ]
 
-WIDTHS = (375, 1440)
+WIDTHS = (375, 1280, 1440)
 MEASURE = """(() => {
   const size = (e) => { const box = e.getBoundingClientRect(); return [e.tagName, box.width, box.height] };
   const root = document.scrollingElement;
   const bodies = [...document.querySelectorAll("figure, figure svg, .card, table, figcaption")];
   const wide = [...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > innerWidth + 1
     && !e.closest(".scroll, .art, .skip"));
-  return {inner: innerWidth, scroll: root.scrollWidth, figures: document.querySelectorAll("figure").length,
+  const cut = [...document.querySelectorAll("table, .scroll > *, .art > svg")].filter((e) =>
+    e.scrollWidth > e.parentElement.clientWidth + 1 || e.getBoundingClientRect().width > e.parentElement.clientWidth + 1);
+  return {inner: innerWidth, scroll: root.scrollWidth, cut: cut.map((e) => e.outerHTML.slice(0, 200)),
+    figures: document.querySelectorAll("figure").length,
     boxes: bodies.map(size), broken: [...document.images].filter((e) => !(e.complete && e.naturalWidth)).length,
     images: document.images.length, wide: wide.map((e) => e.outerHTML.slice(0, 80)),
     fetched: performance.getEntriesByType("resource").map((e) => e.name).filter((name) => !name.startsWith("data:")),
@@ -145,9 +148,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Pages of two models, of names meant to break out, and of one run."""
+    """Pages of two models, of several data sets, of names meant to break out, of many heads, and of one run."""
+    models = tuple(f"backbone_with_a_long_name_{i}" for i in range(12))
     facts = {
         "whole": page_samples.whole(page_samples.MODELS[1:3], points=120),
+        "sections": page_samples.document(page_samples.section(points=60), page_samples.many_classes()),
+        "heads": page_samples.document(page_samples.own(models)),
         "hostile": page_samples.hostile(),
         "small": page_samples.small(),
     }
@@ -158,7 +164,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["whole", "hostile", "small"])
+@pytest.mark.parametrize("name", ["whole", "sections", "heads", "hostile", "small"])
 def test_the_page_shows_everything_and_asks_for_nothing(
     name: str, width: int, browser: Browser, pages: dict[str, Path]
 ) -> None:
@@ -166,6 +172,7 @@ def test_the_page_shows_everything_and_asks_for_nothing(
     assert found["inner"] == width
     assert found["scroll"] <= width
     assert found["wide"] == []
+    assert found["cut"] == []
     assert [box for box in found["boxes"] if not (box[1] > 20 and box[2] > 10)] == []
     assert found["broken"] == 0
     assert found["fetched"] == []
@@ -178,6 +185,7 @@ def test_the_browser_would_tell_of_a_page_that_is_not_so(browser: Browser, tmp_p
     # the test above looks for the right things
     page = tmp_path / "bad.html"
     outside = "<img src=outside.png><script>console.log(1)</script><figure></figure><div style='width:3000px'>x</div>"
+    outside += "<div style='width:300px'><table style='width:400px'><tr><td>x</table></div>"
     page.write_text(f"<!DOCTYPE html><meta name=viewport content='width=device-width'>{outside}", encoding="utf-8")
     found = browser.open(page, 1440)
     assert len(browser.requests()) == 2
@@ -185,6 +193,7 @@ def test_the_browser_would_tell_of_a_page_that_is_not_so(browser: Browser, tmp_p
     assert found["broken"] == 1
     assert found["scroll"] > 1440
     assert found["wide"]
+    assert len(found["cut"]) == 1
 
 
 def test_the_policy_stops_what_the_page_would_not_send(browser: Browser, pages: dict[str, Path], tmp_path: Path) -> None:

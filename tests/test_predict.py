@@ -39,6 +39,13 @@ def test_any_rows_are_labelled_in_order_and_by_falling_probability(features: np.
         assert dict(labels).items() <= dict(zip(CLASSES, shares.tolist(), strict=True)).items()
 
 
+def test_a_class_without_a_training_row_is_not_among_the_labels() -> None:
+    head = axis_head()
+    head.never([0])
+    (found,) = label(make_checkpoint(head), [row(9, 3, -500)], "cpu", 3)
+    assert found == (("dog", 1.0), ("frog", 0.0))
+
+
 def test_more_classes_asked_for_than_there_are_give_all() -> None:
     (found,) = label(make_checkpoint(), [row(1, 3, 2)], "cpu", 10)
     assert [name for name, _ in found] == ["dog", "frog", "cat"]

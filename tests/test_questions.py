@@ -1,7 +1,7 @@
 """The answers are those of trainings that anyone can repeat, and no test row chooses anything."""
 
 import dataclasses
-from pathlib import Path
+import time
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,12 @@ import pytest
 from heads_samples import CLASSES, blobs, silent
 
 from cache.files import canonical_json
+from heads.calibration import calibration
 from heads.config import RECIPES, TrainConfig
 from heads.data import Labelled
-from heads.questions import NAME, Budget, Task, answer, asked, keep, kept
-from heads.train import predict, train_many
+from heads.questions import Budget, Task, answer, curve_sizes
+from heads.sampling import sample
+from heads.train import predict, probabilities, train_many
 
 BUDGET = Budget(seeds=3, curve_seeds=2, epochs=(1, 2, 3), sizes=(40, 90, 10_000))
 TASK = Task(blobs(240, seed=1), blobs(90, seed=2), CLASSES, "cpu")
@@ -33,6 +35,12 @@ def accuracies(config: TrainConfig, task: Task = TASK) -> list[float]:
     return [float((predict(one.head, task.testing.features, "cpu") == task.testing.labels).mean()) for one in heads]
 
 
+def part(rows: int) -> Task:
+    """The task with some of its training rows."""
+    chosen = sample(TASK.training.labels, rows, np.random.default_rng(0))
+    return dataclasses.replace(TASK, training=Labelled(TASK.training.features[chosen], TASK.training.labels[chosen]))
+
+
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_every_answer_is_a_training_of_its_own(name: str) -> None:
     found, config = answers(name), recipe(name)
@@ -44,44 +52,99 @@ def test_every_answer_is_a_training_of_its_own(name: str) -> None:
     for point in found["epochs"]:
         assert point["accuracies"] == accuracies(dataclasses.replace(config, epochs=point["epoch"]))
     assert [point["rows"] for point in found["sizes"]] == [40, 90, 240]
-    first = Labelled(TASK.training.features[:40], TASK.training.labels[:40])
-    assert found["sizes"][0]["accuracies"] == accuracies(config, dataclasses.replace(TASK, training=first))
+    assert found["sizes"][0]["accuracies"] == accuracies(config, part(40))
+    assert found["sizes"][-1]["accuracies"] == accuracies(config)
+    assert [point["rows"] for point in found["sizes_equal_steps"]] == [40, 90, 240]
+    longer = dataclasses.replace(config, epochs=found["sizes_equal_steps"][0]["epochs"])
+    assert longer.epochs > config.epochs
+    assert found["sizes_equal_steps"][0]["accuracies"] == accuracies(longer, part(40))
+    assert found["sizes_equal_steps"][-1] == found["sizes"][-1] | {"epochs": 2, "steps": config.steps(240)}
+    for point in found["sizes_equal_steps"]:  # to the nearest epoch
+        assert abs(point["steps"] - config.steps(240)) <= point["steps"] / point["epochs"] / 2
     for key, sigmoid in (("with", True), ("without", False)):
         assert found["sigmoid"][key] == accuracies(dataclasses.replace(config, sigmoid=sigmoid))
     canonical_json(found)
 
 
+def test_a_curve_of_images_is_none_of_classes() -> None:
+    # sorted by class: the first 40 rows of 150 are all of one
+    order = np.argsort(TASK.training.labels, kind="stable")
+    data = Labelled(TASK.training.features[order], TASK.training.labels[order])
+    config = dataclasses.replace(recipe("study"), lr=3e-2)
+    point = answer(dataclasses.replace(TASK, training=data), config, BUDGET, list[str]().append)["sizes_equal_steps"][0]
+    assert point["rows"] == 40
+    assert np.mean(point["accuracies"]) > 0.8
+
+
+def test_sizes_leave_two_rows_a_class_and_no_more_than_there_are() -> None:
+    budget = Budget(sizes=(100, 300, 1_000, 50_000))
+    assert curve_sizes(budget, 5_000, 10) == [100, 300, 1_000, 5_000]
+    assert curve_sizes(budget, 5_000, 102) == [300, 1_000, 5_000]
+    assert curve_sizes(budget, 240, 150) == [240]
+    assert curve_sizes(budget, 20, 2) == [20]
+
+
+def test_more_classes_than_rows_for_them_leave_the_answers_whole() -> None:
+    data = blobs(40, classes=20, dim=30)
+    task = Task(data, blobs(60, seed=2, classes=20, dim=30), tuple(f"class {i}" for i in range(20)), "cpu")
+    found = answers("standard", task)
+    assert [point["rows"] for point in found["sizes"]] == [40]
+
+
+def test_the_time_of_all_seeds_is_by_the_clock() -> None:
+    started = time.perf_counter()
+    found = answers("study")["seeds"]
+    assert 0 < found["elapsed_s"] < time.perf_counter() - started
+    assert found["together"] == 3
+
+
+def noisy(data: Labelled) -> Labelled:
+    """The same with a quarter of its labels wrong, so that no head is right everywhere."""
+    wrong = np.random.default_rng(0).random(len(data.labels)) < 0.25
+    return dataclasses.replace(data, labels=np.where(wrong, (data.labels + 1) % len(CLASSES), data.labels))
+
+
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_the_temperature_comes_from_rows_set_aside_from_training(name: str) -> None:
+    task = dataclasses.replace(TASK, training=noisy(TASK.training))
     spoiled = Labelled(TASK.testing.features[::-1].copy(), TASK.testing.labels)
-    one, other = answers(name)["calibration"], answers(name, dataclasses.replace(TASK, testing=spoiled))["calibration"]
-    assert one["temperature"] == other["temperature"]
+    one, other = (answers(name, dataclasses.replace(task, testing=rows))["calibration"] for rows in (TASK.testing, spoiled))
+    assert one["temperature"] == other["temperature"] is not None
+    assert one["reason"] is None
     assert one["before"] != other["before"]
     assert one["rows"] == round(0.1 * 240)
 
 
-def test_answers_are_kept_under_what_was_asked(tmp_path: Path) -> None:
-    name = asked(RECIPES["study"], BUDGET, ["aa", "bb"])
-    assert kept(tmp_path) is None
-    keep(tmp_path, name, {"seeds": [0.5]})
-    assert kept(tmp_path, name) == kept(tmp_path) == {"seeds": [0.5]}
-    others = [
-        asked(RECIPES["standard"], BUDGET, ["aa", "bb"]),
-        asked(RECIPES["study"], Budget(), ["aa", "bb"]),
-        asked(RECIPES["study"], BUDGET, ["aa", "cc"]),
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("study", "a head trained on 216 of the 240 rows, on the others"),
+        ("standard", "the head itself, on its validation rows"),
+    ],
+)
+def test_calibration_is_that_of_the_recipes_own_head(name: str, words: str) -> None:
+    task = dataclasses.replace(TASK, training=noisy(TASK.training))
+    found = answers(name, task)["calibration"]
+    (own,) = train_many(task.training, len(CLASSES), [recipe(name)], "cpu", silent)
+    shares = probabilities(own.head, TASK.testing.features, "cpu")
+    expected = calibration(shares, TASK.testing.labels)
+    assert found["before"]["ece"] == pytest.approx(expected.ece, abs=1e-6)
+    assert found["after"]["nll"] != found["before"]["nll"]
+    assert found["fitted_with"] == words
+
+
+def test_a_temperature_that_nothing_speaks_for_is_none_with_the_reason() -> None:
+    found = answer(TASK, dataclasses.replace(recipe("standard"), lr=3e-2, epochs=10), BUDGET, list[str]().append)[
+        "calibration"
     ]
-    assert [kept(tmp_path, other) for other in others] == [None] * 3
+    assert (found["temperature"], found["after"]) == (None, None)
+    assert found["reason"] == "not fitted: all 24 validation rows are right"
+    assert found["before"]["rows"] == 90
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}", b"[]", b"null", b'{"answers": 1}'])
-def test_damaged_answers_count_as_none(tmp_path: Path, damage: bytes) -> None:
-    keep(tmp_path, "name", {"seeds": [0.5]})
-    (tmp_path / NAME).write_bytes(damage)
-    assert kept(tmp_path, "name") is None
-
-
-def test_altered_answers_count_as_none(tmp_path: Path) -> None:
-    keep(tmp_path, "name", {"seeds": [0.5]})
-    path = tmp_path / NAME
-    path.write_text(path.read_text().replace("0.5", "0.9"))
-    assert kept(tmp_path, "name") is None
+def test_test_rows_of_a_class_without_a_training_row_count_as_wrong() -> None:
+    task = dataclasses.replace(TASK, training=blobs(240, seed=1, classes=2))
+    found = answers("study", task)
+    assert max(found["seeds"]["accuracies"]) <= 2 / 3
+    assert found["calibration"]["before"]["nll"] > 20
+    canonical_json(found)

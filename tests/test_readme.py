@@ -53,7 +53,7 @@ def test_the_file_tree_is_the_repository() -> None:
             folder = name if not line.startswith("  ") else folder.partition("/")[0] + "/" + name
         elif name.endswith(".py"):
             found.add((folder if line.startswith(" ") else "") + name)
-    packages = ("cache", "extract", "heads")
+    packages = ("cache", "extract", "heads", "headstart")
     source = {str(path.relative_to(ROOT)) for name in packages for path in (ROOT / name).rglob("*.py")}
     assert found == {path for path in source if not path.endswith("__init__.py")} | {
         "cli.py",

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from heads_samples import make_evaluation, make_run
+from heads_samples import make_evaluation, make_key, make_run, make_timing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,19 +16,33 @@ from cache.files import canonical_json, parse_json
 from heads.config import RECIPES
 from heads.predict import Photo
 from heads.published import TABLE_1, TABLE_2
-from heads.report import Inference, Report, Row, percent, row, seconds, table, to_csv, to_json, to_markdown
-from heads.runs import Extraction
+from heads.report import Inference, Part, Report, Row, percent, row, seconds, squashed, table, to_csv, to_json, to_markdown
+from heads.runs import Extraction, Run
+from heads.sections import Group
+from heads.settings import settings_label
+from heads.timings import Timing
 
-BENCH = {"images": 200, "elapsed_s": 12.345, "stages_s": {}}
+BENCH = make_timing(images=200, elapsed_s=12.345)
+
+
+def line_of(*runs: Run, timing: Timing | None = None) -> Row:
+    """The line of runs that differ in their seeds alone."""
+    first = runs[0]
+    return row(Group(first.model, settings_label(first.config), runs), timing)
 
 
 def make_row(**changes: Any) -> Row:
     """A run's line, less `changes`."""
-    return dataclasses.replace(row(make_run(), BENCH), **changes)
+    return dataclasses.replace(line_of(make_run(), timing=BENCH), **changes)
 
 
-def two_rows() -> tuple[Row, Row]:
-    """The lines of two models; the second one's inference was not timed."""
+def make_report(*rows: Row, photos: tuple[Photo, ...] = ()) -> Report:
+    """A report of one set of test images."""
+    return Report((Part("pets", rows, photos),))
+
+
+def runs_of_two_models() -> tuple[Run, Run]:
+    """The records of two heads; the second has no losses."""
     vgg = make_run(
         name="vgg16-standard-knn-20230901-120001",
         model="vgg16",
@@ -38,7 +52,26 @@ def two_rows() -> tuple[Row, Row]:
         losses=(),
         notes=("untrained backbone", "a stand-in test set"),
     )
-    return row(make_run(), BENCH), row(vgg, None)
+    return make_run(), vgg
+
+
+def two_rows() -> tuple[Row, Row]:
+    """The lines of two models; the second one's inference was not timed."""
+    resnet, vgg = runs_of_two_models()
+    return line_of(resnet, timing=BENCH), line_of(vgg)
+
+
+def seeds(*correct: int, **changes: Any) -> tuple[Run, ...]:
+    """Runs that differ in their seeds, each with so many of each class's 100 test images right."""
+    return tuple(
+        make_run(
+            name=f"seed-{seed}",
+            config=dataclasses.replace(RECIPES["study"], seed=seed),
+            evaluation=make_evaluation(right, right, right),
+            **changes,
+        )
+        for seed, right in enumerate(correct)
+    )
 
 
 def labelled(name: str, *shares: tuple[str, float], run: str = "resnet50-study-mlp-20230901-120000") -> Photo:
@@ -52,15 +85,15 @@ def cells(markdown: str, starting_with: str) -> list[list[str]]:
     return [line for line in stripped if line[0] == starting_with]
 
 
-def parsed_csv(report: Report) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(to_csv(report), newline=""), strict=True))
+def parsed_csv(report: Report, *runs: Run) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(to_csv(report, runs), newline=""), strict=True))
 
 
 # ---------------------------------------------------------------------------------------------------------------- rows
 
 
 def test_a_row_holds_what_the_run_and_its_bench_say() -> None:
-    found = row(make_run(), BENCH)
+    found = line_of(make_run(), timing=BENCH)
     assert (found.model, found.recipe, found.head, found.dataset) == ("resnet50", "study", "mlp", "pets")
     assert (found.train_rows, found.test_rows, found.training_s) == (100, 300, 0.42)
     assert (found.accuracy, found.inference) == (0.8, Inference(200, 12.345))
@@ -68,11 +101,33 @@ def test_a_row_holds_what_the_run_and_its_bench_say() -> None:
 
 
 def test_a_training_time_shared_by_several_heads_is_said_to_be() -> None:
-    found = row(make_run(together=5), BENCH)
+    found = line_of(make_run(together=5), timing=BENCH)
     assert found.together == 5
-    markdown = to_markdown(Report((row(make_run(), BENCH), found)))
-    training = [line[3] for line in cells(markdown, "resnet50")][:2]
-    assert training == [seconds(0.42), f"{seconds(0.42)} for 5 heads at once"]
+    markdown = to_markdown(make_report(line_of(make_run(), timing=BENCH), found))
+    training = [line[3] for line in cells(markdown, "resnet50 (study)")][:2]
+    assert training == [seconds(0.42), f"{seconds(0.42)} for 5 heads"]
+
+
+def test_seeds_are_one_line_with_their_mean() -> None:
+    found = line_of(*seeds(70, 80, 90))
+    assert (found.seeds, found.runs, found.run) == ((0, 1, 2), ("seed-0", "seed-1", "seed-2"), "seed-0")
+    assert found.accuracies == (0.7, 0.8, 0.9)
+    assert found.accuracy == pytest.approx(0.8)
+    assert found.deviation == pytest.approx(0.1)
+    assert found.interval[0] < 0.8 < found.interval[1]
+    (text,) = [line[1] for line in cells(to_markdown(make_report(found)), "resnet50 (study)")][:1]
+    assert re.fullmatch(r"80\.00 % \(7.*\), mean of 3 seeds", text)
+
+
+def test_only_cifar10_under_the_studys_own_recipe_stands_beside_the_published_figures() -> None:
+    run = make_run(key=make_key(dataset="cifar10"))
+    changed = dataclasses.replace(run, config=dataclasses.replace(run.config, epochs=60))
+    assert [line_of(found).published for found in (run, changed, make_run())] == [True, False, False]
+    assert "The published study" in to_markdown(make_report(line_of(run), line_of(changed)))
+    own = to_markdown(make_report(line_of(changed)))
+    assert "published" not in own
+    assert cells(own, "resnet50 (study, changed: epochs 60)")
+    assert to_json(make_report(line_of(changed)))["sections"][0]["published"] is None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,36 +156,61 @@ class Share:
 )
 def test_extraction_counts_for_the_rows_that_were_used(case: Share) -> None:
     extraction = Extraction("folder", "aa" * 32, case.rows, case.elapsed_s)
-    found = row(make_run(train=extraction, train_rows=case.used[0], val_rows=case.used[1]), None)
+    found = line_of(make_run(train=extraction, train_rows=case.used[0], val_rows=case.used[1]))
     assert found.extraction_s == case.share
 
 
 # ------------------------------------------------------------------------------------------------------------ markdown
 
 
-def test_every_run_has_its_line() -> None:
-    text = to_markdown(Report(two_rows()))
-    (resnet,) = cells(text.split("## The published study")[0], "resnet50")
-    assert resnet[1:4] == ["study", "25.0 s", "0.42 s"]
-    assert resnet[4:6] == ["12.3 s for 200 images", "80.00 % (75.11 % to 84.13 %)"]
-    assert resnet[6:] == ["100 of pets, tested on 300", "none"]
-    (vgg,) = cells(text.split("## The published study")[0], "vgg16")
-    assert vgg[1:5] == ["standard, knn", "25.0 s", "1m 41s", "not timed"]
-    assert vgg[5].startswith("20.00 %")
-    assert vgg[7] == "[1], [2]"
+def test_every_head_has_its_line() -> None:
+    text = to_markdown(make_report(*two_rows()))
+    (resnet, *_) = cells(text, "resnet50 (study)")
+    assert resnet[1:5] == ["80.00 % (75.11 % to 84.13 %)", "25.0 s", "0.42 s", "12.3 s for 200"]
+    assert resnet[5:] == ["100 / 300", "none"]
+    (vgg,) = cells(text, "vgg16 (standard, knn)")
+    assert vgg[1].startswith("20.00 %")
+    assert vgg[2:5] == ["25.0 s", "1m 41s", "not timed"]
+    assert vgg[6] == "[1], [2]"
     assert "\n1. untrained backbone\n2. a stand-in test set\n" in text
 
 
-def test_two_runs_of_one_model_have_a_line_each() -> None:
-    text = to_markdown(Report((make_row(), make_row(run="another", accuracy=0.5))))
-    assert len(cells(text.split("## The published study")[0], "resnet50")) == 2
+def test_the_best_head_and_how_to_use_it_come_first() -> None:
+    text = to_markdown(make_report(*reversed(two_rows())))
+    assert text.split("\n")[2] == (
+        "Best: resnet50 (study) with 80.00 % (75.11 % to 84.13 %), the highest of 2 heads on these 300 images. Use it: "
+        "`headstart predict --head runs/resnet50-study-mlp-20230901-120000 PICTURES...`"
+    )
+
+
+def test_heads_tested_on_other_images_are_not_ranked() -> None:
+    one, other = make_row(accuracy=0.5), make_row(accuracy=0.6, test_used="ab" * 32)
+    text = to_markdown(make_report(one, dataclasses.replace(one, run="second"), other))
+    assert "Best: resnet50 (study) with 50.00 %" in text
+    assert "highest of 2 heads" in text
+
+
+def test_two_heads_of_one_model_have_a_line_each() -> None:
+    text = to_markdown(make_report(make_row(), make_row(run="another", recipe="study, linear", accuracy=0.5)))
+    assert len(cells(text, "resnet50 (study)")) == 2  # one of accuracies, one of losses
+    assert len(cells(text, "resnet50 (study, linear)")) == 2
 
 
 def test_what_is_not_known_says_so() -> None:
-    ((_, _, extraction, _, inference, *_),) = cells(
-        to_markdown(Report((make_row(extraction_s=None, inference=None),))).split("## The published")[0], "resnet50"
+    ((_, _, extraction, _, inference, *_), *_) = cells(
+        to_markdown(make_report(make_row(extraction_s=None, inference=None))), "resnet50 (study)"
     )
     assert (extraction, inference) == ("not known", "not timed")
+
+
+def test_several_parts_have_a_heading_each_and_theirs_a_level_lower() -> None:
+    report = Report((Part("pets", (make_row(),)), Part("digits\n## x", (make_row(),))))
+    text = to_markdown(report, {"pets": "\n## Labels given\n\n| class |\n"})
+    assert re.findall("^#+ .*", text, re.MULTILINE) == [
+        "# Frozen backbones compared", "## pets", "### All heads, on a computer", "### Mean training loss of each epoch",
+        "### Labels given", "## digits ## x", "### All heads, on a computer", "### Mean training loss of each epoch",
+    ]  # fmt: skip
+    assert "\n## All heads" in to_markdown(Report(report.parts[:1]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,80 +234,80 @@ class Column:
     ids=lambda case: case.model,
 )
 def test_the_published_figures_stand_beside_ours(case: Column) -> None:
-    text = to_markdown(Report((make_row(model="another"),)))
+    text = to_markdown(make_report(make_row(model="another", published=True)))
     assert cells(text, case.model) == [[case.model, case.training, case.inference, case.accuracy]]
     assert "NVIDIA T4" in text
 
 
 def test_notes_stand_at_the_row_and_in_the_title() -> None:
-    report = Report(two_rows())
+    report = make_report(*two_rows())
     title = to_markdown(report).split("\n")[0]
     assert title == "# Frozen backbones compared (untrained backbone; a stand-in test set)"
 
 
 def test_a_note_of_several_runs_stands_once_in_the_title() -> None:
     rows = (make_row(notes=("untrained",)), make_row(notes=("half", "untrained")))
-    assert Report(rows).title == "Frozen backbones compared (untrained; half)"
+    assert make_report(*rows).title == "Frozen backbones compared (untrained; half)"
 
 
 def test_a_title_without_doubts_is_short() -> None:
-    assert Report((make_row(),)).title == "Frozen backbones compared"
+    assert make_report(make_row()).title == "Frozen backbones compared"
 
 
 def test_the_devices_are_named_once_each() -> None:
-    text = to_markdown(Report((make_row(device="one"), make_row(device="two"), make_row(device="one"))))
-    assert "## Table 1: this tool, on one; two\n" in text
+    text = to_markdown(make_report(*(make_row(device=device) for device in ("one", "two", "one"))))
+    assert "## All heads, on one; two\n" in text
 
 
 def test_the_loss_of_each_epoch_is_shown_for_the_runs_that_have_one() -> None:
-    losses = to_markdown(Report(two_rows())).split("## Mean training loss of each epoch")[1]
-    assert cells(losses, "resnet50 study") == [["resnet50 study", "2.0000", "1.7500", "1.5000"]]
-    assert cells(losses, "vgg16 standard") == []
+    losses = to_markdown(make_report(*two_rows())).split("## Mean training loss of each epoch")[1]
+    assert cells(losses, "resnet50 (study)") == [["resnet50 (study)", "2.0000", "1.7500", "1.5000"]]
+    assert cells(losses, "vgg16 (standard, knn)") == []
 
 
 def test_long_trainings_show_some_epochs_and_the_last() -> None:
     long = make_row(losses=tuple(float(epoch) for epoch in range(1, 33)))
-    text = to_markdown(Report((long, make_row(model="short", losses=(7.0,)))))
-    (head,) = cells(text, "run")
+    text = to_markdown(make_report(long, make_row(model="short", losses=(7.0,)))).split("## Mean")[1]
+    (head,) = cells(text, "head")
     assert head[1:] == [f"epoch {epoch}" for epoch in (1, 2, 3, 4, 5, 10, 20, 30, 32)]
-    (found,) = cells(text, "resnet50 study")
+    (found,) = cells(text, "resnet50 (study)")
     assert found[1:] == [f"{epoch:.4f}" for epoch in (1, 2, 3, 4, 5, 10, 20, 30, 32)]
-    assert cells(text, "short study") == [["short study", "7.0000", *[""] * 8]]
+    assert cells(text, "short (study)") == [["short (study)", "7.0000", *[""] * 8]]
 
 
 def test_heads_without_epochs_have_no_table_of_losses() -> None:
-    assert "loss" not in to_markdown(Report((make_row(losses=()),)))
+    assert "loss" not in to_markdown(make_report(make_row(losses=())))
 
 
 def test_photographs_have_a_line_each_and_a_column_for_each_run() -> None:
     one, other = two_rows()
     both = Photo("frog.jpg", {one.run: (("frog", 0.231), ("cat", 0.2)), other.run: (("cat", 0.999),)})
     broken = Photo("bad.jpg", {}, "cut off")
-    text = to_markdown(Report((one, other), (both, broken))).split("## Table 2")[1]
-    assert cells(text, "photograph") == [["photograph", "resnet50 study", "vgg16 standard"]]
+    text = to_markdown(make_report(one, other, photos=(both, broken))).split("## Outside")[1]
+    assert cells(text, "photograph") == [["photograph", "resnet50 (study)", "vgg16 (standard, knn)"]]
     assert cells(text, "frog.jpg") == [["frog.jpg", "frog 23%", "cat 100%"]]
     assert cells(text, "bad.jpg") == [["bad.jpg", "cut off", "cut off"]]
 
 
 def test_runs_that_labelled_no_photograph_have_no_column() -> None:
     one, other = two_rows()
-    text = to_markdown(Report((one, other), (labelled("frog.jpg", ("frog", 0.5)),)))
-    assert cells(text, "photograph") == [["photograph", "resnet50 study"]]
+    text = to_markdown(make_report(one, other, photos=(labelled("frog.jpg", ("frog", 0.5)),)))
+    assert cells(text, "photograph") == [["photograph", "resnet50 (study)"]]
 
 
 def test_photographs_none_of_which_can_be_read_are_still_listed() -> None:
-    text = to_markdown(Report(two_rows(), (Photo("bad.jpg", {}, "cut off"),)))
+    text = to_markdown(make_report(*two_rows(), photos=(Photo("bad.jpg", {}, "cut off"),)))
     assert "bad.jpg" in text
     assert "cut off" in text
 
 
 def test_without_photographs_there_is_no_second_table() -> None:
-    assert "Table 2" not in to_markdown(Report(two_rows()))
+    assert "photograph" not in to_markdown(make_report(*two_rows()))
 
 
 def test_the_limit_of_the_sigmoids_probabilities_is_told() -> None:
-    text = to_markdown(Report(two_rows(), (labelled("frog.jpg", ("frog", 0.23)),)))
-    assert "no probability can exceed e / (e + C - 1), 23 % for ten classes" in text
+    text = to_markdown(make_report(*two_rows(), photos=(labelled("frog.jpg", ("frog", 0.23)),)))
+    assert "no probability can exceed e / (e + C - 1) for C classes, 23 % for ten." in text
 
 
 # -------------------------------------------------------------------------------------------------------------- tables
@@ -235,10 +315,10 @@ def test_the_limit_of_the_sigmoids_probabilities_is_told() -> None:
 
 def test_bars_and_line_breaks_in_names_do_not_break_the_table() -> None:
     evil = labelled("a|b\nc.jpg", ("cat|dog", 0.5))
-    text = to_markdown(Report((make_row(dataset="x|y"),), (evil,)))
+    text = to_markdown(make_report(make_row(dataset="x|y", model="m|n"), photos=(evil,)))
     assert "| a\\|b c.jpg " in text
     assert "| cat\\|dog 50%" in text
-    assert "100 of x\\|y, tested on 300" in text
+    assert "| m\\|n (study) " in text
 
 
 @given(
@@ -288,9 +368,9 @@ def test_shares_are_said_as_percentages_with_two_decimals(share: float, text: st
 
 
 def test_csv_and_json_say_the_same() -> None:
-    report = Report(two_rows())
-    facts = to_json(report)["rows"]
-    lines = parsed_csv(report)
+    report, runs = make_report(*two_rows()), runs_of_two_models()
+    facts = to_json(report)["sections"][0]["rows"]
+    lines = parsed_csv(report, *runs)
     assert len(lines) == len(facts) == 2
     for line, fact in zip(lines, facts, strict=True):
         for name in ("run", "model", "recipe", "head", "dataset", "weights", "device"):
@@ -307,33 +387,63 @@ def test_csv_and_json_say_the_same() -> None:
     assert (lines[1]["inference_images"], lines[1]["inference_s"], facts[1]["inference"]) == ("", "", None)
 
 
+def test_csv_has_a_line_for_each_seed() -> None:
+    runs = seeds(70, 90)
+    lines = parsed_csv(make_report(line_of(*runs)), *runs)
+    assert [(line["run"], line["seed"], float(line["accuracy"])) for line in lines] == [
+        ("seed-0", "0", 0.7), ("seed-1", "1", 0.9)
+    ]  # fmt: skip
+
+
 def test_csv_holds_any_name() -> None:
     evil = 'a "name", with\nall;'
-    (line,) = parsed_csv(Report((make_row(dataset=evil, notes=(evil,)),)))
+    run = make_run(notes=(evil,))
+    (line,) = parsed_csv(make_report(make_row(dataset=evil)), run)
     assert (line["dataset"], line["notes"]) == (evil, evil)
 
 
 def test_csv_leaves_empty_what_is_not_known() -> None:
-    (line,) = parsed_csv(Report((make_row(extraction_s=None, inference=None, losses=()),)))
+    run = make_run(losses=())
+    (line,) = parsed_csv(make_report(make_row(extraction_s=None, inference=None)), run)
     assert (line["extraction_s"], line["inference_s"], line["losses"]) == ("", "", "")
 
 
 def test_json_is_strict_and_holds_all() -> None:
     photos = (labelled("ä|\n.jpg", ("frog", 0.5), ("cat", 0.25)), Photo("bad.jpg", {}, "cut off"))
-    report = Report(two_rows(), photos)
+    report = make_report(*two_rows(), photos=photos)
     found = parse_json(canonical_json(to_json(report)))  # neither NaN nor a key twice
-    assert found["title"] == report.title
-    assert [line["run"] for line in found["rows"]] == [line.run for line in report.rows]
-    assert found["photos"][0] == {
+    (part,) = found["sections"]
+    assert (found["title"], part["title"]) == (report.title, "pets")
+    assert [line["run"] for line in part["rows"]] == [line.run for line in report.parts[0].rows]
+    assert part["photos"][0] == {
         "name": "ä|\n.jpg",
         "labels": {"resnet50-study-mlp-20230901-120000": [["frog", 0.5], ["cat", 0.25]]},
         "error": None,
     }
-    assert found["photos"][1] == {"name": "bad.jpg", "labels": {}, "error": "cut off"}
+    assert part["photos"][1] == {"name": "bad.jpg", "labels": {}, "error": "cut off"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ("study", True),
+        ("study, linear", True),
+        ("study, changed: epochs 60, lr 0.003", True),
+        ("study, changed: epochs 60, sigmoid off", False),
+        ("study, knn", False),
+        ("study, ridge", False),
+        ("standard", False),
+        ("standard, changed: sigmoid on", True),
+        ("standard, on 400 rows", False),
+    ],
+)
+def test_the_sigmoid_is_known_from_the_settings(settings: str, expected: bool) -> None:
+    assert squashed(settings) is expected
 
 
 def test_json_holds_the_published_tables() -> None:
-    published = json.loads(canonical_json(to_json(Report(two_rows()))))["published"]
+    report = make_report(make_row(published=True))
+    published = json.loads(canonical_json(to_json(report)))["sections"][0]["published"]
     assert published["table_1"]["vgg16"] == {"training_s": 767, "inference_s": 64, "accuracy": 0.8187}
     assert published["table_2"]["frog 1"] == {"vgg16": "✓", "vgg19": "✓", "resnet50": "cat", "resnet152": "✓"}
     assert (published["train_rows"], published["test_rows"], published["hardware"]) == (24_000, 10_000, "one NVIDIA T4")

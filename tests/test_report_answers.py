@@ -11,7 +11,7 @@ from heads.report_answers import to_markdown
 
 def facts() -> dict[str, Any]:
     """Whole facts of two models, with the ratios and the drift that a real document has."""
-    found = page_samples.whole(page_samples.MODELS[:2], points=40)
+    found = page_samples.section(page_samples.MODELS[:2], points=40)
     for recipes in found["models"].values():
         for it in recipes.values():
             it["seeds"]["count"] = len(it["seeds"]["accuracies"])
@@ -48,7 +48,7 @@ def test_curves_show_the_means_at_some_places() -> None:
     found["models"]["vgg16"]["study"]["sizes"][2]["accuracies"] = [0.25, 0.75]
     del found["models"]["vgg19"]["study"]["sizes"][2]
     text = to_markdown(found)
-    epochs, sizes = lines(text, "More epochs"), lines(text, "More training images")
+    epochs, sizes = lines(text, "More epochs"), lines(text, "More training images, equal epochs")
     assert epochs[0] == ["model", "recipe", "1", "2", "5", "10", "20", "50", "100"]
     assert (epochs[1][:2], epochs[1][4]) == (["vgg16", "study"], "55.00 %")
     assert sizes[0][2:] == ["100", "300", "1,000", "3,000", "10,000", "50,000"]
@@ -62,7 +62,7 @@ def test_labels_stand_beside_how_often_they_are_right() -> None:
     found["models"]["vgg16"]["study"]["ratio"]["automobile"] = {"ratio": 2.0, "low": None, "high": None}
     head, plane, car, *_ = lines(to_markdown(found), "Labels given")
     given = [found["models"]["vgg16"]["study"]["predicted"][name] for name in ("airplane", "automobile")]
-    assert head == ["class", "test images", "vgg16 study", "vgg16 standard", "vgg19 study", "vgg19 standard"]
+    assert head == ["class", "test images", "vgg16 (study)", "vgg16 (standard)", "vgg19 (study)", "vgg19 (standard)"]
     assert plane[:3] == ["airplane", "1000", str(given[0])]
     assert car[:3] == ["automobile", "1000", f"{given[1]} (2.00)"]
     assert plane[3].endswith(" (1.25, 1.10 to 1.40)")
@@ -82,6 +82,48 @@ def test_costs_of_sigmoid_and_batch_norm_are_told() -> None:
 def test_pairs_have_their_intervals() -> None:
     row = lines(to_markdown(facts()), "Pairs of models on the same test images")[1]
     assert row == ["study", "vgg16 - vgg19", "-0.90 (-1.40 to -0.40) points", "312", "402", "0.00072", "0.0043"]
+
+
+def test_what_a_pair_was_not_trained_on_and_what_is_no_pair_is_told() -> None:
+    found = facts()
+    found["comparisons"][0]["note"] = "not trained on the same images (240 and 24,000)"
+    found["not_compared"] = ["vgg19, study: tested on\nother images"]
+    text = to_markdown(found)
+    assert (
+        "\n- vgg16 - vgg19: not trained on the same images (240 and 24,000)\n- vgg19, study: tested on other images\n"
+        in text
+    )
+    found["comparisons"] = []
+    assert "## Not compared\n\n- vgg19, study: tested on other images\n" in to_markdown(found)
+
+
+def test_without_a_temperature_the_reason_is_told() -> None:
+    found = facts()
+    found["models"]["vgg16"]["study"]["calibration"] |= {
+        "temperature": None, "ece_after": None, "not_fitted": "all 36 validation rows are right"
+    }  # fmt: skip
+    del found["models"]["vgg16"]["standard"]["calibration"]
+    one, other, *_ = (line[-2] for line in lines(to_markdown(found), "Many seeds")[1:])
+    assert one == "42.31 %, no temperature: all 36 validation rows are right"
+    assert other == "not known"
+
+
+def test_both_curves_of_training_images_have_a_table() -> None:
+    found = facts()
+    found["models"]["vgg16"]["study"]["sizes_equal_steps"] = [{"rows": 100, "accuracies": [0.5, 0.7]}]
+    text = to_markdown(found)
+    assert lines(text, "More training images, equal steps") == [["model", "recipe", "100"], ["vgg16", "study", "60.00 %"]]
+    assert "## More training images, equal epochs" in text
+
+
+def test_of_many_classes_the_worst_are_shown() -> None:
+    found = page_samples.many_classes()
+    for recipes in found["models"].values():
+        for it in recipes.values():
+            it["ratio"] = {name: {"ratio": None} for name in found["classes"]}
+    shown = lines(to_markdown(found), "Labels given")[1:]
+    assert [line[0] for line in shown] == [f"species {i}" for i in range(149, 129, -1)]
+    assert "These are the 20 of 150 classes that are found least often; report.json has all." in to_markdown(found)
 
 
 @pytest.mark.parametrize(

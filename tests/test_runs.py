@@ -24,7 +24,7 @@ runs_of_all_kinds = st.builds(
     make_run,
     key=st.builds(make_key, backbone=texts, mean=st.tuples(finite, finite, finite)),
     config=st.sampled_from(list(RECIPES.values())),
-    train=st.builds(Extraction, texts, texts, st.integers(0, 10**6), st.none() | finite),
+    train=st.builds(Extraction, texts, texts, st.integers(0, 10**6), st.none() | finite, texts, texts, texts),
     losses=st.lists(finite, max_size=4).map(tuple),
     val_accuracies=st.lists(finite, max_size=4).map(tuple),
     best_epoch=st.none() | st.integers(1, 100),
@@ -34,6 +34,7 @@ runs_of_all_kinds = st.builds(
     notes=st.lists(texts, max_size=3).map(tuple),
     versions=st.dictionaries(texts, texts, max_size=3),
     together=st.integers(1, 100),
+    training_version=st.integers(1, 9),
 )
 
 
@@ -67,21 +68,32 @@ def test_a_record_written_to_disk_is_found_again(tmp_path: Path) -> None:
 
 def test_a_run_is_titled_by_model_recipe_and_head() -> None:
     run = make_run(model="vgg16", config=dataclasses.replace(RECIPES["standard"], head="knn"))
-    assert (run.model, run.title) == ("vgg16", "vgg16 standard knn")
+    assert (run.model, run.title) == ("vgg16", "vgg16 standard, knn")
 
 
 def test_the_versions_name_what_makes_a_head() -> None:
     assert set(versions()) == {"headstart", "torch", "numpy", "scikit-learn"}
 
 
-@pytest.mark.parametrize(
-    "field", [*sorted({field.name for field in dataclasses.fields(Run)} - {"together"}), "format", "version"]
-)
+FIELDS = sorted({field.name for field in dataclasses.fields(Run)} - {"together"})
+
+
+@pytest.mark.parametrize("field", [*FIELDS, "format", "version"])
 def test_a_record_without_one_of_its_fields_is_damaged(field: str, tmp_path: Path) -> None:
     path = RunStore(tmp_path).write(make_run())
     rewritten(path, lambda facts: {name: value for name, value in facts.items() if name != field})
     with pytest.raises(RunDamaged, match=r"run\.json: not a run record of ours .*; remove its folder"):
         read(path)
+
+
+def test_a_record_of_version_1_is_of_the_first_version_of_the_training(tmp_path: Path) -> None:
+    path = RunStore(tmp_path).write(make_run())
+
+    def earlier(facts: dict[str, Any]) -> dict[str, Any]:
+        return {**{name: value for name, value in facts.items() if name != "training_version"}, "version": 1}
+
+    rewritten(path, earlier)
+    assert read(path) == make_run(training_version=1)
 
 
 def test_a_record_of_before_heads_were_trained_together_is_of_one_head(tmp_path: Path) -> None:
@@ -118,7 +130,7 @@ ALTERATIONS = [
     Alteration("a number", lambda _: "5"),
     Alteration("null", lambda _: "null"),
     Alteration("another format", lambda text: text.replace("headstart run", "footstart run")),
-    Alteration("a later version", lambda text: text.replace('"version": 1', '"version": 2')),
+    Alteration("a later version", lambda text: text.replace('"version": 2', '"version": 3')),
     Alteration("not a number", lambda text: text.replace('"elapsed_s": 0.42', '"elapsed_s": NaN')),
     Alteration("a field twice", lambda text: text.replace('"train_rows": 90', '"train_rows": 90, "train_rows": 9')),
     Alteration("an unknown field", lambda text: text.replace('"train_rows": 90', '"train_rows": 90, "colour": 9')),
@@ -237,35 +249,3 @@ def test_a_folder_that_is_there_is_never_given_again(tmp_path: Path) -> None:
     (first / "head.safetensors").write_bytes(b"precious")
     store.new_folder("resnet50 study mlp")
     assert (first / "head.safetensors").read_bytes() == b"precious"
-
-
-# ------------------------------------------------------------------------------------------------------------ figures
-
-
-def test_figures_of_inference_are_kept_beside_the_run(tmp_path: Path) -> None:
-    store, run = RunStore(tmp_path), make_run()
-    store.write(run)
-    assert store.bench(run) is None
-    figures = {"images": 100, "split_rows": 500, "elapsed_s": 2.5, "latency_s": {"p50": 0.01}}
-    store.write_bench(run, figures)
-    assert store.bench(run) == figures
-    assert store.runs() == [run]
-
-
-def test_the_last_figures_count(tmp_path: Path) -> None:
-    store, run = RunStore(tmp_path), make_run()
-    for images in (100, 200):
-        store.write_bench(run, {"images": images, "split_rows": 500, "elapsed_s": 1.0})
-    assert store.bench(run) == {"images": 200, "split_rows": 500, "elapsed_s": 1.0}
-
-
-@pytest.mark.parametrize(
-    "content", ["", '{"images": 1', '{"images": NaN}', "[1, 2]", "[]", "5", "null", '"text"', '{"images": 3}']
-)
-def test_damaged_figures_are_named_with_the_way_to_new_ones(content: str, tmp_path: Path) -> None:
-    store, run = RunStore(tmp_path), make_run()
-    store.write(run)
-    path = tmp_path / run.name / "bench.json"
-    path.write_text(content)
-    with pytest.raises(RunDamaged, match=rf"^{path}: .*`headstart bench-inference` makes it anew"):
-        store.bench(run)

@@ -19,8 +19,9 @@ from cache.shard import Shard
 from extract.backbones import Backbone
 from extract.config import ExtractConfig
 from extract.devices import Device
-from extract.images import Batch, FileImages, Images, shrink
+from extract.images import Batch, FileImages, Images
 from extract.job import Extractor, Job
+from extract.pictures.decode import shrink
 from extract.preprocess import Preprocessing
 from extract.shards import LEAST_S, READING_SLOWS, Pace, compute_shard, computed
 from extract.tune import Pending

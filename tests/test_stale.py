@@ -75,7 +75,7 @@ class World:
     def job(self, images: Images | None = None, **config: Any) -> Job:
         """A job over the folder as it is now, or over other images."""
         return Job(
-            images=images or datasets.open_split(f"folder:{self.photos}", "all", Path("unused")),
+            images=images or datasets.open_split(f"folder:{self.photos}", "all", Path("unused")).in_order("unknown"),
             backbone=Backbone("quarters", "stand-in", 4, {}),
             weights=Weights("file", "0" * 64, "nowhere"),
             preprocessing=Preprocessing(16),

@@ -38,7 +38,8 @@ from cache_samples import (
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesStale, HeadstartError
+from cache import store as cache_store
+from cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesNotFound, FeaturesStale, HeadstartError
 from cache.files import sha256
 from cache.manifest import NAME
 from cache.plan import plan
@@ -116,6 +117,13 @@ def test_more_images_than_there_are_name_the_command_that_adds_them(store: Featu
     assert len(found.load(13)) == 12
     with pytest.raises(FeaturesNotFound, match=r"the first 13 rows, 14 were asked for; `headstart extract --limit 14`"):
         found.load(14)
+
+
+def test_more_images_than_the_split_has_are_not_to_be_extracted(store: FeatureStore, rng: np.random.Generator) -> None:
+    features = write_set(store, make_shards(rng))
+    message = r"holds the first 13 rows, 24000 were asked for; its train split has only 100 images, ask for fewer"
+    with pytest.raises(FeaturesNotFound, match=message):
+        features.load(limit=24_000)
 
 
 def test_a_moved_features_directory_still_loads(store: FeatureStore, rng: np.random.Generator, tmp_path: Path) -> None:
@@ -708,6 +716,33 @@ def test_a_full_disk_leaves_the_shards_before_it(
     assert {path.name for path in folder.iterdir()} == {"shard-00000.h5", "shard-00001.h5"}
     with store.writing(make_key(), "train", never_wait) as writer:
         assert set(writer.present()) == {0, 1}
+
+
+def test_a_manifest_that_no_reader_would_accept_is_not_written(
+    store: FeatureStore, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = write_set(store, make_shards(rng))
+    monkeypatch.setattr(cache_store, "MAX_JSON_BYTES", 1_000)
+    message = (
+        r"manifest\.json: 13 images left out make [\d,]+ bytes, expected at most 1,000; take the unreadable pictures out"
+    )
+    with (
+        pytest.raises(FeaturesInvalid, match=message),
+        store.writing(make_key(), "train", never_wait) as writer,
+    ):
+        put_all(writer, make_shards(rng, skipped=range(13)))
+    assert store.get(before.folder.name) == before
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_damage_in_a_complete_set_too(
+    store: FeatureStore, rng: np.random.Generator, make: Callable[[Path], None]
+) -> None:
+    features = write_set(store, make_shards(rng))
+    (features.folder / "shard-00001.h5").unlink()
+    make(features.folder / "shard-00001.h5")
+    with pytest.raises(FeaturesDamaged, match=r"shard-00001\.h5: is no regular file; run the `headstart extract`"):
+        features.load()
 
 
 def test_remove_removes_the_set(store: FeatureStore, rng: np.random.Generator) -> None:

@@ -1,31 +1,35 @@
-"""How many threads compute changes no number, and a group that fails stops the others."""
+"""How many threads compute changes no number, a seed names its head in any company, a group that fails stops the others."""
 
 import dataclasses
 import functools
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from heads_samples import silent
+from heads_samples import same_head, silent
 
 from heads import threads
-from heads.config import RECIPES
+from heads.config import RECIPES, TrainConfig
 from heads.data import Labelled
-from heads.train import train_many
+from heads.train import Trained, predict, train, train_many
 
 
 @pytest.fixture(autouse=True)
 def two_threads() -> Iterator[None]:
     """torch with two threads for each operation, as on a machine with two processors."""
-    with threads.limited(2):
-        yield
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
-def rows(count: int) -> Labelled:
+def rows(count: int, dim: int = 64) -> Labelled:
     rng = np.random.default_rng(0)
-    return Labelled(rng.standard_normal((count, 64), dtype=np.float32), rng.integers(0, 3, count))
+    return Labelled(rng.standard_normal((count, dim), dtype=np.float32), rng.integers(0, 3, count))
 
 
 def test_a_limit_ends_with_its_block() -> None:
@@ -39,21 +43,103 @@ def test_a_limit_ends_with_its_block() -> None:
     assert torch.get_num_threads() == 2
 
 
-def test_the_faster_number_is_chosen_among_one_and_all() -> None:
-    product = torch.ones(1, 8, 8)
-    assert threads.choose(1, product, product) == 1
-    assert threads.choose(2, product, product) in (1, 2)
+def test_another_thread_waits_for_its_turn_and_finds_the_number_as_it_was() -> None:
+    found: list[int] = []
+
+    def other() -> None:
+        with threads.limited(1):
+            found.append(torch.get_num_threads())
+        found.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=other)
+    with threads.limited(1):
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+    thread.join(60)
+    assert found == [1, 2]
     assert torch.get_num_threads() == 2
 
 
+def test_products_are_shared_by_threads_where_they_are_large_and_by_their_shape_alone() -> None:
+    assert not threads.shared(1, 64, 2048, 128)
+    assert not threads.shared(4, 256, 2048, 128)
+    assert threads.shared(1, 4096, 2048, 1024)
+
+
+@pytest.mark.parametrize("dim", [64, 2048])
 @pytest.mark.parametrize("recipe", list(RECIPES))
-def test_heads_are_the_same_bit_for_bit_with_one_thread_and_two(recipe: str) -> None:
-    config = dataclasses.replace(RECIPES[recipe], epochs=2)
+def test_heads_are_the_same_bit_for_bit_with_one_thread_and_two(recipe: str, dim: int) -> None:
+    configs = [dataclasses.replace(RECIPES[recipe], epochs=2, seed=seed) for seed in range(9)]  # more than are taken alone
     found = []
     for count in (1, 2):
         with threads.limited(count):
-            found.append(train_many(rows(600), 3, [config], "cpu", silent)[0].head.state_dict())
-    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+            heads = train_many(rows(600, dim), 3, configs, "cpu", silent)
+            found.append([head.head.state_dict() for head in heads])
+    for one, other in zip(*found, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def study(seeds: int, **changes: Any) -> list[TrainConfig]:
+    """The study's recipe in small, with so many seeds."""
+    return [dataclasses.replace(RECIPES["study"], epochs=1, seed=seed, **changes) for seed in range(seeds)]
+
+
+def apart(one: Trained, other: Trained) -> float:
+    """The largest difference of two heads' numbers, as a share of the largest of their tensor."""
+    ours, theirs = one.head.state_dict(), other.head.state_dict()
+    return max(float((ours[name] - theirs[name]).abs().max() / theirs[name].abs().max().clamp_min(1e-9)) for name in ours)
+
+
+@pytest.mark.parametrize("dim", [512, 2048])
+def test_a_seed_names_its_head_among_thirty_as_alone(dim: int) -> None:
+    # in several groups side by side, the initial weights of which were once drawn from one generator of the process
+    data, configs = rows(128, dim), study(30)
+    alone = [train(data, 3, config, "cpu", silent) for config in configs]
+    torch.set_num_threads(4)
+    first = train_many(data, 3, configs, "cpu", silent)
+    state = torch.get_rng_state()
+    for _ in range(10):
+        again = train_many(data, 3, configs, "cpu", silent)
+        assert all(same_head(one.head, other.head) for one, other in zip(again, first, strict=True))
+    assert torch.equal(torch.get_rng_state(), state)
+    for one, other in zip(first, alone, strict=True):
+        assert apart(one, other) < 1e-4
+        assert one.history.losses == pytest.approx(other.history.losses, rel=1e-4)
+        np.testing.assert_array_equal(predict(one.head, data.features, "cpu"), predict(other.head, data.features, "cpu"))
+
+
+@pytest.mark.parametrize("dim", [512, 2048])
+def test_few_heads_are_bit_for_bit_those_trained_alone(dim: int) -> None:
+    data, configs = rows(128, dim), study(8)
+    for one, config in zip(train_many(data, 3, configs, "cpu", silent), configs, strict=True):
+        assert same_head(one.head, train(data, 3, config, "cpu", silent).head)
+
+
+@pytest.mark.parametrize("dim", [512, 2048])
+def test_each_seed_begins_with_weights_of_its_own(dim: int) -> None:
+    # a step so small that it changes nothing leaves the initial weights
+    data, configs = rows(64, dim), study(30, dropout=0.0, lr=1e-30)
+    expected = []
+    for config in configs:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            expected.append(torch.nn.Linear(dim, config.hidden).weight)
+    torch.set_num_threads(4)
+    for _ in range(10):
+        for found, weight in zip(train_many(data, 3, configs, "cpu", silent), expected, strict=True):
+            assert torch.equal(found.head.get_parameter("hidden.weight"), weight)
+    assert len({float(weight.detach().double().sum()) for weight in expected}) == 30
+
+
+def test_two_trainings_at_once_in_one_process_do_not_disturb_each_other() -> None:
+    data, configs = rows(128, 512), study(10)
+    expected = train_many(data, 3, configs, "cpu", silent)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: train_many(data, 3, configs, "cpu", silent), range(6)))
+        left = list(pool.map(lambda _: torch.get_num_threads(), range(3)))
+    assert all(same_head(one.head, other.head) for many in found for one, other in zip(many, expected, strict=True))
+    assert {*left, torch.get_num_threads()} == {2}
 
 
 def test_groups_come_back_in_their_order_and_each_has_one_thread() -> None:

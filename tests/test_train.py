@@ -8,7 +8,7 @@ import pytest
 import torch
 from heads_samples import DIM, axis_head, blobs, make_config, same_head, silent, trained_head
 from heads_samples import one_thread as one_thread
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -30,7 +30,7 @@ def changed(data: Labelled, rows: np.ndarray, change: Callable[[np.ndarray], np.
 
 
 def validation_rows(rows: int, config: TrainConfig) -> np.ndarray:
-    return carve(rows, config, "cpu").val.numpy()
+    return carve(blobs(rows).labels, config, "cpu").val.numpy()
 
 
 def test_the_study_recipe_gives_what_a_plain_script_with_its_seed_gives() -> None:
@@ -102,19 +102,26 @@ def test_training_leaves_the_callers_features_as_they_were() -> None:
 
 
 @given(
-    rows=st.integers(2, 200),
-    fraction=st.floats(0.01, 0.5),
+    labels=st.lists(st.integers(0, 5), min_size=2, max_size=200),
+    fraction=st.floats(0.01, 0.9),
     seed=st.integers(0, 2**32 - 1),
     kind=st.sampled_from(["mlp", "linear"]),
 )
 @settings(max_examples=60)
 def test_every_row_is_learned_from_or_validated_on_never_both(
-    rows: int, fraction: float, seed: int, kind: HeadName
+    labels: list[int], fraction: float, seed: int, kind: HeadName
 ) -> None:
-    part = carve(rows, make_config(kind, val_fraction=fraction, seed=seed), "cpu")
-    assert sorted(part.train.tolist() + part.val.tolist()) == list(range(rows))
-    assert len(part.val) == max(1, round(rows * fraction))
+    assume(len(labels) > len(set(labels)) and round(len(labels) * fraction) < len(labels))
+    part = carve(np.array(labels), make_config(kind, val_fraction=fraction, seed=seed), "cpu")
+    assert sorted(part.train.tolist() + part.val.tolist()) == list(range(len(labels)))
+    assert len(part.val) == min(max(1, round(len(labels) * fraction)), len(labels) - len(set(labels)))
+    assert {labels[row] for row in part.train.tolist()} == set(labels)
     assert part.generator.initial_seed() == seed
+
+
+def test_rows_that_are_each_the_only_one_of_their_class_leave_none_to_validate_on() -> None:
+    with pytest.raises(FeaturesInvalid, match=r"^3 training rows, one of each class, leave none .* use --val-fraction 0$"):
+        fit(blobs(3), make_config(val_fraction=0.1))
 
 
 def test_rows_keep_their_labels() -> None:
@@ -267,6 +274,30 @@ def test_standardised_heads_do_not_mind_the_features_scale(kind: HeadName) -> No
     one = probabilities(fit(data, config).head, test.features, "cpu")
     other = probabilities(fit(scaled[0], config).head, scaled[1].features, "cpu")
     np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+# ------------------------------------------------------------------------------------ classes without a training row
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_class_without_a_training_row_is_never_predicted(kind: HeadName, recipe: str) -> None:
+    trained = train(blobs(60, classes=2), 4, make_config(kind, recipe, epochs=1, lr=1e-9), "cpu", silent)
+    features = np.random.default_rng(0).standard_normal((500, DIM)).astype(np.float32)
+    found = probabilities(trained.head, features, "cpu")
+    assert trained.head.absent == (2, 3)
+    assert (found[:, 2:] == 0).all()
+    np.testing.assert_allclose(found.sum(axis=1), np.ones(500), rtol=1e-5)
+    assert set(predict(trained.head, features, "cpu")) <= {0, 1}
+
+
+def test_an_untrained_class_wins_no_validation_and_no_watched_row() -> None:
+    # a head that has learned nothing gives its favourite to nearly every row, and that may be a class it never saw
+    config = make_config(epochs=1, lr=1e-9, val_fraction=0.25, standardise=False)
+    for seed in range(10):
+        trained = train_many(blobs(60, classes=2), 12, [dataclasses.replace(config, seed=seed)], "cpu", silent, blobs(60))
+        head, (accuracy,) = trained[0].head, trained[0].history.watched
+        assert accuracy == pytest.approx((predict(head, blobs(60).features, "cpu") == blobs(60).labels).mean())
 
 
 # --------------------------------------------------------------------------------------------- labels, probabilities

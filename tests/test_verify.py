@@ -1,14 +1,19 @@
 """What is wrong with a set is named with its place, and all of it at once."""
 
+import datetime
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cache_samples import make_shards, never_wait, write_set, write_shards_only
+from cache_samples import make_shards, never_wait, put_all, write_set, write_shards_only
 
-from cache.errors import FeaturesNotFound
+from cache import store as cache_store
+from cache.errors import FeaturesDamaged, FeaturesNotFound
+from cache.manifest import NAME
 from cache.store import FeatureSet, FeatureStore
-from cache.verify import folders, problems
+from cache.text import listing
+from cache.verify import folders, problems, survey
 
 
 @pytest.fixture
@@ -77,3 +82,77 @@ def test_only_a_set_can_be_removed(features: FeatureSet, name: str) -> None:
         FeatureStore(features.folder.parent).remove(name, never_wait)
     assert other.is_dir()
     assert problems(features.folder) == []
+
+
+@pytest.mark.parametrize("name", ["runs", "work"])
+def test_a_folder_that_is_no_set_is_not_removed(features: FeatureSet, name: str) -> None:
+    store = FeatureStore(features.folder.parent)  # as where --features-dir is the working folder
+    (store.root / "runs" / "resnet50-study").mkdir(parents=True)
+    (store.root / "work").mkdir()
+    (store.root / "work" / "thesis.tex").write_text("all of it")
+    with pytest.raises(FeaturesNotFound, match=f"{name}: no feature set, since it holds .*; nothing was removed"):
+        store.remove(name, never_wait)
+    assert (store.root / "runs" / "resnet50-study").is_dir()
+    assert (store.root / "work" / "thesis.tex").read_text() == "all of it"
+
+
+def test_a_link_to_a_set_is_not_followed_by_remove(features: FeatureSet, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "linked").symlink_to(features.folder)
+    with pytest.raises(FeaturesNotFound, match=r"linked: a link to .*; remove the link, or the set where it lies"):
+        FeatureStore(tmp_path / "here").remove("linked", never_wait)
+    assert problems(features.folder) == []
+
+
+def test_an_empty_folder_and_a_run_that_left_no_shard_can_be_removed(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    for name, file in (("empty", None), ("begun", "execution.json"), ("cut", ".shard-00000.h5.0123.tmp")):
+        (tmp_path / name).mkdir()
+        if file:
+            (tmp_path / name / file).write_bytes(b"12345")
+        assert store.remove(name, never_wait) == (5 if file else 0)
+        assert not (tmp_path / name).exists()
+
+
+def test_files_that_go_while_they_are_counted_count_nothing(features: FeatureSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FeatureStore(features.folder.parent)
+    (before,) = survey(store)
+    listed = Path.iterdir
+
+    def with_a_file_that_goes(folder: Path) -> Iterator[Path]:  # as a temporary file is renamed by an extraction
+        yield folder / ".shard-00003.h5.0123.tmp"
+        yield from listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", with_a_file_that_goes)
+    assert survey(store) == [before]
+
+
+@pytest.mark.parametrize("ask", [lambda features: problems(features.folder), lambda features: features.load()])
+def test_a_set_that_is_made_anew_meanwhile_is_not_called_damaged(
+    features: FeatureSet, monkeypatch: pytest.MonkeyPatch, ask: Callable[[FeatureSet], object]
+) -> None:
+    store, read = FeatureStore(features.folder.parent), cache_store.read_regular
+
+    def read_late(path: Path, most: int) -> bytes:
+        monkeypatch.setattr(cache_store, "read_regular", read)
+        with store.writing(features.manifest.key, "train", never_wait) as writer:
+            writer.remove()
+            put_all(writer, make_shards(np.random.default_rng(1)))
+        return read(path, most)
+
+    monkeypatch.setattr(cache_store, "read_regular", read_late)
+    message = "another process removed the set or made it anew while it was read; run the command again"
+    try:
+        said = ask(features)
+    except FeaturesDamaged as error:
+        said = [str(error)]
+    assert said == [f"{features.folder}: {message}"]
+
+
+def test_a_set_of_another_version_is_not_called_damaged(features: FeatureSet) -> None:
+    path = features.folder / NAME
+    path.write_bytes(path.read_bytes().replace(b'"version": ', b'"version": 9'))
+    (entry,) = survey(FeatureStore(features.folder.parent))
+    assert entry.state == "of another version"
+    said = listing([entry], datetime.datetime.now(datetime.UTC))
+    assert "of another version: use the headstart that made it, or `headstart extract --force`" in said

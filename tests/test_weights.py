@@ -1,13 +1,19 @@
 """A backbone's weights: reproducible draws, every accepted file form, and a refusal by name for everything else."""
 
+import argparse
+import contextlib
 import dataclasses
 import hashlib
 import os
+import re
 import shutil
+import warnings
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -166,11 +172,14 @@ def without(state: State, name: str) -> State:
             lambda state: {**state, "conv1.weight": torch.zeros(64, 3, 3, 3)},
             r"conv1\.weight has the shape \(64, 3, 3, 3\), expected \(64, 3, 7, 7\) for resnet18",
         ),
-        (lambda _: {}, r"lacks conv1\.weight, .* and \d+ more of resnet18"),
+        (lambda _: {}, "holds no named tensor, expected a state dict"),
+        (
+            lambda state: {name: halves(state)[name].int() for name in state},
+            r"conv1\.weight is a tensor of torch\.int32, exp",
+        ),
         (lambda state: {**state, "conv1.weight": "none"}, r"conv1\.weight"),
-        (lambda state: {**state, 3: torch.zeros(1)}, r"3"),
     ],
-    ids=["missing", "missing statistics", "extra", "shape", "empty", "no tensor", "no name"],
+    ids=["missing", "missing statistics", "extra", "shape", "empty", "integers", "no tensor"],
 )
 def test_parameters_that_are_not_the_backbones_are_listed(
     state: State, change: Callable[[State], dict[Any, Any]], message: str, tmp_path: Path
@@ -224,7 +233,7 @@ class MakesFolder:
 def test_a_pickle_that_would_run_code_is_refused_and_not_run(zipped: bool, tmp_path: Path) -> None:
     path, marker = tmp_path / "w.pth", tmp_path / "marker"
     torch.save({"conv1.weight": MakesFolder(str(marker))}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(WeightsMismatch, match="can't be read as plain weights"):
+    with pytest.raises(WeightsMismatch, match=r"holds posix\.mkdir, and only tensors, numbers and text are read, because"):
         loaded(path)
     assert not marker.exists()
     torch.load(path, weights_only=False)  # on purpose: unless the file is armed, refusing it below would prove nothing
@@ -240,6 +249,274 @@ def test_a_file_that_changes_between_locating_and_loading_is_refused(state: Stat
         WeightsMismatch, match=rf"w\.pth: SHA-256 is .*, expected {found.sha256[:12]}…; it changed while we ran"
     ):
         load(RESNET18, found)
+
+
+# ---- checkpoints of other programs
+
+
+def below(prefix: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}{name}": value for name, value in state.items()}
+
+
+def moved(state: State, by: float) -> State:
+    return {name: value + by if value.is_floating_point() else value for name, value in state.items()}
+
+
+def averaged(state: State) -> State:
+    return {"n_averaged": torch.tensor(7), **below("module.", state)}
+
+
+OPTIMISER = {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+
+CHECKPOINTS: dict[str, Callable[[State], dict[Any, Any]]] = {
+    "model_state_dict": lambda state: {"epoch": 3, "model_state_dict": state, "optimizer_state_dict": OPTIMISER},
+    "net": lambda state: {"net": state, "acc": 81.2, "epoch": 3},
+    "compiled": lambda state: below("_orig_mod.", state),
+    "compiled layers": lambda state: {name.replace("layer1.", "layer1._orig_mod."): v for name, v in state.items()},
+    "compiled in parallel": lambda state: {"model": below("module._orig_mod.", state)},
+    "lightning": lambda state: {"state_dict": below("model.", state), "hyper_parameters": {"lr": 0.1}, "callbacks": {}},
+    "self-supervised": lambda state: {
+        "state_dict": {**below("backbone.", features_of(state)), "projector.0.weight": torch.zeros(2, 2)}
+    },
+    "of words in no list": lambda state: {"weights": {"ours": below("wrapped.trunk.", state)}},
+    "average": averaged,
+    "average in a checkpoint": lambda state: {"model_ema": averaged(state), "args": {"lr": 0.1}},
+    "one module by two names, once without counters": lambda state: {
+        **below("a.", state),
+        **below("b.", {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}),
+    },
+    "one module by two names": lambda state: {**below("attacker.model.", state), **below("model.", state)},
+    "projector behind it": lambda state: {**below("module.", state), "module.projection_head.0.weight": torch.zeros(2, 2)},
+    "queue": lambda state: {"state_dict": {**below("module.encoder_q.", state), "module.queue": torch.zeros(128, 8)}},
+    "too small a namesake": lambda state: {"teacher": {"conv1.weight": torch.zeros(1)}, "student": state},
+    "options": lambda state: {"model": state, "args": argparse.Namespace(lr=0.1, arch="resnet18", milestones=[30, 60])},
+    "parameters of a module": lambda state: {"model": {name: parameter(value) for name, value in state.items()}},
+    "holds itself": lambda state: cyclic({"state_dict": state}),
+}
+
+
+def parameter(value: Tensor) -> Tensor:
+    return nn.Parameter(value) if value.is_floating_point() else value
+
+
+def cyclic(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    checkpoint["again"] = checkpoint
+    return checkpoint
+
+
+@pytest.mark.parametrize("form", CHECKPOINTS)
+def test_the_backbone_is_found_in_checkpoints_of_other_programs(state: State, form: str, tmp_path: Path) -> None:
+    torch.save(CHECKPOINTS[form](state), tmp_path / "checkpoint.pth")
+    assert_loaded(loaded(tmp_path / "checkpoint.pth"), features_of(state))
+
+
+def test_an_old_file_of_one_of_torchs_own_classes_is_refused_as_before(state: State, tmp_path: Path) -> None:
+    torch.save(
+        {"model": state, "args": argparse.Namespace(start=MakesFolder(str(tmp_path / "marker")))}, tmp_path / "w.pth"
+    )
+    with pytest.raises(WeightsMismatch, match=r"w\.pth: holds posix\.mkdir, and only tensors"):
+        loaded(tmp_path / "w.pth")
+    assert not (tmp_path / "marker").exists()
+
+
+def test_what_torch_lets_in_is_afterwards_what_it_was(state: State, tmp_path: Path) -> None:
+    torch.save(CHECKPOINTS["options"](state), tmp_path / "w.pth")
+    before = torch.serialization.get_safe_globals()
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        for body in threads.map(lambda _: loaded(tmp_path / "w.pth"), range(8)):
+            assert_loaded(body, features_of(state))
+    assert set(torch.serialization.get_safe_globals()) == set(before)
+    with torch.serialization.safe_globals([argparse.Namespace]):  # somebody's own
+        loaded(tmp_path / "w.pth")
+        assert argparse.Namespace in torch.serialization.get_safe_globals()
+
+
+@pytest.mark.parametrize("name", ["X.SAFETENSORS", "x.pth", "x"])
+def test_a_file_is_what_it_holds_whatever_its_name(state: State, name: str, tmp_path: Path) -> None:
+    safetensors.torch.save_file(state, tmp_path / name)
+    assert_loaded(loaded(tmp_path / name), features_of(state))
+
+
+def test_several_weights_that_fit_are_named_and_one_is_taken_by_name(state: State, tmp_path: Path) -> None:
+    path, teacher = tmp_path / "ssl.pth", moved(state, 1)
+    torch.save({"student": below("module.", state), "teacher": below("backbone.", teacher), "epoch": 3}, path)
+    with pytest.raises(
+        WeightsMismatch, match=r"fit resnet18: #student\.module, #teacher\.backbone; say which, as in .*ssl"
+    ) as met:
+        loaded(path)
+    (request,) = re.findall(r"--weights '(.*)'", str(met.value))
+    assert_loaded(load(RESNET18, locate(RESNET18, request)), features_of(state))  # the advice is good
+    found = locate(RESNET18, f"{path}#teacher.backbone")
+    assert (found.label, found.origin) == ("file#teacher.backbone", f"{path}#teacher.backbone")
+    assert found.sha256 == locate(RESNET18, request).sha256
+    assert_loaded(load(RESNET18, found), features_of(teacher))
+
+
+def test_weights_without_a_prefix_have_an_empty_name(state: State, tmp_path: Path) -> None:
+    torch.save({**state, **below("ema.", moved(state, 1))}, tmp_path / "w.pth")
+    with pytest.raises(WeightsMismatch, match="several weights in it fit resnet18: #, #ema; say which"):
+        loaded(tmp_path / "w.pth")
+    assert_loaded(load(RESNET18, locate(RESNET18, f"{tmp_path / 'w.pth'}#")), features_of(state))
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        (
+            "teacher",
+            r"no parameter of resnet18 has a name that begins with 'teacher\.'; what fits resnet18 in the file: #student",
+        ),
+        ("other", r"lacks bn1\.weight, .* of resnet18 below 'other\.'; what fits resnet18 in the file: #student"),
+    ],
+)
+def test_a_name_that_does_not_fit_is_answered_with_those_that_do(
+    state: State, member: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "w.pth"
+    torch.save({"student": state, "other": {"conv1.weight": state["conv1.weight"]}}, path)
+    with pytest.raises(WeightsMismatch, match=rf"w\.pth#{member}: {message}"):
+        load(RESNET18, locate(RESNET18, f"{path}#{member}"))
+
+
+def test_a_file_whose_own_name_has_the_mark_is_a_file(state: State, tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "run#3.pth")
+    found = locate(RESNET18, str(tmp_path / "run#3.pth"))
+    assert (found.label, found.member) == ("file", None)
+    assert_loaded(load(RESNET18, found), features_of(state))
+
+
+def test_what_else_a_file_holds_is_said(state: State, tmp_path: Path) -> None:
+    path, said = tmp_path / "w.pth", list[str]()
+    torch.save(
+        {"state_dict": {**below("module.", state), "module.prototypes.weight": torch.zeros(2)}, "o": OPTIMISER}, path
+    )
+    load(RESNET18, locate(RESNET18, str(path)), said.append)
+    taken = len(features_of(state))
+    (line,) = said
+    assert line.endswith(
+        f"took the {taken} tensors of resnet18 below 'state_dict.module.'; not used: state_dict.module.prototypes, o"
+    )
+    torch.save(state, path)
+    load(RESNET18, locate(RESNET18, str(path)), said.append)
+    assert len(said) == 1  # the classifier is no news
+
+
+def test_a_deeper_network_does_not_pass_for_a_shallower_one(tmp_path: Path) -> None:
+    torch.save(below("model.", torchvision.models.resnet34().state_dict()), tmp_path / "w.pth")
+    with pytest.raises(WeightsMismatch, match=r"has layer1\.2\.conv1\.weight, .* below 'model\.', which resnet18 has not"):
+        loaded(tmp_path / "w.pth")
+
+
+def test_names_of_another_kind_are_shown_beside_those_expected(tmp_path: Path) -> None:
+    torch.save({"model": {"blocks.0.norm1.weight": torch.zeros(1), "patch_embed.bias": torch.zeros(1)}}, tmp_path / "w.pth")
+    with pytest.raises(WeightsMismatch, match=r"its names begin with 'model\.'; expected conv1\.weight, .* for resnet18"):
+        loaded(tmp_path / "w.pth")
+
+
+def test_what_is_missing_is_said_with_the_prefix(state: State, tmp_path: Path) -> None:
+    torch.save(below("model.", without(state, "layer4.1.conv2.weight")), tmp_path / "w.pth")
+    with pytest.raises(WeightsMismatch, match=r"lacks layer4\.1\.conv2\.weight of resnet18 below 'model\.'"):
+        loaded(tmp_path / "w.pth")
+
+
+def test_one_name_twice_is_refused(state: State, tmp_path: Path) -> None:
+    torch.save({**state, "_orig_mod.conv1.weight": state["conv1.weight"] + 1}, tmp_path / "w.pth")
+    with pytest.raises(WeightsMismatch, match=r"holds conv1\.weight twice"):
+        loaded(tmp_path / "w.pth")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bad:
+    """Numbers that no features can come from."""
+
+    id: str
+    name: str
+    value: float
+    message: str
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Bad("nan", "layer1.0.conv1.weight", float("nan"), "1 of its 36,864 values are NaN or infinite in float32"),
+        Bad("inf", "layer4.1.bn2.bias", float("inf"), "1 of its 512 values are NaN or infinite"),
+        Bad("too large", "conv1.weight", 1e300, "1 of its 9,408 values are NaN or infinite in float32"),
+        Bad("variance", "bn1.running_var", -0.5, "it has negative values, which no variance can have"),
+    ],
+    ids=lambda case: case.id,
+)
+def test_a_damaged_parameter_is_named_when_it_is_loaded(state: State, case: Bad, tmp_path: Path) -> None:
+    damaged = {name: value.double() if value.is_floating_point() else value for name, value in state.items()}
+    damaged[case.name].view(-1)[0] = case.value
+    torch.save({"model": damaged}, tmp_path / "w.pth")
+    message = rf"w\.pth: model\.{re.escape(case.name)} is damaged: {case.message}.*; give other weights with --weights"
+    with pytest.raises(WeightsMismatch, match=message):
+        loaded(tmp_path / "w.pth")
+
+
+def test_tensors_without_numbers_are_refused(state: State, tmp_path: Path) -> None:
+    torch.save({**state, "conv1.weight": torch.empty(64, 3, 7, 7, device="meta")}, tmp_path / "w.pth")
+    with pytest.raises(WeightsMismatch, match=r"conv1\.weight is a meta tensor of torch\.float32, expected a plain tensor"):
+        loaded(tmp_path / "w.pth")
+
+
+def scripted(path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated, its files are still about
+        torch.jit.save(torch.jit.script(torchvision.models.resnet18()), path)
+
+
+def test_a_torchscript_archive_is_named_and_the_advice_is_good(tmp_path: Path) -> None:
+    path = tmp_path / "it's.pt"
+    scripted(path)
+    with pytest.raises(WeightsMismatch, match="is a TorchScript archive, a program; where you trust it, `python -c") as met:
+        loaded(path)
+    (code,) = re.findall(r'`python -c "(.*)"`', str(met.value))
+    with warnings.catch_warnings(), contextlib.chdir(tmp_path):
+        warnings.simplefilter("ignore")
+        exec(code, {})
+    loaded(tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 46830571\n",
+            "is a pointer of Git LFS, not the file",
+        ),
+        (b"\n<!DOCTYPE html><html>not found</html>", "is a web page; download the file itself"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "is an HDF5 file, as Keras writes them"),
+        (b"PK\x03\x04" + bytes(100), r"is a damaged archive \(File is not a zip file\); get it again"),
+    ],
+    ids=["lfs", "html", "hdf5", "zip"],
+)
+def test_files_that_are_no_weights_are_called_what_they_are(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(WeightsMismatch, match=rf"w\.pth: {message}"):
+        loaded(tmp_path / "w.pth")
+
+
+def test_an_archive_of_another_program_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "w.npz", weight=np.zeros(3))
+    with pytest.raises(WeightsMismatch, match=r"is an archive that torch\.save did not write; expected"):
+        loaded(tmp_path / "w.npz")
+
+
+def test_a_whole_pickled_model_is_refused_in_plain_words(tmp_path: Path) -> None:
+    torch.save(torchvision.models.resnet18(), tmp_path / "w.pth")
+    with pytest.raises(
+        WeightsMismatch, match=r"holds torchvision\.models\.resnet\.ResNet, .* `torch\.save\(model\."
+    ) as met:
+        loaded(tmp_path / "w.pth")
+    assert str(met.value).isprintable()  # torch's own text would move the cursor
+
+
+def test_a_path_is_kept_whole(state: State, tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "w.pth")
+    with contextlib.chdir(tmp_path):
+        found = locate(RESNET18, "w.pth")
+    assert (found.path, found.origin) == (tmp_path / "w.pth", str(tmp_path / "w.pth"))
 
 
 def test_densenets_old_parameter_names_are_understood(tmp_path: Path) -> None:
@@ -360,7 +637,14 @@ def test_without_network_the_three_ways_out_are_named(torch_home: Path) -> None:
         locate(RESNET18, "IMAGENET1K_V1")
 
 
-@pytest.mark.parametrize("request_", ["IMAGENET1K_V3", "imagenet", "random:x", "random:", "no/such/file.pth", "."])
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(WeightsNotFound, match="is a folder, not a file, and resnet18 knows only"):
+        locate(RESNET18, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "request_", ["IMAGENET1K_V3", "imagenet", "random:x", "random:", "no/such/file.pth", "no.pth#teacher"]
+)
 def test_an_unknown_request_is_answered_with_the_choices(request_: str) -> None:
     with pytest.raises(
         WeightsNotFound, match=r"no such file, and resnet50 knows only IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT, rand"

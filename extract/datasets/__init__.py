@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from cache.errors import DataNotFound
+from cache.text import did_you_mean, safe
 from extract.images import Images
 
 
@@ -26,8 +27,7 @@ class DatasetModule(Protocol):
 
 def names() -> list[str]:
     """What `--dataset` takes, as help texts show it."""
-    modules = (module.name for module in pkgutil.iter_modules(__path__))
-    return [f"{name}:{argument}" if (argument := _module(name).ARGUMENT) else name for name in modules]
+    return [f"{name}:{argument}" if (argument := _module(name).ARGUMENT) else name for name in _modules()]
 
 
 def splits(dataset: str, split: str | None, data_dir: Path) -> tuple[str, ...]:
@@ -47,15 +47,38 @@ def open_split(dataset: str, split: str, data_dir: Path) -> Images:
     return _module(name).open_split(argument, split, data_dir)
 
 
+def undivided(dataset: str) -> str:
+    """The data set whose sub-folders are all classes, as `--no-splits` asks. Raises DataNotFound where there are none."""
+    name, argument = _parted(dataset)
+    if name not in ("folder", "classes"):
+        raise DataNotFound(f"--no-splits: {dataset} has splits of its own; the option is for --dataset folder:PATH")
+    return f"classes:{argument}"
+
+
 def _parted(dataset: str) -> tuple[str, str]:
     """Module and argument. `torchvision-NAME` is understood too: a trained head knows its data set by that name only."""
     if dataset.startswith("torchvision-"):
         dataset = dataset.replace("-", ":", 1)
     name, _, argument = dataset.partition(":")
-    return name, argument
+    return name.lower() if name.lower() in _modules() else name, argument
+
+
+def _modules() -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(__path__)]
 
 
 def _module(name: str) -> DatasetModule:
-    if name not in {module.name for module in pkgutil.iter_modules(__path__)}:
-        raise DataNotFound(f"--dataset {name}: unknown, expected one of {', '.join(names())}")
+    if name not in _modules():
+        raise DataNotFound(f"--dataset {safe(name)}: unknown{_hint(name)}, expected one of {', '.join(names())}")
     return cast(DatasetModule, importlib.import_module(f"{__name__}.{name}"))
+
+
+def _hint(name: str) -> str:
+    if name.startswith("folder-"):
+        return f" ({name} is what features of a folder are called: say where it is with --dataset folder:PATH)"
+    if name and ("/" in name or Path(name).expanduser().is_dir()):
+        return f" (did you mean --dataset folder:{safe(name)}?)"
+    from extract.datasets.torchvision import SOURCES  # which imports no torch before it must
+
+    theirs = {known.lower(): known for known in SOURCES}.get(name.lower())
+    return f" (did you mean torchvision:{theirs}?)" if theirs else did_you_mean(name, _modules())

@@ -58,6 +58,7 @@ def _binary(folder: Path, split: str) -> Images:
         source=str(folder),
         load=lambda start, stop: _rows(folder, files, start, stop),
         notes=_notes(_rows(folder, files, 0, ROWS_PER_FILE)[1]) if split == "test" else (),
+        order="mixed",
     )
 
 
@@ -114,6 +115,7 @@ def _python(folder: Path, split: str) -> Images:
         rows=len(labels),
         source=str(folder),
         load=lambda start, stop: (pixels[start:stop], labels[start:stop]),
+        order="mixed",
     )
 
 

@@ -36,6 +36,7 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
         rows=len(labels),
         source="scikit-learn's load_digits",
         load=lambda start, stop: (pixels[start:stop], labels[start:stop]),
+        order="mixed",
     )
 
 

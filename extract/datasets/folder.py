@@ -1,106 +1,152 @@
-"""Your own pictures: `folder:PATH` with a sub-folder for each class, or with `train/` and `test/` above those.
+"""Your own pictures: `folder:PATH` with a sub-folder for each class, or splits such as `train/` and `test/` above those.
 
-A folder of pictures without sub-folders is an unlabelled set. Everything is sorted by name; hidden files are left out.
-Links to pictures and to class folders are followed; a link that can't be is an error or an unreadable picture, since a
-class or a picture that silently goes missing would shift all labels after it.
+Which folders are splits, `extract.layout` says; which files are pictures, `extract.pictures.walk`. A folder of pictures
+without sub-folders is an unlabelled set. Classes are sorted by name, rows are in a stratified order (`extract.order`); rows
+of unlabelled pictures follow the SHA-256 of their paths.
 """
 
+import collections
 import os
-import stat
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from cache.errors import DataInvalid, DataNotFound
-from extract.images import SUFFIXES, FileImages, Images
+from cache.text import listed
+from extract.images import FileImages, Images
+from extract.layout import Layout, layout, subfolders
+from extract.pictures.formats import suffixes
+from extract.pictures.walk import Found, counted, refuse, walk
 
 ARGUMENT = "PATH"
 
 
 def splits(argument: str, data_dir: Path) -> tuple[str, ...]:
-    """`train` and `test` where such sub-folders are there, else `all`."""
-    there = _subfolders(_root(argument))
-    return tuple(name for name in ("train", "test") if name in there) or ("all",)
+    """`train` and `test` as far as they are there, or `all`. Raises DataNotFound, DataInvalid."""
+    return tuple(layout(top_folder(argument)).splits)
 
 
 def open_split(argument: str, split: str, data_dir: Path) -> Images:
     """The pictures of one split. Raises DataNotFound where there is none, DataInvalid where the splits' classes differ."""
-    top = _root(argument)
-    root = top if split == "all" else top / split
-    classes = _classes(top, split)
-    there = _subfolders(root)
-    found = [(path, index) for index, name in enumerate(classes) if name in there for path in _pictures(root, name)]
-    if not classes:
-        found = [(path, -1) for path in _pictures(root, "")]
-    if not found:
-        raise DataNotFound(f"{root}: no pictures ({', '.join(SUFFIXES)}); expected {root}/CLASS/PICTURE.jpg")
+    return images(layout(top_folder(argument)), split)
+
+
+def top_folder(argument: str) -> Path:
+    """The folder that `folder:ARGUMENT` names, from the root of the file system on. Raises DataNotFound."""
+    if not argument:
+        raise DataNotFound("--dataset folder: no path; expected --dataset folder:PATH")
+    top = Path(argument).expanduser().absolute()
+    try:
+        if not top.is_dir():
+            raise DataNotFound(f"--dataset folder:{argument}: no such folder")
+    except PermissionError as error:
+        refuse(error)
+    return top
+
+
+def images(found: Layout, split: str) -> Images:
+    """One split of a layout, as `open_split`."""
+    classes, root = _classes(found, split), found.root(split)
+    paths, targets, left_out = _pictures(found, split, classes)
+    if not paths:
+        raise DataNotFound(_nothing_there(root, left_out))
     return FileImages(
-        name=f"folder-{top.resolve().name}",  # no folder may pass for a data set of ours
+        name=f"folder-{found.top.resolve().name or 'root'}",  # no folder may pass for a data set of ours
         split=split,
         classes=classes,
         root=root,
-        paths=tuple(path for path, _ in found),
-        targets=tuple(index for _, index in found),
-    )
+        paths=tuple(paths),
+        targets=tuple(targets),
+        notes=found.notes,
+        top=found.top,
+        remarks=(
+            _summary(split, len(paths), classes, left_out),
+            *found.remarks,
+            *_of_classes(classes, set(targets), split),
+        ),
+    ).stratified()
 
 
-def _root(argument: str) -> Path:
-    if not argument:
-        raise DataNotFound("--dataset folder: no path; expected --dataset folder:PATH")
-    root = Path(argument).expanduser()
-    try:
-        if not root.is_dir():
-            raise DataNotFound(f"--dataset folder:{argument}: no such folder")
-    except PermissionError as error:
-        _refuse(error)
-    return root
-
-
-def _classes(top: Path, split: str) -> tuple[str, ...]:
-    """The class names, from `train/` for both splits: a test folder lacking a class would shift the indices."""
-    if split == "all":
-        return _subfolders(top)
-    names = {name: _subfolders(top / name) for name in _subfolders(top) if name in ("train", "test")}
-    classes = names.get("train", names[split])
-    if extra := sorted(set(names[split]) - set(classes)):
-        raise DataInvalid(f"{top / split}: has the classes {', '.join(extra)}, which {top / 'train'} has not")
+def _classes(found: Layout, split: str) -> tuple[str, ...]:
+    """The class names, of the training folders for all splits: a test folder lacking a class would shift the indices."""
+    classes = _named(found.top, found.training)
+    own = _named(found.top, found.splits[split])
+    if extra := sorted(set(own) - set(classes)):
+        train = found.top / found.training[0]
+        names = listed(map(_escaped, extra))
+        raise DataInvalid(f"{found.root(split)}: has the classes {names}, which {train} has not{_alike(extra, classes)}")
     return classes
 
 
-def _subfolders(folder: Path) -> tuple[str, ...]:
-    """The names of the sub-folders, sorted. Raises DataNotFound, DataInvalid for a link that can't be followed."""
-    try:
-        with os.scandir(folder) as entries:
-            return tuple(sorted(entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry)))
-    except OSError as error:
-        _refuse(error)
+def _named(top: Path, folders: Sequence[str]) -> tuple[str, ...]:
+    """The class folders below some folders. Raises DataInvalid for two names that look alike."""
+    names = sorted({name for folder in folders for name in subfolders(top / folder)})
+    forms: dict[str, str] = {}
+    for name in names:
+        other = forms.setdefault(unicodedata.normalize("NFC", name), name)
+        if other != name:
+            raise DataInvalid(
+                f"{top}: the class folders {other!a} and {name!a} differ only in Unicode form (NFC and NFD); "
+                f"put their pictures into one of them"
+            )
+    return tuple(names)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    if not entry.is_symlink():
-        return entry.is_dir()
-    path = Path(entry.path)
-    try:
-        is_folder = stat.S_ISDIR(path.stat().st_mode)
-        if is_folder and path.parent.resolve().is_relative_to(path.resolve()):
-            raise DataInvalid(f"{path}: a link to a folder that it lies in; remove it")
-    except OSError as error:
-        if entry.name.lower().endswith(SUFFIXES):
-            return False  # a picture that can't be opened: said where it is read
-        raise DataInvalid(f"{path}: a link that can't be followed ({error.strerror}); mend it or remove it") from error
-    return is_folder
+def _alike(extra: Sequence[str], classes: Sequence[str]) -> str:
+    """A hint for names that differ in their letters' case or their Unicode form."""
+    known = {unicodedata.normalize("NFC", name).casefold(): name for name in classes}
+    for name in extra:
+        if other := known.get(unicodedata.normalize("NFC", name).casefold()):
+            return f"; {name!a} is not {other!a}: rename one of the two"
+    return ""
 
 
-def _pictures(root: Path, below: str) -> Iterator[str]:
-    """Paths relative to `root`, sorted, of the pictures in `below` and its own sub-folders; links to folders are left."""
-    for folder, subfolders, files in os.walk(root / below, onerror=_refuse):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(files):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield os.path.relpath(os.path.join(folder, name), root)
+def _escaped(name: str) -> str:
+    return name if name.isascii() else ascii(name)[1:-1]
 
 
-def _refuse(error: OSError) -> NoReturn:
-    raise DataNotFound(
-        f"{error.filename}: can't be read ({error.strerror}); give yourself access or move it out of the data set"
-    ) from error
+def _pictures(found: Layout, split: str, classes: Sequence[str]) -> tuple[list[str], list[int], collections.Counter[str]]:
+    """Paths relative to the split's root and their class indices, by class in the walk's order; and what else is there."""
+    root, paths, targets = found.root(split), list[str](), list[int]()
+    left_out = collections.Counter[str]()
+    several = len(found.splits[split]) > 1
+    for folder in found.splits[split]:
+        place, below = found.top / folder, folder if several else ""
+        there = set(subfolders(place))
+        beside = walk(place, deep=False)
+        if not classes:
+            paths += beside.pictures
+            targets += [-1] * len(beside.pictures)
+        elif beside.pictures:
+            left_out["pictures beside the class folders"] += len(beside.pictures)
+        left_out += beside.left_out
+        for index, name in enumerate(classes):
+            inside = walk(root, os.path.join(below, name)) if name in there else Found()
+            paths += inside.pictures
+            targets += [index] * len(inside.pictures)
+            left_out += inside.left_out
+    return paths, targets, left_out
+
+
+def _summary(split: str, rows: int, classes: Sequence[str], left_out: collections.Counter[str]) -> str:
+    which = "" if split == "all" else f"{split}: "
+    kinds = f"of {len(classes):,} {'class' if len(classes) == 1 else 'classes'}" if classes else "without labels"
+    total = f"{which}{rows:,} {'picture' if rows == 1 else 'pictures'} {kinds}"
+    return f"{total}; {counted(left_out)}" if left_out else total
+
+
+def _of_classes(classes: Sequence[str], filled: Collection[int], split: str) -> list[str]:
+    """What is odd about the classes."""
+    found = []
+    empty = [name for index, name in enumerate(classes) if index not in filled]
+    if empty and split != "test":
+        found.append(f"{len(empty):,} class {'folder is' if len(empty) == 1 else 'folders are'} empty: {listed(empty)}")
+    by_case = collections.Counter(name.casefold() for name in classes)
+    if alike := [name for name in classes if by_case[name.casefold()] > 1]:
+        found.append(f"class folders that differ in capital letters only: {listed(alike)}")
+    return found
+
+
+def _nothing_there(root: Path, left_out: collections.Counter[str]) -> str:
+    seen = f"; {counted(left_out)}" if left_out else ", and no other files"
+    return f"{root}: no pictures ({', '.join(sorted(suffixes()))}){seen}; expected {root}/CLASS/PICTURE.jpg"

@@ -1,8 +1,10 @@
 """torchvision's classification sets: `torchvision:NAME`, spelled as in torchvision.datasets (MNIST, CIFAR100, Food101, …).
 
 torchvision downloads what is not there, compares the MD5 of each archive with its own, and unpacks it; that is relied on.
-What it unpacked it mostly trusts by the folder's name alone, so a mark lies beside a download until it is whole. Rows are
-in torchvision's order. A run that finds its features there still imports torch here: torchvision reads the list of rows.
+What it unpacked it mostly trusts by the folder's name alone, so a mark lies beside a download until it is whole. Files, and
+arrays whose classes stand together in torchvision's order, are put into a stratified order (`extract.order`), other arrays
+stay in torchvision's; the ids of an array's rows are torchvision's row numbers either way. A run that finds its features
+there still imports torch here: torchvision reads the list of rows.
 
 In torchvision 0.26 to 0.29 no class of the table below opens a pickle or a MATLAB file before its MD5 is right, except for
 MNIST's old copies, which are refused here. https://docs.pytorch.org/vision/stable/datasets.html
@@ -10,7 +12,6 @@ MNIST's old copies, which are refused here. https://docs.pytorch.org/vision/stab
 
 import contextlib
 import dataclasses
-import difflib
 import http.client
 import os
 import zipfile
@@ -23,7 +24,9 @@ from typing import Any, cast
 import numpy as np
 
 from cache.errors import DataInvalid, DataNotFound, HeadstartError, OutOfMemory
+from cache.text import did_you_mean, safe
 from extract.images import ArrayImages, FileImages, Images, Labels, Pixels
+from extract.order import is_grouped, stratified
 
 ARGUMENT = "NAME"
 
@@ -109,7 +112,7 @@ LEFT_OUT = {
     "CIFAR10": "--dataset cifar10 reads the same images, without pickle",
     "FGVCAircraft": "torchvision downloads it without a hash",
     "FakeData": "random floats as bytes differ between processors; --dataset digits is there offline",
-    "GTSRB": "its pictures are PPM files, which headstart doesn't decode",
+    "GTSRB": "torchvision names none of its classes; use --dataset folder:PATH",
     "ImageNet": "torchvision unpickles its class names unverified; use --dataset folder:PATH",
     "LSUN": "torchvision unpickles its index unverified",
     "PCAM": "torchvision reads its HDF5 files unverified, and fetches them from Google Drive",
@@ -162,11 +165,8 @@ def _source(name: str) -> Source:
         return SOURCES[name]
     if name in LEFT_OUT:
         raise DataNotFound(f"--dataset torchvision:{name}: left out, since {LEFT_OUT[name]}")
-    known = {known.lower(): known for known in SOURCES}
-    close = [known[match] for match in difflib.get_close_matches(name.lower(), known, n=3)]
-    hint = f"did you mean {' or '.join(close)}? There are" if close else "expected one of"
-    what = "unknown" if name else "no name"
-    raise DataNotFound(f"--dataset torchvision:{name}: {what}, {hint} {', '.join(SOURCES)}")
+    what = f"unknown{did_you_mean(name, SOURCES)}" if name else "no name"
+    raise DataNotFound(f"--dataset torchvision:{safe(name)}: {what}, expected one of {', '.join(SOURCES)}")
 
 
 # ---- there, or downloaded
@@ -263,15 +263,28 @@ def _array_images(
 ) -> Images:
     if pixels.dtype != np.uint8 or not (pixels.ndim == 3 or (pixels.ndim == 4 and 3 in pixels.shape[1::2])):
         raise ValueError(f"images of {pixels.dtype} {pixels.shape}")
-    return ArrayImages(
+
+    def own(start: int, stop: int) -> tuple[Pixels, Labels]:
+        return _rgb(pixels[start:stop]), labels[start:stop]
+
+    images = ArrayImages(
         name=name,
         split=split,
         classes=classes,
         rows=len(labels),
         source=str(root),
-        load=lambda start, stop: (_rgb(pixels[start:stop]), labels[start:stop]),
+        load=own,
         notes=notes,
+        order="mixed",
     )
+    if not is_grouped(labels):
+        return images
+    places = stratified(images.ids(0, images.rows), labels)
+
+    def load(start: int, stop: int) -> tuple[Pixels, Labels]:
+        return _rgb(pixels[places[start:stop]]), labels[places[start:stop]]
+
+    return dataclasses.replace(images, load=load, load_own=own, numbers=places, order="stratified")
 
 
 def _rgb(pixels: Pixels) -> Pixels:
@@ -288,6 +301,6 @@ def _file_images(
     for path in relative:
         if path.startswith(os.pardir + os.sep):
             raise ValueError(f"{path} lies outside of it")
-    return FileImages(
-        name=name, split=split, classes=classes, root=root, paths=relative, targets=tuple(labels.tolist()), notes=notes
-    )
+    targets, which = tuple(labels.tolist()), "" if split == "all" else f"{split}: "
+    remark = f"{which}{len(relative):,} pictures of {len(classes):,} classes"
+    return FileImages(name, split, classes, root.absolute(), relative, targets, notes, (remark,)).stratified()

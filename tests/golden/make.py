@@ -4,7 +4,8 @@
 
 `v1` is layout version 1 of the manifest, of the head, of the run record and of the bench record, and `v2` what changed:
 version 2 of the manifest, which names the engine, and version 1 of the execution record of a run under way. `v3` has
-version 3 of the manifest, which names the order of the rows. All was
+version 3 of the manifest, which names the order of the rows, and version 2 of the run and bench records, which name the
+images they are of. All was
 written with h5py 3.16 (HDF5 2.0), safetensors 0.8 and torch 2.15 by the same functions that `headstart` calls. The numbers
 are plain on purpose, so that `tests/test_golden.py` can spell them out. A version that is there is never made again: should
 a layout change, its version goes up, `VERSION` and `CHANGED` below with it, and the old folders stay as they are.
@@ -23,14 +24,16 @@ from cache.key import FeatureKey
 from cache.manifest import Provenance
 from cache.shard import Rows, Shard, Skipped
 from cache.store import FeatureSet, FeatureStore
+from heads import timings
 from heads.checkpoint import Checkpoint, save
 from heads.config import TrainConfig
 from heads.kinds import KINDS
 from heads.runs import Extraction, Run, RunStore
 from heads.stats import Evaluation, Score
+from heads.timings import Timing, Way
 
 VERSION = 3
-CHANGED = ("features",)
+CHANGED = ("features", "runs")
 """What this version lays out otherwise than the one before it, of features and runs."""
 HERE = Path(__file__).resolve().parent
 CLASSES = ("ape", "bee", "cow")
@@ -106,7 +109,8 @@ def write_run(root: Path, features: FeatureSet) -> None:
     )
     path = root / RUN / "head.safetensors"
     digest = save(Checkpoint(head, CLASSES, KEY, PROVENANCE.weights_from), path)
-    extraction = Extraction(features.folder.name, features.manifest.digest, 5, 1.0)
+    manifest = features.manifest
+    extraction = Extraction(features.folder.name, manifest.digest, 5, 1.0, manifest.split, "1a" * 32, "2b" * 32)
     run = Run(
         name=RUN,
         created="2026-11-22T12:00:00.000000+00:00",
@@ -126,9 +130,31 @@ def write_run(root: Path, features: FeatureSet) -> None:
         notes=PROVENANCE.notes,
         versions={"headstart": "0.1.0", "torch": "2.15.0"},
     )
-    store = RunStore(root)
-    store.write_bench(run, {"images": 4, "split_rows": 5, "elapsed_s": 0.5, "latency_s": {"p50": 0.125}})
-    store.write(run)
+    RunStore(root).write(run)
+    timings.add(root, run, timing())
+
+
+def timing() -> Timing:
+    """What was measured of the head, in round numbers."""
+    return Timing(
+        head=RUN,
+        dataset="folder-golden",
+        split="train",
+        images_digest="1a" * 32,
+        images=4,
+        split_rows=6,
+        way=Way("a computer", "bf16", "compiled", 16),
+        asked=("auto", None),
+        repeats=1,
+        elapsed_s=0.5,
+        images_per_s=8.0,
+        stages_s={"read": 0.0625, "backbone": 0.0625},
+        latency_s={"p50": 0.125},
+        latency_images=1,
+        accuracy=None,
+        peak_memory_bytes=1024,
+        created="2026-11-26T12:00:00.000000+00:00",
+    )
 
 
 def main() -> None:

@@ -21,9 +21,12 @@ import pytest
 from extract_samples import encoded, picture
 from PIL import Image
 
+import cli
 from cache.errors import ImageUnreadable
-from extract import images
-from extract.images import FileImages, decode, shrink
+from extract.images import FileImages
+from extract.pictures import decode as decoding
+from extract.pictures.decode import decode, shrink
+from extract.pictures.formats import readable
 
 MOST_PIXELS = 1_000_000
 SEED = 20230901
@@ -34,7 +37,7 @@ REASON = re.compile(r"there: (can't be decoded \(.+\)|[0-9]+x[0-9]+ px, more tha
 @pytest.fixture(autouse=True)
 def bounded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A smaller limit, and Pillow's warnings no errors: else the tests would refuse what a user's process shows."""
-    monkeypatch.setattr(images, "MAX_PIXELS", MOST_PIXELS)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", MOST_PIXELS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -95,6 +98,20 @@ def corpus() -> Mapping[str, bytes]:
         "TIFF cmyk": encoded(plain.convert("CMYK"), "TIFF"),
         "TIFF 16 bits": encoded(_deep(), "TIFF"),
         "TIFF transparent": encoded(_transparent(), "TIFF", exif=_exif(3)),
+        "PPM": encoded(plain, "PPM"),
+        "PPM grey": encoded(grey, "PPM"),
+        "PPM 16 bits": b"P5 3 2 4095\n" + bytes(range(12)),
+        **(_of_jpeg2000(plain) if "JPEG2000" in readable() else {}),
+        **({"AVIF": encoded(plain, "AVIF", exif=_exif(6))} if "AVIF" in readable() else {}),
+    }
+
+
+def _of_jpeg2000(plain: Image.Image) -> Mapping[str, bytes]:
+    return {
+        "JPEG2000": encoded(plain, "JPEG2000"),
+        "JPEG2000 tiles": encoded(plain, "JPEG2000", tile_size=(8, 8)),
+        "JPEG2000 bare": encoded(plain, "JPEG2000", no_jp2=True, irreversible=True),
+        "JPEG2000 16 bits": encoded(_deep(), "JPEG2000"),
     }
 
 
@@ -256,8 +273,9 @@ def test_no_mutant_makes_python_warn(share: Callable[[int, int], int]) -> None:
 
 
 def main(count: str) -> None:
-    """Decode `count` mutants, the pixels bounded."""
-    images.MAX_PIXELS = MOST_PIXELS
+    """Decode `count` mutants as the program does, the pixels bounded."""
+    decoding.MAX_PIXELS = MOST_PIXELS
+    cli.quiet_pillow()
     for mutant in mutants(int(count)):
         shown(mutant.content)
 

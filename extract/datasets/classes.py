@@ -1,0 +1,19 @@
+"""Your own pictures, each sub-folder a class whatever it is called: `classes:PATH`, which is `extract --no-splits`."""
+
+from pathlib import Path
+
+from extract.datasets import folder
+from extract.images import Images
+from extract.layout import undivided
+
+ARGUMENT = "PATH"
+
+
+def splits(argument: str, data_dir: Path) -> tuple[str, ...]:
+    """One, `all`. Raises DataNotFound."""
+    return tuple(undivided(folder.top_folder(argument)).splits)
+
+
+def open_split(argument: str, split: str, data_dir: Path) -> Images:
+    """All pictures. Raises DataNotFound, DataInvalid."""
+    return folder.images(undivided(folder.top_folder(argument)), split)

@@ -1,0 +1,201 @@
+"""Which data set in the features directory a folder of pictures is, and in which order its rows were kept there.
+
+Features of a folder are called by the last part of its path, which stays when a parent is moved or renamed. Two folders may
+have the same last part: the second is `folder-NAME-2`, and so on. Which of them a folder is, is told by the place that
+features were made from, else by the pictures themselves.
+"""
+
+import dataclasses
+import itertools
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cache.errors import DataNotFound, FeaturesDamaged
+from cache.files import read_regular
+from cache.foreign import MOST_BYTES, ForeignReader
+from cache.key import FeatureKey
+from cache.manifest import Manifest, Order, read_manifest
+from cache.plan import Part
+from cache.store import FeatureStore
+from cache.text import did_you_mean, listed, safe
+from extract.images import FileImages, Images, inputs_digest
+from extract.job import Job
+from extract.layout import kind
+
+_ORDERS: tuple[Order, ...] = ("stratified", "unknown")
+"""In which the rows of a set may be that no manifest speaks of; mixed images know of one order only."""
+
+
+def settled(jobs: Sequence[Job], store: FeatureStore) -> list[Job]:
+    """The jobs of one data set under the name that its features have, each in the order of the rows that are there."""
+    top = jobs[0].images.top if jobs and isinstance(jobs[0].images, FileImages) else None
+    named = jobs if top is None else _called(_name(jobs, top, store), jobs, top)
+    return [job if job.config.force else _in_recorded_order(job, store) for job in named]
+
+
+def known_as(dataset: str, store: FeatureStore) -> list[str]:
+    """The names by which features know the data set that a user names: as `cache ls` shows it, or as `extract --dataset`
+    takes it. Raises DataNotFound where there are no features of it, with the names that are most like it."""
+    there = sorted({found.key.dataset for found in _manifests("", store)})
+    if dataset in there:
+        return [dataset]
+    word, colon, argument = dataset.partition(":")
+    path = argument if colon and word.lower() in ("folder", "classes") else dataset
+    if path != dataset or "/" in dataset or dataset in (".", ".."):
+        names = _of_folder(Path(path).expanduser(), store)
+    else:
+        wanted = dataset.replace(":", "-", 1).lower()
+        names = [name for name in there if name.lower() in (wanted, f"folder-{wanted}")]
+    if not names:
+        raise DataNotFound(
+            f"{store.root}: no features of {safe(dataset)}{did_you_mean(dataset.replace(':', '-'), there)}; "
+            f"there are features of {listed(there) or 'nothing yet'}; `headstart extract --dataset` makes them"
+        )
+    return names
+
+
+def _of_folder(path: Path, store: FeatureStore) -> list[str]:
+    """The names of what was made from a folder; of what has its name, where that folder or the one it was made from is not
+    there."""
+    top = path.resolve()
+    own = re.compile(rf"{re.escape(f'folder-{top.name}')}(-\d+)?")
+    named = [found for found in _manifests(f"folder-{top.name}", store) if own.fullmatch(found.key.dataset)]
+    made = [found for found in named if _is_from(found, top)]
+    moved = [found for found in named if not top.is_dir() or not Path(found.provenance.data_from).is_dir()]
+    return sorted({found.key.dataset for found in made or moved})
+
+
+# ---- the name
+
+
+def _name(jobs: Sequence[Job], top: Path, store: FeatureStore) -> str:
+    """The first of NAME, NAME-2, … whose features were made from `top`; else that holds its pictures; else that is free."""
+    plain = jobs[0].images.name
+    by_name: dict[str, list[Manifest]] = {}
+    for found in _manifests(plain, store):
+        by_name.setdefault(found.key.dataset, []).append(found)
+    numbered = re.compile(rf"{re.escape(plain)}(-[1-9]\d{{0,5}})?")
+    there = sorted((name for name in by_name if numbered.fullmatch(name)), key=lambda name: (len(name), name))
+    for name in there:
+        if any(_is_from(found, top) for found in by_name[name]):
+            return name
+    for name in there:
+        if any(_holds(first, images) for first, images in _firsts(by_name[name], jobs)):
+            return name
+    for name in (name for name in _numbered(plain) if name not in by_name):
+        begun = list(_begun(name, jobs, store))  # by a run that was ended before it wrote where it read from
+        if not begun or any(_holds(first, images) for first, images in begun):
+            return name
+    raise AssertionError("numbers do not end")
+
+
+def _numbered(plain: str) -> Iterator[str]:
+    yield plain
+    yield from (f"{plain}-{number}" for number in itertools.count(2))
+
+
+def _called(name: str, jobs: Sequence[Job], top: Path) -> list[Job]:
+    images = {id(job.images): job.images for job in jobs}
+    remark = f"features of {safe(top)} are called {safe(name)}: {safe(jobs[0].images.name)} is of another folder"
+    renamed = {key: _renamed(found, name, remark) for key, found in images.items()}
+    return [dataclasses.replace(job, images=renamed[id(job.images)]) for job in jobs]
+
+
+def _renamed(images: Images, name: str, remark: str) -> Images:
+    assert isinstance(images, FileImages)
+    if name == images.name:
+        return images
+    return dataclasses.replace(images, name=name, remarks=(*images.remarks, remark))
+
+
+def _manifests(name: str, store: FeatureStore) -> Iterator[Manifest]:
+    """Of the complete sets of `name` and of names that begin so; a damaged one says nothing."""
+    for path in sorted(store.root.glob(f"{store.prefix(name)}*/manifest.json")):
+        try:
+            yield read_manifest(path.parent)
+        except (FileNotFoundError, FeaturesDamaged):
+            continue
+
+
+def _is_from(found: Manifest, top: Path) -> bool:
+    """Whether a set was made from the folder `top`, or from a split in it."""
+    place, top = Path(os.path.realpath(found.provenance.data_from)), Path(os.path.realpath(top))
+    return place == top or (place.parent == top and kind(place.name) is not None)
+
+
+# ---- the contents
+
+
+@dataclasses.dataclass(frozen=True)
+class _First:
+    """What is known of a set's first shard, and the orders in which its rows may be."""
+
+    inputs: str
+    inputs_stat: str | None
+    start: int
+    stop: int
+    orders: tuple[Order, ...]
+
+
+def _firsts(there: Sequence[Manifest], jobs: Sequence[Job]) -> Iterator[tuple[_First, Images]]:
+    """The first shards of some sets, beside our images of that split; each content once."""
+    splits = {id(job.images): job.images for job in jobs}.values()
+    firsts = dict.fromkeys(
+        (found.split, _First(shard.inputs, shard.inputs_stat, shard.start, shard.stop, (found.provenance.order,)))
+        for found in there
+        for shard in found.shards[:1]
+    )
+    for (split, first), images in itertools.product(firsts, splits):
+        if split == images.split:
+            yield first, images
+
+
+def _begun(name: str, jobs: Sequence[Job], store: FeatureStore) -> Iterator[tuple[_First, Images]]:
+    """The first shards of sets that our jobs would go on with, beside their images."""
+    for job in jobs:
+        key = dataclasses.replace(job.key, dataset=name)
+        if first := _unlisted(store.folder(key, job.images.split), key):
+            yield first, job.images
+
+
+def _unlisted(folder: Path, key: FeatureKey) -> _First | None:
+    """The first shard of a set without a manifest. Anyone may have put it there, so another process reads it."""
+    path = folder / Part(0, 0, 0).file
+    try:
+        content = read_regular(path, MOST_BYTES)
+        with ForeignReader() as reader:
+            facts = reader.read(content, str(path))
+    except (OSError, FeaturesDamaged):
+        return None
+    return _First(facts.inputs, None, facts.start, facts.stop, _ORDERS) if facts.key == key.digest else None
+
+
+def _holds(first: _First, images: Images) -> bool:
+    return _order_of(first, images) is not None
+
+
+def _order_of(first: _First, images: Images) -> Order | None:
+    """The order in which our images give a shard's rows; None where they give others."""
+    if first.stop > images.rows:
+        return None
+    span = (first.start, first.stop)
+    for order in first.orders:
+        own = images.in_order(order)
+        if first.inputs_stat is not None and own.stat(*span) == first.inputs_stat:
+            return order
+        if inputs_digest(own.ids(*span), own.labels(*span), own.fingerprints(*span)) == first.inputs:
+            return order
+    return None
+
+
+def _in_recorded_order(job: Job, store: FeatureStore) -> Job:
+    """The job with its rows in the order of the set that is there, or that was begun."""
+    folder, order = store.folder(job.key, job.images.split), job.images.order
+    try:
+        order = read_manifest(folder).provenance.order
+    except (FileNotFoundError, FeaturesDamaged):  # the shards will have to vouch for themselves
+        if first := _unlisted(folder, job.key):
+            order = _order_of(first, job.images) or order
+    return dataclasses.replace(job, images=job.images.in_order(order))

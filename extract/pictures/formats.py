@@ -1,0 +1,42 @@
+"""The picture formats that are read, as far as the installed Pillow reads them, and the names of their files.
+
+Left out are formats that can't be told by their first bytes (TGA), that Pillow decodes in Python (QOI), that hold several
+pictures of one thing (ICO), and those that run programs or are documents (EPS, PDF).
+"""
+
+import functools
+
+from PIL import features
+
+_SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),  # of a stereo pair the first picture counts
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "BMP": (".bmp", ".dib"),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+    "AVIF": (".avif",),
+}
+_NEEDS = {"WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
+"""What Pillow may have been built without, as `PIL.features` calls it."""
+UNREAD = (".heic", ".heif", ".hif", ".avif", ".jxl", ".tga", ".ico", ".psd", ".raw", ".dng", ".cr2", ".nef", ".arw", ".svg")
+"""Suffixes of pictures that can't be read, or by some builds of Pillow only: said of the files left out."""
+
+
+@functools.cache
+def readable() -> tuple[str, ...]:
+    """The formats that the installed Pillow decodes, by its names."""
+    return tuple(name for name in _SUFFIXES if name not in _NEEDS or _has(_NEEDS[name]))
+
+
+@functools.cache
+def suffixes() -> frozenset[str]:
+    """The endings of file names that are taken for pictures, in lower case; what a file holds is told by its content."""
+    return frozenset(suffix for name in readable() for suffix in _SUFFIXES[name])
+
+
+def _has(feature: str) -> bool:
+    # an older Pillow warns of a feature that it has not heard of
+    return feature in (*features.modules, *features.codecs) and bool(features.check(feature))

@@ -1,0 +1,61 @@
+"""Rows drawn at random so that every class keeps its share: sub-sets, each within the next larger one, and hold-outs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.int64]
+"""Places among the rows, int64."""
+
+NAMED = 8
+"""Classes that a message names."""
+
+
+def in_shares(labels: Rows, rng: np.random.Generator) -> Rows:
+    """The rows (N,) in an order whose first n hold the classes of `labels` (N,) in their shares of the whole, each class
+    one row at least as soon as n allows it.
+
+    The j-th row of a class of m, from 0, comes at j / m: the divisor method of Adams (M. L. Balinski and H. P. Young, Fair
+    Representation, 1982). Which row of a class comes when is drawn, and so is the order of equals.
+    """
+    rank, size, drawn = _ranked(labels, rng)
+    return _by(rank / size, drawn)
+
+
+def sample(labels: Rows, count: int, rng: np.random.Generator) -> Rows:
+    """`count` of the rows, at least one, drawn by `in_shares`, in their own order (count,)."""
+    return np.sort(in_shares(labels, rng)[:count])
+
+
+def divide(labels: Rows, count: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    """The rows that stay and the `count` that are held out, each in their own order, every class in its share.
+
+    The j-th row of a class of m comes at (j + 1/2) / m: the divisor method of Webster (as in `in_shares`). One row of each
+    class always stays, so that a class of one row is not held out, and fewer than `count` are where nothing else is left.
+    """
+    rank, size, drawn = _ranked(labels, rng)
+    order = _by(np.where(rank == size - 1, np.inf, (rank + 0.5) / size), drawn)
+    held = min(count, len(labels) - len(np.unique(labels)))
+    return np.sort(order[held:]), np.sort(order[:held])
+
+
+def _ranked(labels: Rows, rng: np.random.Generator) -> tuple[Rows, Rows, Rows]:
+    """Each row's place among those of its class, from 0, and how many these are; and the permutation that decided it."""
+    drawn = rng.permutation(len(labels)).astype(np.int64)
+    counts = np.bincount(labels)
+    grouped = drawn[np.argsort(labels[drawn], kind="stable")]
+    rank = np.empty_like(drawn)
+    rank[grouped] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rank, counts[labels], drawn
+
+
+def _by(key: npt.NDArray[np.float64], drawn: Rows) -> Rows:
+    found: Rows = drawn[np.argsort(key[drawn], kind="stable")]
+    return found
+
+
+def named(names: Sequence[str]) -> str:
+    """Names for a message, the last ones counted where they are many: "a, b and 12 more"."""
+    shown, more = names[:NAMED], len(names) - NAMED
+    return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")

@@ -1,0 +1,117 @@
+"""What a training takes from its user: an option without effect, or a number that is none, is refused by its name."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from heads_samples import blobs, make_config, write_pair
+
+import cli
+from cache.errors import FeaturesInvalid
+from heads.config import HEADS, RECIPES, USES, HeadName, TrainConfig, grid, refusal
+
+
+def test_every_head_says_which_fields_it_uses() -> None:
+    fields = {field.name for field in dataclasses.fields(TrainConfig)}
+    assert set(USES) == set(HEADS)
+    assert all(used <= fields for used in USES.values())
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_fields_that_are_used_change_the_head_and_others_are_refused(kind: HeadName) -> None:
+    for field in USES["mlp"]:
+        reason = refusal(make_config(kind), [field])
+        assert (reason is None) == (field in USES[kind])
+
+
+@pytest.mark.parametrize(
+    ("rows", "config", "steps"),
+    [
+        (24_000, RECIPES["study"], 1875),
+        (24_000, RECIPES["standard"], 1700),
+        (65, dataclasses.replace(RECIPES["study"], epochs=1), 2),
+        (3, dataclasses.replace(RECIPES["standard"], epochs=4), 4),
+        (100, dataclasses.replace(RECIPES["standard"], head="ridge"), 0),
+    ],
+)
+def test_steps_are_the_batches_of_all_epochs(rows: int, config: TrainConfig, steps: int) -> None:
+    assert config.steps(rows) == steps
+
+
+def test_a_grid_of_a_head_without_epochs_is_refused() -> None:
+    with pytest.raises(
+        FeaturesInvalid, match="--sweep: a ridge head has no learning rate to try; use --head mlp or linear"
+    ):
+        grid(make_config("ridge"))
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A features directory with a pair of sets."""
+    root = tmp_path_factory.mktemp("features")
+    write_pair(root, blobs(60), blobs(30, seed=1))
+    return root
+
+
+def run(features: Path, runs: Path, words: str) -> tuple[int, str]:
+    """The exit code and what stands on stderr."""
+    arguments = ["train-head", "--features-dir", str(features), "--runs-dir", str(runs), *words.split()]
+    result = CliRunner().invoke(cli.cli, arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--head knn --epochs 5", "--epochs: a knn head has none; leave it out, or use --head mlp or linear"),
+        ("--head linear --hidden 3", "--hidden: a linear head has none; leave it out, or use --head mlp"),
+        ("--head linear --dropout 0.9", "--dropout: a linear head has none"),
+        ("--head ridge --lr 9", "--lr: a ridge head has none"),
+        ("--head ridge -b 8", "--batch-size: a ridge head has none"),
+        ("--head knn --val-fraction 0.5", "--val-fraction: a knn head has none"),
+        ("--head ridge --seeds 3", "--seeds 3: a ridge head is the same for every seed; leave it out"),
+        ("--head knn --seed 3", "--seed: a knn head is the same for every seed; leave it out"),
+        ("--head ridge --sweep", "--sweep: a ridge head has no learning rate to try; use --head mlp or linear"),
+        ("--sweep --lr 0.05", "--lr: --sweep tries values of its own; leave one of the two out"),
+        ("--sweep --weight-decay 0.5", "--weight-decay: --sweep tries values of its own"),
+        ("--sweep --val-fraction 0", "--val-fraction 0: --sweep chooses by validation rows"),
+        ("--lr nan", "nan is not a finite number"),
+        ("--lr inf", "inf is not a finite number"),
+        ("--val-fraction nan", "nan is not a finite number"),
+        ("--dropout nan", "nan is not a finite number"),
+        ("--weight-decay nan", "nan is not a finite number"),
+        ("--weight-decay 1e999", "1e999 is not a finite number"),
+        ("--seed 18446744073709551616", "18446744073709551616 is not in the range 0<=x<=9223372036854775807"),
+        ("--seed -1", "-1 is not in the range"),
+        ("--seeds 1000000000", "1000000000 is not in the range 1<=x<=10000"),
+    ],
+)
+def test_options_without_effect_and_numbers_that_are_none_are_usage_errors(
+    words: str, message: str, features: Path, tmp_path: Path
+) -> None:
+    code, said = run(features, tmp_path / "runs", words)
+    assert (code, message in said) == (2, True), said
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--seed 9223372036854775807 --seeds 2 --epochs 1",
+        "-b 100000000 --epochs 1",
+        "--head knn --seeds 1",
+        "--sweep --epochs 1",
+    ],
+)
+def test_large_numbers_that_mean_something_are_taken(words: str, features: Path, tmp_path: Path) -> None:
+    assert run(features, tmp_path / "runs", words)[0] == 0
+
+
+@pytest.mark.parametrize("hidden", [10**9, 10**12, 2**62])
+def test_a_head_without_room_is_one_line_and_leaves_nothing_behind(hidden: int, features: Path, tmp_path: Path) -> None:
+    code, said = run(features, tmp_path / "runs", f"--hidden {hidden}")
+    assert code == 1
+    assert f"headstart: 1 mlp head of 6 features and 3 classes, --hidden {hidden}, --batch-size 256: no room (" in said
+    assert not (tmp_path / "runs").exists()

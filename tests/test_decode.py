@@ -1,0 +1,134 @@
+"""The decoder's manners: what it heeds of a file beside its pixels, how much memory it takes, and what it leaves alone."""
+
+import threading
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from extract_samples import encoded, picture, printed_by_python
+from PIL import Image
+
+from cache.errors import ImageUnreadable
+from extract.pictures import decode as module
+from extract.pictures.decode import MAX_PIXELS, decode, decode_at, shrink
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return len(content).to_bytes(4) + name + content + zlib.crc32(name + content).to_bytes(4)
+
+
+def png(width: int, height: int, rows: bytes, bits: int = 8, colour: int = 0, *more: bytes) -> bytes:
+    header = width.to_bytes(4) + height.to_bytes(4) + bytes([bits, colour, 0, 0, 0])
+    end = chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(more) + end
+
+
+PICTURE = encoded(picture(90, 90), "PNG")
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+def test_a_picture_with_a_broken_exif_block_is_shown_as_it_is(form: str) -> None:
+    found = decode(encoded(picture(), form, exif=b"Exif\0\0nothing of the kind"), "there")
+    assert found.size == (24, 16)
+    if form == "PNG":
+        assert np.array_equal(np.asarray(found), np.asarray(picture()))
+
+
+def test_exif_of_an_avif_turns_it() -> None:
+    pytest.importorskip("PIL._avif")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decode(encoded(picture(), "AVIF", exif=exif), "there").size == (16, 24)
+
+
+def test_what_is_decoded_at_a_size_is_what_is_decoded_and_shrunk() -> None:
+    for content in (encoded(picture(), "JPEG"), encoded(picture().convert("RGBA"), "PNG")):
+        assert np.array_equal(decode_at(content, "there", 10), shrink(decode(content, "there"), 10))
+
+
+@pytest.mark.parametrize("colour", [2, 6], ids=["RGB", "RGBA"])
+def test_12_bit_colours_in_a_16_bit_file_are_shown_dark_but_not_silently(colour: int) -> None:
+    pixel = b"\x0f\xff" * 3 + (b"\xff\xff" if colour == 6 else b"")
+    said: list[str] = []
+    decode(png(3, 1, b"\0" + pixel * 3, 16, colour), "there", said.append)
+    assert said == ["colours of 16 bits with none above 1/16, as 12-bit values in a 16-bit file are: shown nearly black"]
+    decode(png(3, 1, b"\0" + b"\x10" * 3 * len(pixel), 16, colour), "there", said.append)
+    assert len(said) == 1
+
+
+def test_strips_show_what_the_whole_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    alpha = Image.linear_gradient("L").resize((24, 16))
+    content = encoded(Image.merge("RGBA", (*picture().split(), alpha)), "PNG")
+    whole = np.asarray(decode(content, "there"))
+    monkeypatch.setattr(module, "_STRIP", 5)
+    assert np.array_equal(np.asarray(decode(content, "there")), whole)
+
+
+# ---- large pictures
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_photograph_of_108_megapixels_is_read() -> None:
+    content = png(12_000, 9_000, (b"\0" + bytes(1500)) * 9_000, 1)
+    assert decode_at(content, "there", 8).shape == (8, 8, 3)
+    assert MAX_PIXELS > 12_000 * 9_000
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_more_pixels_than_pillow_takes_are_refused() -> None:
+    with pytest.raises(ImageUnreadable, match=r"there: .*exceeds limit of 178956970 pixels"):
+        decode(png(14_000, 14_000, b""), "there")
+
+
+def test_large_pictures_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGE", 100)
+    inside, most, guard = [0], [0], threading.Lock()
+
+    def watched(image: Image.Image, size: int) -> np.ndarray:
+        with guard:
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+        found = shrink(image, size)
+        with guard:
+            inside[0] -= 1
+        return found
+
+    monkeypatch.setattr(module, "shrink", watched)
+    content = encoded(picture(300, 300), "PNG")
+    threads = [threading.Thread(target=decode_at, args=(content, "there", 200)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+
+
+def test_a_large_picture_that_fails_lets_the_next_one_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGE", 1)
+    for _ in range(2):
+        with pytest.raises(ImageUnreadable, match="can't be decoded"):
+            decode_at(PICTURE[: len(PICTURE) // 2], "there", 8)
+
+
+# ---- what belongs to the process
+
+
+def test_importing_changes_nothing_that_belongs_to_the_process() -> None:
+    code = (
+        "import warnings, logging, PIL.Image, cache.store\n"  # h5py and numpy have filters of their own
+        "before = list(warnings.filters), list(logging.getLogger('PIL').handlers), PIL.Image.MAX_IMAGE_PIXELS\n"
+        "import extract.images, extract.gallery, extract.outside, extract.datasets.folder, extract.pictures.walk\n"
+        "print(before == (list(warnings.filters), list(logging.getLogger('PIL').handlers), PIL.Image.MAX_IMAGE_PIXELS))"
+    )
+    assert printed_by_python(code) == "True\n"
+
+
+def test_the_program_says_nothing_of_what_pillow_warns_of(tmp_path: Path) -> None:
+    (tmp_path / "large.png").write_bytes(png(12_000, 9_000, (b"\0" + bytes(1500)) * 9_000, 1))
+    code = (
+        "import os; os.dup2(1, 2); import cli; cli.quiet_pillow()\n"
+        "from pathlib import Path; from extract import gallery\n"
+        f"print(len(gallery.photograph(Path({str(tmp_path / 'large.png')!r}))) > 100)"
+    )
+    assert printed_by_python(code) == "True\n"

@@ -1,0 +1,258 @@
+"""Reports, studies and timings on data that is not CIFAR-10: to the end, and nothing of one data set beside another.
+
+Real pictures, files and commands; the backbone is untrained, since no accuracy is looked at.
+"""
+
+import csv
+import io
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import cli
+from extract import datasets, gallery
+
+SMALL = ("-m", "resnet18", "--weights", "random:0", "--image-size", "32", "--precision", "fp32")
+LITTLE = (
+    "--seeds", "2", "--curve-seeds", "2", "--curve-epochs", "2", "--batch-norm-images", "0", "--bench-limit", "16",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Place:
+    """A working place of a user."""
+
+    root: Path
+
+    def run(self, *words: str, code: int = 0) -> Result:
+        """Run a command here and expect its exit code."""
+        folders = ("--features-dir", str(self.root / "features"), "--runs-dir", str(self.root / "runs"))
+        result = CliRunner().invoke(cli.cli, [*words, *folders, "--data-dir", str(self.root / "data"), "--device", "cpu"])
+        assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
+        assert isinstance(result.exception, SystemExit | click.exceptions.Exit | None)
+        return result
+
+    def report(self, *words: str) -> list[dict[str, Any]]:
+        """The sections of a report made here."""
+        document = json.loads(self.run("report", "--json", *words).stdout.splitlines()[-1])
+        assert "<h1>" in (self.root / "runs" / "report" / "report.html").read_text(encoding="utf-8")
+        return list(document["sections"])
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def write_pictures(root: Path, classes: int, each: int, seed: int = 0) -> Path:
+    """PNG files of 32 px in a folder for each class; their blue channel is the number of the file."""
+    rng = np.random.default_rng(seed)
+    for label in range(classes):
+        folder = root / f"class-{label:03d}"
+        folder.mkdir(parents=True)
+        for number in range(each):
+            pixels = rng.integers(0, 60, (32, 32, 3), dtype=np.uint8)
+            pixels[..., 0] += np.uint8(label * 180 // classes)
+            pixels[..., 2] = number
+            Image.fromarray(pixels).save(folder / f"{number:03d}.png")
+    return root
+
+
+def write_splits(root: Path, classes: int, train: int, test: int, seed: int = 0) -> Path:
+    """The same below `train` and `test`."""
+    write_pictures(root / "train", classes, train, seed)
+    write_pictures(root / "test", classes, test, seed + 1)
+    return root
+
+
+# --------------------------------------------------------------------------------------------------------------- studies
+
+
+def test_a_study_of_a_data_set_smaller_than_the_default_limit_ends_in_a_report(place: Place) -> None:
+    """24,000 rows is the published study's number, not everybody's."""
+    plan = place.run("study", "--dataset", "digits", *SMALL, *LITTLE, "--dry-run").stdout
+    assert "resnet18 digits train: 1,297 images to extract" in plan
+    place.run("study", "--dataset", "digits", *SMALL, *LITTLE)
+    (section,) = place.report()
+    assert [row["train_rows"] for row in section["rows"]] == [1297, 1297]
+    again = place.run("study", "--dataset", "digits", *SMALL, *LITTLE, "--dry-run").stdout
+    assert "study recipe, questions already answered" in again
+    assert "inference already timed" in again
+
+
+FOLDERS = {
+    "two classes, no splits": lambda root: write_pictures(root / "pets", 2, 20),
+    "a name that holds a split's": lambda root: write_pictures(root / "contest", 3, 12),
+    "150 sorted classes": lambda root: write_splits(root / "many", 150, 2, 1),
+}
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_a_study_of_a_folder_ends_in_a_report(kind: str, place: Place) -> None:
+    root = FOLDERS[kind](place.root)
+    place.run("study", "--dataset", f"folder:{root}", *SMALL, *LITTLE)
+    (section,) = place.report("--dataset", f"folder:{root}")
+    assert section["published"] is None
+    for answers in section["models"]["resnet18"].values():
+        assert len(answers["seeds"]["accuracies"]) == 2
+    pictures = [one["image"] for found in section["models"]["resnet18"].values() for one in found["mistakes"]]
+    assert all(uri.startswith("data:image/png;base64,") for uri in pictures)
+
+
+def test_a_study_of_pictures_without_classes_is_refused_before_anything_is_computed(place: Place) -> None:
+    write_pictures(place.root / "one", 1, 3)
+    result = place.run("study", "--dataset", f"folder:{place.root / 'one'}", *SMALL, *LITTLE, code=1)
+    assert "has one class, class-000; a study needs two or more" in result.stderr
+    assert not (place.root / "features").exists()
+
+
+def test_one_more_head_does_not_hide_what_a_study_answered(place: Place) -> None:
+    root = write_splits(place.root / "pets", 2, 24, 12)
+    words = ("study", "--dataset", f"folder:{root}", *SMALL, *LITTLE)
+    place.run(*words)
+    place.run("train-head", "--recipe", "standard", "--epochs", "3")
+    (section,) = place.report()
+    assert set(section["models"]["resnet18"]) == {"study", "standard", "standard, changed: epochs 3"}
+    assert "seeds" in section["models"]["resnet18"]["standard"]
+    assert "questions already answered" in place.run(*words).stdout
+
+
+# --------------------------------------------------------------------------------------------------------------- reports
+
+
+def test_two_data_sets_in_one_runs_folder_have_a_section_each(place: Place) -> None:
+    root = write_splits(place.root / "pets", 2, 20, 10)
+    place.run("extract", "--dataset", "digits", *SMALL, "--limit", "60")
+    place.run("train-head", "--recipe", "study")
+    place.run("extract", "--dataset", f"folder:{root}", *SMALL)
+    place.run("train-head", "--dataset", "folder-pets", "--head", "knn")
+    digits, pets = place.report("--dataset", f"folder:{root}")
+    assert (digits["title"], pets["title"]) == ("digits", "folder-pets")
+    assert [row["recipe"] for row in digits["rows"] + pets["rows"]] == ["study", "standard, knn"]
+    assert (digits["published"], pets["published"]) == (None, None)
+    assert set(pets["models"]["resnet18"]["standard, knn"]["recall"]) == {"class-000", "class-001"}
+    text = (place.root / "runs" / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Against the published" not in text
+
+
+def test_pictures_of_other_folders_of_the_same_name_are_never_paired(place: Place) -> None:
+    """Sorted folders of equal counts have equal labels: only the pictures' content tells them apart."""
+    one, other = (write_splits(place.root / name / "pets", 2, 20, 10, seed) for seed, name in enumerate("ab"))
+    place.run("extract", "--dataset", f"folder:{one}", *SMALL)
+    place.run("train-head")
+    elsewhere = Place(place.root / "elsewhere")
+    elsewhere.run("extract", "--dataset", f"folder:{other}", *SMALL[:-4], "--image-size", "64", "--precision", "fp32")
+    elsewhere.run("train-head")
+    for path in (*(elsewhere.root / "features").iterdir(), *(elsewhere.root / "runs").iterdir()):
+        shutil.copytree(path, place.root / path.parent.name / path.name) if path.is_dir() else None
+    found = place.report()
+    assert len(found) == 2
+    assert [section["comparisons"] for section in found] == [[], []]
+
+
+def test_a_broken_picture_among_the_test_rows_shifts_no_other(place: Place) -> None:
+    root = write_splits(place.root / "pets", 3, 12, 20)
+    broken = sorted((root / "test").rglob("*.png"))[3]
+    broken.write_bytes(b"no picture")
+    place.run("extract", "--dataset", f"folder:{root}", *SMALL, "--on-error", "skip")
+    place.run("train-head", "--epochs", "1")
+    (section,) = place.report("--dataset", f"folder:{root}")
+    shown = section["models"]["resnet18"]["standard, changed: epochs 1"]["mistakes"]
+    assert len(shown) > 1
+    images = datasets.open_split(f"folder:{root}", "test", place.root)
+    for one in shown:
+        path = root / "test" / images.ids(one["row"], one["row"] + 1)[0].decode()
+        assert path.parent.name == one["label"]
+        assert one["image"] == gallery.data_uri(gallery.thumbnail(images, one["row"], 96))
+
+
+def test_a_picture_that_has_gone_is_left_out_of_the_report(place: Place) -> None:
+    root = write_splits(place.root / "pets", 2, 20, 10)
+    place.run("extract", "--dataset", f"folder:{root}", *SMALL)
+    place.run("train-head", "--epochs", "1")
+    next((root / "test").rglob("*.png")).unlink()
+    assert f"no images of folder-pets in the report: {root / 'test'} holds other images" in place.run("report").stderr
+
+
+def test_a_folder_of_pictures_is_found_where_it_was_and_told_by_its_content(place: Place) -> None:
+    root = write_splits(place.root / "pets", 2, 20, 10)
+    place.run("extract", "--dataset", f"folder:{root}", *SMALL)
+    place.run("train-head", "--epochs", "1", "--seeds", "2")
+    (section,) = place.report()
+    assert section["figure_1"]
+    root.rename(place.root / "moved")
+    assert "say where they are with --dataset" in place.run("report").stderr
+    (section,) = place.report("--dataset", f"folder:{place.root / 'moved'}")
+    assert section["figure_1"]
+
+
+# --------------------------------------------------------------------------------------------------------------- timings
+
+
+def test_inference_on_another_data_set_is_not_the_runs_own(place: Place) -> None:
+    pets = write_splits(place.root / "pets", 2, 20, 10)
+    place.run("extract", "--dataset", "digits", *SMALL, "--limit", "60")
+    (trained,) = json.loads(place.run("train-head", "--json").stdout.splitlines()[-1])
+    place.run("bench-inference", "--limit", "16")
+    head = str(place.root / "runs" / trained["name"])
+    place.run("bench-inference", "--head", head, "--dataset", f"folder:{pets}", "--limit", "12", "-b", "1")
+    (section,) = place.report()
+    assert section["rows"][0]["inference"]["images"] == 16
+    kept = json.loads((Path(head) / "bench.json").read_text())["timings"]
+    assert [timing["dataset"] for timing in kept] == ["digits", "folder-pets"]
+
+
+# --------------------------------------------------------------------------------------------------------------- predict
+
+
+def test_two_heads_without_records_have_a_column_each(place: Place) -> None:
+    root = write_splits(place.root / "pets", 2, 20, 10)
+    place.run("extract", "--dataset", f"folder:{root}", *SMALL)
+    heads = []
+    for number in range(2):
+        (run,) = json.loads(place.run("train-head", "--seed", str(number), "--json").stdout.splitlines()[-1])
+        folder = place.root / f"h{number}"
+        folder.mkdir()
+        shutil.copy(place.root / "runs" / run["name"] / "head.safetensors", folder)
+        heads += ["--head", str(folder)]
+    picture = str(next(root.rglob("*.png")))
+    (photo,) = json.loads(place.run("predict", *heads, picture, "--format", "json").stdout)
+    assert set(photo["labels"]) == {str(place.root / "h0"), str(place.root / "h1")}
+    assert place.run("predict", *heads, picture).stdout.count("%") == 4
+
+
+@pytest.mark.parametrize("name", [b"a\x7fb.png", b"\xff.png", "ü\n.png".encode()], ids=repr)
+def test_names_that_are_no_plain_text_stay_valid_in_every_format(name: bytes, place: Place) -> None:
+    root = write_splits(place.root / "pets", 2, 20, 10)
+    place.run("extract", "--dataset", f"folder:{root}", *SMALL)
+    place.run("train-head", "--epochs", "1")
+    odd = place.root / "odd"
+    odd.mkdir()
+    path = os.path.join(os.fsencode(odd), name)
+    Path(os.fsdecode(path)).write_bytes(next(root.rglob("*.png")).read_bytes())
+    for words in (("--format", "json"), ("--json",), ("--format", "csv", "--json")):
+        found = json.loads(place.run("predict", str(odd), *words).stdout_bytes.splitlines()[-1])
+        assert os.fsencode(found[0]["picture" if "picture" in found[0] else "name"]) == path
+    content = place.run("predict", str(odd), "--format", "csv").stdout_bytes.decode("utf-8", "surrogateescape")
+    rows = list(csv.DictReader(io.StringIO(content, newline="")))
+    assert os.fsencode(rows[0]["picture"]) == path
+    place.run("report", "--photos", str(odd))
+
+
+def test_probabilities_that_are_none_are_said_to_be(place: Place) -> None:
+    root = write_splits(place.root / "pets", 2, 20, 10)
+    place.run("extract", "--dataset", f"folder:{root}", *SMALL)
+    place.run("train-head", "--head", "ridge")
+    picture = str(next(root.rglob("*.png")))
+    assert "note: a ridge head's scores are not log-odds" in place.run("predict", picture).stderr
+    place.run("train-head", "--recipe", "study", "--epochs", "1")
+    assert "no probability can exceed 73%" in place.run("predict", picture).stderr

@@ -1,0 +1,60 @@
+"""Ridge finds what scikit-learn does, whatever the shapes, in little memory."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import RidgeCV
+
+from heads import ridge
+from heads.kinds import Ridge
+
+
+def sample(rows: int, dim: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Features and labels that tell a little of each other."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, rows)
+    features = rng.standard_normal((rows, dim)) + rng.standard_normal((classes, dim))[labels] + 5
+    return features.astype(np.float32), labels
+
+
+def scikit_learns(features: np.ndarray, labels: np.ndarray, classes: int) -> RidgeCV:
+    targets = 2.0 * np.eye(classes)[labels] - 1
+    return RidgeCV(alphas=np.array(Ridge.penalties)).fit(features.astype(np.float64), targets)
+
+
+@given(rows=st.integers(3, 120), dim=st.integers(1, 60), classes=st.integers(2, 6), seed=st.integers(0, 999))
+@settings(max_examples=60)
+def test_weights_and_penalty_are_scikit_learns(rows: int, dim: int, classes: int, seed: int) -> None:
+    features, labels = sample(rows, dim, classes, seed)
+    theirs = scikit_learns(features, labels, classes)
+    weights, biases = ridge.fit(features, labels, classes, Ridge.penalties)
+    np.testing.assert_allclose(features @ weights.T + biases, theirs.predict(features), rtol=1e-6, atol=1e-6)
+
+
+def test_rows_in_several_chunks_are_all_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = sample(500, 40, 5)
+    theirs = scikit_learns(features, labels, 5)
+    monkeypatch.setattr(ridge, "_CHUNK", 64)
+    weights, biases = ridge.fit(features, labels, 5, Ridge.penalties)
+    np.testing.assert_allclose(weights, theirs.coef_, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(biases, theirs.intercept_, rtol=1e-6, atol=1e-9)
+
+
+def test_a_class_of_one_row_and_one_of_none_and_features_that_never_vary() -> None:
+    features, labels = sample(60, 8, 2)
+    features[:, 3], labels[7] = 4.5, 2
+    theirs = scikit_learns(features, labels, 4)
+    weights, biases = ridge.fit(features, labels, 4, Ridge.penalties)
+    np.testing.assert_allclose(features @ weights.T + biases, theirs.predict(features), rtol=1e-6, atol=1e-6)
+
+
+def test_many_classes_take_no_memory_by_rows() -> None:
+    features, labels = sample(12_000, 32, 500)
+    tracemalloc.start()
+    ridge.fit(features, labels, 500, Ridge.penalties[:2])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60e6  # the targets alone would be 48 MB, and scikit-learn's copies of them some hundreds
