@@ -209,7 +209,9 @@ class Progress:
             self._bar.update(self._task, completed=self._done, speed=f"{speed:.1f} images/s")
         elif now - self._said > PLAIN_EVERY_S:
             self._said = now
-            left = clock((self._rows - self._done) / speed)
+            left = (
+                clock((self._rows - self._done) / speed) if speed > 0 else "unknown"
+            )  # memory ran out: rows are done anew
             note(f"{self._title}: {self._done:,}/{self._rows:,} images, {speed:.1f} images/s, {left} left")
 
     def end(self) -> None:
@@ -326,7 +328,7 @@ COMMON = (
     _folder("--features-dir", "HEADSTART_FEATURES", "features", "Where feature sets are kept."),
     _folder("--runs-dir", "HEADSTART_RUNS", "runs", "Where trained heads and reports are kept."),
     _folder("--data-dir", "HEADSTART_DATA", "data", "Where data sets are, or are downloaded to."),
-    click.option("--device", default=EXTRACT.device, show_default=True, help="auto, cpu, cuda[:N] or mps."),
+    click.option("--device", default=EXTRACT.device, show_default=True, help="auto, cpu, cuda[:N], xpu[:N] or mps."),
     click.option("--json", is_flag=True, help="One JSON document as the last line of stdout."),
     click.option("-v", "--verbose", is_flag=True, help="Say more."),
 )
@@ -438,7 +440,7 @@ def extract_command(
     if dry_run:
         document(settings, [_dry_run(settings, job) for job in found])
         return
-    document(settings, [_outcome_facts(extract_one(settings, job)) for job in found])
+    document(settings, [_outcome_facts(outcome) for outcome in extract_all(settings, found)])
 
 
 def check_weights(models: Sequence[str], weights: Sequence[str]) -> None:
@@ -463,13 +465,19 @@ def plan_jobs(settings: Settings, models: Sequence[str], dataset: str, weights: 
     found = jobs.plan(models, dataset, split, weights, config, settings.data_dir, FeatureStore(settings.features_dir))
     for key in dict.fromkeys(job.key for job in found if job.key.untrained):
         warn_untrained(key)
-    for remark in dict.fromkeys(remark for job in found for remark in (*job.images.remarks, *job.images.notes)):
+    remarks = (remark for job in found for remark in (*job.images.remarks, *job.images.notes, *job.device.notes))
+    for remark in dict.fromkeys(remarks):
         note(f"note: {remark}")
     return found
 
 
-def extract_one(settings: Settings, job: Job) -> Outcome:
-    """Run one job and say what came of it."""
+def extract_all(settings: Settings, found: Sequence[Job]) -> list[Outcome]:
+    """Run the jobs of a command, whose way of computing is chosen for all of them together."""
+    return [extract_one(settings, job, found[place + 1 :]) for place, job in enumerate(found)]
+
+
+def extract_one(settings: Settings, job: Job, later: Sequence[Job] = ()) -> Outcome:
+    """Run one job, which `later` ones follow, and say what came of it."""
     from cache.store import FeatureStore
     from extract import text
     from extract.jobs import load
@@ -479,7 +487,7 @@ def extract_one(settings: Settings, job: Job) -> Outcome:
         note(f"{job.device.name} ({job.device.description}), {job.device.precision}, weights from {job.weights.origin}")
     bar = Progress()
     try:
-        outcome = extract(job, lambda job: load(job, bar.note), FeatureStore(settings.features_dir), bar)
+        outcome = extract(job, lambda job: load(job, bar.note), FeatureStore(settings.features_dir), bar, later)
     finally:
         bar.end()
     out(text.outcome(job, outcome))
@@ -716,7 +724,10 @@ def restore(settings: Settings, head: Checkpoint, weights: Sequence[str], batch_
     key = head.key
     if key.untrained:
         warn_untrained(key)
-    return build(key, head.weights_from, weights_asked(key.backbone, weights), settings.device, batch_size)
+    extractor = build(key, head.weights_from, weights_asked(key.backbone, weights), settings.device, batch_size)
+    for remark in extractor.device.notes:
+        note(f"note: {remark}")
+    return extractor
 
 
 head_option = click.option(
@@ -790,7 +801,7 @@ def bench_one(
     images = datasets.open_split(name, split, settings.data_dir)
     rows = min(images.rows, config.limit or images.rows)
     extractor = restore(settings, head, weights, None)
-    extractor = settle(extractor, extractor.device, key.image_size, rows * config.repeats, way, note)
+    extractor = settle(extractor, extractor.device, key.image_size, rows * config.repeats, way, note, rows)
     head.head.to(extractor.device.name)
     sides = [jobs.stages(images, made, workers) for made in (extractor, extractor.running(Way(extractor.engine, 1)))]
     batches, singles = (bench.ImageSide(**side) for side in sides)
@@ -906,21 +917,21 @@ def label_photos(
     topk: int,
 ) -> list[Photo]:
     """Every picture through every head; heads on the same features share the backbone's pass."""
-    from extract.outside import Outside, featurise
+    from extract.outside import featurise
     from heads.predict import Photo, label
 
-    seen: dict[str, Outside] = {}
+    sharing: dict[str, list[Chosen]] = {}
+    for found in chosen:
+        sharing.setdefault(found.head.key.digest, []).append(found)
     labels: list[dict[str, Any]] = [{} for _ in files]
     errors: dict[int, str] = {}
-    for found in chosen:
-        key = found.head.key
-        if key.digest not in seen:
-            extractor = restore(settings, found.head, weights, batch_size)
-            seen[key.digest] = featurise(files, extractor, key.image_size, workers)
-        outside = seen[key.digest]
-        errors |= {image.row: image.reason for image in outside.skipped}
-        for row, best in zip(outside.rows, label(found.head, outside.features, "cpu", topk), strict=True):
-            labels[row][found.name] = best
+    for heads in sharing.values():
+        extractor, size = restore(settings, heads[0].head, weights, batch_size), heads[0].head.key.image_size
+        for outside in featurise(files, extractor, extractor.device, size, workers, batch_size, note):
+            errors |= {image.row: image.reason for image in outside.skipped}
+            for found in heads:
+                for row, best in zip(outside.rows, label(found.head, outside.features, "cpu", topk), strict=True):
+                    labels[row][found.name] = best
     return [Photo(str(file), labels[row], errors.get(row)) for row, file in enumerate(files)]
 
 
@@ -1043,7 +1054,7 @@ def study_command(
     runs: list[Run] = []
     for model in names:
         planned = plan_study(settings, model, dataset, weights, config)
-        made = [extract_one(settings, job) for job in planned]
+        made = extract_all(settings, planned)
         digest = made[0].features.manifest.key.digest
         (pair,) = data.choose(data.pairs(FeatureStore(settings.features_dir), None, digest), [model], settings.features_dir)
         for wanted in _wanted(seed, config["limit"], pair.train.manifest.stop):
@@ -1169,7 +1180,7 @@ def _images_per_s(job: Job) -> float | None:
 
     extractor = load(job)
     way = Way(extractor.engine, extractor.batch_size)
-    return Trials(extractor, job.preprocessing.image_size, note).measure(way)
+    return Trials(extractor, job.preprocessing.image_size, note).measure(way) or None
 
 
 def _say_plan(plan: Plan, recipes: Sequence[str], seeds: int, split: str) -> None:
@@ -1283,7 +1294,7 @@ def demo_command(settings: Settings) -> None:
     started = time.perf_counter()
     out("STAGE ONE, extract: each image runs through the frozen backbone once, and its features are kept.")
     found = plan_jobs(settings, [DEMO_MODEL], "digits", [DEMO.weights], image_size=DEMO.image_size)
-    made = [extract_one(settings, job) for job in found]
+    made = extract_all(settings, found)
     out()
     out("STAGE TWO, train-head: a small head learns from the kept features. No image is read, no backbone runs.")
     digest = made[0].features.manifest.key.digest

@@ -202,8 +202,7 @@ class SetWriter:
         """
         found = read_execution(self.folder)
         if found is None and (manifest := self.manifest()) is not None:
-            origin = manifest.provenance
-            return Execution(origin.engine, origin.batch_size, manifest.stop, origin.device)
+            return _told_by(manifest)
         return found
 
     def record_execution(self, execution: Execution) -> None:
@@ -282,6 +281,12 @@ def _record(part: Part, facts: ShardFacts, content: bytes, inputs_stat: str | No
     )
 
 
+def _told_by(manifest: Manifest) -> Execution:
+    """How the features of a complete set were computed."""
+    origin = manifest.provenance
+    return Execution(origin.engine, origin.batch_size, manifest.stop, origin.device)
+
+
 def _refuse_another(folder: Path, manifest: Manifest, key: FeatureKey, split: str) -> None:
     differences = manifest.key.differences(key)
     if manifest.split != split:
@@ -333,6 +338,17 @@ class FeatureStore:
             return None
         _refuse_another(folder, manifest, key, split)
         return FeatureSet(folder, manifest)
+
+    def execution(self, key: FeatureKey, split: str) -> Execution | None:
+        """How the set of this key and split is computed or was; None where there is none, or none that can be read."""
+        found = read_execution(self.folder(key, split))
+        if found is not None:
+            return found
+        try:
+            features = self.open(key, split)
+        except (FeaturesDamaged, FeaturesStale):
+            return None
+        return None if features is None else _told_by(features.manifest)
 
     @contextlib.contextmanager
     def writing(self, key: FeatureKey, split: str, on_wait: Callable[[], None]) -> Iterator[SetWriter]:

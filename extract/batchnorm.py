@@ -26,7 +26,8 @@ from extract import weights
 from extract.backbones import BACKBONES, Backbone
 from extract.images import Labels, Pixels, inputs_digest
 from extract.job import Job
-from extract.pooled import FeatureExtractor, is_out_of_memory, state_digest
+from extract.memory import is_out_of_memory
+from extract.pooled import FeatureExtractor, state_digest
 from extract.weights import Weights
 
 Features = npt.NDArray[np.float32]

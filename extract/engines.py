@@ -6,16 +6,19 @@ is a predictable name below /tmp, where anybody may have put code before us.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from cache.errors import DeviceUnavailable
+from extract.memory import is_out_of_memory
 
 Network = Callable[[Tensor], Tensor]
 Example = Callable[[], Tensor]
@@ -30,6 +33,7 @@ NETWORKS = 256
 """Networks of one class that a process may compile: torch stops at 8, counting those that are gone too."""
 
 _CODE = "TORCHINDUCTOR_CACHE_DIR"
+_ONE_AT_A_TIME = threading.RLock()
 
 
 def eager(body: nn.Module, example: Example) -> Network:
@@ -43,25 +47,16 @@ def compiled(body: nn.Module, example: Example) -> Network:
     Raises DeviceUnavailable where the compiler is missing or fails, or where the results differ; torch's own error where
     memory runs out.
     """
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that a CPU has no CUDA
     with (
         torch.inference_mode()
     ):  # as every batch will be: torch would compile again, unchecked, for tensors of another kind
         batch = example()
     try:
-        _keep_code()
-        import torch._dynamo.config as dynamo
-        import torch._inductor.config as inductor
-
-        network: Network = torch.compile(body, dynamic=False, fullgraph=True)
-        # read while tracing, so it must be set here and not in torch.compile's options; no worker processes: a Ctrl-C in
-        # a terminal would reach them too; no precompiled headers: they lie below /tmp wherever the code is kept
-        settings = inductor.patch(freezing=True, compile_threads=1, cpp_cache_precompile_headers=False)
-        with torch.inference_mode(), dynamo.patch(recompile_limit=NETWORKS), settings:
-            found = network(batch)
-    except (torch.OutOfMemoryError, MemoryError):
-        raise  # a smaller batch may fit: another engine is not the way out
+        with _surroundings():
+            network, found = _compiled(body, batch)
     except Exception as error:  # dynamo, inductor and the C++ compiler each raise their own kinds
+        if is_out_of_memory(error):
+            raise  # a smaller batch may fit: another engine is not the way out
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise DeviceUnavailable(f"compiling failed ({reason[0][:200]}); use --engine eager") from error
     with torch.inference_mode():
@@ -74,10 +69,46 @@ def compiled(body: nn.Module, example: Example) -> Network:
     return network
 
 
+def _compiled(body: nn.Module, batch: Tensor) -> tuple[Network, Tensor]:
+    """The network, compiled by its first batch, and what it gave for it."""
+    import torch._dynamo.config as dynamo
+    import torch._inductor.config as inductor
+
+    network: Network = torch.compile(body, dynamic=False, fullgraph=True)
+    # read while tracing, so it must be set here and not in torch.compile's options; no worker processes: a Ctrl-C in
+    # a terminal would reach them too; no precompiled headers: they lie below /tmp wherever the code is kept
+    settings = inductor.patch(freezing=True, compile_threads=1, cpp_cache_precompile_headers=False)
+    with torch.inference_mode(), dynamo.patch(recompile_limit=NETWORKS), settings:
+        return network, network(batch)
+
+
+@contextlib.contextmanager
+def _surroundings() -> Iterator[None]:
+    """What belongs to the whole process as compiling needs it, for one thread at a time; then as before. Raises OSError.
+
+    Entered before inductor is imported, since its import takes and makes its default folder; a training's optimiser may
+    have imported it already.
+    """
+    with _ONE_AT_A_TIME:
+        logger, before = logging.getLogger("torch.utils.cpp_extension"), os.environ.get(_CODE)
+        level = logger.level
+        try:
+            logger.setLevel(logging.ERROR)  # it says that a CPU has no CUDA
+            os.environ[_CODE] = _code_kept(before or "")
+            yield
+        finally:
+            logger.setLevel(level)
+            if before is None:
+                os.environ.pop(_CODE, None)
+            else:
+                os.environ[_CODE] = before
+
+
 def _difference(expected: Tensor, found: Tensor) -> float:
     """The largest distance of an image's feature map from what is expected, in norms of the latter."""
     exact = expected.double().flatten(1)
-    return float(((found.double().flatten(1) - exact).norm(dim=1) / exact.norm(dim=1)).max())
+    norms = exact.norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)  # a map of zeros has none
+    return float(((found.double().flatten(1) - exact).norm(dim=1) / norms).max())
 
 
 def steps(body: nn.Module) -> list[nn.Module]:
@@ -93,17 +124,12 @@ def code_folder() -> Path:
     return (named if named.is_absolute() else Path.home() / ".cache") / "headstart" / "inductor"
 
 
-def _keep_code() -> None:
-    """Have inductor keep its code in our folder unless the user named one. Raises OSError.
-
-    Called before inductor is imported, since its import takes and makes its default; a training's optimiser may have
-    imported it already.
-    """
-    chosen = os.environ.get(_CODE, "")
+def _code_kept(chosen: str) -> str:
+    """Where inductor shall keep its code: where the user said, else in our folder, which is made. Raises OSError."""
     if chosen and not chosen.startswith(os.path.join(tempfile.gettempdir(), "torchinductor_")):
-        return
+        return chosen
     code_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.environ[_CODE] = str(code_folder())
+    return str(code_folder())
 
 
 ENGINES: Mapping[str, Callable[[nn.Module, Example], Network]] = {"eager": eager, "compiled": compiled}

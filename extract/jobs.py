@@ -11,20 +11,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from cache.errors import DeviceUnavailable, ImageUnreadable, WeightsMismatch, WeightsNotFound
+from cache.errors import ImageUnreadable, WeightsMismatch, WeightsNotFound
 from cache.key import FEATURE_VERSION, FeatureKey
 from cache.store import FeatureStore
 from extract import datasets, weights
-from extract.backbones import POOLING, get_backbone
+from extract.backbones import POOLING, Backbone, get_backbone
 from extract.config import STUDY_MODELS, ExtractConfig
-from extract.devices import Device, resolve
+from extract.devices import Device, resolve, resolve_like
 from extract.images import Batch, Images
 from extract.job import Job
 from extract.naming import settled
+from extract.networks import NETWORKS
 from extract.preprocess import Preprocessing
 from extract.shards import computed
+from extract.weights import Weights
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from extract.pooled import FeatureExtractor
 
 
@@ -89,14 +93,17 @@ def plan(
     order its rows are. Raises WeightsNotFound, WeightsMismatch, DataNotFound, DataInvalid, DeviceUnavailable.
     """
     names = datasets.splits(dataset, split, data_dir)
+    images = [datasets.open_split(dataset, name, data_dir) for name in names]
+    preprocessing = Preprocessing(image_size=config.image_size)
     found = []
     for model in expand_models(models):
         backbone, request = get_backbone(model), weights_for(model, requests)
         precision = (backbone.precision or "auto") if config.precision == "auto" else config.precision
         device, own = resolve(config.device, precision), dataclasses.replace(config, weights=request)
-        found.append((backbone, weights.locate(backbone, request), device, own))
-    images = [datasets.open_split(dataset, name, data_dir) for name in names]
-    preprocessing = Preprocessing(image_size=config.image_size)
+        origin = weights.locate(backbone, request)
+        if precision == "auto" and device.precision == "fp16":
+            device = _in_range(backbone, origin, preprocessing, device, images[0], config.workers)
+        found.append((backbone, origin, device, own))
     jobs = [
         Job(part, backbone, origin, preprocessing, device, own)
         for backbone, origin, device, own in found
@@ -105,12 +112,42 @@ def plan(
     return jobs if store is None else settled(jobs, store)
 
 
-def load(job: Job, say: Callable[[str], None] = lambda _: None) -> FeatureExtractor:
-    """The job's backbone on its device; `say` is told what else its weight file holds. Raises WeightsMismatch."""
-    from extract import pooled
+_LOOKED_AT = 16
+"""Images that decide whether fp16 will do."""
 
-    body = weights.load(job.backbone, job.weights, say)
-    return pooled.build(body, job.preprocessing, job.device, job.device.batch_size(job.config.batch_size))
+
+def _in_range(
+    backbone: Backbone, origin: Weights, preprocessing: Preprocessing, device: Device, images: Images, workers: int
+) -> Device:
+    """The device in fp16 where its range, 65,504, holds the network's numbers for the first images, else in fp32, said."""
+    batch = images.read(0, min(images.rows, _LOOKED_AT), preprocessing.image_size, workers)
+    if len(batch.rows) == 0:
+        return device
+    network = _network(backbone, origin, preprocessing, device, _LOOKED_AT)
+    if np.isfinite(network(batch.pixels)).all():
+        return device
+    remark = f"{backbone.name}'s numbers are beyond fp16's range here: fp32 is used; --precision says another"
+    return dataclasses.replace(device, precision="fp32", notes=(*device.notes, remark))
+
+
+def load(job: Job, say: Callable[[str], None] = lambda _: None) -> FeatureExtractor:
+    """The job's backbone on its device; the network that was used last is not loaded again. `say` is told what else its
+    weight file holds. Raises WeightsMismatch."""
+    return _network(job.backbone, job.weights, job.preprocessing, job.device, job.config.batch_size, say)
+
+
+def _network(
+    backbone: Backbone,
+    origin: Weights,
+    preprocessing: Preprocessing,
+    device: Device,
+    batch_size: int | None,
+    say: Callable[[str], None] = lambda _: None,
+) -> FeatureExtractor:
+    def load_body() -> nn.Module:
+        return weights.load(backbone, origin, say)
+
+    return NETWORKS.get(backbone, origin, preprocessing, device, batch_size, load_body)
 
 
 def restore(
@@ -119,10 +156,9 @@ def restore(
     """The backbone that features of `key` came from, so that new images get features of the same kind.
 
     Its weights are sought where they were (`weights_from`) unless `request` says where they are now. Raises
-    WeightsMismatch, naming the field, where what is found would give other features; WeightsNotFound.
+    WeightsMismatch, naming the field, where what is found would give other features; WeightsNotFound. A precision that the
+    device has not got becomes fp32, and the device's notes say so.
     """
-    from extract import pooled
-
     backbone = get_backbone(key.backbone)
     for field, ours, theirs in (
         ("pooling", POOLING, key.pooling),
@@ -137,8 +173,7 @@ def restore(
         _expect(f"the weights in {found.path}", found.label.partition("#")[2], key.weights.partition("#")[2], _OTHER)
     mean, std = ((values[0], values[1], values[2]) for values in (key.mean, key.std))
     preprocessing = Preprocessing(key.image_size, key.interpolation, mean, std)
-    there = _device(device, key.precision)
-    return pooled.build(weights.load(backbone, found), preprocessing, there, there.batch_size(batch_size))
+    return _network(backbone, found, preprocessing, resolve_like(device, key.precision), batch_size)
 
 
 def _recorded_weights(key: FeatureKey, weights_from: str, request: str | None) -> str:
@@ -158,18 +193,6 @@ def _recorded_weights(key: FeatureKey, weights_from: str, request: str | None) -
 
 _OTHER = "give the right weights with --weights, or train a head on new features"
 _OTHER_VERSIONS = "other versions of torch or torchvision drew those; extract again and train a head on that"
-
-
-def _device(device: str, precision: str) -> Device:
-    """The device, in the one precision that gives a head the features it knows. Raises DeviceUnavailable."""
-    try:
-        return resolve(device, precision)
-    except DeviceUnavailable as error:
-        name = resolve(device, "fp32").name  # raises where the device itself is the matter
-        raise DeviceUnavailable(
-            f"the head's features were made with precision {precision}, which {name} has not; choose another --device, "
-            f"or `headstart extract --precision fp32` and train a head on that"
-        ) from error
 
 
 def stages(images: Images, extractor: FeatureExtractor, workers: int) -> dict[str, Any]:

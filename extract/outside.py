@@ -1,8 +1,9 @@
 """Pictures from outside any data set: paths, folders and patterns to files, and files to features."""
 
+import contextlib
 import dataclasses
 import glob
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,17 @@ import numpy.typing as npt
 
 from cache.errors import DataNotFound
 from cache.shard import Skipped
-from extract.images import FileImages
+from extract.devices import Device
+from extract.images import Batch, FileImages
 from extract.job import Extractor
 from extract.pictures.walk import counted, walk
-from extract.tune import Way
+from extract.shards import Pace, computed
+from extract.tune import Way, settle
 
 
 @dataclasses.dataclass(frozen=True)
 class Outside:
-    """Features (D,) of the readable pictures, their places in the list given, and the pictures left out."""
+    """Features (D,) of some readable pictures, their places in the list given, and the pictures left out among them."""
 
     features: list[npt.NDArray[np.float32]]
     rows: list[int]
@@ -54,20 +57,68 @@ def expand(patterns: Sequence[str], say: Callable[[str], None] = lambda _: None)
     return list(dict.fromkeys(found))
 
 
-def featurise(paths: Sequence[Path], extractor: Extractor, image_size: int, workers: int) -> Outside:
-    """Features of the pictures that can be read, in batches of the extractor's size; the others with the reason.
+BLOCK = 256
+"""Pictures whose features are handed on together."""
 
-    A few pictures make smaller batches: one alone in a batch of 16 would pay for 16. On a CPU they gave the same bits in
-    batches of 1, 2, 4, 8 and 16 (ResNet18, ResNet50 and VGG16, bf16 and fp32).
+
+def featurise(
+    paths: Sequence[Path],
+    extractor: Extractor,
+    device: Device,
+    image_size: int,
+    workers: int,
+    batch_size: int | None,
+    note: Callable[[str], None],
+) -> Generator[Outside, None, None]:
+    """Features of the pictures that can be read, the others with the reason, some at a time and in order: the features of
+    a million pictures need not fit into memory. It is the extraction's own way of computing, chosen as there.
+
+    A few pictures are shared out in small batches: one alone in a batch of 16 would pay for 16. On a CPU they gave the same
+    bits in batches of 1, 2, 4, 8 and 16 (ResNet18, ResNet50 and VGG16, bf16 and fp32). Raises OutOfMemory.
     """
-    fitting = 1 << (max(1, len(paths)) - 1).bit_length()  # a power of two: few shapes, whatever their number
-    extractor = extractor.running(Way(extractor.engine, min(fitting, extractor.batch_size)))
+    if not paths:
+        return
+    if len(paths) <= extractor.lanes * extractor.batch_size:
+        each = -(-len(paths) // extractor.lanes)
+        fitting = 1 << (each - 1).bit_length()  # a power of two: few shapes, whatever their number
+        extractor = extractor.running(Way(extractor.engine, min(fitting, extractor.batch_size)))
+    else:
+        extractor = settle(extractor, device, image_size, len(paths), ("auto", batch_size), note)
     files = FileImages("outside", "all", (), Path(), tuple(str(path) for path in paths), (-1,) * len(paths))
-    size = extractor.batch_size
-    found = Outside([], [], [])
-    for start in range(0, len(paths), size):
-        batch = files.read(start, min(start + size, len(paths)), image_size, workers)
-        found.features.extend(extractor(batch.pixels) if len(batch.rows) else ())
-        found.rows.extend(batch.rows.tolist())
-        found.skipped.extend(batch.skipped)
-    return found
+    if len(paths) == 1:  # alone it has all threads, not one lane's
+        batch = files.read(0, 1, image_size, workers)
+        yield _gathered([(batch, extractor(batch.pixels) if len(batch.rows) else None)])
+        return
+    pace = Pace()
+    with contextlib.closing(computed(files, extractor, (0, len(paths)), image_size, workers, _anything, pace)) as found:
+        for block in _blocks(found):
+            yield _gathered(block)
+    if (remark := pace.remark(workers)) is not None:
+        note(remark)
+
+
+def _anything(batch: Batch) -> None:
+    """Pictures that can't be read are left out."""
+
+
+Answered = tuple[Batch, npt.NDArray[np.float32] | None]
+
+
+def _blocks(found: Iterator[Answered]) -> Iterator[list[Answered]]:
+    """The batches, as many together as make a block."""
+    block: list[Answered] = []
+    for batch, features in found:
+        block.append((batch, features))
+        if sum(len(batch.fingerprints) for batch, _ in block) >= BLOCK:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _gathered(block: Sequence[Answered]) -> Outside:
+    return Outside(
+        features=[row for _, features in block if features is not None for row in features],
+        rows=[row for batch, _ in block for row in batch.rows.tolist()],
+        skipped=[image for batch, _ in block for image in batch.skipped],
+    )

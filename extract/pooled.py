@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import itertools
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from cache.errors import FeaturesInvalid, OutOfMemory
+from cache.errors import FeaturesInvalid
 from cache.files import sha256
 from extract import lanes, preprocess
 from extract.devices import Device
 from extract.engines import ENGINES, Network, steps
-from extract.lanes import Check, InLane
+from extract.folding import fold_batch_norm
+from extract.lanes import Check, InLane, Prepared
+from extract.memory import memory_errors
 from extract.preprocess import Preprocessing
-from extract.tune import Pending, Way
+from extract.tf32 import tf32_allowed
+from extract.transfer import Ring
+from extract.tune import Known, Pending, Way
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +38,8 @@ class FeatureExtractor:
 
     `batch_size` is the number of images of every forward pass: a shorter batch is padded, so that a row's value does not
     depend on how many came with it. `parameters` is the SHA-256 of the parameters and buffers as loaded, `frozen` of those
-    that run, which folding and precision have changed. `network` is `body` as `engine` runs it.
+    that run, which folding and precision have changed. `network` is `body` as `engine` runs it. `ahead` says that a thread
+    prepares each batch while the one before it is computed. `known` and `ring` are shared by all ways of one network.
     """
 
     body: nn.Module
@@ -48,42 +50,61 @@ class FeatureExtractor:
     frozen: str
     network: Network
     engine: str = "eager"
+    ahead: bool = False
+    known: Known = dataclasses.field(default_factory=Known, compare=False, repr=False)
+    ring: Ring = dataclasses.field(default_factory=Ring, compare=False, repr=False)
 
     def running(self, way: Way) -> FeatureExtractor:
-        """The same backbone run by another engine or in other batches. Raises DeviceUnavailable, OutOfMemory."""
+        """The same backbone run by another engine or in other batches; what was compiled once is taken again.
 
+        Raises DeviceUnavailable, OutOfMemory.
+        """
         if way == Way(self.engine, self.batch_size):
             return self
+        if way.engine == "eager":
+            return dataclasses.replace(self, batch_size=way.batch_size, engine="eager", network=self.body, ahead=False)
+        if way not in self.known.ready:
+            self.known.ready[way] = self._prepared_for(way)
+        ready: FeatureExtractor = self.known.ready[way]
+        return ready
 
+    def _prepared_for(self, way: Way) -> FeatureExtractor:
         def example() -> Tensor:
             drawn = torch.Generator().manual_seed(0)
             shape = (way.batch_size, self.preprocessing.image_size, self.preprocessing.image_size, 3)
             pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=drawn)
             return self.preprocess(pixels.to(self.device.name))
 
-        with _memory_errors(self.device.name, way.batch_size):
+        with memory_errors(self.device.name, way.batch_size):
             network = ENGINES[way.engine](self.body, example)
-        return dataclasses.replace(self, batch_size=way.batch_size, engine=way.engine, network=network)
+        ahead = self.device.kind == "cpu"
+        return dataclasses.replace(self, batch_size=way.batch_size, engine=way.engine, network=network, ahead=ahead)
+
+    @property
+    def arrangements(self) -> Sequence[FeatureExtractor]:
+        """Batches prepared by a thread of their own, or by the threads that compute them: the values are the same."""
+        if not self.ahead:
+            return (self,)
+        return (self, dataclasses.replace(self, ahead=False))
 
     def to_device(self, images: npt.NDArray[np.uint8]) -> Tensor:
         """uint8 (n, H, W, 3), n at most `batch_size`, to the same on the device, padded to `batch_size` rows."""
         if len(images) < self.batch_size:
             padding = np.zeros((self.batch_size - len(images), *images.shape[1:]), dtype=np.uint8)
             images = np.concatenate([images, padding])
-        pixels = torch.from_numpy(np.require(images, requirements=("C", "W")))
         if self.device.kind == "cuda":
-            return pixels.pin_memory().to(self.device.name, non_blocking=True)
-        return pixels.to(self.device.name)
+            return self.ring.to_device(images, self.device.name)
+        return torch.from_numpy(np.require(images, requirements=("C", "W"))).to(self.device.name)
 
     def preprocess(self, images: Tensor) -> Tensor:
         """uint8 (N, H, W, 3) to the backbone's input (N, 3, S, S), resized in float32 whatever the precision."""
-        pixels = preprocess.resize(images, self.preprocessing.image_size)
-        normal = preprocess.normalise(pixels, self.preprocessing)
-        return normal.to(dtype=_DTYPES[self.device.precision], memory_format=self._memory_format)
+        return preprocess.prepare(images, self.preprocessing, _DTYPES[self.device.precision], self._memory_format)
 
     def pool(self, pixels: Tensor) -> Tensor:
         """The backbone's input to float32 features (N, D): its last feature map, averaged over the picture in float32."""
-        with _Tf32(self.device.precision):
+        if self.device.kind != "cuda":
+            return _average(self.network(pixels))
+        with tf32_allowed(self.device.precision == "tf32"):
             return _average(self.network(pixels))
 
     def synchronize(self) -> None:
@@ -92,11 +113,13 @@ class FeatureExtractor:
             torch.cuda.synchronize(self.device.name)
         elif self.device.kind == "mps":
             torch.mps.synchronize()
+        elif self.device.kind == "xpu":
+            torch.xpu.synchronize(self.device.name)
 
     def peak_memory(self) -> int:
-        """The most memory that was in use so far, in bytes: the device's on CUDA, else this process's."""
-        if self.device.kind == "cuda":
-            return int(torch.cuda.max_memory_allocated(self.device.name))
+        """The most memory that was in use so far, in bytes: the device's on CUDA and XPU, else this process's."""
+        if self.device.kind in ("cuda", "xpu"):
+            return int(getattr(torch, self.device.kind).max_memory_allocated(self.device.name))
         unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes there, kilobytes elsewhere
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -124,18 +147,32 @@ class FeatureExtractor:
     def submit(self, images: npt.NDArray[np.uint8]) -> Pending:
         """Ask for the features of a batch, n from 1 to `batch_size`; float32 (n, D).
 
-        On CUDA the device works on while the host prepares the next batch, on a CPU other threads do. Both calls, this and
-        the one that waits for the result, raise OutOfMemory.
+        On CUDA the device works on while the host prepares the next batch, on a CPU threads of our own do. Both calls,
+        this and the one that waits for the result, raise OutOfMemory.
         """
-        return InLane(lambda check: self._in_lane(images, check)) if self.lanes > 1 else self._ask(images)
+        if self.lanes > 1:
+            return InLane(lambda check: self._in_lane(images, check))
+        return Prepared(lambda: self._prepare(images), self._compute(len(images))) if self.ahead else self._ask(images)
+
+    def _prepare(self, images: npt.NDArray[np.uint8]) -> Tensor:
+        with memory_errors(self.device.name, self.batch_size), torch.inference_mode():
+            return self.preprocess(self.to_device(images))
+
+    def _compute(self, rows: int) -> Callable[[Tensor], npt.NDArray[np.float32]]:
+        def compute(pixels: Tensor) -> npt.NDArray[np.float32]:
+            with memory_errors(self.device.name, self.batch_size), torch.inference_mode():
+                features: npt.NDArray[np.float32] = self.pool(pixels).numpy()
+            return features[:rows]
+
+        return compute
 
     def _ask(self, images: npt.NDArray[np.uint8]) -> _Copy:
-        with _memory_errors(self.device.name, self.batch_size), torch.inference_mode():
+        with memory_errors(self.device.name, self.batch_size), torch.inference_mode():
             features = self.pool(self.preprocess(self.to_device(images)))
             return _Copy(self, *self._to_host(features), len(images))
 
     def _in_lane(self, images: npt.NDArray[np.uint8], check: Check) -> npt.NDArray[np.float32]:
-        with _memory_errors(self.device.name, self.batch_size), torch.inference_mode():
+        with memory_errors(self.device.name, self.batch_size), torch.inference_mode():
             found = self.preprocess(self.to_device(images))
             for step in steps(self.body):
                 check()
@@ -175,55 +212,13 @@ class _Copy:
     def result(self) -> npt.NDArray[np.float32]:
         """Wait for them."""
         if self.done is not None:
-            with _memory_errors(self.extractor.device.name, self.extractor.batch_size):
+            with memory_errors(self.extractor.device.name, self.extractor.batch_size):
                 self.done.synchronize()
         found: npt.NDArray[np.float32] = self.host.numpy()
         return found[: self.rows]
 
     def cancel(self) -> None:
         """The device can't drop it, and its few milliseconds hold up nobody."""
-
-
-class _Tf32:
-    """Lets CUDA use TF32 for `tf32` alone: PyTorch's default would use it for the convolutions of `fp32` as well."""
-
-    def __init__(self, precision: str) -> None:
-        self._allow = precision == "tf32"
-
-    def __enter__(self) -> None:
-        self._before = torch.backends.cudnn.allow_tf32
-        torch.backends.cudnn.allow_tf32 = self._allow
-
-    def __exit__(self, *_: object) -> None:
-        torch.backends.cudnn.allow_tf32 = self._before
-
-
-@contextlib.contextmanager
-def _memory_errors(device: str, batch_size: int) -> Iterator[None]:
-    """Memory that runs out inside becomes our OutOfMemory, with the way out."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        smaller = f"--batch-size {batch_size // 2} or " if batch_size > 1 else ""
-        way_out = f"use {smaller}a smaller --image-size"
-        raise OutOfMemory(f"{device}: out of memory with {batch_size} images at once; {way_out}") from error
-
-
-_NO_MEMORY = (
-    "out of memory",  # CUDA's allocator, a CUDA error, MPS
-    "can't allocate memory",  # the CPU's allocator
-    "not enough memory",  # the same on Windows
-    "ALLOC_FAILED",  # cuBLAS and cuDNN
-    "could not create a memory",  # oneDNN
-    "bad_alloc",  # C++
-)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error means that memory ran out, which torch says in different words in each of its parts."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
 def build(body: nn.Module, preprocessing: Preprocessing, device: Device, batch_size: int) -> FeatureExtractor:
@@ -249,33 +244,3 @@ def state_digest(module: nn.Module) -> str:
         data = value.detach().cpu().contiguous()
         parts += [name.encode(), data.reshape(-1).view(torch.uint8).numpy().tobytes()]
     return sha256(*parts)
-
-
-def fold_batch_norm(module: nn.Module) -> None:
-    """Replace each convolution and the BatchNorm behind it by one convolution, in place and in the convolution's dtype."""
-    for parent in module.modules():
-        for conv, norm in _pairs(parent):
-            fused = fuse_conv_bn_eval(getattr(parent, conv), getattr(parent, norm))
-            setattr(parent, conv, fused)
-            setattr(parent, norm, nn.Identity().eval())
-
-
-def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:
-    """Names of a convolution and the BatchNorm fed by it, and by it alone: neighbours in a torchvision module.
-
-    True for Sequential by definition, for ResNet's blocks (conv1, bn1, …) and for DenseNet's layers (conv1, norm2).
-    """
-    children = list(parent.named_children())
-    convs = {name: child for name, child in children if isinstance(child, nn.Conv2d)}
-    norms = {name for name, child in children if isinstance(child, nn.BatchNorm2d)}
-    if isinstance(parent, nn.Sequential):
-        for (first, _), (second, _) in itertools.pairwise(children):
-            if first in convs and second in norms:
-                yield first, second
-        return
-    for conv in convs:
-        stem, number = conv.rstrip("0123456789"), conv.lstrip("abcdefghijklmnopqrstuvwxyz")
-        following = f"norm{int(number) + 1}" if number.isdecimal() else ""
-        for norm in (f"bn{number}", following):
-            if stem == "conv" and norm in norms:
-                yield conv, norm

@@ -12,17 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesStale, OutOfMemory
+from cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesStale, HeadstartError, OutOfMemory
 from cache.execution import Execution
 from cache.manifest import Manifest, Provenance, ShardRecord
 from cache.plan import Part, plan
 from cache.shard import Shard
 from cache.store import FeatureSet, FeatureStore, SetWriter
-from extract.config import ENGINES
 from extract.images import inputs_digest
 from extract.job import Extractor, Job, Observer
-from extract.shards import compute_shard
+from extract.shards import Pace, compute_shard
 from extract.tune import Way, settle
+from extract.wish import Wish, wish
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +34,13 @@ class Outcome:
     elapsed_s: float
 
 
-def extract(job: Job, load: Callable[[Job], Extractor], store: FeatureStore, observer: Observer) -> Outcome:
+def extract(
+    job: Job, load: Callable[[Job], Extractor], store: FeatureStore, observer: Observer, later: Sequence[Job] = ()
+) -> Outcome:
     """Make the feature set complete for the job's rows; shards that are there and still right are kept.
 
-    `load` builds the backbone and is called only when something is missing. Raises FeaturesStale where the images or the
+    `load` builds the backbone and is called only when something is missing. `later` are the jobs that the same command does
+    after this one: the way of computing is chosen for all their rows together. Raises FeaturesStale where the images or the
     parameters are no longer those of the set, ImageUnreadable, FeaturesInvalid, OutOfMemory, OSError.
     """
 
@@ -57,7 +60,9 @@ def extract(job: Job, load: Callable[[Job], Extractor], store: FeatureStore, obs
             observer.note(f"{writer.folder / name} is damaged and will be made anew")
         if state.before is not None and not state.missing and state.before.stop >= state.parts[-1].stop:
             return Outcome(_touched(writer, state.before, state.records), 0, 0.0)
-        return _complete(job, extractor or load(job), writer, state, observer)
+        missing = sum(part.rows for part in state.missing)
+        wished = wish(job, store, writer.execution(), (missing, state.parts[-1].stop), later, _missing, observer.note)
+        return _complete(job, extractor or load(job), writer, state, wished, observer)
 
 
 def _there(job: Job, store: FeatureStore, on_wait: Callable[[], None]) -> FeatureSet | None:
@@ -91,6 +96,14 @@ def survey(job: Job, store: FeatureStore) -> list[tuple[Part, bool]]:
     records = [r for r in features.manifest.shards if (features.folder / r.file).is_file()] if features else []
     present = {record.part.index: record for record in records}
     return [(part, _covers(present.get(part.index), part)) for part in _plan(job, None, present)]
+
+
+def _missing(job: Job, store: FeatureStore) -> int:
+    """The rows that a job will have to compute, as far as can be said without reading the set."""
+    try:
+        return sum(part.rows for part, there in survey(job, store) if not there)
+    except HeadstartError:  # damaged, or of a newer headstart: that job will say so itself
+        return job.rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,15 +172,15 @@ def _still_right(job: Job, folder: Path, record: ShardRecord, part: Part) -> Sha
     return dataclasses.replace(record, inputs_stat=stat)
 
 
-def _complete(job: Job, extractor: Extractor, writer: SetWriter, state: _State, observer: Observer) -> Outcome:
+def _complete(job: Job, extractor: Extractor, writer: SetWriter, state: _State, wish: Wish, observer: Observer) -> Outcome:
     if state.before and state.before.provenance.parameters != extractor.parameters:
         raise FeaturesStale(f"{writer.folder}: made with other parameters than {job.weights.origin} gives now; {_REDO}")
     rows, total = sum(part.rows for part in state.missing), state.parts[-1].stop
     if state.missing:
-        extractor = _settle(job, extractor, writer, state, observer)
+        extractor = _settle(job, extractor, writer, wish, total, observer)
     observer.begin(job.title, total, total - rows)
-    started = time.perf_counter()
-    made, extractor = _make_all(job, extractor, writer, state.missing, observer)
+    started, pace = time.perf_counter(), Pace()
+    made, extractor = _make_all(job, extractor, writer, state.missing, observer, pace)
     try:
         extractor.check_frozen()
     except FeaturesInvalid:
@@ -179,41 +192,39 @@ def _complete(job: Job, extractor: Extractor, writer: SetWriter, state: _State, 
     records = sorted([*state.kept.values(), *made], key=lambda record: record.start)
     features = writer.commit(records, job.backbone.feature_dim, job.dtype, _provenance(job, extractor, way))
     observer.end()  # after the manifest: a first signal must not cut its writing
+    if (remark := pace.remark(job.config.workers)) is not None:
+        observer.note(f"{job.title}: {remark}")
     return Outcome(features, rows, time.perf_counter() - started)
 
 
-def _settle(job: Job, extractor: Extractor, writer: SetWriter, state: _State, observer: Observer) -> Extractor:
-    """The extractor running in the way asked for, that the plan was begun with, or that is fastest for what is missing."""
-    rows = state.parts[-1].stop
-    engine: str = job.config.engine
-    recorded, batch_size = writer.execution(), job.config.batch_size
-    known = recorded is not None and recorded.engine in ENGINES  # a later headstart may have written it
-    if recorded and known and recorded.rows >= rows and recorded.device == job.device.description:
-        engine, batch_size = recorded.engine if engine == "auto" else engine, batch_size or recorded.batch_size
-    asked, size = (engine, batch_size), job.preprocessing.image_size
-    missing = sum(part.rows for part in state.missing)  # trials are worth a part of what there is to compute
-    settled = settle(extractor, job.device, size, missing, asked, observer.note)
+def _settle(job: Job, extractor: Extractor, writer: SetWriter, wish: Wish, total: int, observer: Observer) -> Extractor:
+    """The extractor running as wished, which is on the disk before the first shard."""
+    size, asked = job.preprocessing.image_size, (wish.engine, wish.batch_size)
+    settled = settle(extractor, job.device, size, wish.rows, asked, observer.note, wish.most)
+    recorded = writer.execution()
     if recorded and (settled.engine, settled.batch_size) == (recorded.engine, recorded.batch_size):
-        rows = max(rows, recorded.rows)  # a longer run that was killed goes on in this way too
-    writer.record_execution(Execution(settled.engine, settled.batch_size, rows, job.device.description))
+        total = max(total, recorded.rows)  # a longer run that was killed goes on in this way too
+    writer.record_execution(Execution(settled.engine, settled.batch_size, total, job.device.description))
     return settled
 
 
 def _make_all(
-    job: Job, extractor: Extractor, writer: SetWriter, parts: Sequence[Part], observer: Observer
+    job: Job, extractor: Extractor, writer: SetWriter, parts: Sequence[Part], observer: Observer, pace: Pace
 ) -> tuple[list[ShardRecord], Extractor]:
     """Compute the shards, each written by a thread while the next one is computed."""
     writing: list[Future[ShardRecord]] = []
     with ThreadPoolExecutor(max_workers=1) as thread:
         for part in parts:
-            shard, stat, elapsed_s, extractor = _make(job, extractor, part, observer)
+            shard, stat, elapsed_s, extractor = _make(job, extractor, part, observer, pace)
             if writing:
                 writing[-1].result()  # a full disk ends the run here, and no more than two shards are in memory
             writing.append(thread.submit(writer.put, shard, part.index, stat, elapsed_s))
         return [future.result() for future in writing], extractor
 
 
-def _make(job: Job, extractor: Extractor, part: Part, observer: Observer) -> tuple[Shard, str | None, float, Extractor]:
+def _make(
+    job: Job, extractor: Extractor, part: Part, observer: Observer, pace: Pace
+) -> tuple[Shard, str | None, float, Extractor]:
     """One shard, its files' stat from before they were read, and the seconds it took.
 
     Where memory runs out it is computed in batches of half the size, by the extractor returned, which the next keep.
@@ -221,14 +232,25 @@ def _make(job: Job, extractor: Extractor, part: Part, observer: Observer) -> tup
     while True:
         started = time.perf_counter()
         stat = job.images.stat(part.start, part.stop)
-        shard = _try(job, extractor, part, observer)
+        shard = _try(job, extractor, part, observer, pace)
         if shard is not None:
             return shard, stat, round(time.perf_counter() - started, 3), extractor
-        extractor = extractor.running(Way(extractor.engine, extractor.batch_size // 2))
+        extractor = _smaller(extractor)
         observer.note(f"out of memory; going on with batches of {extractor.batch_size}")
 
 
-def _try(job: Job, extractor: Extractor, part: Part, observer: Observer) -> Shard | None:
+def _smaller(extractor: Extractor) -> Extractor:
+    """The extractor in batches of half the size, or of less where even preparing that takes too much memory."""
+    size = extractor.batch_size // 2
+    while size > 1:
+        try:
+            return extractor.running(Way(extractor.engine, size))
+        except OutOfMemory:
+            size //= 2
+    return extractor.running(Way(extractor.engine, 1))
+
+
+def _try(job: Job, extractor: Extractor, part: Part, observer: Observer, pace: Pace) -> Shard | None:
     """The shard, or None where memory ran out and there is a smaller batch to try. Raises OutOfMemory for a batch of 1.
 
     Returning leaves the `except` block, whose traceback would keep the failed batch's memory alive during the retry.
@@ -241,7 +263,7 @@ def _try(job: Job, extractor: Extractor, part: Part, observer: Observer) -> Shar
         observer.advance(rows)
 
     try:
-        return compute_shard(job, extractor, part, advance)
+        return compute_shard(job, extractor, part, advance, pace)
     except OutOfMemory:
         if extractor.batch_size == 1:
             raise

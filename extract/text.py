@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def outcome(job: Job, done: Outcome) -> str:
     """What a run left behind and what it cost."""
     if done.computed:
-        speed = done.computed / done.elapsed_s
+        speed = done.computed / max(done.elapsed_s, 1e-9)  # some clocks stand still for a while
         did = f"{done.computed:,} images in {done.elapsed_s:.1f} s, {speed:.1f} images/s"
     else:
         did = "already there"

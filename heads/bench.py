@@ -74,7 +74,7 @@ def measure(batches: ImageSide, singles: ImageSide, head: Head, config: BenchCon
         batch_size=batches.batch_size,
         repeats=config.repeats,
         elapsed_s=elapsed_s,
-        images_per_s=rows / elapsed_s,
+        images_per_s=rows / max(elapsed_s, 1e-9),  # some clocks stand still for a while
         stages_s=stages,
         latency_s={name: float(value) for name, value in zip(("p50", "p90", "p99"), percentiles, strict=True)},
         latency_images=len(waits),

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from cache.errors import FeaturesInvalid, OutOfMemory
 from extract.images import ArrayImages, FileImages
-from extract.tune import Pending, Way
+from extract.tune import Known, Pending, Way
 
 ROOT = Path(__file__).resolve().parents[1]
 CIFAR_ROWS = 10_000
@@ -120,6 +121,11 @@ class QuarterMeans:
     thawed: bool = False
     engine: str = "eager"
     lanes: int = 1
+    known: Known = dataclasses.field(default_factory=Known, compare=False)
+
+    @property
+    def arrangements(self) -> "Sequence[QuarterMeans]":
+        return (self,)
 
     def running(self, way: Way) -> "QuarterMeans":
         same = way == Way(self.engine, self.batch_size)

@@ -1,12 +1,16 @@
 """A compiled network gives the eager one's features or is refused, and its code is kept where only the user can write."""
 
+import concurrent.futures
 import dataclasses
+import logging
 import os
 import shutil
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -138,6 +142,17 @@ def test_a_compiled_network_that_gives_other_features_is_refused(monkeypatch: py
         compiled(Small(), batch)
 
 
+def test_a_map_of_zeros_is_compared_like_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = Small()
+    for value in dead.parameters():
+        value.data.zero_()
+    compiles_to(monkeypatch, torch.clone)
+    assert compiled(dead, batch) is not None
+    compiles_to(monkeypatch, lambda features: features + 1)
+    with pytest.raises(DeviceUnavailable, match="off the eager one's"):
+        compiled(dead, batch)
+
+
 def test_features_within_rounding_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     compiles_to(monkeypatch, lambda features: features.bfloat16().float())
     assert compiled(Small(), batch) is not None
@@ -245,7 +260,13 @@ def test_compiling_keeps_its_code_where_only_the_user_can_write(
 ) -> None:
     if before is not None:
         monkeypatch.setenv(CODE, before)
-    compiles_to(monkeypatch, torch.clone)
+    seen = list[str]()
+
+    def keep(pixels: Tensor) -> Tensor:
+        seen.append(os.environ[CODE])
+        return pixels
+
+    compiles_to(monkeypatch, keep)
     old = os.umask(umask)
     try:
         compiled(Small(), batch)
@@ -253,7 +274,8 @@ def test_compiling_keeps_its_code_where_only_the_user_can_write(
     finally:
         os.umask(old)
     folder = home / ".cache/headstart/inductor"
-    assert os.environ[CODE] == str(folder)
+    assert seen == [str(folder)] * 2
+    assert os.environ.get(CODE) == before
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
@@ -276,16 +298,19 @@ SCRIPT = """
 import os
 import torch
 from torch import nn
+seen = []
 {first}
 from extract.engines import compiled
 body = nn.Conv2d(3, 4, 3).eval().requires_grad_(False)
-compiled(body, lambda: torch.ones(2, 3, 8, 8))
-print(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+network = compiled(body, lambda: torch.ones(2, 3, 8, 8))
+with torch.inference_mode():
+    network(torch.ones(2, 3, 8, 8))  # nothing is looked for later in a folder that is not ours
+print(seen or "nothing")
 """
 
 
-def compiled_by_python(home: Path, temporary: Path, first: str) -> None:
-    """Compile in a fresh interpreter of a user without variables, which keeps its code where it should."""
+def compiled_by_python(home: Path, temporary: Path, first: str) -> str:
+    """Compile in a fresh interpreter of a user without variables: what it prints. It leaves no file in `temporary`."""
     for folder in (home, temporary):
         folder.mkdir()
     kept = {name: value for name, value in os.environ.items() if name not in (CODE, "XDG_CACHE_HOME")}
@@ -297,12 +322,14 @@ def compiled_by_python(home: Path, temporary: Path, first: str) -> None:
         text=True,
         check=True,
     )
-    assert found.stdout == f"{home}/.cache/headstart/inductor\n"
     assert [path for path in temporary.rglob("*") if path.is_file()] == []
+    return found.stdout.strip()
 
 
 def test_inductor_is_told_where_before_it_is_imported(tmp_path: Path) -> None:
-    compiled_by_python(tmp_path / "home", tmp_path / "tmp", "torch.compile = lambda body, **_: body")
+    look = "seen.append(os.environ['TORCHINDUCTOR_CACHE_DIR'])"
+    found = compiled_by_python(tmp_path / "home", tmp_path / "tmp", f"torch.compile = lambda body, **_: {look} or body")
+    assert found == str([f"{tmp_path}/home/.cache/headstart/inductor"])
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
@@ -374,3 +401,111 @@ def test_a_compiled_backbone_gives_the_eager_ones_features_and_the_same_bits_eac
     assert (made[0].engine, made[0].parameters) == ("compiled", ours.parameters)
     for each in made:
         each.check_frozen()
+
+
+# ---- what belongs to the whole process
+
+
+@dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """What compiling needs otherwise, and what others may rely on."""
+
+    environment: dict[str, str]
+    log_level: int
+    threads: int
+    filters: list[object]
+    freezing: object
+    limit: object
+
+
+def surroundings() -> Surroundings:
+    import torch._dynamo.config as dynamo
+    import torch._inductor.config as inductor
+
+    return Surroundings(
+        dict(os.environ),
+        logging.getLogger("torch.utils.cpp_extension").level,
+        torch.get_num_threads(),
+        list(warnings.filters),
+        inductor.freezing,
+        dynamo.recompile_limit,
+    )
+
+
+@pytest.mark.parametrize("outcome", [torch.clone, failing(RuntimeError("no compiler"))], ids=["compiles", "fails"])
+def test_threads_that_compile_leave_the_process_as_it_was(
+    home: Path, monkeypatch: pytest.MonkeyPatch, outcome: Callable[[Tensor], Tensor]
+) -> None:
+    inside, most = threading.Semaphore(0), list[int]()
+    running = set[int]()
+
+    def slow(pixels: Tensor) -> Tensor:
+        running.add(threading.get_ident())
+        most.append(len(running))
+        inside.acquire(timeout=0.02)  # long enough for the others to come, too
+        running.discard(threading.get_ident())
+        return outcome(pixels)
+
+    compiles_to(monkeypatch, slow)
+    before = surroundings()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        done = [pool.submit(compiled, Small(), batch) for _ in range(16)]
+    assert {type(future.exception()) for future in done} <= {type(None), DeviceUnavailable}
+    assert max(most) == 1  # else one would put back what another had set
+    assert surroundings() == before
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_a_real_compiler_leaves_the_process_as_it_was() -> None:
+    before = surroundings()
+    network = compiled(Small(7), batch)
+    with torch.inference_mode():
+        network(batch(3))
+    assert surroundings() == before
+
+
+def test_a_network_is_compiled_once_for_each_batch_size(compilations: list[object]) -> None:
+    ours = extractor()
+    first = ours.running(Way("compiled", 2))
+    assert ours.running(Way("compiled", 2)) is first
+    assert first.running(Way("eager", 3)).running(Way("compiled", 2)) is first
+    assert len(compilations) == 1
+    assert ours.running(Way("compiled", 3)) is not first
+    assert len(compilations) == 2
+
+
+def test_memory_that_runs_out_on_a_cpu_is_no_failure_of_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiles_to(monkeypatch, failing(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")))
+    with pytest.raises(OutOfMemory, match="out of memory with 8 images at once; use --batch-size 4"):
+        extractor().running(Way("compiled", 8))
+
+
+# ---- batches prepared by a thread of their own
+
+
+def test_batches_prepared_ahead_give_the_same_bits(dynamo: None) -> None:
+    ahead, together = extractor().running(Way("compiled", 4)).arrangements
+    assert (ahead.ahead, together.ahead) == (True, False)
+    batches = [noise(4, 40, seed=i) for i in range(5)] + [noise(3, 40)]
+    asked = [ahead.submit(one) for one in batches]
+    for pending, one in zip(asked, batches, strict=True):
+        assert np.array_equal(pending.result(), together.submit(one).result())
+
+
+def test_an_eager_network_has_one_arrangement() -> None:
+    ours = extractor()
+    assert ours.arrangements == (ours,)
+
+
+def test_memory_running_out_while_a_batch_is_prepared_says_so(dynamo: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = extractor().running(Way("compiled", 4))
+
+    def full(*_: object) -> Tensor:
+        raise RuntimeError("can't allocate memory")
+
+    monkeypatch.setattr("extract.preprocess.prepare", full)
+    pending = ours.submit(noise(4, 32))
+    with pytest.raises(OutOfMemory, match="out of memory with 4 images at once"):
+        pending.result()
+    pending.cancel()

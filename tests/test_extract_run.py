@@ -57,7 +57,7 @@ from extract.job import Extractor, Job
 from extract.pictures.decode import shrink
 from extract.preprocess import Preprocessing
 from extract.run import Outcome, extract, survey
-from extract.shards import compute_shard
+from extract.shards import Pace, compute_shard
 from extract.tune import Way
 from extract.weights import Weights
 
@@ -1112,11 +1112,11 @@ def test_an_error_in_the_next_shard_waits_until_the_one_before_is_written(
         assert failed.wait(timeout=30)
         return disk(*args)  # type: ignore[arg-type]
 
-    def failing(job: Job, extractor: Extractor, part: Part, advance: Callable[[int], None]) -> Shard:
+    def failing(job: Job, extractor: Extractor, part: Part, advance: Callable[[int], None], pace: Pace) -> Shard:
         if part.index == 1:
             failed.set()
             raise FeaturesInvalid("the second shard fails in this test")
-        return compute_shard(job, extractor, part, advance)
+        return compute_shard(job, extractor, part, advance, pace)
 
     monkeypatch.setattr(SetWriter, "put", slow)
     monkeypatch.setattr("extract.run.compute_shard", failing)
@@ -1186,3 +1186,30 @@ def test_a_set_of_version_1_is_found_and_extended(store: FeatureStore) -> None:
     assert path.read_bytes() == content
     assert_equal(run(tiny(), store).features.load(), expected_rows(PIXELS))
     assert json.loads(path.read_text())["version"] == VERSION
+
+
+# ---- memory that runs out while smaller batches are prepared
+
+
+@dataclasses.dataclass
+class Tight(QuarterMeans):
+    """A stand-in that can be prepared for batches of at most `prepared`."""
+
+    prepared: int = 2
+
+    def running(self, way: Way) -> QuarterMeans:
+        if self.prepared < way.batch_size != self.batch_size:
+            raise OutOfMemory(f"no room to prepare {way.batch_size} images")
+        return super().running(way)
+
+
+def test_batches_shrink_until_they_can_be_prepared(store: FeatureStore) -> None:
+    observer = RecordingObserver()
+    outcome = run(tiny(batch_size=16), store, Tight(batch_size=16, room=9, prepared=2), observer)
+    assert_equal(outcome.features.load(), expected_rows(PIXELS))
+    assert observer.notes == ["out of memory; going on with batches of 2"]
+
+
+def test_no_room_to_prepare_a_single_image_is_an_error(store: FeatureStore) -> None:
+    with pytest.raises(OutOfMemory, match="no room to prepare 1 images"):
+        run(tiny(batch_size=16), store, Tight(batch_size=16, room=9, prepared=0))

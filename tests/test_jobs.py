@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from extract_samples import file_images
@@ -15,6 +16,7 @@ from extract.backbones import BACKBONES
 from extract.config import STUDY_MODELS, ExtractConfig
 from extract.devices import Device
 from extract.job import Job
+from extract.networks import NETWORKS
 from extract.pooled import FeatureExtractor, build
 from extract.preprocess import Preprocessing
 
@@ -99,12 +101,8 @@ def test_a_restored_backbone_is_the_one_that_made_the_features() -> None:
     assert (made(pixels) == restored(pixels)).all()
 
 
-def test_what_a_head_needs_and_this_computer_has_not_is_said_of_the_head() -> None:
+def test_a_device_that_is_not_here_is_said_whatever_the_head_needs() -> None:
     key = dataclasses.replace(plan("resnet18", split="test")[0].key, precision="tf32")
-    with pytest.raises(
-        DeviceUnavailable, match="head's features were made with precision tf32, which cpu has not; choose an"
-    ):
-        jobs.restore(key, "nowhere", None, "cpu", None)
     with pytest.raises(DeviceUnavailable, match="--device tpu: unknown"):
         jobs.restore(key, "nowhere", None, "tpu", None)
 
@@ -180,6 +178,74 @@ def test_published_weights_that_a_head_needs_have_one_way_out(monkeypatch: pytes
     key = dataclasses.replace(plan("resnet18", split="test")[0].key, weights="IMAGENET1K_V1")
     with pytest.raises(WeightsNotFound, match=r"downloading .* failed \(.*\); say where it is with --weights PATH$"):
         jobs.restore(key, "nowhere", None, "cpu", None)
+
+
+# ---- one network for all
+
+
+def test_both_splits_and_whoever_comes_next_share_one_network() -> None:
+    NETWORKS.forget()
+    train, test = plan("resnet18", precision="fp32")
+    first = jobs.load(train)
+    assert jobs.load(test).body is first.body
+    assert jobs.restore(train.key, train.weights.origin, None, "cpu", 3).body is first.body
+    assert jobs.load(plan("resnet50")[0]).body is not first.body
+
+
+# ---- fp16, whose range is small
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """A network whose features of every image are this number."""
+
+    value: float
+
+    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        return np.full((len(images), 512), self.value, dtype=np.float32)
+
+
+def plan_on_turing(monkeypatch: pytest.MonkeyPatch, value: float, precision: str = "auto") -> list[Job]:
+    """The plan on a GPU without bf16, whose network gives this number."""
+    turing = Device("cuda:0", "fp16", "Fake GPU", ("said before",))
+
+    def resolved(device: str, asked: str) -> Device:
+        return dataclasses.replace(turing, precision={"auto": "fp16"}.get(asked, asked))
+
+    monkeypatch.setattr(jobs, "resolve", resolved)
+    monkeypatch.setattr(jobs, "_network", lambda *_: Numbers(value))
+    return plan("resnet18", precision=precision)
+
+
+def test_fp16_is_kept_where_its_range_holds_the_first_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = plan_on_turing(monkeypatch, 60_000.0)
+    assert {(job.device.precision, job.key.precision, job.device.notes) for job in found} == {
+        ("fp16", "fp16", ("said before",))
+    }
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_where_fp16_overflows_fp32_is_used_in_the_key_too_and_said(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    found = plan_on_turing(monkeypatch, value)
+    remark = "resnet18's numbers are beyond fp16's range here: fp32 is used; --precision says another"
+    assert {(job.device.precision, job.key.precision) for job in found} == {("fp32", "fp32")}
+    assert {job.device.notes for job in found} == {("said before", remark)}
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_a_precision_that_was_asked_for_is_not_looked_into(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
+    assert {job.device.precision for job in plan_on_turing(monkeypatch, float("inf"), precision)} == {precision}
+
+
+@pytest.mark.parametrize("precision", ["fp16", "tf32"])
+def test_a_head_of_features_that_a_cpu_cannot_make_is_used_there_in_fp32_and_that_is_said(precision: str) -> None:
+    (job,) = plan("resnet18", split="test", precision="fp32")
+    key = dataclasses.replace(job.key, precision=precision)
+    found = jobs.restore(key, job.weights.origin, None, "cpu", None)
+    assert found.device.precision == "fp32"
+    assert found.device.notes == (
+        f"the head learned from {precision} features, which cpu has not got: its features here are of fp32",
+    )
 
 
 # ---- the stages of inference

@@ -1,7 +1,7 @@
 """Lanes: batches side by side give what one after the other gives, and none goes on that nobody waits for."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import hypothesis
 import numpy as np
@@ -16,7 +16,7 @@ from extract import lanes
 from extract.backbones import BACKBONES
 from extract.devices import Device
 from extract.engines import steps
-from extract.lanes import Check, InLane, Stopped
+from extract.lanes import Check, InLane, Prepared, Stopped
 from extract.pooled import FeatureExtractor, build
 from extract.preprocess import Preprocessing
 from extract.tune import Way
@@ -58,7 +58,7 @@ def test_lanes_share_torchs_threads() -> None:
 
 
 def test_no_more_lanes_than_memory_allows(threads: int) -> None:
-    torch.set_num_threads(2 * lanes.MOST + 1)
+    torch.set_num_threads(2 * lanes.MOST)
     assert lanes.count() == lanes.MOST
     assert InLane(threads_here).result().item() == threads
 
@@ -183,3 +183,122 @@ def test_an_extractor_out_of_memory_says_so_in_a_lane(monkeypatch: pytest.Monkey
     ours.body.layer1.forward = full
     with pytest.raises(OutOfMemory, match="cpu: out of memory with 4 images at once; use --batch-size 2"):
         ours.submit(noise(3, 64)).result()
+
+
+# ---- torch's threads, which belong to the whole process
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("cores", [1, 2, 3, 6, 8, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 31, 32, 61, 64, 96])
+def test_hardly_a_thread_is_left_idle(cores: int) -> None:
+    torch.set_num_threads(cores)
+    used = lanes.count() * (cores // lanes.count())
+    assert 1 <= lanes.count() <= lanes.MOST
+    assert cores * 0.88 <= used <= cores
+    assert lanes.count() == cores if cores <= lanes.MOST else lanes.count() >= 5
+
+
+def threads_of_a_new_thread() -> int:
+    """What a thread finds that has not used torch before."""
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def eager_batches() -> None:
+    asked = [InLane(nothing) for _ in range(4)]
+    for pending in asked:
+        pending.result()
+
+
+def prepared_batches() -> None:
+    asked = [Prepared(torch.get_num_threads, lambda threads: np.full((1, 1), threads, dtype=np.float32)) for _ in range(4)]
+    assert {pending.result().item() for pending in asked} == {1}
+
+
+@pytest.fixture
+def new_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pool is there yet."""
+    monkeypatch.setattr(lanes, "_POOLS", {})
+
+
+@pytest.mark.usefixtures("threads", "new_pools")
+@pytest.mark.parametrize("work", [eager_batches, prepared_batches])
+def test_threads_that_come_after_a_pool_find_what_threads_before_it_found(work: Callable[[], None]) -> None:
+    assert threads_of_a_new_thread() == 2
+    work()
+    assert threads_of_a_new_thread() == 2
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("threads", "new_pools")
+def test_pools_that_are_started_by_many_threads_leave_torchs_threads_as_they_were() -> None:
+    seen: list[int] = []
+
+    def work() -> None:
+        seen.append(torch.get_num_threads())
+        eager_batches()
+        prepared_batches()
+        seen.append(torch.get_num_threads())
+
+    workers = [threading.Thread(target=work) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(seen) == 16
+    assert set(seen[1:]) <= {1, 2}  # one that begins while a pool starts may find its threads
+    assert (threads_of_a_new_thread(), torch.get_num_threads()) == (2, 2)
+    assert InLane(threads_here).result().item() == 1
+
+
+# ---- batches prepared ahead
+
+
+def test_a_batch_is_prepared_while_the_one_before_it_is_computed() -> None:
+    begun, told = threading.Event(), list[str]()
+
+    def prepare() -> int:
+        begun.set()
+        return 2
+
+    def compute(number: int) -> npt.NDArray[np.float32]:
+        told.append(threading.current_thread().name)
+        assert begun.wait(timeout=30)
+        return NOTHING
+
+    first = Prepared(lambda: 1, compute)
+    second = Prepared(prepare, compute)
+    assert [first.result() is NOTHING, second.result() is NOTHING, second.result() is NOTHING] == [True] * 3
+    assert told == [threading.current_thread().name] * 2  # computed once each, by whoever waits
+
+
+def test_an_error_while_preparing_reaches_who_waits_and_the_next_batch_is_prepared() -> None:
+    def fail() -> int:
+        raise MemoryError("no room in this test")
+
+    with pytest.raises(MemoryError, match="no room in this test"):
+        Prepared(fail, lambda _: NOTHING).result()
+    assert Prepared(lambda: 1, lambda _: NOTHING).result() is NOTHING
+
+
+def test_dropped_batches_are_not_prepared_and_never_computed() -> None:
+    started, go = threading.Event(), threading.Event()
+
+    def wait() -> int:
+        started.set()
+        assert go.wait(timeout=30)
+        return 1
+
+    def compute(_: int) -> npt.NDArray[np.float32]:
+        raise AssertionError("nobody waits for it")
+
+    first, second = Prepared(wait, compute), Prepared(wait, compute)
+    assert started.wait(timeout=30)
+    started.clear()
+    second.cancel()
+    go.set()
+    first.cancel()
+    assert not started.is_set()

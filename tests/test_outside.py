@@ -4,14 +4,16 @@ from pathlib import Path
 
 import hypothesis
 import numpy as np
+import numpy.typing as npt
 import pytest
 from extract_samples import QuarterMeans, file_images, picture
 from hypothesis import strategies as st
 
 from cache.errors import DataNotFound
-from extract.outside import expand, featurise
+from extract.devices import Device
+from extract.outside import Outside, expand, featurise
 from extract.pictures.decode import shrink
-from extract.tune import Way
+from extract.tune import Pending, Way
 
 
 class Counting(QuarterMeans):
@@ -24,35 +26,108 @@ class Counting(QuarterMeans):
         return super().running(way)
 
 
+CPU = Device("cpu", "bf16", "this CPU")
+
+
+def gathered(paths: list[Path], extractor: QuarterMeans, workers: int = 1, batch_size: int | None = None) -> Outside:
+    """All that `featurise` gives, in one."""
+    notes = list[str]()
+    found = list(featurise(paths, extractor, CPU, 16, workers, batch_size, notes.append))
+    assert notes == []
+    return Outside(
+        [row for part in found for row in part.features],
+        [row for part in found for row in part.rows],
+        [image for part in found for image in part.skipped],
+    )
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     root = tmp_path_factory.mktemp("photos")
-    file_images(root, 9)
+    file_images(root, 30)
     return sorted(root.iterdir())
 
 
-@pytest.mark.parametrize(("count", "size"), [(0, 1), (1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (8, 8), (9, 12)])
+@pytest.mark.parametrize(("count", "size"), [(1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (8, 8), (9, 12), (12, 12)])
 def test_a_few_pictures_make_a_small_batch(photos: list[Path], count: int, size: int) -> None:
     extractor = Counting(batch_size=12)
-    found = featurise(photos[:count], extractor, 16, 1)
+    found = gathered(photos[:count], extractor)
     assert extractor.ways == [Way("eager", size)]
     assert (len(found.features), found.rows, found.skipped) == (count, list(range(count)), [])
 
 
-@hypothesis.given(count=st.integers(1, 9), batch_size=st.integers(1, 20))
+@pytest.mark.parametrize(("count", "size"), [(1, 1), (2, 1), (3, 2), (4, 2), (9, 8), (17, 12), (24, 12)])
+def test_a_few_pictures_are_shared_out_to_the_lanes(photos: list[Path], count: int, size: int) -> None:
+    extractor = Counting(batch_size=12, lanes=2)
+    assert gathered(photos[:count], extractor).rows == list(range(count))
+    assert extractor.ways == [Way("eager", size)]
+
+
+def test_no_pictures_are_no_work() -> None:
+    extractor = Counting()
+    assert gathered([], extractor) == Outside([], [], [])
+    assert not hasattr(extractor, "ways")
+
+
+class InLanes(QuarterMeans):
+    """A stand-in that may not be asked for batches."""
+
+    def submit(self, images: npt.NDArray[np.uint8]) -> Pending:
+        raise AssertionError("one picture has all threads")
+
+
+def test_one_picture_has_all_threads(photos: list[Path]) -> None:
+    assert gathered(photos[:1], InLanes(batch_size=1, lanes=2)).rows == [0]
+
+
+def test_one_picture_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"text")
+    found = gathered([tmp_path / "bad.png"], InLanes(batch_size=1))
+    assert (found.features, found.rows, [image.row for image in found.skipped]) == ([], [], [0])
+
+
+def test_many_pictures_are_computed_as_an_extraction_would(photos: list[Path]) -> None:
+    extractor = Counting(batch_size=4)
+    gathered(photos, extractor, batch_size=5)
+    assert extractor.ways == [Way("eager", 5)]
+    known = Counting(batch_size=4)
+    known.known.chosen, known.known.rows = Way("compiled", 16), 24_000  # by an extraction in this process
+    known.known.ready[Way("compiled", 16)] = "its network"
+    gathered(photos, known)
+    assert known.ways == [Way("compiled", 16)]
+
+
+@hypothesis.given(count=st.integers(1, 30), batch_size=st.integers(1, 20), lanes=st.integers(1, 4))
 @hypothesis.settings(max_examples=20)
-def test_features_do_not_depend_on_how_many_pictures_there_are(photos: list[Path], count: int, batch_size: int) -> None:
-    found = featurise(photos[:count], QuarterMeans(batch_size=batch_size), 16, 1)
+def test_features_do_not_depend_on_how_many_pictures_there_are(
+    photos: list[Path], count: int, batch_size: int, lanes: int
+) -> None:
+    found = gathered(photos[:count], QuarterMeans(batch_size=batch_size, lanes=lanes))
     pixels = np.array([shrink(picture(seed=row), 16) for row in range(count)], dtype=np.uint8)
     assert np.array_equal(np.stack(found.features), QuarterMeans()(pixels))
 
 
-def test_a_picture_that_can_not_be_read_is_named_and_the_others_are_there(photos: list[Path], tmp_path: Path) -> None:
-    bad = tmp_path / "bad.png"
-    bad.write_bytes(b"text")
-    found = featurise([photos[0], bad, photos[1]], QuarterMeans(), 16, 1)
-    assert found.rows == [0, 2]
-    assert [image.row for image in found.skipped] == [1]
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_pictures_that_can_not_be_read_are_named_and_the_others_are_there(
+    photos: list[Path], tmp_path: Path, lanes: int
+) -> None:
+    bad = [tmp_path / f"bad{i}.png" for i in range(8)]
+    for path in bad:
+        path.write_bytes(b"text")
+    found = gathered([photos[0], *bad, photos[1]], QuarterMeans(batch_size=2, lanes=lanes))
+    assert found.rows == [0, 9]
+    assert [image.row for image in found.skipped] == list(range(1, 9))
+
+
+def test_features_are_handed_on_before_all_are_there(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extract.outside.BLOCK", 6)
+    extractor = QuarterMeans(batch_size=3)
+    parts = featurise(photos, extractor, CPU, 16, 1, 3, lambda _: None)
+    assert next(parts).rows == list(range(6))
+    assert extractor.seen <= 12
+    parts.close()
+    sizes = [len(part.rows) for part in featurise(photos[:20], extractor, CPU, 16, 1, 3, lambda _: None)]
+    assert sizes == [6, 6, 6, 2]
 
 
 def test_what_names_no_picture_is_an_error(tmp_path: Path) -> None:

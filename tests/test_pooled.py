@@ -20,7 +20,7 @@ from cache.errors import FeaturesInvalid, OutOfMemory
 from extract.backbones import get_backbone
 from extract.datasets.cifar10 import open_split
 from extract.devices import Device
-from extract.pooled import FeatureExtractor, build, fold_batch_norm, state_digest
+from extract.pooled import FeatureExtractor, build, state_digest
 from extract.preprocess import Preprocessing
 from extract.weights import load, locate
 
@@ -284,45 +284,6 @@ def test_a_body_given_in_training_mode_is_frozen_throughout(name: str, device: D
     ours = build(body, Preprocessing(32), device, 2)
     assert [key for key, module in ours.body.named_modules() if module.training] == []
     assert [key for key, value in ours.body.named_parameters() if value.requires_grad] == []
-
-
-def test_tf32_is_allowed_for_tf32_alone_and_set_back_afterwards() -> None:
-    seen: list[bool] = []
-
-    class Looks(nn.Module):
-        def forward(self, pixels: Tensor) -> Tensor:
-            seen.append(torch.backends.cudnn.allow_tf32)
-            return pixels
-
-    before = torch.backends.cudnn.allow_tf32
-    for precision in ("fp32", "tf32"):
-        device = Device("cpu", precision, "this CPU")
-        dataclasses.replace(extractor(), network=Looks(), device=device)(noise(1, 32))
-    assert seen == [False, True]
-    assert torch.backends.cudnn.allow_tf32 == before
-
-
-# ---- folding
-
-
-@pytest.mark.parametrize(("name", "left"), [("resnet18", 0), ("densenet169", 86)])
-def test_folding_batch_norm_keeps_the_features(name: str, left: int) -> None:
-    body = body_of(untrained(name), name).eval()
-    pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    with torch.inference_mode():
-        before = body(pixels).mean((2, 3)).numpy()
-        fold_batch_norm(body)
-        after = body(pixels).mean((2, 3)).numpy()
-    assert sum(isinstance(module, nn.BatchNorm2d) for module in body.modules()) == left
-    assert not np.array_equal(after, before)
-    assert worst(after, before) < 1e-4
-
-
-def test_a_batch_norm_that_follows_no_convolution_is_not_folded() -> None:
-    body = body_of(untrained("densenet169"), "densenet169").eval()
-    fold_batch_norm(body)
-    norms = {key.rpartition(".")[2] for key, module in body.named_modules() if isinstance(module, nn.BatchNorm2d)}
-    assert norms == {"norm1", "norm", "norm5"}
 
 
 # ---- on a GPU

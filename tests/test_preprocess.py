@@ -15,7 +15,7 @@ from torchvision import transforms
 
 from extract.backbones import BACKBONES
 from extract.devices import Device
-from extract.preprocess import Preprocessing, is_exact, normalise, resize, resize_weights
+from extract.preprocess import Preprocessing, is_exact, normalise, prepare, resize, resize_weights
 
 sizes = st.integers(1, 320)
 targets = st.integers(1, 256)
@@ -129,3 +129,33 @@ def test_a_gpu_resizes_to_the_bit_as_pillow_does(cuda: Device, size: int, target
     images = np.concatenate([noise(8, size), extremes(size)])
     found = resize(torch.from_numpy(images).to(cuda.name), target).cpu().numpy()
     assert np.array_equal(found, pillows(images, target))
+
+
+# ---- prepared in chunks
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize(("rows", "size", "target"), [(1, 1, 32), (1, 32, 224), (7, 32, 224), (16, 224, 224), (40, 20, 64)])
+def test_a_batch_in_chunks_is_the_batch_at_once(
+    rows: int, size: int, target: int, dtype: torch.dtype, memory_format: torch.memory_format
+) -> None:
+    images, preprocessing = torch.from_numpy(noise(rows, size)), Preprocessing(target)
+    found = prepare(images, preprocessing, dtype, memory_format)
+    whole = normalise(resize(images, target), preprocessing).to(dtype)
+    assert (found.dtype, found.shape) == (dtype, (rows, 3, target, target))
+    assert found.is_contiguous(memory_format=memory_format)
+    assert torch.equal(found, whole)
+
+
+@pytest.mark.cuda
+def test_on_a_gpu_nothing_waits_while_a_batch_is_prepared(cuda: Device) -> None:
+    images = torch.from_numpy(noise(8, 32)).to(cuda.name)
+    expected = prepare(images.cpu(), Preprocessing(64), torch.float32, torch.contiguous_format)
+    prepare(images, Preprocessing(64), torch.float32, torch.contiguous_format)  # brings the constants there
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = prepare(images, Preprocessing(64), torch.float32, torch.contiguous_format)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.allclose(found.cpu(), expected, rtol=1e-6, atol=1e-6)

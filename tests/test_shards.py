@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import threading
+import time
 from pathlib import Path
 
 import hypothesis
@@ -22,7 +23,7 @@ from extract.images import Batch, FileImages, Images
 from extract.job import Extractor, Job
 from extract.pictures.decode import shrink
 from extract.preprocess import Preprocessing
-from extract.shards import compute_shard
+from extract.shards import LEAST_S, READING_SLOWS, Pace, compute_shard, computed
 from extract.tune import Pending
 from extract.weights import Weights
 
@@ -259,3 +260,42 @@ def test_the_next_batch_is_read_while_one_is_computed() -> None:
 
     shard = make(job(Tells(array_images(PIXELS))), Waits(), 0, 6)  # type: ignore[arg-type]
     assert np.array_equal(shard.rows.features, QuarterMeans()(PIXELS[:6]))
+
+
+# ---- what a run waited for
+
+
+def test_an_empty_span_has_no_batches() -> None:
+    assert list(computed(array_images(PIXELS), QuarterMeans(), (5, 5), 16, 1, lambda _: None)) == []
+
+
+def test_a_slow_reader_is_noticed() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Slow:
+        """Images that take their time."""
+
+        images: Images
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.images, name)
+
+        def read(self, start: int, stop: int, size: int, workers: int) -> Batch:
+            time.sleep(0.01)
+            return self.images.read(start, stop, size, workers)
+
+    pace = Pace()
+    compute_shard(job(Slow(array_images(PIXELS))), QuarterMeans(), Part(0, 0, 18), lambda _: None, pace)  # type: ignore[arg-type]
+    assert pace.images == 18
+    assert 0.05 <= pace.reading_s <= pace.total_s
+
+
+def test_a_run_that_waited_for_pictures_says_so_and_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extract.shards.cores", lambda: 16)
+    slow = Pace(reading_s=6.0, total_s=10.0, images=1000)
+    assert slow.remark(4) == "waited 60% of the time for pictures, 100.0 images/s with 4 threads; -j 16 reads with more"
+    assert slow.remark(16) == (
+        "waited 60% of the time for pictures, 100.0 images/s with 16 threads; a faster disk or smaller files would help"
+    )
+    assert dataclasses.replace(slow, reading_s=READING_SLOWS * 10 - 0.1).remark(4) is None
+    assert Pace(LEAST_S - 0.1, LEAST_S - 0.1, 9).remark(4) is None
+    assert Pace().remark(4) is None

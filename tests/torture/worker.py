@@ -14,7 +14,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from extract.config import ExtractConfig  # noqa: E402
 from extract.devices import Device  # noqa: E402
 from extract.job import Job  # noqa: E402
 from extract.preprocess import Preprocessing  # noqa: E402
-from extract.tune import Pending, Way  # noqa: E402
+from extract.tune import Known, Pending, Way  # noqa: E402
 from extract.weights import Weights  # noqa: E402
 
 TOTAL = 2048
@@ -86,6 +86,7 @@ class StandIn:
     parameters: str = "parameters of the stand-in"
     engine: str = "eager"
     lanes: int = 1
+    known: Known = dataclasses.field(default_factory=Known)
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         self._wait_for_file()
@@ -93,6 +94,10 @@ class StandIn:
         while (left := end - time.monotonic()) > 0:  # in steps: a signal that comes just before a sleep waits for its end
             time.sleep(min(left, 0.05))
         return features(images)
+
+    @property
+    def arrangements(self) -> "Sequence[StandIn]":
+        return (self,)
 
     def running(self, way: Way) -> "StandIn":
         """The same for batches of another size."""

@@ -1,0 +1,121 @@
+"""The network used last is taken again where it is the very same, and never where anything about it differs."""
+
+import dataclasses
+import threading
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from extract.backbones import Backbone, get_backbone
+from extract.devices import Device
+from extract.networks import Networks
+from extract.pooled import FeatureExtractor
+from extract.preprocess import Preprocessing
+from extract.tune import Way
+from extract.weights import Weights
+
+CPU = Device("cpu", "fp32", "this CPU")
+LABELS = Weights("random:0", "0" * 64, "drawn")
+
+
+@dataclasses.dataclass
+class Loader:
+    """Gives a small body, and counts how often."""
+
+    count: int = 0
+
+    def __call__(self) -> nn.Module:
+        self.count += 1
+        return nn.Sequential(nn.Conv2d(3, 4, 3))
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a network is asked for by."""
+
+    backbone: Backbone = dataclasses.field(default_factory=lambda: get_backbone("resnet18"))
+    weights: Weights = LABELS
+    preprocessing: Preprocessing = Preprocessing(32)  # noqa: RUF009
+    device: Device = CPU
+    batch_size: int | None = None
+
+    def of(self, networks: Networks, load: Loader) -> FeatureExtractor:
+        return networks.get(self.backbone, self.weights, self.preprocessing, self.device, self.batch_size, load)
+
+
+def test_the_same_network_is_loaded_once_and_keeps_what_was_learnt_of_it() -> None:
+    networks, load = Networks(), Loader()
+    first = Asked().of(networks, load)
+    first.known.rates[Way("eager", 8)] = 5.0
+    second = Asked(weights=dataclasses.replace(LABELS, origin="elsewhere")).of(networks, load)
+    assert (load.count, second.body is first.body, second.known is first.known) == (1, True, True)
+
+
+def test_it_runs_eagerly_in_the_batches_asked_for_else_in_the_usual_ones() -> None:
+    networks, load = Networks(), Loader()
+    sizes = [Asked(batch_size=size).of(networks, load).batch_size for size in (5, None, 3)]
+    assert (sizes, load.count) == ([5, CPU.batch_size(None), 3], 1)
+
+
+CHANGES: dict[str, Callable[[Asked], Asked]] = {
+    "backbone": lambda asked: dataclasses.replace(asked, backbone=get_backbone("resnet50")),
+    "weights' bytes": lambda asked: dataclasses.replace(asked, weights=dataclasses.replace(LABELS, sha256="1" * 64)),
+    "weights' label": lambda asked: dataclasses.replace(asked, weights=dataclasses.replace(LABELS, label="random:1")),
+    "image size": lambda asked: dataclasses.replace(asked, preprocessing=Preprocessing(64)),
+    "precision": lambda asked: dataclasses.replace(asked, device=dataclasses.replace(CPU, precision="bf16")),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_another_network_is_loaded_and_the_one_before_is_let_go(change: str) -> None:
+    networks, load = Networks(), Loader()
+    first = Asked().of(networks, load)
+    second = CHANGES[change](Asked()).of(networks, load)
+    assert (load.count, second.body is first.body) == (2, False)
+    assert Asked().of(networks, load).body is not first.body
+    assert load.count == 3
+
+
+def test_a_network_that_somebody_changed_is_loaded_anew() -> None:
+    networks, load = Networks(), Loader()
+    first = Asked().of(networks, load)
+    with torch.no_grad():
+        next(first.body.parameters()).add_(1)
+    second = Asked().of(networks, load)
+    assert (load.count, second.body is first.body) == (2, False)
+    first.body.train()
+    second.body.train()
+    assert Asked().of(networks, load).body is not second.body
+
+
+def test_a_loader_that_fails_leaves_none() -> None:
+    networks, load = Networks(), Loader()
+
+    def fail() -> nn.Module:
+        raise OSError("no weights in this test")
+
+    Asked().of(networks, load)
+    with pytest.raises(OSError, match="no weights in this test"):
+        networks.get(get_backbone("resnet50"), LABELS, Preprocessing(32), CPU, None, fail)
+    assert Asked().of(networks, load).batch_size == CPU.batch_size(None)
+    assert load.count == 2
+
+
+def test_threads_that_ask_at_once_load_it_once() -> None:
+    networks, load, found = Networks(), Loader(), list[nn.Module]()
+    threads = [threading.Thread(target=lambda: found.append(Asked().of(networks, load).body)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (load.count, len(found), len({id(body) for body in found})) == (1, 8, 1)
+
+
+def test_what_is_forgotten_is_loaded_again() -> None:
+    networks, load = Networks(), Loader()
+    Asked().of(networks, load)
+    networks.forget()
+    Asked().of(networks, load)
+    assert load.count == 2
