@@ -193,7 +193,8 @@ def test_what_can_not_be_run_is_said_without_a_traceback(words: tuple[str, ...],
 @pytest.mark.slow
 def test_a_tiny_run_writes_every_figure(tmp_path: Path) -> None:
     for row in range(32):
-        write_picture(tmp_path / "pictures" / "train" / f"{row}.png", row)  # quicker than digits, which take scikit-learn
+        write_picture(tmp_path / "pictures/train/any" / f"{row}.png", row)  # quicker than digits, which take scikit-learn
+    write_picture(tmp_path / "pictures/test/any/0.png")
     words = ("--dataset", f"folder:{tmp_path}/pictures", "--rows", "32", "--repeats", "1", "--json", "found.json")
     found = run("extraction.py", *TINY, *POINTS, *words, folder=tmp_path)
     assert found.returncode == 0, found.stderr
