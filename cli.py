@@ -920,9 +920,9 @@ def label_photos(
     from extract.outside import featurise
     from heads.predict import Photo, label
 
-    sharing: dict[str, list[Chosen]] = {}
-    for found in chosen:
-        sharing.setdefault(found.head.key.digest, []).append(found)
+    sharing: dict[FeatureKey, list[Chosen]] = {}
+    for found in chosen:  # whatever their data sets: a feature does not depend on them
+        sharing.setdefault(dataclasses.replace(found.head.key, dataset="", classes=()), []).append(found)
     labels: list[dict[str, Any]] = [{} for _ in files]
     errors: dict[int, str] = {}
     for heads in sharing.values():

@@ -88,12 +88,17 @@ def featurise(
     if len(paths) == 1:  # alone it has all threads, not one lane's
         batch = files.read(0, 1, image_size, workers)
         yield _gathered([(batch, extractor(batch.pixels) if len(batch.rows) else None)])
+        _say(files.noticed(), note)
         return
     pace = Pace()
     with contextlib.closing(computed(files, extractor, (0, len(paths)), image_size, workers, _anything, pace)) as found:
         for block in _blocks(found):
             yield _gathered(block)
-    if (remark := pace.remark(workers)) is not None:
+    _say([*files.noticed(), *([remark] if (remark := pace.remark(workers)) is not None else [])], note)
+
+
+def _say(remarks: Sequence[str], note: Callable[[str], None]) -> None:
+    for remark in remarks:
         note(remark)
 
 

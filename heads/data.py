@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -71,8 +71,15 @@ def pairs(store: FeatureStore, datasets: Sequence[str] | None = None, digest: st
     found.sort(key=lambda features: (features.manifest.key.backbone, features.manifest.key.digest))
     groups = itertools.groupby(found, key=lambda features: features.manifest.key)
     by_split = [{features.manifest.split: features for features in group} for _, group in groups]
-    train = [(splits.get("train") or splits.get("all"), splits.get("test")) for splits in by_split]
-    return [Pair(first, test) for first, test in train if first is not None]
+    return [pair for splits in by_split if (pair := _pair(splits)) is not None]
+
+
+def _pair(splits: Mapping[str, FeatureSet]) -> Pair | None:
+    """Training and test rows that belong together, else all rows, which are divided, else training rows alone."""
+    if "train" in splits and "test" in splits:
+        return Pair(splits["train"], splits["test"])
+    first = splits.get("all") or splits.get("train")
+    return Pair(first, splits.get("test")) if first else None
 
 
 def choose(found: Sequence[Pair], models: Sequence[str], where: object) -> list[Pair]:
@@ -109,7 +116,8 @@ def load(pair: Pair, train_limit: int | None = None) -> tuple[Labelled, Labelled
     manifest = pair.train.manifest
     if pair.test is None and manifest.split == "train":
         raise FeaturesNotFound(
-            f"{pair.train.folder}: has no test set beside it; make it with `{_extract(pair.key, '--split test')}`"
+            f"{pair.train.folder}: has no test set beside it; `{_extract(pair.key, '')}` without --split makes all that "
+            f"there is: a test split, or one set that is divided here"
         )
     if train_limit is not None and train_limit > manifest.stop:
         raise FeaturesNotFound(_too_few(pair, train_limit))
@@ -134,7 +142,7 @@ def testing(source: FeatureSet) -> Labelled:
 def _extract(key: FeatureKey, more: str) -> str:
     """The command that makes other rows of the same features."""
     dataset = "folder:PATH" if key.dataset.startswith("folder-") else key.dataset
-    return f"headstart extract --model {key.backbone} --dataset {dataset} {more}"
+    return f"headstart extract --model {key.backbone} --dataset {dataset} {more}".rstrip()
 
 
 def _too_few(pair: Pair, limit: int) -> str:

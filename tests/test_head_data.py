@@ -123,6 +123,16 @@ def test_both_parts_come_whole_and_in_order(tmp_path: Path) -> None:
         assert (found.features.dtype, found.labels.dtype, found.notes) == (np.float32, np.int64, ())
 
 
+def test_a_set_that_is_divided_goes_before_training_rows_without_a_test_set(tmp_path: Path) -> None:
+    """A folder whose training rows were once extracted alone, and later as one set."""
+    store = FeatureStore(tmp_path)
+    write_set(store, blobs(20), "train")
+    write_set(store, blobs(30), "all")
+    assert only_pair(store).train.manifest.split == "all"
+    write_set(store, blobs(10), "test")
+    assert only_pair(store).train.manifest.split == "train"
+
+
 def test_features_kept_in_half_precision_are_made_ready_in_single(tmp_path: Path) -> None:
     half = blobs(9).features.astype(np.float16)
     found, _ = load(write_pair(tmp_path, Labelled(half, blobs(9).labels)))
@@ -203,7 +213,7 @@ def test_which_rows_of_the_split_were_drawn_is_known(tmp_path: Path) -> None:
 
 def test_a_missing_test_set_is_an_error_that_names_the_command(tmp_path: Path) -> None:
     write_set(FeatureStore(tmp_path), blobs(9), "train")
-    command = "`headstart extract --model resnet50 --dataset pets --split test`"
+    command = "`headstart extract --model resnet50 --dataset pets` without --split"
     with pytest.raises(FeaturesNotFound, match=rf"has no test set beside it; .*{command}"):
         load(only_pair(FeatureStore(tmp_path)))
 
