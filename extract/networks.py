@@ -5,6 +5,7 @@ It is known by what it is: architecture, weights by content, preprocessing, devi
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -52,7 +53,8 @@ class Networks:
                 self._network = network = None  # two at once may be more than the device holds
                 network = pooled.build(load(), preprocessing, device, device.batch_size(None))
                 self._key, self._network = key, network
-            return network.running(Way("eager", device.batch_size(batch_size)))
+            # what must be said of the device is said of this choice of it
+            return dataclasses.replace(network.running(Way("eager", device.batch_size(batch_size))), device=device)
 
     def forget(self) -> None:
         """Hold none."""

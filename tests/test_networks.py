@@ -90,6 +90,13 @@ def test_a_network_that_somebody_changed_is_loaded_anew() -> None:
     assert Asked().of(networks, load).body is not second.body
 
 
+def test_what_must_be_said_of_a_device_is_said_of_this_choice_of_it() -> None:
+    networks, load = Networks(), Loader()
+    said = [dataclasses.replace(CPU, notes=notes) for notes in (("one of 2 GPUs",), (), ("in fp32",))]
+    found = [Asked(device=device).of(networks, load).device.notes for device in said]
+    assert (found, load.count) == ([device.notes for device in said], 1)
+
+
 def test_a_loader_that_fails_leaves_none() -> None:
     networks, load = Networks(), Loader()
 
