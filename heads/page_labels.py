@@ -208,10 +208,10 @@ def calibration(view: View) -> Html:
         "temperature, is fitted on rows set aside from training and divides all scores; it changes no label."
     )
     caption = "Expected calibration error (0 is perfect) and negative log-likelihood on the test rows"
-    caption += f"; the temperature is of {'; of '.join(of)}" if of else ""
+    fitted = f"Temperatures were fitted with {'; '.join(of)}." if of else ""
     return section(
         view, "calibration", "Can the probabilities be trusted?", paragraph(lead), table(caption, head, body),
-        listed(reasons, "plain"), grid(drawn, "small"), paragraph(_left_out(len(body), "figures")),
+        paragraph(fitted), listed(reasons, "plain"), grid(drawn, "small"), paragraph(_left_out(len(body), "figures")),
     )  # fmt: skip
 
 

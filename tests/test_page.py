@@ -423,7 +423,7 @@ def test_without_a_temperature_the_reason_is_told(pages: dict[str, Page]) -> Non
     line = page.table("Expected calibration error")[1]
     assert line[1:] == ["0.4231", "not fitted", "1.5512", "not fitted", "not fitted"]
     assert "vgg16, study recipe: no temperature was fitted, all 36 validation rows are right." in page.text
-    assert "on the test rows, of a head trained on 90 % of the rows" in page.text
+    assert "Temperatures were fitted with a head trained on 90 % of the rows." in page.text
 
 
 def test_of_many_classes_the_worst_are_shown_and_it_is_said(pages: dict[str, Page]) -> None:
