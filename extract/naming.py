@@ -51,7 +51,7 @@ def known_as(dataset: str, store: FeatureStore) -> list[str]:
     if not names:
         raise DataNotFound(
             f"{store.root}: no features of {safe(dataset)}{did_you_mean(dataset.replace(':', '-'), there)}; "
-            f"there are features of {listed(there) or 'nothing yet'}; `headstart extract --dataset` makes them"
+            f"there are features of {listed(there) or 'nothing yet'}; `headstart extract` with it as --dataset makes them"
         )
     return names
 

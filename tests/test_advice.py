@@ -145,6 +145,7 @@ class Mistake:
     make: Callable[[Place], tuple[str, ...]]
     advice: str
     follow: Callable[[Place, tuple[str, ...], re.Match[str]], tuple[str, ...]]
+    exit_code: int = 1
 
     def __str__(self) -> str:
         return self.name
@@ -262,6 +263,7 @@ MISTAKES = [
         _trained_first("train-head", "--head", "ridge", "--sweep"),
         "--head mlp",
         _instead("train-head", "--head", "mlp", "--sweep", "--epochs", "1"),
+        exit_code=2,  # a wrong use of options
     ),
     Mistake(
         "a rate too high",
@@ -314,8 +316,8 @@ def test_advice_that_is_followed_helps(mistake: Mistake, tmp_path: Path) -> None
     place = Place(tmp_path)
     words = mistake.make(place)
     failed = place.run(*words)
-    assert failed.exit_code == 1, (failed.stdout, failed.stderr)
-    (line,) = [line for line in failed.stderr.splitlines() if line.startswith("headstart: ")]
+    assert failed.exit_code == mistake.exit_code, (failed.stdout, failed.stderr)
+    (line,) = [line for line in failed.stderr.splitlines() if line.startswith(("headstart: ", "Error: "))]
     advice = re.search(mistake.advice, line)
     assert advice, line
     place.done(*mistake.follow(place, words, advice))
