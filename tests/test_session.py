@@ -109,12 +109,11 @@ def test_each_epoch_is_reported(pair: Pair, store: RunStore) -> None:
     seen: list[tuple[int, Sequence[float], Sequence[float]]] = []
     configs = [make_config(seed=seed) for seed in (0, 1)]
     runs = fit(pair, configs, "cpu", "a computer", store, lambda *epoch: seen.append(epoch))
-    expected = [
-        (number, [loss], [accuracy])
-        for run in runs
-        for number, loss, accuracy in zip((1, 2, 3), run.losses, run.val_accuracies, strict=True)
-    ]
-    assert sorted((number, list(ours), list(theirs)) for number, ours, theirs in seen) == sorted(expected)
+    losses = [list(epoch) for epoch in zip(*(run.losses for run in runs), strict=True)]
+    accuracies = [list(epoch) for epoch in zip(*(run.val_accuracies for run in runs), strict=True)]
+    assert [(number, list(ours), list(theirs)) for number, ours, theirs in seen] == list(
+        zip((1, 2, 3), losses, accuracies, strict=True)
+    )
 
 
 def test_heads_trained_together_are_runs_of_their_own_in_the_order_asked_for(pair: Pair, store: RunStore) -> None:
