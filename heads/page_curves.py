@@ -6,6 +6,7 @@ from typing import Any
 from heads import figures
 from heads.page_heads import each, hardware_of, models_of, named, settings_words
 from heads.page_html import (
+    MOST_COLUMNS,
     Facts,
     Html,
     View,
@@ -98,7 +99,9 @@ def _curves(view: View, key: str, field: str, heading: str, x: str) -> list[Html
         title = f"{heading}, {settings_words(recipe)}"
         if len({entry[field] for it in models.values() for entry in it}) < 2:  # one point is no curve
             continue
-        art = figures.curve(view.key(f"{key}-{i}"), title, x, field, models, models_of(view.facts))
+        short = title.removeprefix("More training images, ")  # a figure is no wider than a phone
+        short = short[:1].upper() + short[1:]
+        art = figures.curve(view.key(f"{key}-{i}"), short, x, field, models, models_of(view.facts))
         if art:
             caption = f"{title}: mean test accuracy; the band reaches from the lowest seed to the highest."
             drawn.append(figure(Html(art), caption))
@@ -108,7 +111,11 @@ def _curves(view: View, key: str, field: str, heading: str, x: str) -> list[Html
 
 def _curve_table(caption: str, field: str, models: Mapping[str, Sequence[Facts]]) -> Html:
     places = sorted({entry[field] for it in models.values() for entry in it})
-    places = places if len(places) <= 12 else [place for place in places if place in SHOWN_PLACES or place == places[-1]]
+    places = (
+        places
+        if len(places) <= MOST_COLUMNS
+        else [place for place in places if place in SHOWN_PLACES or place == places[-1]]
+    )
     cells = {model: {entry[field]: items(entry, "accuracies") for entry in it} for model, it in models.items()}
     body = [[name(model), *(mean_of(cells[model].get(place)) for place in places)] for model in models]
     return table(caption, ["model", *(f"{place:,}" for place in places)], body)

@@ -115,7 +115,8 @@ def _more_pictures(view: View, it: Facts) -> Html:
     for key in ("sizes_equal_steps", "sizes"):
         curve = sorted((e for e in items(it, key) if items(e, "accuracies")), key=lambda entry: float(entry["rows"]))
         if len(curve) > 1:
-            return _rise(view, curve[-2], curve[-1])
+            halved = [entry for entry in curve if 2 * entry["rows"] <= curve[-1]["rows"]]
+            return _rise(view, halved[-1] if halved else curve[0], curve[-1])  # a few more images would show nothing
     if items(it, "sizes"):  # too few images for a curve
         return Html("")
     return Html("<strong>More pictures?</strong> Not measured; <code>headstart study</code> draws the curve.")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from heads import page_classes
-from heads.page_heads import each, settings_words
+from heads.page_heads import best_of, each, settings_words
 from heads.page_html import (
     Facts,
     Html,
@@ -29,13 +29,16 @@ MOST_SHEETS = 12
 
 
 def mistakes(view: View) -> Html:
-    """The most confident mistakes, a contact sheet for each head."""
-    sheets = []
-    for i, (recipe, model, entries) in enumerate(each(view.facts, "mistakes")):
+    """The most confident mistakes, a contact sheet for each head; the best head's is open."""
+    sheets, best = [], best_of(view.facts) or {}
+    shown = str(best.get("model")), str(best.get("recipe"))
+    for recipe, model, entries in each(view.facts, "mistakes"):
         place = f"{view.place}.models.{model}.{recipe}.mistakes"
         cells = join(mistake(it, f"{place}[{j}].image") for j, it in enumerate(entries))
         title = f"<summary>{name(model)}, {esc(settings_words(recipe))} ({count(len(entries))} images)</summary>"
-        sheets.append(Html(f'<details{" open" if i == 0 else ""}>{title}<ul class="sheet">{cells}</ul></details>'))
+        sheets.append(
+            Html(f'<details{" open" if (model, recipe) == shown else ""}>{title}<ul class="sheet">{cells}</ul></details>')
+        )
     lead = "Wrong labels with the highest probabilities. Some are hard for people too, some labels are doubtful."
     rest = f"{count(len(sheets) - MOST_SHEETS)} more heads have theirs in report.json." if len(sheets) > MOST_SHEETS else ""
     return (

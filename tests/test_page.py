@@ -468,6 +468,7 @@ def test_sigmoid_batch_norm_and_calibration_have_their_numbers(page: Page) -> No
 def test_mistakes_and_disagreements_show_their_images(page: Page) -> None:
     alts = [str(attrs["alt"]) for attrs in page.all("img")]
     assert "Test image 0: airplane, labelled cat with 99.9%" in alts
+    assert [i for i, attrs in enumerate(page.all("details")) if "open" in attrs] == [7]  # resnet152, standard: the best
     assert len(page.all("details")) == 8
     assert page.table("Test images on which the models disagree")[1] == [
         "airplane test image 40", "airplane ✓", "automobile", "bird", "cat"
@@ -618,7 +619,7 @@ def test_a_wide_interval_and_a_lone_backbone_are_told(pages: dict[str, Page]) ->
 )
 def test_more_pictures_would_help_where_the_curve_still_rises(last: list[float], verdict: str, undrawn: Undrawn) -> None:
     facts = page_samples.own()
-    curve = [{"rows": 100, "accuracies": [0.8, 0.8]}, {"rows": 200, "accuracies": last}]
+    curve = [{"rows": 100, "accuracies": [0.8, 0.8]}, {"rows": 190, "accuracies": last}, {"rows": 200, "accuracies": last}]
     facts["models"]["vgg19"]["standard"]["sizes_equal_steps"] = curve
     assert f"More pictures? {verdict} from 100 to 200 training images (curve)." in undrawn(facts).text
 
