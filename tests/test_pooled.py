@@ -189,6 +189,15 @@ def test_the_stages_one_by_one_give_what_the_call_gives() -> None:
     assert np.array_equal(found, ours(images))
 
 
+@pytest.mark.parametrize(("precision", "last"), [("fp32", False), ("tf32", True), ("bf16", True)])
+def test_channels_lie_last_but_in_fp32(precision: str, last: bool) -> None:
+    ours = build(body_of(untrained("resnet18"), "resnet18"), Preprocessing(32), Device("cpu", precision, "this CPU"), 2)
+    with torch.inference_mode():
+        pixels = ours.preprocess(ours.to_device(noise(2, 40)))
+    for tensor in (pixels, ours.body.conv1.weight):
+        assert tensor.is_contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
 def test_the_pictures_given_are_not_written_to() -> None:
     images = noise(5, 32)
     before = images.copy()
