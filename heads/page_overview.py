@@ -194,4 +194,4 @@ def _use(view: View, best: Facts) -> Html:
 
 def command(verb: str, row: Facts, *rest: str) -> str:
     """What to type to use a run's head; `runs` is where heads are kept unless somebody says otherwise."""
-    return " ".join(["headstart", verb, "--head", shlex.quote(f"runs/{row['run']}"), *rest])
+    return " ".join(["headstart", verb, "--head", shlex.quote(str(row.get("folder") or f"runs/{row['run']}")), *rest])

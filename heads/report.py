@@ -35,7 +35,8 @@ class Row:
     one seed). `interval` is at 95 %, over test images, or over seeds and images where there are several (`interval_over`).
     `extraction_s` is the share of the training rows used, `training_s` the time of the `together` heads trained at once.
     `test_used` names the images that it was tested on, empty where that was not recorded. `published` says whether the
-    published figures may stand beside it, `notes` what must stand beside the figures.
+    published figures may stand beside it, `notes` what must stand beside the figures, `folder` where
+    the run is.
     """
 
     run: str
@@ -61,6 +62,7 @@ class Row:
     losses: tuple[float, ...]
     published: bool
     notes: tuple[str, ...]
+    folder: str = ""
     test_used: str = ""
 
 
@@ -124,7 +126,7 @@ def row(group: Group, timing: Timing | None, interval: tuple[float, float] | Non
         interval=interval or Score(round(mean * total), total).interval,
         interval_over="seeds and images" if several and interval else "images",
         losses=run.losses,
-        published=is_published(run.config, run.key.dataset),
+        published=is_published(run.config, run.key),
         notes=tuple(dict.fromkeys(note for one in group.runs for note in one.notes)),
         test_used=run.test.used,
     )
@@ -149,7 +151,7 @@ def published_figures() -> dict[str, Any]:
     }
 
 
-_NOT_IN_CSV = (
+_NOT_IN_CSV = ("folder", 
     "runs", "seeds", "accuracies", "deviation", "interval_over", "inference", "interval", "losses", "notes", "test_used",
 )  # fmt: skip
 
@@ -215,7 +217,7 @@ def _best(rows: Sequence[Row]) -> str:
         return ""
     best = max(alike, key=lambda line: line.accuracy)
     of = f", the highest of {len(alike)} heads on these {best.test_rows:,} images" if len(alike) > 1 else ""
-    use = f"`headstart predict --head {shlex.quote(f'runs/{best.run}')} PICTURES...`"
+    use = f"`headstart predict --head {shlex.quote(best.folder or f'runs/{best.run}')} PICTURES...`"
     return f"Best: {title(best)} with {_accuracy(best)}{of}. Use it: {use}"
 
 

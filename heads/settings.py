@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from cache.key import FeatureKey
 from heads.config import RECIPES, TrainConfig
 
 _SAID_ELSEWHERE = {"recipe", "head", "seed", "train_limit"}
@@ -27,7 +28,9 @@ def _value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def is_published(config: TrainConfig, dataset: str) -> bool:
+def is_published(config: TrainConfig, key: FeatureKey) -> bool:
     """Whether a head is trained as the published study trained its own: its recipe up to seed and number of rows, on
-    CIFAR-10. The published figures stand beside no other."""
-    return dataset == "cifar10" and dataclasses.replace(config, seed=0, train_limit=None) == RECIPES["study"]
+    CIFAR-10 at 224 px. The published figures stand beside no other."""
+    return (key.dataset, key.image_size) == ("cifar10", 224) and dataclasses.replace(
+        config, seed=0, train_limit=None
+    ) == RECIPES["study"]

@@ -4,6 +4,7 @@ Nothing is found by a name alone: features by their digest, pictures by the dige
 that they depend on.
 """
 
+import dataclasses
 import datetime
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -80,7 +81,10 @@ def _section(
     tested = [_tested(group, sets, store, kept, note) for group in section.groups]
     timed = [_timing(store, group) for group in section.groups]
     rows = [
-        report.row(group, timing, found.interval if found else None)
+        dataclasses.replace(
+            report.row(group, timing, found.interval if found else None),
+            folder=str(workspace.runs_dir / group.first.name),
+        )
         for group, timing, found in zip(section.groups, timed, tested, strict=True)
     ]
     there = [found for found in tested if found is not None]

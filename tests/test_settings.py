@@ -3,12 +3,14 @@
 import dataclasses
 
 import pytest
+from heads_samples import make_key
 from hypothesis import given
 from hypothesis import strategies as st
 
 from heads.config import HEADS, RECIPES, TrainConfig
 from heads.settings import is_published, settings_label
 
+CIFAR = make_key(dataset="cifar10")
 STUDY, STANDARD = RECIPES["study"], RECIPES["standard"]
 LABELS = {
     "study": STUDY,
@@ -41,13 +43,17 @@ CHANGES = {"epochs": 60, "lr": 0.003, "hidden": 16, "head": "knn", "dropout": 0.
 
 @pytest.mark.parametrize("field", CHANGES)
 def test_a_changed_recipe_is_not_the_published_one(field: str) -> None:
-    assert not is_published(dataclasses.replace(STUDY, **{field: CHANGES[field]}), "cifar10")
+    assert not is_published(dataclasses.replace(STUDY, **{field: CHANGES[field]}), CIFAR)
 
 
 @pytest.mark.parametrize("dataset", ["digits", "folder-cifar10", "torchvision-CIFAR10", "pets"])
 def test_another_data_set_is_not_the_published_one(dataset: str) -> None:
-    assert not is_published(STUDY, dataset)
+    assert not is_published(STUDY, make_key(dataset=dataset))
+
+
+def test_another_image_size_is_not_the_published_one() -> None:
+    assert not is_published(STUDY, make_key(dataset="cifar10", image_size=64))
 
 
 def test_seed_and_number_of_rows_may_differ_from_the_published_ones() -> None:
-    assert is_published(dataclasses.replace(STUDY, seed=9, train_limit=1000), "cifar10")
+    assert is_published(dataclasses.replace(STUDY, seed=9, train_limit=1000), CIFAR)
