@@ -151,7 +151,7 @@ def published_figures() -> dict[str, Any]:
     }
 
 
-_NOT_IN_CSV = ("folder", 
+_NOT_IN_CSV = ("folder",
     "runs", "seeds", "accuracies", "deviation", "interval_over", "inference", "interval", "losses", "notes", "test_used",
 )  # fmt: skip
 
