@@ -37,9 +37,10 @@ def said(parts: Sequence[str]) -> str:
 
 
 def trained_in(row: Facts) -> float | None:
-    """Seconds from images to a trained head: extraction and training; None where either is not known."""
-    first, second = row.get("extraction_s"), row.get("training_s")
-    return first + second if known(first) and known(second) else None
+    """Seconds from images to a trained head: extraction, and its share of a training of several; None where either is not
+    known."""
+    first, second, heads = row.get("extraction_s"), row.get("training_s"), row.get("together")
+    return first + second / (heads if known(heads) and heads > 0 else 1) if known(first) and known(second) else None
 
 
 def time_accuracy(key: str, rows: Sequence[Facts], published: Facts, order: Sequence[str]) -> str:

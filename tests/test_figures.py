@@ -240,3 +240,10 @@ def test_one_point_is_enough() -> None:
     assert figures.losses("k", "study", [row], ["m"])
     assert figures.curve("k", "t", "x", "epoch", {"m": [{"epoch": 1, "accuracies": [0.5]}]}, ["m"])
     assert figures.seeds("k", {"m": {"study": {"seeds": {"accuracies": [0.5], "mean": 0.5, "low": None}}}}, ["m"])
+
+
+def test_a_head_of_several_trained_at_once_took_its_share_of_the_time() -> None:
+    row = {"extraction_s": 100.0, "training_s": 60.0, "together": 30}
+    assert figures.trained_in(row) == 102.0
+    assert figures.trained_in({**row, "together": None}) == 160.0
+    assert figures.trained_in({**row, "extraction_s": None}) is None
