@@ -144,6 +144,12 @@ def _history(
     return History(tuple(epoch[k] for epoch in losses), own, best, tuple(epoch[k] for epoch in watched))
 
 
+def prepare() -> None:
+    """Have torch import what its first optimiser in a process needs (torch._dynamo, 1.5 s on a quiet machine): before the
+    clock of a training starts, and not in several threads at once."""
+    torch.optim.AdamW([nn.Parameter(torch.zeros(1))])
+
+
 class _Optimiser:
     """AdamW over stacked parameters, with each head's own rate and decay. Adam without decay is what the study used;
     AdamW with none is the same. `gradients` are where a step finds them, laid as the parameters."""

@@ -18,7 +18,7 @@ from heads.config import TrainConfig
 from heads.data import Labelled
 from heads.groups import groups, together
 from heads.kinds import KINDS, ClosedFormHead, GradientHead, Head
-from heads.optimise import History, OnEpoch, Part, Rows, descend
+from heads.optimise import History, OnEpoch, Part, Rows, descend, prepare
 
 _ROWS_AT_ONCE = 8192
 
@@ -69,6 +69,8 @@ def train_many(
     memory.check(configs, len(data.labels), data.features.shape[1], classes, device)
     with memory.known_errors(configs, data.features.shape[1], classes):
         plain = _Given(_on(device, data), None if watch is None else _on(device, watch))
+        if any(config.trained_by_gradient for config in configs):
+            prepare()
         _synchronize(device)
         started = time.perf_counter()
         given = {alike: _standardised(plain) if alike else plain for alike in {c.standardise for c in configs}}

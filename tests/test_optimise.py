@@ -4,13 +4,15 @@ import copy
 import dataclasses
 import itertools
 import math
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import heads_samples as samples
 import pytest
 import torch
-from heads_samples import DIM, blobs, same_head, silent
+from heads_samples import DIM, ROOT, blobs, same_head, silent
 from heads_samples import one_thread as one_thread
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -332,3 +334,14 @@ def test_a_last_step_that_diverges_is_an_error_too() -> None:
     config = make_config(lr=1e30, epochs=1, batch_size=60)
     with pytest.raises(FeaturesInvalid, match=r"^the scores are not finite after epoch 1 .*try a --lr below 1e\+30$"):
         trained(config)
+
+
+def test_preparing_leaves_nothing_to_import_for_the_first_training() -> None:
+    """In a process of its own: what torch imports late is no time of a training."""
+    code = (
+        "import sys; from heads.optimise import prepare; prepare(); before = set(sys.modules); "
+        "import torch; torch.optim.AdamW([torch.nn.Parameter(torch.zeros(2))], fused=True); "
+        "print(len(set(sys.modules) - before))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "0"
