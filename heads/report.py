@@ -88,8 +88,9 @@ class Report:
 
     @property
     def title(self) -> str:
-        """The heading, with what makes the figures less than they seem."""
-        doubts = dict.fromkeys(note for part in self.parts for row in part.rows for note in row.notes)
+        """The heading, with what makes the figures of every part less than they seem; other notes stand at the rows."""
+        notes = [dict.fromkeys(note for row in part.rows for note in row.notes) for part in self.parts]
+        doubts = [note for note in (notes[0] if notes else ()) if all(note in other for other in notes)]
         return "Frozen backbones compared" + (f" ({'; '.join(doubts)})" if doubts else "")
 
 

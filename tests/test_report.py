@@ -458,3 +458,9 @@ def test_the_published_tables_are_the_studys() -> None:
     }
     right = {name: sum(label == "✓" for label in labels) for name, labels in TABLE_2.items()}
     assert right == {"frog 1": 3, "frog 2": 2, "ship 1": 2, "ship 2": 2, "plane 1": 4, "plane 2": 4}
+
+
+def test_a_note_of_one_part_alone_is_not_in_the_title() -> None:
+    parts = (Part("a", (make_row(notes=("untrained", "held out")),)), Part("b", (make_row(notes=("untrained",)),)))
+    assert Report(parts).title == "Frozen backbones compared (untrained)"
+    assert Report(()).title == "Frozen backbones compared"
