@@ -144,5 +144,5 @@ class BenchConfig:
     warmup: int = 2
     repeats: int = 1
     stage_batches: int = 8
-    latency_images: int = 50
+    latency_images: int = 100
     limit: int | None = None

@@ -227,7 +227,9 @@ class Ridge(ClosedFormHead):
 
 class Knn(ClosedFormHead):
     """The 20 most similar training rows by cosine vote, each with the weight exp(similarity / 0.07): the protocol of
-    Z. Wu et al., https://arxiv.org/abs/1805.01978, with DINO's k (https://arxiv.org/abs/2104.14294)."""
+    Z. Wu et al., https://arxiv.org/abs/1805.01978, with DINO's k (https://arxiv.org/abs/2104.14294).
+
+    Under a recipe that standardises, similarities are of standardised features, which theirs are not."""
 
     kind = "knn"
     neighbours = 20

@@ -223,8 +223,9 @@ def scores(head: Head, features: npt.NDArray[np.float32], device: str) -> Tensor
 
 
 def predict(head: Head, features: npt.NDArray[np.float32], device: str) -> npt.NDArray[np.int64]:
-    """Features (N, D) as extracted to class indices (N,) int64."""
-    found: npt.NDArray[np.int64] = probabilities(head, features, device).argmax(axis=1)
+    """Features (N, D) as extracted to class indices (N,) int64: the highest score, as `bench-inference` takes it, since two
+    probabilities rounded to float32 may be equal where the scores are not."""
+    found: npt.NDArray[np.int64] = scores(head, features, device).argmax(dim=1).numpy()
     return found
 
 

@@ -347,3 +347,10 @@ def test_features_too_large_to_learn_from_are_an_error_about_the_loss() -> None:
     huge = Labelled((3e38 * signs).astype(np.float32), blobs(48).labels)  # finite, but no sum of them is
     with pytest.raises(FeaturesInvalid, match=r"^the loss is not finite in epoch 1 \(seed 0\); try a --lr below"):
         fit(huge, make_config(recipe="study"))
+
+
+def test_a_label_is_the_highest_score_even_where_float32_makes_probabilities_equal() -> None:
+    head = axis_head()
+    features = np.zeros((1, 6), dtype=np.float32)
+    features[0, :3] = (0.0, 200.0, 200.00002)  # both have the probability 0.5 in float32
+    assert predict(head, features, "cpu").tolist() == [2]
