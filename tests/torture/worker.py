@@ -132,7 +132,7 @@ def job(rows: int, shard_rows: int, dataset: str = "tiny", seed: int = 0, force:
 
 def write(folder: Path, task: Job, delay: float, hold: Path | None) -> dict[str, Any]:
     """The command line's extraction of one job."""
-    extract.jobs.load = lambda _: StandIn(delay, hold)  # type: ignore[assignment,return-value]
+    extract.jobs.load = lambda *_: StandIn(delay, hold)  # type: ignore[assignment,return-value]
     settings = cli.Settings(folder, folder, folder, "cpu", json=False, verbose=False)
     outcome = cli.extract_one(settings, task)
     return {"computed": outcome.computed, "digest": outcome.features.manifest.digest}
@@ -197,7 +197,7 @@ def work() -> None:
     """The group whose signals and errors are handled as the command line handles its own."""
 
 
-@work.command("work")
+@work.command("extract")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("rows", type=int)
 @click.argument("shard_rows", type=int)
@@ -219,4 +219,4 @@ def work_command(
 
 
 if __name__ == "__main__":
-    work(["work", *sys.argv[1:]])
+    work(["extract", *sys.argv[1:]])
