@@ -60,6 +60,7 @@ def _no_torch_archive(content: bytes, where: str) -> str | None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()
+    # zipfile raises NotImplementedError for a version or a compression that it doesn't know: a damaged field, mostly
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         return f"is a damaged archive ({error}); get it again"
     if any(re.fullmatch(r"[^/]+/(code/.*|constants\.pkl)", name) for name in names):
