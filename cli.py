@@ -23,29 +23,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from headstart.core.cache.errors import HeadstartError
+from headstart.core.extract.config import ENGINES, ON_ERROR, PRECISIONS, SPLITS, STUDY_MODELS, ExtractConfig
+from headstart.core.heads.config import HEADS, RECIPES, BenchConfig, TrainConfig, refusal
 
-from cache.errors import HeadstartError
-from extract.config import ENGINES, ON_ERROR, PRECISIONS, SPLITS, STUDY_MODELS, ExtractConfig
-from heads.config import HEADS, RECIPES, BenchConfig, TrainConfig, refusal
 from headstart.workspace import Workspace
 
 if TYPE_CHECKING:
-    from cache.key import FeatureKey
-    from cache.verify import Entry
-    from extract.images import Images
-    from extract.job import Job
-    from extract.pooled import FeatureExtractor
-    from extract.run import Outcome
-    from heads.answer_store import Question
-    from heads.checkpoint import Checkpoint
-    from heads.data import Pair
-    from heads.estimate import Plan
-    from heads.online import OnlineHead
-    from heads.optimise import OnEpoch
-    from heads.predict import Photo
-    from heads.questions import Budget
-    from heads.runs import Run
-    from heads.timings import Timing
+    from headstart.core.cache.key import FeatureKey
+    from headstart.core.cache.verify import Entry
+    from headstart.core.extract.datasets.images import Images
+    from headstart.core.extract.job import Job
+    from headstart.core.extract.network.extractor import FeatureExtractor
+    from headstart.core.extract.run import Outcome
+    from headstart.core.heads.checkpoint import Checkpoint
+    from headstart.core.heads.predict import Photo
+    from headstart.core.heads.runs import Run
+    from headstart.core.heads.study.answer_store import Question
+    from headstart.core.heads.study.estimate import Plan
+    from headstart.core.heads.study.questions import Budget
+    from headstart.core.heads.timings import Timing
+    from headstart.core.heads.training.data import Pair
+    from headstart.core.heads.training.online import OnlineHead
+    from headstart.core.heads.training.optimise import OnEpoch
 
 EXTRACT = ExtractConfig()
 BENCH = BenchConfig()
@@ -65,7 +65,7 @@ class Settings(Workspace):
 
 def safe(text: object) -> str:
     """Text for a terminal, with control characters spelled out."""
-    from cache.text import safe as spelled
+    from headstart.core.cache.text import safe as spelled
 
     return spelled(text)
 
@@ -431,7 +431,7 @@ def extract_command(
 
     What is already there is not computed again; an interrupted or shorter run is extended.
     """
-    from extract import datasets
+    from headstart.core.extract import datasets
 
     models = models or ("resnet50",)
     check_weights(models, weights)
@@ -445,7 +445,7 @@ def extract_command(
 
 def check_weights(models: Sequence[str], weights: Sequence[str]) -> None:
     """Refuse `--weights MODEL=…` for a model that the command does not use."""
-    from extract.jobs import check_weights_asked, expand_models
+    from headstart.core.extract.plan import check_weights_asked, expand_models
 
     check_weights_asked(expand_models(models), weights)
 
@@ -457,8 +457,8 @@ def warn_untrained(key: FeatureKey) -> None:
 
 def plan_jobs(settings: Settings, models: Sequence[str], dataset: str, weights: Sequence[str], **given: Any) -> list[Job]:
     """The jobs asked for, with what must be said of them once."""
-    from cache.store import FeatureStore
-    from extract import jobs
+    from headstart.core.cache.store import FeatureStore
+    from headstart.core.extract import plan as jobs
 
     split = given.pop("split", None)
     config = ExtractConfig(**given, device=settings.device)
@@ -478,10 +478,10 @@ def extract_all(settings: Settings, found: Sequence[Job]) -> list[Outcome]:
 
 def extract_one(settings: Settings, job: Job, later: Sequence[Job] = ()) -> Outcome:
     """Run one job, which `later` ones follow, and say what came of it."""
-    from cache.store import FeatureStore
-    from extract import text
-    from extract.jobs import load
-    from extract.run import extract
+    from headstart.core.cache.store import FeatureStore
+    from headstart.core.extract import text
+    from headstart.core.extract.plan import load
+    from headstart.core.extract.run import extract
 
     if settings.verbose:
         note(f"{job.device.name} ({job.device.description}), {job.device.precision}, weights from {job.weights.origin}")
@@ -515,9 +515,9 @@ def _outcome_facts(outcome: Outcome) -> dict[str, Any]:
 
 
 def _dry_run(settings: Settings, job: Job) -> dict[str, Any]:
-    from cache.store import FeatureStore
-    from extract import text
-    from extract.run import survey
+    from headstart.core.cache.store import FeatureStore
+    from headstart.core.extract import text
+    from headstart.core.extract.run import survey
 
     store = FeatureStore(settings.features_dir)
     parts, folder = survey(job, store), store.folder(job.key, job.images.split)
@@ -578,10 +578,11 @@ def train_head_command(
 
     Without --model a head is trained for every model found in the features directory.
     """
-    from cache.store import FeatureStore
-    from extract.jobs import expand_models
-    from extract.naming import known_as
-    from heads import data, text
+    from headstart.core.cache.store import FeatureStore
+    from headstart.core.extract.naming import known_as
+    from headstart.core.extract.plan import expand_models
+    from headstart.core.heads import text
+    from headstart.core.heads.training import data
 
     changes = {name: value for name, value in given.items() if value is not None}
     config = dataclasses.replace(RECIPES[recipe], **changes)
@@ -611,10 +612,10 @@ def refuse_without_effect(config: TrainConfig, given: set[str], seeds: int, swee
 
 def train_heads(settings: Settings, pair: Pair, configs: Sequence[TrainConfig]) -> list[Run]:
     """Train heads that differ in their seeds or rates, saying each epoch, and print how they did."""
-    from extract.devices import resolve
-    from heads import text
-    from heads.runs import RunStore
-    from heads.session import fit
+    from headstart.core.extract.network.devices import resolve
+    from headstart.core.heads import text
+    from headstart.core.heads.runs import RunStore
+    from headstart.core.heads.training.session import fit
 
     config, device = configs[0], resolve(settings.device, "fp32")
     several = f"seed {config.seed}" if len(configs) == 1 else f"{len(configs)} heads from seed {config.seed} on"
@@ -628,7 +629,8 @@ def train_heads(settings: Settings, pair: Pair, configs: Sequence[TrainConfig]) 
 
 def _announce(pair: Pair, config: TrainConfig, what: str) -> OnEpoch:
     """Say what is trained; what then says each epoch."""
-    from heads import data, text
+    from headstart.core.heads import text
+    from headstart.core.heads.training import data
 
     rows = pair.train.manifest.rows
     rows -= data.held_out(rows) if pair.test is None else 0
@@ -639,10 +641,10 @@ def _announce(pair: Pair, config: TrainConfig, what: str) -> OnEpoch:
 
 def sweep_heads(settings: Settings, pair: Pair, config: TrainConfig) -> Run:
     """Try learning rates and weight decays, and print what was tried and how the chosen head did."""
-    from extract.devices import resolve
-    from heads import text
-    from heads.runs import RunStore
-    from heads.session import sweep
+    from headstart.core.extract.network.devices import resolve
+    from headstart.core.heads import text
+    from headstart.core.heads.runs import RunStore
+    from headstart.core.heads.training.session import sweep
 
     device, say = resolve(settings.device, "fp32"), _announce(pair, config, f"a sweep, seed {config.seed}")
     run, tried = sweep(pair, config, device.name, device.description, RunStore(settings.runs_dir), say)
@@ -666,7 +668,7 @@ class Chosen:
     @property
     def title(self) -> str:
         """What stands above its column."""
-        from heads.settings import settings_label
+        from headstart.core.heads.settings import settings_label
 
         key = self.head.key
         return f"{key.backbone} {settings_label(self.head.head.config)}"
@@ -674,9 +676,9 @@ class Chosen:
 
 def choose_heads(settings: Settings, models: Sequence[str], paths: Sequence[Path]) -> list[Chosen]:
     """The heads at `paths`, else the newest run of each model named, else the newest of all; said on stderr."""
-    from cache.errors import RunNotFound, WeightsMismatch
-    from heads.runs import RunStore
-    from heads.session import load_head
+    from headstart.core.cache.errors import RunNotFound, WeightsMismatch
+    from headstart.core.heads.runs import RunStore
+    from headstart.core.heads.training.session import load_head
 
     if paths:
         chosen = _told_apart(list({path.resolve(): path for path in paths}.values()))
@@ -700,7 +702,7 @@ def choose_heads(settings: Settings, models: Sequence[str], paths: Sequence[Path
 def _told_apart(paths: Sequence[Path]) -> list[Chosen]:
     """The heads at the paths, each with a name of its own: that of its run, or its path where there is no record or two
     runs have one name."""
-    from heads.session import load_path
+    from headstart.core.heads.training.session import load_path
 
     loaded = [load_path(path) for path in paths]
     names = [run.name if run else str(path) for path, (_, run) in zip(paths, loaded, strict=True)]
@@ -718,8 +720,8 @@ def titles(chosen: Sequence[Chosen]) -> dict[str, str]:
 
 def restore(settings: Settings, head: Checkpoint, weights: Sequence[str], batch_size: int | None) -> FeatureExtractor:
     """The backbone that a head needs, with the weights it recorded."""
-    from extract.jobs import restore as build
-    from extract.jobs import weights_asked
+    from headstart.core.extract.plan import restore as build
+    from headstart.core.extract.plan import weights_asked
 
     key = head.key
     if key.untrained:
@@ -784,12 +786,13 @@ def bench_one(
     config: BenchConfig,
 ) -> Timing:
     """Time one head, print the figures, and keep them beside the run. `way` is the engine and the batch size asked for."""
-    from cache.errors import DataNotFound
-    from extract import datasets, jobs
-    from extract.tune import Way, settle
-    from heads import bench, text, timings
-    from heads.stats import evaluate
-    from heads.timings import Timing
+    from headstart.core.cache.errors import DataNotFound
+    from headstart.core.extract import datasets
+    from headstart.core.extract import plan as jobs
+    from headstart.core.extract.network.tuning import Way, settle
+    from headstart.core.heads import bench, text, timings
+    from headstart.core.heads.statistics.accuracy import evaluate
+    from headstart.core.heads.timings import Timing
 
     head, key = chosen.head, chosen.head.key
     if dataset is None and key.dataset.startswith("folder-"):
@@ -838,8 +841,8 @@ def bench_one(
 
 def _images_digest(settings: Settings, chosen: Chosen, images: Images) -> str:
     """The images' digest where they are those that the run was tested on, by content; else nothing."""
-    from cache.store import FeatureStore
-    from extract.unchanged import same_images
+    from headstart.core.cache.store import FeatureStore
+    from headstart.core.extract.datasets.unchanged import same_images
 
     if chosen.run is None:
         return ""
@@ -880,10 +883,10 @@ def predict_command(
     The transform, the class names and the weights are those the head recorded. A picture that can't be read is
     reported and the others are still labelled; the exit code is then 1.
     """
-    from extract.outside import expand
-    from heads import text
-    from heads.predict import caveat
-    from heads.runs import RunStore
+    from headstart.core.extract.featurise import expand
+    from headstart.core.heads import text
+    from headstart.core.heads.predict import caveat
+    from headstart.core.heads.runs import RunStore
 
     files = expand(pictures, note)
     if compare and not paths and not models:
@@ -917,8 +920,8 @@ def label_photos(
     topk: int,
 ) -> list[Photo]:
     """Every picture through every head; heads on the same features share the backbone's pass."""
-    from extract.outside import featurise
-    from heads.predict import Photo, label
+    from headstart.core.extract.featurise import featurise
+    from headstart.core.heads.predict import Photo, label
 
     sharing: dict[FeatureKey, list[Chosen]] = {}
     for found in chosen:  # whatever their data sets: a feature does not depend on them
@@ -952,7 +955,7 @@ def report_command(
     settings: Settings, photos: Path | None, dataset: str | None, output: Path | None, weights: tuple[str, ...]
 ) -> None:
     """Every run in one comparison beside the published study: Markdown on stdout; .html, .md, .csv and .json files."""
-    from heads.runs import RunStore
+    from headstart.core.heads.runs import RunStore
 
     write_report(settings, RunStore(settings.runs_dir).runs(), photos, dataset, output, weights)
 
@@ -966,10 +969,11 @@ def write_report(
     weights: Sequence[str],
 ) -> None:
     """Print the comparison of these runs and keep it in four files, all made from one document."""
-    from cache.errors import RunNotFound
-    from extract.outside import expand
-    from heads.runs import RunStore
-    from heads.session import load_head
+    from headstart.core.cache.errors import RunNotFound
+    from headstart.core.extract.featurise import expand
+    from headstart.core.heads.runs import RunStore
+    from headstart.core.heads.training.session import load_head
+
     from headstart import reporting
 
     if not runs:
@@ -1031,10 +1035,10 @@ def study_command(
 
     Every step that is done already is kept, so an interrupted study goes on where it stopped, and a second one only draws.
     """
-    from cache.store import FeatureStore
-    from extract import jobs
-    from heads import data
-    from heads.questions import Budget
+    from headstart.core.cache.store import FeatureStore
+    from headstart.core.extract import plan as jobs
+    from headstart.core.heads.study.questions import Budget
+    from headstart.core.heads.training import data
 
     lengths = tuple(n for n in Budget().epochs if n < curve_epochs)
     budget = Budget(seeds, curve_seeds, (*lengths, curve_epochs))
@@ -1077,7 +1081,7 @@ def plan_study(
     settings: Settings, model: str, dataset: str, weights: Sequence[str], config: Mapping[str, Any]
 ) -> list[Job]:
     """One model's jobs, refused before anything is computed where no head could be trained and tested on them."""
-    from cache.errors import DataInvalid
+    from headstart.core.cache.errors import DataInvalid
 
     found = plan_jobs(settings, [model], dataset, weights, **config)
     images = found[0].images
@@ -1094,11 +1098,11 @@ def batch_norm_cost(
 
     It runs the backbone in every epoch, so what was measured once is kept.
     """
-    from cache.errors import HeadstartError
-    from cache.store import FeatureStore
-    from extract import batchnorm
-    from extract.devices import resolve
-    from heads.answer_store import AnswerStore, BatchNormQuestion
+    from headstart.core.cache.errors import HeadstartError
+    from headstart.core.cache.store import FeatureStore
+    from headstart.core.extract import batchnorm
+    from headstart.core.extract.network.devices import resolve
+    from headstart.core.heads.study.answer_store import AnswerStore, BatchNormQuestion
 
     store, device = AnswerStore(settings.runs_dir), resolve(settings.device, "auto")
     plan = batchnorm.Imitation(train_images=images, test_images=min(images, batchnorm.Imitation().test_images))
@@ -1134,7 +1138,7 @@ def batch_norm_cost(
 
 def online_head(dim: int, classes: int, seed: int) -> OnlineHead:
     """The study's head, for features that come batch by batch."""
-    from heads.online import OnlineHead
+    from headstart.core.heads.training.online import OnlineHead
 
     return OnlineHead(dim, classes, RECIPES["study"], seed)
 
@@ -1143,10 +1147,10 @@ def _study_plan(
     settings: Settings, found: Sequence[Job], seed: int, limit: int, budget: Budget, bench_limit: int | None
 ) -> Plan:
     """Print one model's part of a study: what is to do, and the time it takes at the rate of short measurements."""
-    from cache.store import FeatureStore
-    from extract.devices import resolve
-    from extract.run import survey
-    from heads import estimate
+    from headstart.core.cache.store import FeatureStore
+    from headstart.core.extract.network.devices import resolve
+    from headstart.core.extract.run import survey
+    from headstart.core.heads.study import estimate
 
     store, first, last = FeatureStore(settings.features_dir), found[0], found[-1]
     parts = {job.title: survey(job, store) for job in found}
@@ -1175,8 +1179,8 @@ def _study_plan(
 
 def _images_per_s(job: Job) -> float | None:
     """The rate of two batches; None where they can't be run."""
-    from extract.jobs import load
-    from extract.tune import Trials, Way
+    from headstart.core.extract.network.tuning import Trials, Way
+    from headstart.core.extract.plan import load
 
     extractor = load(job)
     way = Way(extractor.engine, extractor.batch_size)
@@ -1200,11 +1204,11 @@ def _done(
     settings: Settings, job: Job, config: TrainConfig, budget: Budget, bench: BenchConfig, found: Sequence[Job]
 ) -> tuple[bool, bool]:
     """Whether a recipe's questions are answered, and whether its inference is timed; the features are all there."""
-    from cache.store import FeatureStore
-    from heads import data
-    from heads.answer_store import AnswerStore
-    from heads.runs import RunStore
-    from heads.session import same
+    from headstart.core.cache.store import FeatureStore
+    from headstart.core.heads.runs import RunStore
+    from headstart.core.heads.study.answer_store import AnswerStore
+    from headstart.core.heads.training import data
+    from headstart.core.heads.training.session import same
 
     pairs = data.pairs(FeatureStore(settings.features_dir), None, job.key.digest)
     run = same(pairs[0], config, RunStore(settings.runs_dir)) if len(pairs) == 1 else None
@@ -1216,16 +1220,17 @@ def _done(
 
 def _question(run: Run, budget: Budget) -> Question:
     """What a study asks of a run's settings."""
-    from heads.answer_store import Question
+    from headstart.core.heads.study.answer_store import Question
 
     return Question(run.config, run.train.digest, run.test.digest, dataclasses.asdict(budget))
 
 
 def ask(settings: Settings, pair: Pair, run: Run, budget: Budget) -> None:
     """Answer the study's questions for one run, unless its answers are there."""
-    from extract.devices import resolve
-    from heads import data, questions
-    from heads.answer_store import AnswerStore
+    from headstart.core.extract.network.devices import resolve
+    from headstart.core.heads.study import questions
+    from headstart.core.heads.study.answer_store import AnswerStore
+    from headstart.core.heads.training import data
 
     store, question = AnswerStore(settings.runs_dir), _question(run, budget)
     if store.get(question) is not None:
@@ -1248,8 +1253,8 @@ def _study_run(
     given: dict[str, Any],
 ) -> Run:
     """A trained and timed head: the one that is there, or a new one."""
-    from heads.runs import RunStore
-    from heads.session import load_head, same
+    from headstart.core.heads.runs import RunStore
+    from headstart.core.heads.training.session import load_head, same
 
     store = RunStore(settings.runs_dir)
     run = same(pair, config, store)
@@ -1266,8 +1271,8 @@ def _study_run(
 def _is_timed(settings: Settings, run: Run, bench: BenchConfig, batch_size: int | None) -> bool:
     """Whether inference on the run's own test images was timed on this device, on as many of them as are asked for, with
     the engine left open and this batch size asked for."""
-    from extract.devices import resolve
-    from heads import timings
+    from headstart.core.extract.network.devices import resolve
+    from headstart.core.heads import timings
 
     device = resolve(settings.device, run.key.precision).description
     return any(
@@ -1288,8 +1293,8 @@ def demo_command(settings: Settings) -> None:
 
     1,797 scanned digits run through a ResNet18 with random weights, which is enough to see both stages work.
     """
-    from cache.store import FeatureStore
-    from heads import data
+    from headstart.core.cache.store import FeatureStore
+    from headstart.core.heads.training import data
 
     started = time.perf_counter()
     out("STAGE ONE, extract: each image runs through the frozen backbone once, and its features are kept.")
@@ -1304,8 +1309,8 @@ def demo_command(settings: Settings) -> None:
     (run,) = train_heads(settings, pair, [RECIPES["standard"]])
     out()
     out("END TO END, bench-inference: raw images to labels through backbone and head, timed apart from training.")
-    from heads.runs import RunStore
-    from heads.session import load_head
+    from headstart.core.heads.runs import RunStore
+    from headstart.core.heads.training.session import load_head
 
     chosen = Chosen(load_head(run, RunStore(settings.runs_dir)), run, run.name)
     timing = bench_one(settings, chosen, None, (), ("auto", None), EXTRACT.workers, BenchConfig(limit=200))
@@ -1333,9 +1338,9 @@ def models(ctx: click.Context) -> None:
 
 
 def _list_models() -> None:
-    from extract import text
-    from extract.backbones import BACKBONES
-    from extract.summary import published_accuracies, summarise
+    from headstart.core.extract import text
+    from headstart.core.extract.backbones import BACKBONES
+    from headstart.core.extract.backbones.summary import published_accuracies, summarise
 
     found = [
         (backbone, summarise(backbone, EXTRACT.image_size), published_accuracies(backbone))
@@ -1349,9 +1354,9 @@ def _list_models() -> None:
 @image_size_option
 def show_model_command(settings: Settings, name: str, image_size: int) -> None:
     """The layers of a backbone: output shape, parameters, operations for one image."""
-    from extract import text
-    from extract.backbones import get_backbone
-    from extract.summary import summarise
+    from headstart.core.extract import text
+    from headstart.core.extract.backbones import get_backbone
+    from headstart.core.extract.backbones.summary import summarise
 
     backbone = get_backbone(name)
     found = summarise(backbone, image_size)
@@ -1367,9 +1372,9 @@ def cache() -> None:
 @command(cache, "ls", "headstart cache ls")
 def list_command(settings: Settings) -> None:
     """The feature sets: rows, size, precision, weights, age, and whether they are complete."""
-    from cache import text
-    from cache.store import FeatureStore
-    from cache.verify import survey
+    from headstart.core.cache import text
+    from headstart.core.cache.store import FeatureStore
+    from headstart.core.cache.verify import survey
 
     entries = survey(FeatureStore(settings.features_dir))
     nothing = f"{settings.features_dir}: no feature sets; make one with `headstart extract`"
@@ -1386,8 +1391,8 @@ def _entry_facts(entry: Entry) -> dict[str, Any]:
 @click.argument("name")
 def show_set_command(settings: Settings, name: str) -> None:
     """All that is known of one feature set."""
-    from cache import text
-    from cache.store import FeatureStore
+    from headstart.core.cache import text
+    from headstart.core.cache.store import FeatureStore
 
     found = FeatureStore(settings.features_dir).get(name)
     out(text.description(found))
@@ -1398,8 +1403,8 @@ def show_set_command(settings: Settings, name: str) -> None:
 @click.argument("names", nargs=-1)
 def verify_command(settings: Settings, names: tuple[str, ...]) -> None:
     """Read everything and say what is wrong and where; all sets by default. The exit code is 1 if anything is."""
-    from cache.store import FeatureStore
-    from cache.verify import folders, problems
+    from headstart.core.cache.store import FeatureStore
+    from headstart.core.cache.verify import folders, problems
 
     store = FeatureStore(settings.features_dir)
     chosen = [settings.features_dir / name for name in names] or folders(store)
@@ -1417,8 +1422,8 @@ def verify_command(settings: Settings, names: tuple[str, ...]) -> None:
 @click.argument("names", nargs=-1, required=True)
 def remove_command(settings: Settings, names: tuple[str, ...]) -> None:
     """Remove feature sets. They can be computed again, at the price of their extraction."""
-    from cache.store import FeatureStore
-    from cache.text import megabytes
+    from headstart.core.cache.store import FeatureStore
+    from headstart.core.cache.text import megabytes
 
     store = FeatureStore(settings.features_dir)
     freed = {name: store.remove(name, lambda: note("another process is writing the set; waiting for it")) for name in names}
@@ -1436,8 +1441,8 @@ def export_command(settings: Settings, name: str, path: Path, dtype: str | None)
 
     Features of bf16 and fp16 are kept as float16, which some tools can't show: give --dtype float32 for those.
     """
-    from cache.export import export
-    from cache.store import FeatureStore
+    from headstart.core.cache.export import export
+    from headstart.core.cache.store import FeatureStore
 
     written = export(FeatureStore(settings.features_dir).get(name), path, dtype)
     for file in written:

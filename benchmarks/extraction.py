@@ -32,8 +32,8 @@ from ways import RANDOM, random_pixels
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from cache.errors import HeadstartError
-from extract.config import ENGINES, PRECISIONS, STUDY_MODELS
+from headstart.core.cache.errors import HeadstartError
+from headstart.core.extract.config import ENGINES, PRECISIONS, STUDY_MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -118,7 +118,7 @@ def with_pixels(settings: Settings) -> Settings:
 
 def checked_device(settings: Settings, output: Path | None) -> dict[str, str]:
     """The device and precision that this tool will take. Ends the program, in one line, where they can't be had."""
-    from extract.devices import resolve
+    from headstart.core.extract.network.devices import resolve
 
     if output and not output.parent.is_dir():
         sys.exit(f"--json {output}: found no folder {output.parent}, expected one; make it with mkdir -p {output.parent}")
@@ -201,7 +201,7 @@ def keep_pixels(settings: Settings) -> None:
     if settings.dataset == RANDOM:
         pixels, labels = random_pixels(settings.peer_rows)
     else:
-        from extract import datasets
+        from headstart.core.extract import datasets
 
         split = datasets.open_split(settings.dataset, "train", settings.data_dir)
         pixels = split.read(0, min(settings.peer_rows, split.rows), settings.image_size, 4).pixels

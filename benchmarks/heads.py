@@ -27,11 +27,11 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from cache.errors import HeadstartError
-from extract.devices import resolve
-from heads.config import RECIPES, TrainConfig
-from heads.data import Labelled
-from heads.train import train_many
+from headstart.core.cache.errors import HeadstartError
+from headstart.core.extract.network.devices import resolve
+from headstart.core.heads.config import RECIPES, TrainConfig
+from headstart.core.heads.training.data import Labelled
+from headstart.core.heads.training.train import train_many
 
 CLASSES = 10
 

@@ -27,19 +27,18 @@ from typing import TYPE_CHECKING, Any
 import click
 import h5py
 import numpy as np
-
-from cache.files import pretty_json, sha256, sha256_file, write_durably
-from cache.plan import plan
-from cache.shard import Rows, Shard, decode_shard, encode_shard
-from cache.store import FeatureSet, FeatureStore
-from extract import jobs
-from extract.config import ExtractConfig
-from extract.images import inputs_digest
-from extract.job import Job
-from extract.run import extract
+from headstart.core.cache.files import pretty_json, sha256, sha256_file, write_durably
+from headstart.core.cache.plan import plan
+from headstart.core.cache.shard import Rows, Shard, decode_shard, encode_shard
+from headstart.core.cache.store import FeatureSet, FeatureStore
+from headstart.core.extract import plan as jobs
+from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.datasets.images import inputs_digest
+from headstart.core.extract.job import Job
+from headstart.core.extract.run import extract
 
 if TYPE_CHECKING:
-    from extract.pooled import FeatureExtractor
+    from headstart.core.extract.network.extractor import FeatureExtractor
 
 Times = dict[str, list[float]]
 SET_ROWS, SET_DIM = 122_880, 2048
@@ -73,7 +72,9 @@ def hash_weights(job: Job) -> None:
 
 def parameters_digest(extractor: FeatureExtractor) -> str:
     """What a run takes once of its network's parameters."""
-    from extract.pooled import state_digest  # imports torch, which the processes that open a set do without
+    from headstart.core.extract.network.extractor import (
+        state_digest,  # imports torch, which the processes that open a set do without
+    )
 
     return state_digest(extractor.body)
 

@@ -24,7 +24,7 @@ from ways import Silent, random_pixels
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 if TYPE_CHECKING:
-    from extract.job import Job
+    from headstart.core.extract.job import Job
 
 SPLITS = ("train", "test")
 
@@ -51,8 +51,8 @@ def main(
     output: Path | None,
 ) -> None:
     """Print the rates of each turn and their ratios."""
-    from extract import jobs
-    from extract.config import ExtractConfig
+    from headstart.core.extract import plan as jobs
+    from headstart.core.extract.config import ExtractConfig
 
     config = ExtractConfig(device=device, image_size=image_size)
     turns: list[dict[str, Any]] = []
@@ -96,9 +96,9 @@ def write_files(folder: Path, images: int) -> None:
 
 def extracted(found: list[Job]) -> list[dict[str, Any]]:
     """The rate of each job of one extraction into a new folder, and the way it went."""
-    from cache.store import FeatureStore
-    from extract.jobs import load
-    from extract.run import extract
+    from headstart.core.cache.store import FeatureStore
+    from headstart.core.extract.plan import load
+    from headstart.core.extract.run import extract
 
     with tempfile.TemporaryDirectory() as folder:
         store, figures = FeatureStore(Path(folder)), []
@@ -112,8 +112,8 @@ def extracted(found: list[Job]) -> list[dict[str, Any]]:
 
 def predicted(job: Job) -> float:
     """Images per second of the features that `predict` labels by, over the same files."""
-    from extract.jobs import load
-    from extract.outside import expand, featurise
+    from headstart.core.extract.featurise import expand, featurise
+    from headstart.core.extract.plan import load
 
     extractor, paths = load(job), expand([str(job.images.source)])
     started = time.perf_counter()

@@ -16,9 +16,8 @@ def matmul(options: dict[str, str]) -> dict[str, float]:
     operations, and the bytes moved at least, of one image in the backbone.
     """
     import torch
-
-    from extract.backbones import get_backbone
-    from extract.summary import summarise
+    from headstart.core.extract.backbones import get_backbone
+    from headstart.core.extract.backbones.summary import summarise
 
     device, backbone, size = device_of(options), get_backbone(options["model"]), int(options["image_size"])
     side = 8192 if device.startswith("cuda") else 2048
@@ -52,9 +51,8 @@ def traffic(backbone: Any, image_size: int, options: dict[str, str]) -> float:
     Everything between them would be fused at best; weights are shared by a batch and do not count.
     """
     import torch
+    from headstart.core.extract.network.devices import resolve
     from torch import nn
-
-    from extract.devices import resolve
 
     with torch.device("meta"):
         body = backbone.body().eval()
@@ -87,7 +85,7 @@ def fastest(work: Callable[[], object], device: str) -> float:
 
 
 def device_of(options: dict[str, str]) -> str:
-    from extract.devices import resolve
+    from headstart.core.extract.network.devices import resolve
 
     return resolve(options["device"], "fp32").name
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from rates import device_of, matmul, synchronize
 
 if TYPE_CHECKING:
-    from extract.images import Images
-    from extract.job import Job
-    from extract.pooled import FeatureExtractor
+    from headstart.core.extract.datasets.images import Images
+    from headstart.core.extract.job import Job
+    from headstart.core.extract.network.extractor import FeatureExtractor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -164,7 +164,7 @@ def headstart(options: dict[str, str]) -> Found:
 
 def whole(options: dict[str, str]) -> Found:
     """The same over the first `rows` images of all splits one after the other; random pixels where there are fewer."""
-    from cache.errors import HeadstartError
+    from headstart.core.cache.errors import HeadstartError
 
     rows = int(options["rows"])
     try:
@@ -182,8 +182,8 @@ def planned(options: dict[str, str], split: str | None, rows: int) -> list[Job]:
     """A job for each split until there are `rows` images."""
     import dataclasses
 
-    from extract import jobs
-    from extract.config import ExtractConfig
+    from headstart.core.extract import plan as jobs
+    from headstart.core.extract.config import ExtractConfig
 
     config = ExtractConfig(
         device=options["device"],
@@ -212,9 +212,9 @@ def timed_extraction(found: list[Job], options: dict[str, str]) -> Found:
     import dataclasses
     import tempfile
 
-    from cache.store import FeatureStore
-    from extract import jobs
-    from extract.run import extract
+    from headstart.core.cache.store import FeatureStore
+    from headstart.core.extract import plan as jobs
+    from headstart.core.extract.run import extract
 
     network = prepared(jobs.load(found[0]), found[0], options["engine"])
     if options["engine"] != "auto":  # nothing is left to be tried out within the time
@@ -234,7 +234,7 @@ def timed_extraction(found: list[Job], options: dict[str, str]) -> Found:
 
 def prepared(network: FeatureExtractor, job: Job, engine: str) -> FeatureExtractor:
     """The network by this engine, after one batch. Compiled beforehand, its rate is that of a long run."""
-    from extract.tune import Way
+    from headstart.core.extract.network.tuning import Way
 
     if engine != "auto":
         network = network.running(Way(engine, network.batch_size))
@@ -252,7 +252,7 @@ def random_pixels(rows: int) -> tuple[Any, Any]:
 
 def random_images(rows: int) -> Images:
     """Random pixels as a data set."""
-    from extract.images import ArrayImages
+    from headstart.core.extract.datasets.images import ArrayImages
 
     pixels, labels = random_pixels(rows)
 
@@ -274,7 +274,7 @@ class Silent:
 
 
 if __name__ == "__main__":
-    from cache.errors import HeadstartError  # imports nothing: a peer's Python has none of our packages
+    from headstart.core.cache.errors import HeadstartError  # imports nothing: a peer's Python has none of our packages
 
     given = json.loads(sys.argv[1])
     ways = {way.__name__: way for way in (study, plain, timm, thingsvision, headstart, whole, matmul)}

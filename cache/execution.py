@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from cache.files import canonical_json, pretty_json, read_json, sha256
+from headstart.core.cache.files import canonical_json, pretty_json, read_json, sha256
 
 NAME = "execution.json"
 FORMAT, VERSION = "headstart execution", 1

@@ -27,10 +27,9 @@ from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
-
-from cache.errors import FeaturesDamaged
-from cache.files import MAX_JSON_BYTES, canonical_json, parse_json
-from cache.shard import Rows, Shard, Skipped, decode_shard, encode_shard
+from headstart.core.cache.errors import FeaturesDamaged
+from headstart.core.cache.files import MAX_JSON_BYTES, canonical_json, parse_json
+from headstart.core.cache.shard import Rows, Shard, Skipped, decode_shard, encode_shard
 
 if sys.platform != "win32":
     import resource
@@ -51,7 +50,7 @@ _MOST_REASON = 500  # characters of what the child says of a shard
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 """An HDF5 file may begin with a user block instead (a script, say); ours never do."""
 
-_CODE = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from cache.foreign import serve; serve()"
+_CODE = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from headstart.core.cache.foreign import serve; serve()"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from cache.files import canonical_json, sha256
+from headstart.core.cache.files import canonical_json, sha256
 
 FEATURE_VERSION = 1
 """Raised whenever a change to our code changes what a feature's value is: old sets are then not found again."""

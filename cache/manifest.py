@@ -10,12 +10,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-
-from cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion
-from cache.files import canonical_json, pretty_json, read_json, sha256
-from cache.key import FeatureKey
-from cache.plan import Part
-from cache.shard import Skipped
+from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion
+from headstart.core.cache.files import canonical_json, pretty_json, read_json, sha256
+from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.plan import Part
+from headstart.core.cache.shard import Skipped
 
 NAME = "manifest.json"
 FORMAT = "headstart feature set"

@@ -17,9 +17,8 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
-
-from cache.errors import FeaturesDamaged
-from cache.files import canonical_json, parse_json, sha256
+from headstart.core.cache.errors import FeaturesDamaged
+from headstart.core.cache.files import canonical_json, parse_json, sha256
 
 ROWS_PER_CHUNK = 64
 """A chunk of 64 rows read at 1.1-1.4 GB/s with its checksum; larger ones gain nothing, smaller ones lose (measured)."""

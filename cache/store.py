@@ -12,16 +12,21 @@ from typing import Any
 import filelock
 import numpy as np
 import numpy.typing as npt
-
-from cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesNotFound, FeaturesOfAnotherVersion, FeaturesStale
-from cache.execution import NAME as EXECUTION
-from cache.execution import Execution, read_execution
-from cache.files import MAX_JSON_BYTES, make_folder, read_regular, sha256, sync_folder, write_durably
-from cache.foreign import MOST_BYTES, ForeignReader, ShardFacts, facts_of
-from cache.key import FeatureKey
-from cache.manifest import NAME, Manifest, Provenance, ShardRecord, read_manifest
-from cache.plan import Part
-from cache.shard import Rows, Shard, decode_shard, encode_shard
+from headstart.core.cache.errors import (
+    FeaturesDamaged,
+    FeaturesInvalid,
+    FeaturesNotFound,
+    FeaturesOfAnotherVersion,
+    FeaturesStale,
+)
+from headstart.core.cache.execution import NAME as EXECUTION
+from headstart.core.cache.execution import Execution, read_execution
+from headstart.core.cache.files import MAX_JSON_BYTES, make_folder, read_regular, sha256, sync_folder, write_durably
+from headstart.core.cache.foreign import MOST_BYTES, ForeignReader, ShardFacts, facts_of
+from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.manifest import NAME, Manifest, Provenance, ShardRecord, read_manifest
+from headstart.core.cache.plan import Part
+from headstart.core.cache.shard import Rows, Shard, decode_shard, encode_shard
 
 _SHARD_NAME = re.compile(r"shard-([0-9]{5}|[1-9][0-9]{5,})\.h5")
 

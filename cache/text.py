@@ -4,9 +4,9 @@ import datetime
 import difflib
 from collections.abc import Iterable, Sequence
 
-from cache.key import FeatureKey
-from cache.store import FeatureSet
-from cache.verify import Entry
+from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.store import FeatureSet
+from headstart.core.cache.verify import Entry
 
 
 def safe(text: object) -> str:

@@ -5,9 +5,9 @@ import dataclasses
 import stat
 from pathlib import Path
 
-from cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesOfAnotherVersion
-from cache.manifest import NAME, read_manifest
-from cache.store import REPLACED, FeatureSet, FeatureStore
+from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesOfAnotherVersion
+from headstart.core.cache.manifest import NAME, read_manifest
+from headstart.core.cache.store import REPLACED, FeatureSet, FeatureStore
 
 
 def folders(store: FeatureStore) -> list[Path]:

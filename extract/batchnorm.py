@@ -19,16 +19,15 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from headstart.core.cache.errors import DataInvalid, ImageUnreadable, OutOfMemory, WeightsMismatch
+from headstart.core.extract import weights
+from headstart.core.extract.backbones import BACKBONES, Backbone
+from headstart.core.extract.datasets.images import Labels, Pixels, inputs_digest
+from headstart.core.extract.job import Job
+from headstart.core.extract.network.extractor import FeatureExtractor, state_digest
+from headstart.core.extract.network.memory import is_out_of_memory
+from headstart.core.extract.weights import Weights
 from torch import Tensor, nn
-
-from cache.errors import DataInvalid, ImageUnreadable, OutOfMemory, WeightsMismatch
-from extract import weights
-from extract.backbones import BACKBONES, Backbone
-from extract.images import Labels, Pixels, inputs_digest
-from extract.job import Job
-from extract.memory import is_out_of_memory
-from extract.pooled import FeatureExtractor, state_digest
-from extract.weights import Weights
 
 Features = npt.NDArray[np.float32]
 

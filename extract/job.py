@@ -5,15 +5,14 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-
-from cache.key import FeatureKey
-from extract.backbones import POOLING, Backbone
-from extract.config import ExtractConfig
-from extract.devices import Device
-from extract.images import Images
-from extract.preprocess import Preprocessing
-from extract.tune import Runnable
-from extract.weights import Weights
+from headstart.core.cache.key import FeatureKey
+from headstart.core.extract.backbones import POOLING, Backbone
+from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.datasets.images import Images
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.network.tuning import Runnable
+from headstart.core.extract.pictures.preprocess import Preprocessing
+from headstart.core.extract.weights import Weights
 
 
 class Observer(Protocol):
@@ -33,7 +32,7 @@ class Observer(Protocol):
 
 
 class Extractor(Runnable, Protocol):
-    """What turns pixels into features; `extract.pooled.FeatureExtractor` is the one we ship."""
+    """What turns pixels into features; `extract.network.extractor.FeatureExtractor` is the one we ship."""
 
     @property
     def batch_size(self) -> int: ...

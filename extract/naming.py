@@ -12,17 +12,17 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cache.errors import DataNotFound, FeaturesDamaged
-from cache.files import read_regular
-from cache.foreign import MOST_BYTES, ForeignReader
-from cache.key import FeatureKey
-from cache.manifest import Manifest, Order, read_manifest
-from cache.plan import Part
-from cache.store import FeatureStore
-from cache.text import did_you_mean, listed, safe
-from extract.images import FileImages, Images, inputs_digest
-from extract.job import Job
-from extract.layout import kind
+from headstart.core.cache.errors import DataNotFound, FeaturesDamaged
+from headstart.core.cache.files import read_regular
+from headstart.core.cache.foreign import MOST_BYTES, ForeignReader
+from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.manifest import Manifest, Order, read_manifest
+from headstart.core.cache.plan import Part
+from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.text import did_you_mean, listed, safe
+from headstart.core.extract.datasets.images import FileImages, Images, inputs_digest
+from headstart.core.extract.datasets.layout import kind
+from headstart.core.extract.job import Job
 
 _ORDERS: tuple[Order, ...] = ("stratified", "unknown")
 """In which the rows of a set may be that no manifest speaks of; mixed images know of one order only."""

@@ -12,17 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesStale, HeadstartError, OutOfMemory
-from cache.execution import Execution
-from cache.manifest import Manifest, Provenance, ShardRecord
-from cache.plan import Part, plan
-from cache.shard import Shard
-from cache.store import FeatureSet, FeatureStore, SetWriter
-from extract.images import inputs_digest
-from extract.job import Extractor, Job, Observer
-from extract.shards import Pace, compute_shard
-from extract.tune import Way, settle
-from extract.wish import Wish, wish
+from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesStale, HeadstartError, OutOfMemory
+from headstart.core.cache.execution import Execution
+from headstart.core.cache.manifest import Manifest, Provenance, ShardRecord
+from headstart.core.cache.plan import Part, plan
+from headstart.core.cache.shard import Shard
+from headstart.core.cache.store import FeatureSet, FeatureStore, SetWriter
+from headstart.core.extract.datasets.images import inputs_digest
+from headstart.core.extract.job import Extractor, Job, Observer
+from headstart.core.extract.network.tuning import Way, settle
+from headstart.core.extract.shards import Pace, compute_shard
+from headstart.core.extract.way import Wish, wish
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from cache.errors import FeaturesInvalid, ImageUnreadable
-from cache.plan import Part
-from cache.shard import Rows, Shard, Skipped
-from extract.images import Batch, Images, inputs_digest
-from extract.job import Extractor, Job
-from extract.tune import Pending
+from headstart.core.cache.errors import FeaturesInvalid, ImageUnreadable
+from headstart.core.cache.plan import Part
+from headstart.core.cache.shard import Rows, Shard, Skipped
+from headstart.core.extract.datasets.images import Batch, Images, inputs_digest
+from headstart.core.extract.job import Extractor, Job
+from headstart.core.extract.network.tuning import Pending
 
 READING_SLOWS = 0.25
 """The part of the time waited for pictures from which it is worth saying."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cache.plan import Part
-from cache.text import columns, key_facts, megabytes, shape
-from extract.backbones import Backbone
-from extract.job import Job
-from extract.run import Outcome
+from headstart.core.cache.plan import Part
+from headstart.core.cache.text import columns, key_facts, megabytes, shape
+from headstart.core.extract.backbones import Backbone
+from headstart.core.extract.job import Job
+from headstart.core.extract.run import Outcome
 
 if TYPE_CHECKING:
-    from extract.summary import Summary  # which imports torch
+    from headstart.core.extract.backbones.summary import Summary  # which imports torch
 
 
 def outcome(job: Job, done: Outcome) -> str:

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-
-from heads.config import BenchConfig
-from heads.kinds import Head
+from headstart.core.heads.config import BenchConfig
+from headstart.core.heads.kinds import Head
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from headstart.core.cache.errors import RunDamaged, RunNotFound
+from headstart.core.cache.files import canonical_json, parse_json, sha256, write_durably
+from headstart.core.cache.key import FeatureKey
+from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.kinds import KINDS, Head
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-
-from cache.errors import RunDamaged, RunNotFound
-from cache.files import canonical_json, parse_json, sha256, write_durably
-from cache.key import FeatureKey
-from heads.config import TrainConfig
-from heads.kinds import KINDS, Head
 
 NAME = "head.safetensors"
 FORMAT = "headstart head"

@@ -5,7 +5,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, get_args
 
-from cache.errors import FeaturesInvalid
+from headstart.core.cache.errors import FeaturesInvalid
 
 TRAINING_VERSION = 2
 """Raised whenever a change to our code changes the head that the same rows, settings and seed give, or what is measured of

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-
-from cache.errors import FeaturesInvalid
-from heads.checkpoint import Checkpoint
-from heads.kinds import Head
-from heads.train import probabilities
+from headstart.core.cache.errors import FeaturesInvalid
+from headstart.core.heads.checkpoint import Checkpoint
+from headstart.core.heads.kinds import Head
+from headstart.core.heads.training.train import probabilities
 
 Labels = tuple[tuple[str, float], ...]
 """Class names with their probabilities, the most probable first."""

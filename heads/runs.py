@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cache.errors import RunDamaged, RunNotFound
-from cache.files import make_folder, pretty_json, read_json, sync_folder, write_durably
-from cache.key import FeatureKey
-from heads.config import TRAINING_VERSION, TrainConfig
-from heads.settings import settings_label
-from heads.stats import Evaluation, Score
+from headstart.core.cache.errors import RunDamaged, RunNotFound
+from headstart.core.cache.files import make_folder, pretty_json, read_json, sync_folder, write_durably
+from headstart.core.cache.key import FeatureKey
+from headstart.core.heads.config import TRAINING_VERSION, TrainConfig
+from headstart.core.heads.settings import settings_label
+from headstart.core.heads.statistics.accuracy import Evaluation, Score
 
 NAME = "run.json"
 FORMAT, VERSION = "headstart run", 2
@@ -25,7 +25,7 @@ class Extraction:
     """The features of one split: which they are, which rows of them were used, and what they cost.
 
     `digest` names the features and `images` the images that they come from, both by content (`cache.manifest`); `used`
-    names the images of the rows that were used, in their order (`heads.data.Labelled.digest`). `images` and `used` are
+    names the images of the rows that were used, in their order (`Labelled.digest`). `images` and `used` are
     empty in records of version 1. `rows` were extracted, in `elapsed_s` seconds or None where a killed run hides it.
     """
 

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from cache.key import FeatureKey
-from heads.config import RECIPES, TrainConfig
+from headstart.core.cache.key import FeatureKey
+from headstart.core.heads.config import RECIPES, TrainConfig
 
 _SAID_ELSEWHERE = {"recipe", "head", "seed", "train_limit"}
 """Stands in columns of its own, or is what runs of one kind may differ in."""

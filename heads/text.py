@@ -5,12 +5,12 @@ import io
 import statistics
 from collections.abc import Mapping, Sequence
 
-from cache.text import columns, megabytes
-from heads.config import TrainConfig
-from heads.predict import Photo
-from heads.runs import Run
-from heads.stats import Evaluation
-from heads.timings import Timing
+from headstart.core.cache.text import columns, megabytes
+from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.predict import Photo
+from headstart.core.heads.runs import Run
+from headstart.core.heads.statistics.accuracy import Evaluation
+from headstart.core.heads.timings import Timing
 
 
 def epoch(number: int, epochs: int, losses: Sequence[float], accuracies: Sequence[float]) -> str:

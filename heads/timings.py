@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cache.errors import RunDamaged
-from cache.files import pretty_json, read_json, write_durably
-from heads.runs import Run
+from headstart.core.cache.errors import RunDamaged
+from headstart.core.cache.files import pretty_json, read_json, write_durably
+from headstart.core.heads.runs import Run
 
 NAME = "bench.json"
 FORMAT, VERSION = "headstart bench", 2

@@ -12,24 +12,31 @@ from typing import Any
 
 import numpy as np
 
-from cache.errors import HeadstartError
-from cache.files import canonical_json, write_durably
-from cache.manifest import Manifest
-from cache.store import FeatureSet, FeatureStore
-from extract import datasets, gallery
-from extract.images import Images
-from extract.preprocess import Preprocessing
-from extract.unchanged import same_images
-from heads import answers, data, maps, page, report, report_answers, timings
-from heads.answer_store import AnswerStore
-from heads.data import Labelled
-from heads.predict import Photo
-from heads.report import Part, Report
-from heads.runs import Run, RunStore, versions
-from heads.sections import Group, Section, sections
-from heads.session import load_head
-from heads.timings import Timing
-from heads.train import probabilities
+from headstart.core.cache.errors import HeadstartError
+from headstart.core.cache.files import canonical_json, write_durably
+from headstart.core.cache.manifest import Manifest
+from headstart.core.cache.store import FeatureSet, FeatureStore
+from headstart.core.extract import datasets
+from headstart.core.extract.datasets.images import Images
+from headstart.core.extract.datasets.unchanged import same_images
+from headstart.core.extract.pictures import thumbnails as gallery
+from headstart.core.extract.pictures.preprocess import Preprocessing
+from headstart.core.heads import timings
+from headstart.core.heads.predict import Photo
+from headstart.core.heads.report import answers
+from headstart.core.heads.report import markdown as report_answers
+from headstart.core.heads.report import tables as report
+from headstart.core.heads.report.grouping import Group, Section, sections
+from headstart.core.heads.report.page import document as page
+from headstart.core.heads.report.tables import Part, Report
+from headstart.core.heads.runs import Run, RunStore, versions
+from headstart.core.heads.statistics import maps
+from headstart.core.heads.study.answer_store import AnswerStore
+from headstart.core.heads.timings import Timing
+from headstart.core.heads.training import data
+from headstart.core.heads.training.data import Labelled
+from headstart.core.heads.training.session import load_head
+from headstart.core.heads.training.train import probabilities
 from headstart.workspace import Note, Workspace
 
 THUMBNAIL = 96

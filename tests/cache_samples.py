@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from cache.key import FeatureKey
-from cache.manifest import Provenance
-from cache.shard import Rows, Shard, Skipped
-from cache.store import FeatureSet, FeatureStore, SetWriter
+from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.manifest import Provenance
+from headstart.core.cache.shard import Rows, Shard, Skipped
+from headstart.core.cache.store import FeatureSet, FeatureStore, SetWriter
 
 FEATURE_DIM = 4
 EDGES = (0, 5, 10, 13)

@@ -4,7 +4,7 @@ import shlex
 
 import click
 
-import cli
+from headstart.core import cli
 
 
 def parse(words: str) -> None:

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from headstart.core.cache.errors import FeaturesInvalid, OutOfMemory
+from headstart.core.extract.datasets.images import ArrayImages, FileImages
+from headstart.core.extract.network.tuning import Known, Pending, Way
 from PIL import Image
-
-from cache.errors import FeaturesInvalid, OutOfMemory
-from extract.images import ArrayImages, FileImages
-from extract.tune import Known, Pending, Way
 
 ROOT = Path(__file__).resolve().parents[1]
 CIFAR_ROWS = 10_000

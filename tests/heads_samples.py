@@ -12,21 +12,20 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.manifest import Order, Provenance
+from headstart.core.cache.shard import Rows, Shard, Skipped
+from headstart.core.cache.store import FeatureSet, FeatureStore
+from headstart.core.heads.checkpoint import Checkpoint
+from headstart.core.heads.config import RECIPES, HeadName, TrainConfig
+from headstart.core.heads.kinds import KINDS, Head
+from headstart.core.heads.runs import Extraction, Run
+from headstart.core.heads.statistics.accuracy import Evaluation, Score
+from headstart.core.heads.timings import Timing, Way
+from headstart.core.heads.training.data import Labelled, Pair, choose, pairs
+from headstart.core.heads.training.train import train
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-
-from cache.key import FeatureKey
-from cache.manifest import Order, Provenance
-from cache.shard import Rows, Shard, Skipped
-from cache.store import FeatureSet, FeatureStore
-from heads.checkpoint import Checkpoint
-from heads.config import RECIPES, HeadName, TrainConfig
-from heads.data import Labelled, Pair, choose, pairs
-from heads.kinds import KINDS, Head
-from heads.runs import Extraction, Run
-from heads.stats import Evaluation, Score
-from heads.timings import Timing, Way
-from heads.train import train
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("cat", "dog", "frog")

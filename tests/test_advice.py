@@ -19,7 +19,7 @@ from cli_samples import parse
 from click.testing import CliRunner, Result
 from extract_samples import write_picture
 
-import cli
+from headstart.core import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted(

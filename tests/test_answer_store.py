@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 from heads_samples import make_run
-
-from heads.answer_store import AnswerStore, BatchNormQuestion, Question, digest
-from heads.config import RECIPES
+from headstart.core.heads.config import RECIPES
+from headstart.core.heads.study.answer_store import AnswerStore, BatchNormQuestion, Question, digest
 
 RUN = make_run()
 BUDGET = {"seeds": 3, "epochs": (1, 2)}

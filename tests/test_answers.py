@@ -5,16 +5,15 @@ from typing import Any
 
 import numpy as np
 from heads_samples import CLASSES, make_key, make_run
+from headstart.core.cache.files import canonical_json
+from headstart.core.heads.config import RECIPES
+from headstart.core.heads.report import answers
+from headstart.core.heads.report.answers import facts
+from headstart.core.heads.report.grouping import Group
+from headstart.core.heads.report.page.document import to_html
+from headstart.core.heads.training.data import Labelled
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
-
-from cache.files import canonical_json
-from heads import answers
-from heads.answers import facts
-from heads.config import RECIPES
-from heads.data import Labelled
-from heads.page import to_html
-from heads.sections import Group
 
 ROWS = 200
 

@@ -32,14 +32,19 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
-def imported(node: ast.AST) -> Iterator[str]:
-    """The top-level packages that an import statement names; relative imports stay within a room."""
+def modules(node: ast.AST) -> Iterator[str]:
+    """The modules that an import statement may mean, in full: `from package import name` may name a module too."""
     if isinstance(node, ast.Import):
-        yield from (alias.name.partition(".")[0] for alias in node.names)
+        yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom) and node.level == 0:
-        yield (node.module or "").partition(".")[0]
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
     elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("importlib.import_module", "__import__"):
-        yield from (str(arg.value).partition(".")[0] for arg in node.args[:1] if isinstance(arg, ast.Constant))
+        yield from (str(arg.value) for arg in node.args[:1] if isinstance(arg, ast.Constant))
+
+
+def imported(node: ast.AST) -> Iterator[str]:
+    """The rooms and the foreign packages that an import statement names."""
+    yield from (name.removeprefix("headstart.core.").partition(".")[0] for name in modules(node))
 
 
 def run_at_import(body: list[ast.stmt]) -> Iterator[ast.AST]:
@@ -162,10 +167,16 @@ def test_every_room_is_a_package() -> None:
     assert [name_of(folder) for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
 
 
-def test_the_project_installs_the_folders_that_exist() -> None:
+def test_the_project_installs_every_room_below_one_name() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
-        listed = tomllib.load(file)["tool"]["setuptools"]
-    top = [path.parent for path in ROOT.glob("*/__init__.py")]
-    there = {path.parent for folder in top for path in folder.rglob("__init__.py")}
-    assert sorted(listed["packages"]) == sorted(name_of(folder).replace("/", ".") for folder in there)
-    assert listed["py-modules"] == ["cli"]
+        wheel = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["packages"] == ["headstart"]
+    rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"headstart"}
+    assert wheel["force-include"] == {name: f"headstart/core/{name}" for name in sorted(rooms | {"cli.py"})}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_a_module_has_one_name(path: Path) -> None:
+    """`cache.key` would be another module than `headstart.core.cache.key`, with other classes."""
+    named = {name.partition(".")[0] for node in ast.walk(parsed(path)) for name in modules(node)}
+    assert not named & {"cache", "extract", "heads", "cli"}

@@ -6,11 +6,10 @@ import pytest
 import torch
 import torchvision
 from extract_samples import printed_by_python
+from headstart.core.cache.errors import WeightsMismatch
+from headstart.core.extract.backbones import BACKBONES, SHA256, get_backbone
+from headstart.core.extract.weights import BASE_URL
 from torch import nn
-
-from cache.errors import WeightsMismatch
-from extract.backbones import BACKBONES, SHA256, get_backbone
-from extract.weights import BASE_URL
 
 DIMENSIONS = {"vgg16": 512, "vgg19": 512, "resnet18": 512, "resnet50": 2048, "resnet152": 2048, "densenet169": 1664}
 

@@ -10,22 +10,22 @@ import pytest
 import torch
 from extract_samples import array_images, file_images, noise
 from heads_samples import one_thread as one_thread
+from headstart.core.cache.errors import DataInvalid, ImageUnreadable, OutOfMemory, WeightsMismatch
+from headstart.core.extract import batchnorm, weights
+from headstart.core.extract.backbones import get_backbone
+from headstart.core.extract.batchnorm import BatchNormCost, Imitation
+from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.datasets import open_split
+from headstart.core.extract.datasets.images import ArrayImages, Images
+from headstart.core.extract.job import Job
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.network.extractor import FeatureExtractor, state_digest
+from headstart.core.extract.pictures import preprocess
+from headstart.core.extract.pictures.preprocess import Preprocessing
+from headstart.core.heads.config import RECIPES
+from headstart.core.heads.training.online import OnlineHead
 from safetensors.torch import save_file
 from torch import nn
-
-from cache.errors import DataInvalid, ImageUnreadable, OutOfMemory, WeightsMismatch
-from extract import batchnorm, preprocess, weights
-from extract.backbones import get_backbone
-from extract.batchnorm import BatchNormCost, Imitation
-from extract.config import ExtractConfig
-from extract.datasets import open_split
-from extract.devices import Device
-from extract.images import ArrayImages, Images
-from extract.job import Job
-from extract.pooled import FeatureExtractor, state_digest
-from extract.preprocess import Preprocessing
-from heads.config import RECIPES
-from heads.online import OnlineHead
 
 SMALL = Imitation(train_images=40, test_images=12, epochs=2, batch_size=16, seeds=(0, 1))
 FP32 = Device("cpu", "fp32", "a computer")

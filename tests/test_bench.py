@@ -10,10 +10,9 @@ import pytest
 import torch
 from heads_samples import CLASSES, DIM, axis_head
 from heads_samples import one_thread as one_thread
-
-from heads import bench
-from heads.bench import Figures, ImageSide, measure
-from heads.config import BenchConfig
+from headstart.core.heads import bench
+from headstart.core.heads.bench import Figures, ImageSide, measure
+from headstart.core.heads.config import BenchConfig
 
 Event = tuple[Any, ...]
 STAGES = ["read", "transfer", "preprocess", "backbone", "head"]
@@ -113,7 +112,7 @@ class Bench:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock that `heads.bench` reads."""
+    """The clock that `headstart.core.heads.bench` reads."""
     clock = Clock()
     monkeypatch.setattr(bench, "time", clock)
     return clock

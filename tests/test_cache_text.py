@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cache_samples import make_shards, write_set, write_shards_only
+from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.text import age, did_you_mean, listed, listing, safe
+from headstart.core.cache.verify import survey
 from hypothesis import given
 from hypothesis import strategies as st
-
-from cache.store import FeatureStore
-from cache.text import age, did_you_mean, listed, listing, safe
-from cache.verify import survey
 
 NOW = datetime.datetime(2026, 1, 31, 12, tzinfo=datetime.UTC)
 

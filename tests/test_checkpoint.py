@@ -11,16 +11,15 @@ import safetensors.torch
 import torch
 from heads_samples import CLASSES, axis_head, blobs, make_checkpoint, make_config, make_key, trained_head
 from heads_samples import one_thread as one_thread
+from headstart.core.cache.errors import RunDamaged, RunNotFound
+from headstart.core.cache.files import sha256_file
+from headstart.core.cache.key import FeatureKey
+from headstart.core.heads import checkpoint
+from headstart.core.heads.checkpoint import Checkpoint, load, save
+from headstart.core.heads.config import HEADS, HeadName
+from headstart.core.heads.kinds import Linear
+from headstart.core.heads.training.train import probabilities
 from torch import Tensor
-
-from cache.errors import RunDamaged, RunNotFound
-from cache.files import sha256_file
-from cache.key import FeatureKey
-from heads import checkpoint
-from heads.checkpoint import Checkpoint, load, save
-from heads.config import HEADS, HeadName
-from heads.kinds import Linear
-from heads.train import probabilities
 
 
 class ShortKey(FeatureKey):

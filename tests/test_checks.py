@@ -7,9 +7,8 @@ import sys
 import numpy as np
 import pytest
 from heads_samples import FAIR, ROOT
-
-from heads.calibration import calibration
-from heads.disagreement import confident_mistakes
+from headstart.core.heads.statistics.calibration import calibration
+from headstart.core.heads.statistics.disagreement import confident_mistakes
 
 
 @pytest.mark.parametrize(

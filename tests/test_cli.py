@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from cli_samples import parse
 from click.testing import CliRunner, Result
+from headstart.core.cli import ECHO_S
 from PIL import Image
 
-import cli
-from cli import ECHO_S
+from headstart.core import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ("--dataset", "digits", "--weights", "random:0", "--image-size", "32", "--precision", "fp32")
@@ -89,14 +89,14 @@ def test_help_ends_with_an_example_that_parses(words: str, command: click.Comman
 
 def test_help_needs_neither_torch_nor_numpy() -> None:
     """What makes help instant; a clock in a test would fail on a busy machine."""
-    code = "import cli, sys; print(sorted({'torch', 'numpy', 'h5py', 'sklearn', 'rich'} & set(sys.modules)))"
+    code = "import sys, headstart.core.cli; print(sorted({'torch', 'numpy', 'h5py', 'sklearn', 'rich'} & {*sys.modules}))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
 
 def test_a_second_extract_finds_everything_and_imports_no_torch(place: Place) -> None:
     words = ["extract", "-m", "resnet18", *SMALL, "--limit", "300", "--features-dir", str(place.root / "features")]
-    code = f"import cli, sys; cli.cli({words!r}, standalone_mode=False); print('torch' in sys.modules)"
+    code = f"import sys; from headstart.core import cli; cli.cli({words!r}, standalone_mode=False)\nprint('torch' in sys.modules)"
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=environment
@@ -107,7 +107,7 @@ def test_a_second_extract_finds_everything_and_imports_no_torch(place: Place) ->
 
 
 def _has_cuda_driver() -> bool:
-    from extract import devices
+    from headstart.core.extract.network import devices
 
     return devices._has_cuda()
 
@@ -312,7 +312,7 @@ def test_models_lists_backbones_and_shows_layers() -> None:
 def test_helpful_errors(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is one line that says what, where, expected, and what to do next."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr("extract.weights.BASE_URL", (tmp_path / "nothing").as_uri() + "/")
+    monkeypatch.setattr("headstart.core.extract.weights.BASE_URL", (tmp_path / "nothing").as_uri() + "/")
     empty = Place(tmp_path)
     cases = {
         (

@@ -8,13 +8,20 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from heads_samples import NAMES, exact
+from headstart.core.heads.statistics.accuracy import Score, wilson
+from headstart.core.heads.statistics.compare import (
+    Comparison,
+    Paired,
+    all_pairs,
+    bootstrap_accuracy,
+    holm,
+    mcnemar,
+    over_seeds,
+)
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import ttest_1samp
-
-from heads.compare import Comparison, Paired, all_pairs, bootstrap_accuracy, holm, mcnemar, over_seeds
-from heads.stats import Score, wilson
 
 Z = 1.959963984540054
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from heads_samples import blobs, make_config, write_pair
+from headstart.core.cache.errors import FeaturesInvalid
+from headstart.core.heads.config import HEADS, RECIPES, USES, HeadName, TrainConfig, grid, refusal
 
-import cli
-from cache.errors import FeaturesInvalid
-from heads.config import HEADS, RECIPES, USES, HeadName, TrainConfig, grid, refusal
+from headstart.core import cli
 
 
 def test_every_head_says_which_fields_it_uses() -> None:

@@ -15,11 +15,10 @@ import numpy.typing as npt
 import pytest
 import torchvision
 from extract_samples import CIFAR_RECORD, CIFAR_ROWS, cifar_images, cifar_records, noise, write_picture, write_records
-
-from cache.errors import DataInvalid, DataNotFound
-from extract import datasets
-from extract.datasets import cifar10, digits
-from extract.images import Batch, FileImages, Images
+from headstart.core.cache.errors import DataInvalid, DataNotFound
+from headstart.core.extract import datasets
+from headstart.core.extract.datasets import cifar10, digits
+from headstart.core.extract.datasets.images import Batch, FileImages, Images
 
 
 def link(source: Path, target: Path) -> Path:

@@ -28,13 +28,13 @@ import pytest
 import torchvision.datasets
 from click.testing import CliRunner, Result
 from extract_samples import ROOT, encoded, noise, picture, printed_by_python, write_picture
+from headstart.core.cache.errors import DataInvalid, DataNotFound, OutOfMemory
+from headstart.core.extract import datasets
+from headstart.core.extract.datasets import torchvision as sets
+from headstart.core.extract.datasets.images import FileImages, Images
 from hypothesis import strategies as st
 
-import cli
-from cache.errors import DataInvalid, DataNotFound, OutOfMemory
-from extract import datasets
-from extract.datasets import torchvision as sets
-from extract.images import FileImages, Images
+from headstart.core import cli
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -154,7 +154,7 @@ def test_any_name_is_in_the_table_or_an_error(name: str) -> None:
 
 def test_splits_are_known_without_torch(tmp_path: Path) -> None:
     ask = "print(datasets.splits('torchvision:DTD', None, '.'), 'torch' in sys.modules)"
-    code = f"import sys; from extract import datasets; {ask}"
+    code = f"import sys; from headstart.core.extract import datasets; {ask}"
     assert printed_by_python(code) == "('train', 'test') False\n"
     assert datasets.splits("torchvision:EuroSAT", None, tmp_path) == ("all",)
     with pytest.raises(DataNotFound, match="--split test: torchvision:EuroSAT has only all"):
@@ -571,8 +571,8 @@ def test_a_torchvision_that_does_not_fit_torch_is_said() -> None:
     code = """
 import builtins
 from pathlib import Path
-from cache.errors import DataNotFound
-from extract import datasets
+from headstart.core.cache.errors import DataNotFound
+from headstart.core.extract import datasets
 real = builtins.__import__
 def broken(name, *args, **named):
     if name.startswith("torchvision"):

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from extract_samples import encoded, picture, printed_by_python
+from headstart.core.cache.errors import ImageUnreadable
+from headstart.core.extract.pictures import decode as module
+from headstart.core.extract.pictures.decode import MAX_PIXELS, decode, decode_at, shrink
 from PIL import Image
-
-from cache.errors import ImageUnreadable
-from extract.pictures import decode as module
-from extract.pictures.decode import MAX_PIXELS, decode, decode_at, shrink
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
@@ -116,9 +115,10 @@ def test_a_large_picture_that_fails_lets_the_next_one_in(monkeypatch: pytest.Mon
 
 def test_importing_changes_nothing_that_belongs_to_the_process() -> None:
     code = (
-        "import warnings, logging, PIL.Image, cache.store\n"  # h5py and numpy have filters of their own
+        "import warnings, logging, PIL.Image, headstart.core.cache.store\n"  # h5py and numpy have filters of their own
         "before = list(warnings.filters), list(logging.getLogger('PIL').handlers), PIL.Image.MAX_IMAGE_PIXELS\n"
-        "import extract.images, extract.gallery, extract.outside, extract.datasets.folder, extract.pictures.walk\n"
+        "from headstart.core.extract import featurise; from headstart.core.extract.datasets import folder\n"
+        "from headstart.core.extract.pictures import thumbnails, walk\n"
         "print(before == (list(warnings.filters), list(logging.getLogger('PIL').handlers), PIL.Image.MAX_IMAGE_PIXELS))"
     )
     assert printed_by_python(code) == "True\n"
@@ -127,8 +127,8 @@ def test_importing_changes_nothing_that_belongs_to_the_process() -> None:
 def test_the_program_says_nothing_of_what_pillow_warns_of(tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(png(12_000, 9_000, (b"\0" + bytes(1500)) * 9_000, 1))
     code = (
-        "import os; os.dup2(1, 2); import cli; cli.quiet_pillow()\n"
-        "from pathlib import Path; from extract import gallery\n"
+        "import os; os.dup2(1, 2); from headstart.core import cli; cli.quiet_pillow()\n"
+        "from pathlib import Path; from headstart.core.extract.pictures import thumbnails as gallery\n"
         f"print(len(gallery.photograph(Path({str(tmp_path / 'large.png')!r}))) > 100)"
     )
     assert printed_by_python(code) == "True\n"

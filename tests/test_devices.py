@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 from extract_samples import printed_by_python
-
-from cache.errors import DeviceUnavailable
-from extract import devices
-from extract.devices import Device, resolve, resolve_like
+from headstart.core.cache.errors import DeviceUnavailable
+from headstart.core.extract.network import devices
+from headstart.core.extract.network.devices import Device, resolve, resolve_like
 
 
 @dataclasses.dataclass
@@ -162,7 +161,10 @@ def test_the_library_that_rocms_torch_brings_along_is_found(monkeypatch: pytest.
 
 
 def test_torchs_folder_is_found_without_importing_it() -> None:
-    code = "import sys; from extract import devices; print(devices._library_folders()[0], 'torch' in sys.modules)"
+    code = (
+        "import sys; from headstart.core.extract.network import devices; "
+        "print(devices._library_folders()[0], 'torch' in sys.modules)"
+    )
     folder, imported = printed_by_python(code).split()
     assert (Path(folder) / "libtorch.so").exists() or (Path(folder).parent / "__init__.py").exists()
     assert imported == "False"
@@ -290,7 +292,10 @@ def test_without_a_driver_torch_is_not_imported() -> None:
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
-        code = "import sys; from extract.devices import resolve; print(resolve('auto', 'auto').name, *sys.modules)"
+        code = (
+            "import sys; from headstart.core.extract.network.devices import resolve; "
+            "print(resolve('auto', 'auto').name, *sys.modules)"
+        )
         name, *modules = printed_by_python(code).split()
         assert name == "cpu"
         assert "torch" not in modules

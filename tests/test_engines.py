@@ -18,15 +18,14 @@ import numpy as np
 import pytest
 import torch
 from extract_samples import ROOT, noise
+from headstart.core.cache.errors import DeviceUnavailable, OutOfMemory
+from headstart.core.extract.backbones import get_backbone
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.network.engines import ENGINES, TOLERANCE, code_folder, compiled, eager
+from headstart.core.extract.network.extractor import FeatureExtractor, build
+from headstart.core.extract.network.tuning import Way
+from headstart.core.extract.pictures.preprocess import Preprocessing
 from torch import Tensor, nn
-
-from cache.errors import DeviceUnavailable, OutOfMemory
-from extract.backbones import get_backbone
-from extract.devices import Device
-from extract.engines import ENGINES, TOLERANCE, code_folder, compiled, eager
-from extract.pooled import FeatureExtractor, build
-from extract.preprocess import Preprocessing
-from extract.tune import Way
 
 CODE = "TORCHINDUCTOR_CACHE_DIR"
 BF16 = Device("cpu", "bf16", "this CPU")
@@ -300,7 +299,7 @@ import torch
 from torch import nn
 seen = []
 {first}
-from extract.engines import compiled
+from headstart.core.extract.network.engines import compiled
 body = nn.Conv2d(3, 4, 3).eval().requires_grad_(False)
 network = compiled(body, lambda: torch.ones(2, 3, 8, 8))
 with torch.inference_mode():
@@ -504,7 +503,7 @@ def test_memory_running_out_while_a_batch_is_prepared_says_so(dynamo: None, monk
     def full(*_: object) -> Tensor:
         raise RuntimeError("can't allocate memory")
 
-    monkeypatch.setattr("extract.preprocess.prepare", full)
+    monkeypatch.setattr("headstart.core.extract.pictures.preprocess.prepare", full)
     pending = ours.submit(noise(4, 32))
     with pytest.raises(OutOfMemory, match="out of memory with 4 images at once"):
         pending.result()

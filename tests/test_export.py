@@ -7,12 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from cache_samples import make_shard, make_shards, write_set
-
-from cache.errors import FeaturesDamaged, FeaturesInvalid
-from cache.export import export
-from cache.files import parse_json
-from cache.key import FeatureKey
-from cache.store import FeatureSet, FeatureStore
+from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid
+from headstart.core.cache.export import export
+from headstart.core.cache.files import parse_json
+from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.store import FeatureSet, FeatureStore
 
 
 @pytest.fixture

@@ -27,9 +27,7 @@ from extract_samples import (
     printed_by_python,
     write_picture,
 )
-from hypothesis import strategies as st
-
-from cache.errors import (
+from headstart.core.cache.errors import (
     DataNotFound,
     DeviceUnavailable,
     FeaturesInvalid,
@@ -40,26 +38,27 @@ from cache.errors import (
     OutOfMemory,
     WeightsMismatch,
 )
-from cache.execution import NAME as EXECUTION
-from cache.execution import Execution, read_execution
-from cache.files import canonical_json, sha256
-from cache.manifest import NAME as MANIFEST
-from cache.manifest import VERSION, ShardRecord
-from cache.plan import Part
-from cache.shard import Rows, Shard
-from cache.store import FeatureStore, SetWriter
-from extract import datasets
-from extract.backbones import Backbone
-from extract.config import ExtractConfig
-from extract.devices import Device
-from extract.images import FileImages, Images
-from extract.job import Extractor, Job
-from extract.pictures.decode import shrink
-from extract.preprocess import Preprocessing
-from extract.run import Outcome, extract, survey
-from extract.shards import Pace, compute_shard
-from extract.tune import Way
-from extract.weights import Weights
+from headstart.core.cache.execution import NAME as EXECUTION
+from headstart.core.cache.execution import Execution, read_execution
+from headstart.core.cache.files import canonical_json, sha256
+from headstart.core.cache.manifest import NAME as MANIFEST
+from headstart.core.cache.manifest import VERSION, ShardRecord
+from headstart.core.cache.plan import Part
+from headstart.core.cache.shard import Rows, Shard
+from headstart.core.cache.store import FeatureStore, SetWriter
+from headstart.core.extract import datasets
+from headstart.core.extract.backbones import Backbone
+from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.datasets.images import FileImages, Images
+from headstart.core.extract.job import Extractor, Job
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.network.tuning import Way
+from headstart.core.extract.pictures.decode import shrink
+from headstart.core.extract.pictures.preprocess import Preprocessing
+from headstart.core.extract.run import Outcome, extract, survey
+from headstart.core.extract.shards import Pace, compute_shard
+from headstart.core.extract.weights import Weights
+from hypothesis import strategies as st
 
 SHARD_ROWS = 4
 PIXELS = noise(18, 8)
@@ -1079,7 +1078,7 @@ def test_shards_are_written_by_another_thread_and_two_at_most_are_held(
 ) -> None:
     disk = Disk()
     monkeypatch.setattr(SetWriter, "put", lambda *args: disk(*args))
-    monkeypatch.setattr("extract.run.compute_shard", lambda *args: disk.made(compute_shard(*args)))
+    monkeypatch.setattr("headstart.core.extract.run.compute_shard", lambda *args: disk.made(compute_shard(*args)))
     outcome = run(tiny(), store)
     assert_equal(outcome.features.load(), expected_rows(PIXELS))
     assert threading.get_ident() not in disk.threads
@@ -1119,7 +1118,7 @@ def test_an_error_in_the_next_shard_waits_until_the_one_before_is_written(
         return compute_shard(job, extractor, part, advance, pace)
 
     monkeypatch.setattr(SetWriter, "put", slow)
-    monkeypatch.setattr("extract.run.compute_shard", failing)
+    monkeypatch.setattr("headstart.core.extract.run.compute_shard", failing)
     with pytest.raises(FeaturesInvalid, match="the second shard fails in this test"):
         run(tiny(), store)
     assert list(files(store)) == ["shard-00000.h5"]

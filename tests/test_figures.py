@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 import matplotlib
 import page_samples
 import pytest
-
-from heads import figures, page_classes, page_svg
+from headstart.core.heads.report.page import charts as figures
+from headstart.core.heads.report.page import class_charts as page_classes
+from headstart.core.heads.report.page import svg as page_svg
 
 FACTS = page_samples.section(points=80)
 MODELS = FACTS["models"]

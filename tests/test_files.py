@@ -17,11 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from headstart.core.cache import files
+from headstart.core.cache.files import (
+    canonical_json,
+    parse_json,
+    pretty_json,
+    read_json,
+    read_regular,
+    sha256,
+    sha256_file,
+    write_durably,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from cache import files
-from cache.files import canonical_json, parse_json, pretty_json, read_json, read_regular, sha256, sha256_file, write_durably
 
 ROOT = Path(files.__file__).parents[1]
 OLD, NEW = b"old " * 100, b"new " * 1000
@@ -111,7 +119,7 @@ def test_a_failed_call_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 KILLED_AT = """
 import os, signal, sys
 from pathlib import Path
-from cache.files import write_durably
+from headstart.core.cache.files import write_durably
 
 survive = int(sys.argv[2])
 write = os.write
@@ -178,7 +186,8 @@ def test_a_write_makes_the_folders_it_needs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)], ids=["all", "own", "group"])
 def test_who_may_read_what_was_written_is_the_users_to_say(tmp_path: Path, umask: int, mode: int) -> None:
     code = (
-        "import sys; from pathlib import Path; from cache.files import write_durably; write_durably(Path(sys.argv[1]), b'')"
+        "import sys; from pathlib import Path; from headstart.core.cache.files import write_durably\n"
+        "write_durably(Path(sys.argv[1]), b'')"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path / "a" / "head.bin"], umask=umask, cwd=ROOT, check=True, timeout=60)
     assert stat.S_IMODE((tmp_path / "a" / "head.bin").stat().st_mode) == mode

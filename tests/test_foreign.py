@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 from cache_samples import make_shard, make_shards
 from extract_samples import ROOT
-
-from cache.errors import FeaturesDamaged
-from cache.files import canonical_json
-from cache.foreign import ForeignReader, ShardFacts, facts_of
-from cache.shard import Skipped, decode_shard, encode_shard
+from headstart.core.cache.errors import FeaturesDamaged
+from headstart.core.cache.files import canonical_json
+from headstart.core.cache.foreign import ForeignReader, ShardFacts, facts_of
+from headstart.core.cache.shard import Skipped, decode_shard, encode_shard
 
 GOOD = make_shard(np.random.default_rng(0), 0, 5, skipped=[2])
 GOOD_BYTES = encode_shard(GOOD)
@@ -28,8 +27,8 @@ STAND_IN = """
 import os, signal, sys, time
 sys.path[:0] = [{root!r}]
 import h5py, numpy as np
-from cache import foreign
-from cache.shard import decode_shard
+from headstart.core.cache import foreign
+from headstart.core.cache.shard import decode_shard
 
 def burn():
     while True:
@@ -240,7 +239,7 @@ def test_a_hung_child_ends_by_itself_once_it_has_used_its_time() -> None:
 
 def test_a_child_ends_when_its_parent_is_killed() -> None:
     code = (
-        "import sys; sys.path[:0] = sys.argv[1:]; from cache.foreign import ForeignReader\n"
+        "import sys; sys.path[:0] = sys.argv[1:]; from headstart.core.cache.foreign import ForeignReader\n"
         "reader = ForeignReader()\nprint(reader._start().pid, flush=True)\nsys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(ROOT)]

@@ -18,18 +18,17 @@ import numpy as np
 import pytest
 import torch
 from heads_samples import ROOT
+from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion, HeadstartError, RunDamaged
+from headstart.core.cache.execution import Execution, read_execution
+from headstart.core.cache.files import canonical_json, sha256, sha256_file
+from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.manifest import read_manifest
+from headstart.core.cache.shard import Skipped, decode_shard, encode_shard
+from headstart.core.cache.store import FeatureSet, FeatureStore
+from headstart.core.heads import checkpoint, runs, timings
+from headstart.core.heads.runs import RunStore
 from safetensors import safe_open
 from safetensors.torch import save as save_tensors
-
-from cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion, HeadstartError, RunDamaged
-from cache.execution import Execution, read_execution
-from cache.files import canonical_json, sha256, sha256_file
-from cache.key import FeatureKey
-from cache.manifest import read_manifest
-from cache.shard import Skipped, decode_shard, encode_shard
-from cache.store import FeatureSet, FeatureStore
-from heads import checkpoint, runs, timings
-from heads.runs import RunStore
 
 GOLDEN = ROOT / "tests/golden"
 V1, V2, V3 = GOLDEN / "v1", GOLDEN / "v2", GOLDEN / "v3"

@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from extract_samples import encoded
+from headstart.core.cache.errors import ImageUnreadable
+from headstart.core.extract.pictures.decode import decode
 from PIL import Image, TiffImagePlugin
-
-from cache.errors import ImageUnreadable
-from extract.pictures.decode import decode
 
 RAMP = np.linspace(0, 1, 64)
 

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from heads_samples import CLASSES, DIM, Features, Labels, blobs, make_key, numbered, only_pair, write_pair, write_set
-
-from cache.errors import FeaturesAmbiguous, FeaturesInvalid, FeaturesNotFound
-from cache.manifest import Order
-from cache.store import FeatureStore
-from heads.data import Labelled, choose, load, pairs
+from headstart.core.cache.errors import FeaturesAmbiguous, FeaturesInvalid, FeaturesNotFound
+from headstart.core.cache.manifest import Order
+from headstart.core.cache.store import FeatureStore
+from headstart.core.heads.training.data import Labelled, choose, load, pairs
 
 
 def write_all(root: Path, data: Labelled, **options: Any) -> FeatureStore:

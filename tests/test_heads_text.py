@@ -6,12 +6,11 @@ import io
 
 import pytest
 from heads_samples import make_evaluation, make_run, make_timing
-
-from heads import text
-from heads.config import RECIPES, HeadName
-from heads.predict import Photo
-from heads.stats import Evaluation, Score
-from heads.timings import Way
+from headstart.core.heads import text
+from headstart.core.heads.config import RECIPES, HeadName
+from headstart.core.heads.predict import Photo
+from headstart.core.heads.statistics.accuracy import Evaluation, Score
+from headstart.core.heads.timings import Way
 
 TIMING = make_timing(
     images=1234,

@@ -19,22 +19,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from extract_samples import QuarterMeans, RecordingObserver, encoded, picture, printed_by_python, write_picture
+from headstart.core.cache.errors import DataInvalid, DataNotFound, ImageUnreadable
+from headstart.core.cache.manifest import read_manifest
+from headstart.core.cache.store import FeatureStore
+from headstart.core.extract.backbones import Backbone
+from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.datasets import folder
+from headstart.core.extract.datasets.images import FileImages, Pixels
+from headstart.core.extract.job import Job
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.pictures.decode import decode, shrink
+from headstart.core.extract.pictures.files import MAX_BYTES
+from headstart.core.extract.pictures.preprocess import Preprocessing
+from headstart.core.extract.run import Outcome, extract
+from headstart.core.extract.weights import Weights
 from PIL import Image
-
-from cache.errors import DataInvalid, DataNotFound, ImageUnreadable
-from cache.manifest import read_manifest
-from cache.store import FeatureStore
-from extract.backbones import Backbone
-from extract.config import ExtractConfig
-from extract.datasets import folder
-from extract.devices import Device
-from extract.images import FileImages, Pixels
-from extract.job import Job
-from extract.pictures.decode import decode, shrink
-from extract.pictures.files import MAX_BYTES
-from extract.preprocess import Preprocessing
-from extract.run import Outcome, extract
-from extract.weights import Weights
 
 PICTURE = encoded(picture(90, 90), "PNG")
 
@@ -474,8 +473,9 @@ def test_what_pillow_logs_is_not_printed_but_can_be_listened_to(caplog: pytest.L
         decode(odd_samples(), "there")
     assert [record.getMessage() for record in caplog.records] == ["More samples per pixel than can be decoded: 200"]
     code = (
-        "import os; os.dup2(1, 2); from extract.pictures.decode import decode; from cache.errors import ImageUnreadable\n"
-        "import cli; cli.quiet_pillow()\n"
+        "import os; os.dup2(1, 2); from headstart.core.extract.pictures.decode import decode\n"
+        "from headstart.core.cache.errors import ImageUnreadable\n"
+        "from headstart.core import cli; cli.quiet_pillow()\n"
         f"try: decode(bytes.fromhex({odd_samples().hex()!r}), 'there')\n"
         "except ImageUnreadable: print('refused')"
     )

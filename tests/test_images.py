@@ -13,14 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from extract_samples import array_images, encoded, file_images, noise, picture, write_picture
+from headstart.core.cache.errors import ImageUnreadable
+from headstart.core.extract.datasets.images import FileImages, inputs_digest
+from headstart.core.extract.pictures.decode import MAX_PIXELS, decode, shrink
+from headstart.core.extract.pictures.formats import readable, suffixes
 from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
-
-from cache.errors import ImageUnreadable
-from extract.images import FileImages, inputs_digest
-from extract.pictures.decode import MAX_PIXELS, decode, shrink
-from extract.pictures.formats import readable, suffixes
 
 
 def needs(form: str) -> pytest.MarkDecorator:

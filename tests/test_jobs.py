@@ -9,16 +9,16 @@ import numpy.typing as npt
 import pytest
 import torch
 from extract_samples import file_images
-
-from cache.errors import DataNotFound, DeviceUnavailable, ImageUnreadable, WeightsMismatch, WeightsNotFound
-from extract import jobs, weights
-from extract.backbones import BACKBONES
-from extract.config import STUDY_MODELS, ExtractConfig
-from extract.devices import Device
-from extract.job import Job
-from extract.networks import NETWORKS
-from extract.pooled import FeatureExtractor, build
-from extract.preprocess import Preprocessing
+from headstart.core.cache.errors import DataNotFound, DeviceUnavailable, ImageUnreadable, WeightsMismatch, WeightsNotFound
+from headstart.core.extract import plan as jobs
+from headstart.core.extract import weights
+from headstart.core.extract.backbones import BACKBONES
+from headstart.core.extract.config import STUDY_MODELS, ExtractConfig
+from headstart.core.extract.job import Job
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.network.extractor import FeatureExtractor, build
+from headstart.core.extract.network.loaded import NETWORKS
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 SMALL = ExtractConfig(image_size=32, device="cpu")
 

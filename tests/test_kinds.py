@@ -8,18 +8,17 @@ import pytest
 import torch
 from heads_samples import DIM, blobs, make_config, silent, trained_head
 from heads_samples import one_thread as one_thread
+from headstart.core.heads.config import HEADS, RECIPES, BenchConfig, HeadName, TrainConfig
+from headstart.core.heads.kinds import KINDS, ClosedFormHead, GradientHead, Head, Knn, Mlp
+from headstart.core.heads.statistics.accuracy import evaluate
+from headstart.core.heads.training.data import Labelled
+from headstart.core.heads.training.optimise import laid
+from headstart.core.heads.training.train import predict, probabilities, train
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import RidgeClassifierCV
 from sklearn.neighbors import KNeighborsClassifier
 from torch.nn import functional
-
-from heads.config import HEADS, RECIPES, BenchConfig, HeadName, TrainConfig
-from heads.data import Labelled
-from heads.kinds import KINDS, ClosedFormHead, GradientHead, Head, Knn, Mlp
-from heads.optimise import laid
-from heads.stats import evaluate
-from heads.train import predict, probabilities, train
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -9,17 +9,16 @@ import numpy.typing as npt
 import pytest
 import torch
 from extract_samples import noise
+from headstart.core.extract.backbones import BACKBONES
+from headstart.core.extract.network import workers as lanes
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.network.engines import steps
+from headstart.core.extract.network.extractor import FeatureExtractor, build
+from headstart.core.extract.network.tuning import Way
+from headstart.core.extract.network.workers import Check, InLane, Prepared, Stopped
+from headstart.core.extract.pictures.preprocess import Preprocessing
 from hypothesis import strategies as st
 from torch import nn
-
-from extract import lanes
-from extract.backbones import BACKBONES
-from extract.devices import Device
-from extract.engines import steps
-from extract.lanes import Check, InLane, Prepared, Stopped
-from extract.pooled import FeatureExtractor, build
-from extract.preprocess import Preprocessing
-from extract.tune import Way
 
 NOTHING = np.zeros((1, 1), dtype=np.float32)
 
@@ -172,7 +171,7 @@ def test_one_thread_needs_no_lanes() -> None:
 
 @pytest.mark.usefixtures("threads")
 def test_an_extractor_out_of_memory_says_so_in_a_lane(monkeypatch: pytest.MonkeyPatch) -> None:
-    from cache.errors import OutOfMemory
+    from headstart.core.cache.errors import OutOfMemory
 
     ours = extractor().running(Way("eager", 4))
 

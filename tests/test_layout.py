@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-
-from cache.errors import DataInvalid
-from extract.layout import kind, layout, undivided
+from headstart.core.cache.errors import DataInvalid
+from headstart.core.extract.datasets.layout import kind, layout, undivided
 
 
 def tree(root: Path, *paths: str) -> Path:

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from cache_samples import make_key, make_provenance
+from headstart.core.cache.errors import FeaturesDamaged
+from headstart.core.cache.files import canonical_json, sha256
+from headstart.core.cache.manifest import NAME, Manifest, ShardRecord, read_manifest
+from headstart.core.cache.plan import Part
+from headstart.core.cache.shard import Skipped
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from cache.errors import FeaturesDamaged
-from cache.files import canonical_json, sha256
-from cache.manifest import NAME, Manifest, ShardRecord, read_manifest
-from cache.plan import Part
-from cache.shard import Skipped
 
 Document = dict[str, Any]
 

@@ -3,14 +3,13 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
+from headstart.core.cache.files import canonical_json
+from headstart.core.heads.statistics.maps import FEWEST, feature_map, thumbnails
+from headstart.core.heads.training.data import Labelled
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_score
 from threadpoolctl import threadpool_limits
-
-from cache.files import canonical_json
-from heads.data import Labelled
-from heads.maps import FEWEST, feature_map, thumbnails
 
 LABELS = np.arange(300) % 3
 
@@ -94,7 +93,7 @@ def test_rows_without_two_directions_have_no_map(features: npt.NDArray[np.float3
 
 
 def test_of_many_rows_some_are_drawn_evenly_and_keep_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("heads.maps.POINTS", 40)
+    monkeypatch.setattr("headstart.core.heads.statistics.maps.POINTS", 40)
     in_order = Labelled(clouds(), np.sort(LABELS), rows=np.arange(1000, 1300))  # sorted by class
     found = feature_map(in_order)
     assert found is not None

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 from heads_samples import blobs, make_config, silent
-
-from cache.errors import FeaturesInvalid, OutOfMemory
-from heads import memory
-from heads.config import HeadName, TrainConfig
-from heads.train import train, train_many
+from headstart.core.cache.errors import FeaturesInvalid, OutOfMemory
+from headstart.core.heads.config import HeadName, TrainConfig
+from headstart.core.heads.training import memory
+from headstart.core.heads.training.train import train, train_many
 
 
 def test_what_is_more_than_the_machine_has_is_refused_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +84,7 @@ def test_heads_without_a_seed_are_fitted_once_and_share_their_numbers(kind: Head
 
 
 def test_similarities_are_bounded_whatever_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    from heads import kinds
+    from headstart.core.heads import kinds
 
     head = train(blobs(90), 3, make_config("knn"), "cpu", silent).head
     features = torch.from_numpy(blobs(50, seed=1).features)

@@ -6,20 +6,19 @@ from pathlib import Path
 
 import pytest
 from extract_samples import QuarterMeans, RecordingObserver, write_picture
-
-from cache.errors import DataNotFound, FeaturesStale
-from cache.manifest import NAME
-from cache.store import FeatureStore
-from extract import datasets
-from extract.backbones import Backbone
-from extract.config import ExtractConfig
-from extract.devices import Device
-from extract.images import FileImages
-from extract.job import Job
-from extract.naming import known_as, settled
-from extract.preprocess import Preprocessing
-from extract.run import Outcome, extract
-from extract.weights import Weights
+from headstart.core.cache.errors import DataNotFound, FeaturesStale
+from headstart.core.cache.manifest import NAME
+from headstart.core.cache.store import FeatureStore
+from headstart.core.extract import datasets
+from headstart.core.extract.backbones import Backbone
+from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.datasets.images import FileImages
+from headstart.core.extract.job import Job
+from headstart.core.extract.naming import known_as, settled
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.pictures.preprocess import Preprocessing
+from headstart.core.extract.run import Outcome, extract
+from headstart.core.extract.weights import Weights
 
 QUARTERS = Backbone("quarters", "stand-in", 4, {})
 

@@ -6,15 +6,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from headstart.core.extract.backbones import Backbone, get_backbone
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.network.extractor import FeatureExtractor
+from headstart.core.extract.network.loaded import Networks
+from headstart.core.extract.network.tuning import Way
+from headstart.core.extract.pictures.preprocess import Preprocessing
+from headstart.core.extract.weights import Weights
 from torch import nn
-
-from extract.backbones import Backbone, get_backbone
-from extract.devices import Device
-from extract.networks import Networks
-from extract.pooled import FeatureExtractor
-from extract.preprocess import Preprocessing
-from extract.tune import Way
-from extract.weights import Weights
 
 CPU = Device("cpu", "fp32", "this CPU")
 LABELS = Weights("random:0", "0" * 64, "drawn")

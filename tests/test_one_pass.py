@@ -7,12 +7,12 @@ import numpy.typing as npt
 import pytest
 from click.testing import CliRunner, Result
 from extract_samples import write_picture
+from headstart.core.extract import weights
+from headstart.core.extract.network.extractor import FeatureExtractor
+from headstart.core.extract.network.loaded import NETWORKS
 from torch import nn
 
-import cli
-from extract import weights
-from extract.networks import NETWORKS
-from extract.pooled import FeatureExtractor
+from headstart.core import cli
 
 SMALL = ("--dataset", "digits", "--weights", "random:0", "--image-size", "32", "--precision", "fp32")
 

@@ -14,15 +14,14 @@ import pytest
 import torch
 from heads_samples import DIM, ROOT, blobs, same_head, silent
 from heads_samples import one_thread as one_thread
+from headstart.core.cache.errors import FeaturesInvalid
+from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.kinds import GradientHead, Mlp
+from headstart.core.heads.training import optimise
+from headstart.core.heads.training.optimise import History, Part, Rows, descend
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-
-import heads.optimise
-from cache.errors import FeaturesInvalid
-from heads.config import TrainConfig
-from heads.kinds import GradientHead, Mlp
-from heads.optimise import History, Part, Rows, descend
 
 TRAIN, VAL = 60, 20
 
@@ -300,7 +299,7 @@ def test_how_much_dropout_is_drawn_at_once_changes_no_number(rows: int, batch: i
     found = []
     for drawn in (2**22, most):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(heads.optimise, "_DRAWN", drawn)
+            patch.setattr(optimise, "_DRAWN", drawn)
             head = fresh_head(config)
             descend([head], noisy_rows(), [Part(torch.arange(rows), torch.arange(0), order())], silent)
             found.append(head)
@@ -339,7 +338,7 @@ def test_a_last_step_that_diverges_is_an_error_too() -> None:
 def test_preparing_leaves_nothing_to_import_for_the_first_training() -> None:
     """In a process of its own: what torch imports late is no time of a training."""
     code = (
-        "import sys; from heads.optimise import prepare; prepare(); before = set(sys.modules); "
+        "import sys; from optimise import prepare; prepare(); before = set(sys.modules); "
         "import torch; torch.optim.AdamW([torch.nn.Parameter(torch.zeros(2))], fused=True); "
         "print(len(set(sys.modules) - before))"
     )

@@ -2,9 +2,8 @@
 
 import hypothesis
 import numpy as np
+from headstart.core.extract.datasets.order import is_grouped, stratified
 from hypothesis import strategies as st
-
-from extract.order import is_grouped, stratified
 
 LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=60)
 

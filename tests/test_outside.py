@@ -7,13 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from extract_samples import QuarterMeans, file_images, picture
+from headstart.core.cache.errors import DataNotFound
+from headstart.core.extract.featurise import Outside, expand, featurise
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.network.tuning import Pending, Way
+from headstart.core.extract.pictures.decode import shrink
 from hypothesis import strategies as st
-
-from cache.errors import DataNotFound
-from extract.devices import Device
-from extract.outside import Outside, expand, featurise
-from extract.pictures.decode import shrink
-from extract.tune import Pending, Way
 
 
 class Counting(QuarterMeans):
@@ -120,7 +119,7 @@ def test_pictures_that_can_not_be_read_are_named_and_the_others_are_there(
 
 
 def test_features_are_handed_on_before_all_are_there(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("extract.outside.BLOCK", 6)
+    monkeypatch.setattr("headstart.core.extract.featurise.BLOCK", 6)
     extractor = QuarterMeans(batch_size=3)
     parts = featurise(photos, extractor, CPU, 16, 1, 3, lambda _: None)
     assert next(parts).rows == list(range(6))

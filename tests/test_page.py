@@ -9,12 +9,11 @@ from typing import Any
 
 import page_samples
 import pytest
-
-from heads.page import OWN_PARTS, POLICY, STUDY_PARTS, to_html
-from heads.page_html import MOST_COLUMNS, picture, table
-from heads.page_labels import probability
-from heads.page_overview import command
-from heads.report import percent, seconds
+from headstart.core.heads.report.page.document import OWN_PARTS, POLICY, STUDY_PARTS, to_html
+from headstart.core.heads.report.page.html import MOST_COLUMNS, picture, table
+from headstart.core.heads.report.page.sections.labels import probability
+from headstart.core.heads.report.page.sections.overview import command
+from headstart.core.heads.report.tables import percent, seconds
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -103,7 +102,7 @@ def sketch(key: str, words: str, *_: Any, **__: Any) -> str:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> Undrawn:
     """The page of a section, its figures left out."""
-    monkeypatch.setattr("heads.page_svg.draw", sketch)
+    monkeypatch.setattr("headstart.core.heads.report.page.svg.draw", sketch)
     return lambda facts: Page(to_html(page_samples.document(facts)))
 
 
@@ -111,7 +110,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> Undrawn:
 def html() -> dict[str, str]:
     found = {name: to_html(SAMPLES[name]) for name in DRAWN}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("heads.page_svg.draw", sketch)
+        patch.setattr("headstart.core.heads.report.page.svg.draw", sketch)
         return {name: found[name] if name in found else to_html(facts) for name, facts in SAMPLES.items()}
 
 
@@ -518,7 +517,7 @@ def test_one_seed_is_not_called_seeds() -> None:
 
 @pytest.mark.parametrize("left", [None, {}, "absent"], ids=["null", "empty", "absent"])
 def test_a_report_without_tsne_shows_the_other_map(left: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("heads.page_svg.draw", sketch)
+    monkeypatch.setattr("headstart.core.heads.report.page.svg.draw", sketch)
     facts = page_samples.section(page_samples.MODELS[:2], points=40)
     for it in facts["maps"].values():
         it["tsne"] = left
@@ -691,7 +690,7 @@ def test_a_table_of_many_columns_is_several() -> None:
     ("part", "facts"), list(page_samples.with_nulls()), ids=lambda it: it if isinstance(it, str) else ""
 )
 def test_what_is_null_is_left_out(part: str, facts: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("heads.page_svg.draw", sketch)
+    monkeypatch.setattr("headstart.core.heads.report.page.svg.draw", sketch)
     page = Page(to_html(facts))
     assert page.faults == []
     assert "None" not in page.text

@@ -17,8 +17,7 @@ from typing import Any
 
 import page_samples
 import pytest
-
-from heads.page import to_html
+from headstart.core.heads.report.page.document import to_html
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FOUND = next(filter(None, map(shutil.which, NAMES)), None)

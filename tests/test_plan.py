@@ -4,10 +4,9 @@ import dataclasses
 import itertools
 
 import pytest
+from headstart.core.cache.plan import Part, plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from cache.plan import Part, plan
 
 Ranges = dict[int, tuple[int, int]]
 

@@ -11,18 +11,17 @@ import pytest
 import torch
 import torchvision
 from extract_samples import noise
+from headstart.core.cache.errors import FeaturesInvalid, OutOfMemory
+from headstart.core.extract.backbones import get_backbone
+from headstart.core.extract.datasets.cifar10 import open_split
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.network.extractor import FeatureExtractor, build, state_digest
+from headstart.core.extract.pictures.preprocess import Preprocessing
+from headstart.core.extract.weights import load, locate
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
 from torchvision import transforms
-
-from cache.errors import FeaturesInvalid, OutOfMemory
-from extract.backbones import get_backbone
-from extract.datasets.cifar10 import open_split
-from extract.devices import Device
-from extract.pooled import FeatureExtractor, build, state_digest
-from extract.preprocess import Preprocessing
-from extract.weights import load, locate
 
 FP32, BF16 = Device("cpu", "fp32", "this CPU"), Device("cpu", "bf16", "this CPU")
 TRAINED = {

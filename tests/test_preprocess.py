@@ -9,13 +9,12 @@ import pytest
 import torch
 import torchvision
 from extract_samples import noise
+from headstart.core.extract.backbones import BACKBONES
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.pictures.preprocess import Preprocessing, is_exact, normalise, prepare, resize, resize_weights
 from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
-
-from extract.backbones import BACKBONES
-from extract.devices import Device
-from extract.preprocess import Preprocessing, is_exact, normalise, prepare, resize, resize_weights
 
 sizes = st.integers(1, 320)
 targets = st.integers(1, 256)

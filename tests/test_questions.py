@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from heads_samples import CLASSES, blobs, silent
-
-from cache.files import canonical_json
-from heads.calibration import calibration
-from heads.config import RECIPES, TrainConfig
-from heads.data import Labelled
-from heads.questions import Budget, Task, answer, curve_sizes
-from heads.sampling import sample
-from heads.train import predict, probabilities, train_many
+from headstart.core.cache.files import canonical_json
+from headstart.core.heads.config import RECIPES, TrainConfig
+from headstart.core.heads.statistics.calibration import calibration
+from headstart.core.heads.study.questions import Budget, Task, answer, curve_sizes
+from headstart.core.heads.training.data import Labelled
+from headstart.core.heads.training.sampling import sample
+from headstart.core.heads.training.train import predict, probabilities, train_many
 
 BUDGET = Budget(seeds=3, curve_seeds=2, epochs=(1, 2, 3), sizes=(40, 90, 10_000))
 TASK = Task(blobs(240, seed=1), blobs(90, seed=2), CLASSES, "cpu")

@@ -9,18 +9,30 @@ from typing import Any
 
 import pytest
 from heads_samples import make_evaluation, make_key, make_run, make_timing
+from headstart.core.cache.files import canonical_json, parse_json
+from headstart.core.heads.config import RECIPES
+from headstart.core.heads.predict import Photo
+from headstart.core.heads.report.grouping import Group
+from headstart.core.heads.report.published import TABLE_1, TABLE_2
+from headstart.core.heads.report.tables import (
+    Inference,
+    Part,
+    Report,
+    Row,
+    percent,
+    row,
+    seconds,
+    squashed,
+    table,
+    to_csv,
+    to_json,
+    to_markdown,
+)
+from headstart.core.heads.runs import Extraction, Run
+from headstart.core.heads.settings import settings_label
+from headstart.core.heads.timings import Timing
 from hypothesis import given
 from hypothesis import strategies as st
-
-from cache.files import canonical_json, parse_json
-from heads.config import RECIPES
-from heads.predict import Photo
-from heads.published import TABLE_1, TABLE_2
-from heads.report import Inference, Part, Report, Row, percent, row, seconds, squashed, table, to_csv, to_json, to_markdown
-from heads.runs import Extraction, Run
-from heads.sections import Group
-from heads.settings import settings_label
-from heads.timings import Timing
 
 BENCH = make_timing(images=200, elapsed_s=12.345)
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import page_samples
 import pytest
-
-from heads.report_answers import to_markdown
+from headstart.core.heads.report.markdown import to_markdown
 
 
 def facts() -> dict[str, Any]:

@@ -4,12 +4,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from headstart.core.heads.kinds import Ridge
+from headstart.core.heads.kinds import leave_one_out as ridge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import RidgeCV
-
-from heads import ridge
-from heads.kinds import Ridge
 
 
 def sample(rows: int, dim: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

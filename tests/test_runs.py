@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 from heads_samples import make_key, make_run
+from headstart.core.cache.errors import RunDamaged, RunNotFound
+from headstart.core.cache.files import parse_json
+from headstart.core.heads.config import RECIPES
+from headstart.core.heads.runs import Extraction, Run, RunStore, parse, read, versions
+from headstart.core.heads.statistics.accuracy import Evaluation, Score
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from cache.errors import RunDamaged, RunNotFound
-from cache.files import parse_json
-from heads.config import RECIPES
-from heads.runs import Extraction, Run, RunStore, parse, read, versions
-from heads.stats import Evaluation, Score
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

@@ -5,11 +5,10 @@ from typing import Any
 
 import cache_samples
 from heads_samples import make_key, make_run
-
-from cache.manifest import Manifest, ShardRecord
-from heads.config import RECIPES
-from heads.runs import Run
-from heads.sections import sections
+from headstart.core.cache.manifest import Manifest, ShardRecord
+from headstart.core.heads.config import RECIPES
+from headstart.core.heads.report.grouping import sections
+from headstart.core.heads.runs import Run
 
 
 def run(name: str, day: int = 1, seed: int = 0, **changes: Any) -> Run:

@@ -11,17 +11,16 @@ import pytest
 import torch
 from heads_samples import CLASSES, blobs, make_config, make_key, only_pair, silent, write_pair, write_set
 from heads_samples import one_thread as one_thread
-
-from cache.errors import FeaturesInvalid, FeaturesNotFound, RunDamaged, RunNotFound
-from cache.files import sha256_file
-from cache.store import FeatureStore
-from heads import checkpoint
-from heads.config import HEADS, HeadName, TrainConfig
-from heads.data import Labelled, Pair
-from heads.runs import Run, RunStore
-from heads.session import fit, load_head, load_path, same
-from heads.stats import evaluate
-from heads.train import predict
+from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, RunDamaged, RunNotFound
+from headstart.core.cache.files import sha256_file
+from headstart.core.cache.store import FeatureStore
+from headstart.core.heads import checkpoint
+from headstart.core.heads.config import HEADS, HeadName, TrainConfig
+from headstart.core.heads.runs import Run, RunStore
+from headstart.core.heads.statistics.accuracy import evaluate
+from headstart.core.heads.training.data import Labelled, Pair
+from headstart.core.heads.training.session import fit, load_head, load_path, same
+from headstart.core.heads.training.train import predict
 
 
 @pytest.fixture

@@ -11,21 +11,20 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from extract_samples import QuarterMeans, array_images, file_images, noise, picture
+from headstart.core.cache.errors import DataNotFound, FeaturesInvalid, ImageUnreadable, OutOfMemory
+from headstart.core.cache.plan import Part
+from headstart.core.cache.shard import Shard
+from headstart.core.extract.backbones import Backbone
+from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.datasets.images import Batch, FileImages, Images
+from headstart.core.extract.job import Extractor, Job
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.network.tuning import Pending
+from headstart.core.extract.pictures.decode import shrink
+from headstart.core.extract.pictures.preprocess import Preprocessing
+from headstart.core.extract.shards import LEAST_S, READING_SLOWS, Pace, compute_shard, computed
+from headstart.core.extract.weights import Weights
 from hypothesis import strategies as st
-
-from cache.errors import DataNotFound, FeaturesInvalid, ImageUnreadable, OutOfMemory
-from cache.plan import Part
-from cache.shard import Shard
-from extract.backbones import Backbone
-from extract.config import ExtractConfig
-from extract.devices import Device
-from extract.images import Batch, FileImages, Images
-from extract.job import Extractor, Job
-from extract.pictures.decode import shrink
-from extract.preprocess import Preprocessing
-from extract.shards import LEAST_S, READING_SLOWS, Pace, compute_shard, computed
-from extract.tune import Pending
-from extract.weights import Weights
 
 PIXELS = noise(18, 16)
 
@@ -290,7 +289,7 @@ def test_a_slow_reader_is_noticed() -> None:
 
 
 def test_a_run_that_waited_for_pictures_says_so_and_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("extract.shards.cores", lambda: 16)
+    monkeypatch.setattr("headstart.core.extract.shards.cores", lambda: 16)
     slow = Pace(reading_s=6.0, total_s=10.0, images=1000)
     assert slow.remark(4) == "waited 60% of the time for pictures, 100.0 images/s with 4 threads; -j 16 reads with more"
     assert slow.remark(16) == (

@@ -19,22 +19,21 @@ import hypothesis
 import numpy as np
 import pytest
 from extract_samples import Pixels, QuarterMeans, RecordingObserver, array_images, encoded, noise, picture
+from headstart.core.cache.errors import FeaturesStale
+from headstart.core.cache.key import FEATURE_VERSION, FeatureKey
+from headstart.core.cache.shard import Rows
+from headstart.core.cache.store import FeatureStore
+from headstart.core.extract import datasets
+from headstart.core.extract.backbones import POOLING, Backbone
+from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.datasets.images import Images
+from headstart.core.extract.job import Extractor, Job
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.pictures.preprocess import Preprocessing
+from headstart.core.extract.run import Outcome, extract
+from headstart.core.extract.weights import Weights
 from hypothesis import strategies as st
 from PIL import Image
-
-from cache.errors import FeaturesStale
-from cache.key import FEATURE_VERSION, FeatureKey
-from cache.shard import Rows
-from cache.store import FeatureStore
-from extract import datasets
-from extract.backbones import POOLING, Backbone
-from extract.config import ExtractConfig
-from extract.devices import Device
-from extract.images import Images
-from extract.job import Extractor, Job
-from extract.preprocess import Preprocessing
-from extract.run import Outcome, extract
-from extract.weights import Weights
 
 FILES = (
     *(f"a/{i}.bmp" for i in range(4)),

@@ -35,17 +35,16 @@ from cache_samples import (
     write_set,
     write_shards_only,
 )
+from headstart.core.cache import store as cache_store
+from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesNotFound, FeaturesStale, HeadstartError
+from headstart.core.cache.files import sha256
+from headstart.core.cache.manifest import NAME
+from headstart.core.cache.plan import plan
+from headstart.core.cache.shard import Rows, Shard, encode_shard
+from headstart.core.cache.store import FeatureSet, FeatureStore
+from headstart.core.cache.verify import survey
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-from cache import store as cache_store
-from cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesNotFound, FeaturesStale, HeadstartError
-from cache.files import sha256
-from cache.manifest import NAME
-from cache.plan import plan
-from cache.shard import Rows, Shard, encode_shard
-from cache.store import FeatureSet, FeatureStore
-from cache.verify import survey
 
 
 @pytest.fixture

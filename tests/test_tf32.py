@@ -5,8 +5,7 @@ import time
 
 import pytest
 import torch
-
-from extract.tf32 import tf32_allowed
+from headstart.core.extract.network.tf32 import tf32_allowed
 
 SWITCH = torch.backends.cudnn
 

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 import torch
 from heads_samples import same_head, silent
-
-from heads import threads
-from heads.config import RECIPES, HeadName, TrainConfig
-from heads.data import Labelled
-from heads.train import train, train_many
+from headstart.core.heads.config import RECIPES, HeadName, TrainConfig
+from headstart.core.heads.training import threads
+from headstart.core.heads.training.data import Labelled
+from headstart.core.heads.training.train import train, train_many
 
 
 @pytest.fixture(autouse=True)

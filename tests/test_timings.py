@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 from heads_samples import make_run, make_timing
+from headstart.core.cache.errors import RunDamaged
+from headstart.core.heads import timings
+from headstart.core.heads.runs import RunStore
+from headstart.core.heads.timings import Timing, Way
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from cache.errors import RunDamaged
-from heads import timings
-from heads.runs import RunStore
-from heads.timings import Timing, Way
 
 RUN = make_run()
 

@@ -13,17 +13,15 @@ import pytest
 import torch
 from heads_samples import DIM, blobs, same_head, silent
 from heads_samples import one_thread as one_thread
+from headstart.core.extract.network.devices import Device
+from headstart.core.heads.config import HeadName, TrainConfig
+from headstart.core.heads.kinds import Head, Linear, Mlp
+from headstart.core.heads.training.data import Labelled
+from headstart.core.heads.training.groups import groups
+from headstart.core.heads.training.train import Trained, predict, train, train_many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-
-import heads.groups
-from extract.devices import Device
-from heads.config import HeadName, TrainConfig
-from heads.data import Labelled
-from heads.groups import groups
-from heads.kinds import Head, Linear, Mlp
-from heads.train import Trained, predict, train, train_many
 
 ALIKE = 1e-4
 """How far a parameter may be from that of the head trained alone, as a share of the largest of its tensor: a batched
@@ -37,7 +35,7 @@ GRADIENT: tuple[HeadName, ...] = ("mlp", "linear")
 def stacked() -> Iterator[None]:
     """Heads are stacked here, as they are on a GPU; on a CPU each is trained by itself."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(heads.groups._AT_ONCE, "cpu", 8)
+        patch.setitem(groups._AT_ONCE, "cpu", 8)
         yield
 
 
@@ -124,7 +122,7 @@ def grid(base: TrainConfig, name: str) -> list[TrainConfig]:
 def test_a_grid_trained_together_is_the_heads_trained_alone(
     kind: HeadName, name: str, val_fraction: float, cosine: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(heads.groups._AT_ONCE, "cpu", 16)
+    monkeypatch.setitem(groups._AT_ONCE, "cpu", 16)
     configs = grid(make_config(kind, val_fraction=val_fraction, cosine=cosine), name)
     found = at_once(configs)
     assert set(division(configs)) == {len(configs)}
@@ -151,7 +149,7 @@ def test_more_heads_than_the_device_takes_at_once_are_trained_in_turns(
 ) -> None:
     configs = [make_config(kind, seed=i, lr=1e-3 * (1 + i % 2)) for i in range(5)]
     expected = alone(configs)
-    monkeypatch.setitem(heads.groups._AT_ONCE, "cpu", most)
+    monkeypatch.setitem(groups._AT_ONCE, "cpu", most)
     found = at_once(configs)
     assert division(configs) == {1: [1] * 5, 2: [2, 2, 2, 2, 1], 3: [3, 3, 3, 2, 2]}[most]
     assert {trained.together for trained in found} == {5}
@@ -309,7 +307,7 @@ def test_any_mixture_comes_back_in_its_order_in_no_larger_company_than_allowed(
     configs: list[TrainConfig], most: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(heads.groups._AT_ONCE, "cpu", most)
+        patch.setitem(groups._AT_ONCE, "cpu", most)
         found = at_once(configs)
         by_gradient = [size for size, config in zip(division(configs), configs, strict=True) if config.trained_by_gradient]
     assert all(1 <= size <= most for size in by_gradient)

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 from extract_samples import noise
-
-from extract.devices import Device
-from extract.transfer import BUFFERS, Ring
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.network.transfer import BUFFERS, Ring
 
 
 @pytest.mark.cuda

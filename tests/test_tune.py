@@ -11,11 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from extract_samples import There
-from hypothesis import strategies as st
-
-from cache.errors import DeviceUnavailable, HeadstartError, OutOfMemory
-from extract.devices import Device
-from extract.tune import (
+from headstart.core.cache.errors import DeviceUnavailable, HeadstartError, OutOfMemory
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.network.tuning import (
     ARRANGED_BATCHES,
     ARRANGED_ROUNDS,
     ROUNDS_PER_TRIAL,
@@ -27,6 +25,7 @@ from extract.tune import (
     choose,
     settle,
 )
+from hypothesis import strategies as st
 
 
 class Rates:
@@ -258,7 +257,7 @@ def test_the_best_of_real_trials_is_among_what_could_be_run() -> None:
 
 
 def test_a_clock_that_stands_still_is_no_division_by_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("extract.tune.time.perf_counter", lambda: 5.0)
+    monkeypatch.setattr("headstart.core.extract.network.tuning.time.perf_counter", lambda: 5.0)
     assert 0 < Trials(Fake(), 6, lambda _: None).measure(COMPILED) < float("inf")
 
 

@@ -9,11 +9,10 @@ from pathlib import Path
 import cache_samples
 import pytest
 from extract_samples import array_images, file_images, noise, write_picture
-
-from cache.manifest import Manifest, ShardRecord
-from cache.plan import Part
-from extract.images import Images, inputs_digest
-from extract.unchanged import same_images
+from headstart.core.cache.manifest import Manifest, ShardRecord
+from headstart.core.cache.plan import Part
+from headstart.core.extract.datasets.images import Images, inputs_digest
+from headstart.core.extract.datasets.unchanged import same_images
 
 
 def manifest_of(images: Images, edges: tuple[int, ...] = (0, 3, 6)) -> Manifest:

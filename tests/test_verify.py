@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cache_samples import make_shards, never_wait, put_all, write_set, write_shards_only
-
-from cache import store as cache_store
-from cache.errors import FeaturesDamaged, FeaturesNotFound
-from cache.manifest import NAME
-from cache.store import FeatureSet, FeatureStore
-from cache.text import listing
-from cache.verify import folders, problems, survey
+from headstart.core.cache import store as cache_store
+from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound
+from headstart.core.cache.manifest import NAME
+from headstart.core.cache.store import FeatureSet, FeatureStore
+from headstart.core.cache.text import listing
+from headstart.core.cache.verify import folders, problems, survey
 
 
 @pytest.fixture

@@ -9,11 +9,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 from extract_samples import write_picture
+from headstart.core.cache.errors import DataNotFound
+from headstart.core.extract.featurise import expand
+from headstart.core.extract.pictures.walk import LINKS, NO_SUFFIX, counted, entries, holds_pictures, walk
 from hypothesis import strategies as st
-
-from cache.errors import DataNotFound
-from extract.outside import expand
-from extract.pictures.walk import LINKS, NO_SUFFIX, counted, entries, holds_pictures, walk
 
 
 def tree(root: Path, *paths: str) -> Path:

@@ -18,14 +18,13 @@ import pytest
 import safetensors.torch
 import torch
 import torchvision
+from headstart.core.cache.errors import WeightsMismatch, WeightsNotFound
+from headstart.core.cache.files import sha256_file
+from headstart.core.extract import weights
+from headstart.core.extract.backbones import Backbone, get_backbone
+from headstart.core.extract.network.extractor import state_digest
+from headstart.core.extract.weights import checkpoint_folder, load, locate
 from torch import Tensor, nn
-
-from cache.errors import WeightsMismatch, WeightsNotFound
-from cache.files import sha256_file
-from extract import weights
-from extract.backbones import Backbone, get_backbone
-from extract.pooled import state_digest
-from extract.weights import checkpoint_folder, load, locate
 
 RESNET18 = get_backbone("resnet18")
 State = dict[str, Tensor]

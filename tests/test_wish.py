@@ -5,16 +5,15 @@ from pathlib import Path
 
 import pytest
 from extract_samples import Interrupted, QuarterMeans, RecordingObserver, array_images, noise
-
-from cache.store import FeatureStore
-from extract.backbones import Backbone
-from extract.config import ExtractConfig
-from extract.devices import Device
-from extract.job import Job
-from extract.preprocess import Preprocessing
-from extract.run import Outcome, extract
-from extract.tune import TRIAL_PART, Way
-from extract.weights import Weights
+from headstart.core.cache.store import FeatureStore
+from headstart.core.extract.backbones import Backbone
+from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.job import Job
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.network.tuning import TRIAL_PART, Way
+from headstart.core.extract.pictures.preprocess import Preprocessing
+from headstart.core.extract.run import Outcome, extract
+from headstart.core.extract.weights import Weights
 
 CPU = Device("cpu", "bf16", "this CPU")
 FIRST = Way("eager", 16)

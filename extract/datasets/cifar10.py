@@ -13,10 +13,9 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
-
-from cache.errors import DataInvalid, DataNotFound
-from cache.files import write_durably
-from extract.images import ArrayImages, Images, Labels, Pixels
+from headstart.core.cache.errors import DataInvalid, DataNotFound
+from headstart.core.cache.files import write_durably
+from headstart.core.extract.datasets.images import ArrayImages, Images, Labels, Pixels
 
 ARGUMENT = None
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from extract.datasets import folder
-from extract.images import Images
-from extract.layout import undivided
+from headstart.core.extract.datasets import folder
+from headstart.core.extract.datasets.images import Images
+from headstart.core.extract.datasets.layout import undivided
 
 ARGUMENT = "PATH"
 

@@ -8,9 +8,8 @@ import functools
 from pathlib import Path
 
 import numpy as np
-
-from cache.errors import DataNotFound
-from extract.images import ArrayImages, Images, Labels, Pixels
+from headstart.core.cache.errors import DataNotFound
+from headstart.core.extract.datasets.images import ArrayImages, Images, Labels, Pixels
 
 ARGUMENT = None
 TRAIN_ROWS = 1297

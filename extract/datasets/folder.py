@@ -1,8 +1,8 @@
 """Your own pictures: `folder:PATH` with a sub-folder for each class, or splits such as `train/` and `test/` above those.
 
-Which folders are splits, `extract.layout` says; which files are pictures, `extract.pictures.walk`. A folder of pictures
-without sub-folders is an unlabelled set. Classes are sorted by name, rows are in a stratified order (`extract.order`); rows
-of unlabelled pictures follow the SHA-256 of their paths.
+`layout` says which folders are splits, `extract.pictures.walk` which files are pictures. A folder of pictures without
+sub-folders is an unlabelled set. Classes are sorted by name, rows are in a stratified order (`order`); rows of unlabelled
+pictures follow the SHA-256 of their paths.
 """
 
 import collections
@@ -11,12 +11,12 @@ import unicodedata
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from cache.errors import DataInvalid, DataNotFound
-from cache.text import listed
-from extract.images import FileImages, Images
-from extract.layout import Layout, layout, subfolders
-from extract.pictures.formats import suffixes
-from extract.pictures.walk import Found, counted, refuse, walk
+from headstart.core.cache.errors import DataInvalid, DataNotFound
+from headstart.core.cache.text import listed
+from headstart.core.extract.datasets.images import FileImages, Images
+from headstart.core.extract.datasets.layout import Layout, layout, subfolders
+from headstart.core.extract.pictures.formats import suffixes
+from headstart.core.extract.pictures.walk import Found, counted, refuse, walk
 
 ARGUMENT = "PATH"
 

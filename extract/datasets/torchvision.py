@@ -2,7 +2,7 @@
 
 torchvision downloads what is not there, compares the MD5 of each archive with its own, and unpacks it; that is relied on.
 What it unpacked it mostly trusts by the folder's name alone, so a mark lies beside a download until it is whole. Files, and
-arrays whose classes stand together in torchvision's order, are put into a stratified order (`extract.order`), other arrays
+arrays whose classes stand together in torchvision's order, are put into a stratified order (`order`), other arrays
 stay in torchvision's; the ids of an array's rows are torchvision's row numbers either way. A run that finds its features
 there still imports torch here: torchvision reads the list of rows.
 
@@ -22,11 +22,10 @@ from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
-
-from cache.errors import DataInvalid, DataNotFound, HeadstartError, OutOfMemory
-from cache.text import did_you_mean, safe
-from extract.images import ArrayImages, FileImages, Images, Labels, Pixels
-from extract.order import is_grouped, stratified
+from headstart.core.cache.errors import DataInvalid, DataNotFound, HeadstartError, OutOfMemory
+from headstart.core.cache.text import did_you_mean, safe
+from headstart.core.extract.datasets.images import ArrayImages, FileImages, Images, Labels, Pixels
+from headstart.core.extract.datasets.order import is_grouped, stratified
 
 ARGUMENT = "NAME"
 

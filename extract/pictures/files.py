@@ -5,7 +5,7 @@ import os
 import stat
 from pathlib import Path
 
-from cache.files import sha256
+from headstart.core.cache.files import sha256
 
 MAX_BYTES = 2**30
 """The largest file that is read: a picture of as many pixels as are decoded, in three 16-bit channels, not compressed."""

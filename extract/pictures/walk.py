@@ -15,8 +15,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import NoReturn
 
-from cache.errors import DataNotFound
-from extract.pictures.formats import UNREAD, suffixes
+from headstart.core.cache.errors import DataNotFound
+from headstart.core.extract.pictures.formats import UNREAD, suffixes
 
 SYSTEM = frozenset(
     ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information", "#recycle", "@Recycle")

@@ -16,21 +16,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
-from cache.execution import NAME as EXECUTION
-from cache.execution import Execution
-from cache.files import write_durably
-from cache.key import FeatureKey
-from cache.manifest import Provenance
-from cache.shard import Rows, Shard, Skipped
-from cache.store import FeatureSet, FeatureStore
-from heads import timings
-from heads.checkpoint import Checkpoint, save
-from heads.config import TrainConfig
-from heads.kinds import KINDS
-from heads.runs import Extraction, Run, RunStore
-from heads.stats import Evaluation, Score
-from heads.timings import Timing, Way
+from headstart.core.cache.execution import NAME as EXECUTION
+from headstart.core.cache.execution import Execution
+from headstart.core.cache.files import write_durably
+from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.manifest import Provenance
+from headstart.core.cache.shard import Rows, Shard, Skipped
+from headstart.core.cache.store import FeatureSet, FeatureStore
+from headstart.core.heads import timings
+from headstart.core.heads.checkpoint import Checkpoint, save
+from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.kinds import KINDS
+from headstart.core.heads.runs import Extraction, Run, RunStore
+from headstart.core.heads.statistics.accuracy import Evaluation, Score
+from headstart.core.heads.timings import Timing, Way
 
 VERSION = 3
 CHANGED = ("features", "runs")

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import worker
-
-from cache.execution import NAME as EXECUTION
-from cache.execution import read_execution
-from cache.manifest import NAME, read_manifest
-from cache.shard import decode_shard
-from cache.store import FeatureSet, FeatureStore
-from cache.verify import problems
+from headstart.core.cache.execution import NAME as EXECUTION
+from headstart.core.cache.execution import read_execution
+from headstart.core.cache.manifest import NAME, read_manifest
+from headstart.core.cache.shard import decode_shard
+from headstart.core.cache.store import FeatureSet, FeatureStore
+from headstart.core.cache.verify import problems
 
 DEADLINE_S = 120.0
 SHARD_ROWS = 64

@@ -20,13 +20,12 @@ import numpy as np
 import pytest
 import torch
 from cache_samples import FEATURE_DIM, make_key, make_provenance, make_shards, never_wait, write_set, write_shards_only
-
-from cache.errors import FeaturesNotFound, HeadstartError
-from cache.files import sha256
-from cache.manifest import NAME, ShardRecord, read_manifest
-from cache.shard import Shard, decode_shard, encode_shard
-from cache.store import FeatureStore, SetWriter
-from heads import checkpoint, runs
+from headstart.core.cache.errors import FeaturesNotFound, HeadstartError
+from headstart.core.cache.files import sha256
+from headstart.core.cache.manifest import NAME, ShardRecord, read_manifest
+from headstart.core.cache.shard import Shard, decode_shard, encode_shard
+from headstart.core.cache.store import FeatureStore, SetWriter
+from headstart.core.heads import checkpoint, runs
 
 TESTS = Path(__file__).resolve().parents[1]
 CALLS = ("mkdir", "open", "write", "fsync", "replace", "close", "unlink")

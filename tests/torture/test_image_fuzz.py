@@ -19,14 +19,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from extract_samples import encoded, picture
+from headstart.core.cache.errors import ImageUnreadable
+from headstart.core.extract.datasets.images import FileImages
+from headstart.core.extract.pictures import decode as decoding
+from headstart.core.extract.pictures.decode import decode, shrink
+from headstart.core.extract.pictures.formats import readable
 from PIL import Image
 
-import cli
-from cache.errors import ImageUnreadable
-from extract.images import FileImages
-from extract.pictures import decode as decoding
-from extract.pictures.decode import decode, shrink
-from extract.pictures.formats import readable
+from headstart.core import cli
 
 MOST_PIXELS = 1_000_000
 SEED = 20230901

@@ -26,20 +26,20 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from extract_samples import QuarterMeans, There, array_images, noise  # noqa: E402
+from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound  # noqa: E402
+from headstart.core.cache.manifest import NAME  # noqa: E402
+from headstart.core.cache.shard import Rows  # noqa: E402
+from headstart.core.cache.store import FeatureSet, FeatureStore  # noqa: E402
+from headstart.core.extract import plan  # noqa: E402
+from headstart.core.extract.backbones import Backbone  # noqa: E402
+from headstart.core.extract.config import ExtractConfig  # noqa: E402
+from headstart.core.extract.job import Job  # noqa: E402
+from headstart.core.extract.network.devices import Device  # noqa: E402
+from headstart.core.extract.network.tuning import Known, Pending, Way  # noqa: E402
+from headstart.core.extract.pictures.preprocess import Preprocessing  # noqa: E402
+from headstart.core.extract.weights import Weights  # noqa: E402
 
-import cli  # noqa: E402
-import extract.jobs  # noqa: E402
-from cache.errors import FeaturesDamaged, FeaturesNotFound  # noqa: E402
-from cache.manifest import NAME  # noqa: E402
-from cache.shard import Rows  # noqa: E402
-from cache.store import FeatureSet, FeatureStore  # noqa: E402
-from extract.backbones import Backbone  # noqa: E402
-from extract.config import ExtractConfig  # noqa: E402
-from extract.devices import Device  # noqa: E402
-from extract.job import Job  # noqa: E402
-from extract.preprocess import Preprocessing  # noqa: E402
-from extract.tune import Known, Pending, Way  # noqa: E402
-from extract.weights import Weights  # noqa: E402
+from headstart.core import cli  # noqa: E402
 
 TOTAL = 2048
 """Pictures in the data set; ROWS is the limit, so that a shorter set is a prefix of a longer one."""
@@ -78,7 +78,7 @@ def equal(found: Rows, wanted: Rows) -> bool:
 
 @dataclasses.dataclass
 class StandIn:
-    """An `extract.run.Extractor` that sleeps `delay` seconds in each batch, and before its first waits for a file."""
+    """An `Extractor` that sleeps `delay` seconds in each batch, and before its first waits for a file."""
 
     delay: float = 0.0
     hold: Path | None = None
@@ -132,7 +132,7 @@ def job(rows: int, shard_rows: int, dataset: str = "tiny", seed: int = 0, force:
 
 def write(folder: Path, task: Job, delay: float, hold: Path | None) -> dict[str, Any]:
     """The command line's extraction of one job."""
-    extract.jobs.load = lambda *_: StandIn(delay, hold)  # type: ignore[assignment,return-value]
+    plan.load = lambda *_: StandIn(delay, hold)  # type: ignore[assignment,return-value]
     settings = cli.Settings(folder, folder, folder, "cpu", json=False, verbose=False)
     outcome = cli.extract_one(settings, task)
     return {"computed": outcome.computed, "digest": outcome.features.manifest.digest}

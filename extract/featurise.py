@@ -1,0 +1,128 @@
+"""Pictures from outside any data set: paths, folders and patterns to files, and files to features."""
+
+import contextlib
+import dataclasses
+import glob
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from headstart.core.cache.errors import DataNotFound
+from headstart.core.cache.shard import Skipped
+from headstart.core.extract.datasets.images import Batch, FileImages
+from headstart.core.extract.job import Extractor
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.network.tuning import Way, settle
+from headstart.core.extract.pictures.walk import counted, walk
+from headstart.core.extract.shards import Pace, computed
+
+
+@dataclasses.dataclass(frozen=True)
+class Outside:
+    """Features (D,) of some readable pictures, their places in the list given, and the pictures left out among them."""
+
+    features: list[npt.NDArray[np.float32]]
+    rows: list[int]
+    skipped: list[Skipped]
+
+
+def expand(patterns: Sequence[str], say: Callable[[str], None] = lambda _: None) -> list[Path]:
+    """The files that paths, folders (their pictures, sub-folders included) and glob patterns name, in the order given.
+
+    Folders are walked as for data sets, and `say` is told what is left out of them. A file named by itself is taken
+    whatever its suffix. Raises DataNotFound for what names nothing.
+    """
+    found: list[Path] = []
+    for pattern in patterns:
+        path = Path(pattern).expanduser()
+        if path.is_dir():
+            inside = walk(path)
+            matches = [path / name for name in inside.pictures]
+            if inside.left_out:
+                say(
+                    f"{path}: {len(matches):,} {'picture' if len(matches) == 1 else 'pictures'}; {counted(inside.left_out)}"
+                )
+        elif path.exists():
+            matches = [path]
+        else:
+            matches = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
+            matches = [file for file in matches if file.is_file()]
+        if not matches:
+            raise DataNotFound(
+                f"{pattern}: no picture there; expected a file, a folder of pictures, or a pattern such as 'a/*.jpg'"
+            )
+        found += matches
+    return list(dict.fromkeys(found))
+
+
+BLOCK = 256
+"""Pictures whose features are handed on together."""
+
+
+def featurise(
+    paths: Sequence[Path],
+    extractor: Extractor,
+    device: Device,
+    image_size: int,
+    workers: int,
+    batch_size: int | None,
+    note: Callable[[str], None],
+) -> Generator[Outside, None, None]:
+    """Features of the pictures that can be read, the others with the reason, some at a time and in order: the features of
+    a million pictures need not fit into memory. It is the extraction's own way of computing, chosen as there.
+
+    A few pictures are shared out in small batches: one alone in a batch of 16 would pay for 16. On a CPU they gave the same
+    bits in batches of 1, 2, 4, 8 and 16 (ResNet18, ResNet50 and VGG16, bf16 and fp32). Raises OutOfMemory.
+    """
+    if not paths:
+        return
+    if len(paths) <= extractor.lanes * extractor.batch_size:
+        each = -(-len(paths) // extractor.lanes)
+        fitting = 1 << (each - 1).bit_length()  # a power of two: few shapes, whatever their number
+        extractor = extractor.running(Way(extractor.engine, min(fitting, extractor.batch_size)))
+    else:
+        extractor = settle(extractor, device, image_size, len(paths), ("auto", batch_size), note)
+    files = FileImages("outside", "all", (), Path(), tuple(str(path) for path in paths), (-1,) * len(paths))
+    if len(paths) == 1:  # alone it has all threads, not one lane's
+        batch = files.read(0, 1, image_size, workers)
+        yield _gathered([(batch, extractor(batch.pixels) if len(batch.rows) else None)])
+        _say(files.noticed(), note)
+        return
+    pace = Pace()
+    with contextlib.closing(computed(files, extractor, (0, len(paths)), image_size, workers, _anything, pace)) as found:
+        for block in _blocks(found):
+            yield _gathered(block)
+    _say([*files.noticed(), *([remark] if (remark := pace.remark(workers)) is not None else [])], note)
+
+
+def _say(remarks: Sequence[str], note: Callable[[str], None]) -> None:
+    for remark in remarks:
+        note(remark)
+
+
+def _anything(batch: Batch) -> None:
+    """Pictures that can't be read are left out."""
+
+
+Answered = tuple[Batch, npt.NDArray[np.float32] | None]
+
+
+def _blocks(found: Iterator[Answered]) -> Iterator[list[Answered]]:
+    """The batches, as many together as make a block."""
+    block: list[Answered] = []
+    for batch, features in found:
+        block.append((batch, features))
+        if sum(len(batch.fingerprints) for batch, _ in block) >= BLOCK:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _gathered(block: Sequence[Answered]) -> Outside:
+    return Outside(
+        features=[row for _, features in block if features is not None for row in features],
+        rows=[row for batch, _ in block for row in batch.rows.tolist()],
+        skipped=[image for batch, _ in block for image in batch.skipped],
+    )

@@ -1,0 +1,154 @@
+"""Pictures of pictures: the study's Figure 1, and thumbnails for contact sheets and maps, as bytes of PNG or JPEG files.
+
+Nothing here is enlarged without its title saying so, and no text is escaped: that is for whoever makes a page of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from headstart.core.cache.errors import DataInvalid, ImageUnreadable
+from headstart.core.extract.datasets.images import FileImages, Images
+from headstart.core.extract.pictures import preprocess
+from headstart.core.extract.pictures.decode import decode
+from headstart.core.extract.pictures.files import content
+from headstart.core.extract.pictures.preprocess import Preprocessing
+from PIL import Image
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PHOTOGRAPH = 160
+"""The longer side of an outside photograph's thumbnail, in pixels."""
+
+_KINDS = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+
+
+def figure_1(images: Images, row: int, preprocessing: Preprocessing) -> list[tuple[str, bytes]]:
+    """One image before and after preprocessing, as titles and PNG files: at its own size, resized, normalised and shown
+    with the normalisation taken back, and normalised as the study's figure showed it.
+
+    Raises DataInvalid for a row that is not there, ImageUnreadable.
+    """
+    own = _own(images, row)
+    resized = _resized(images, row, preprocessing.image_size)
+    normal = preprocess.normalise(resized, preprocessing)
+    size = f"{preprocessing.image_size} x {preprocessing.image_size} px"
+    return [
+        _as_it_is(own, f"{_name(images, row)}, {own.width} x {own.height} px", preprocessing.image_size),
+        (f"resized to {size} ({preprocessing.interpolation})", _png(_picture(resized / 255))),
+        ("normalised, shown with the normalisation taken back", _png(_picture(denormalise(normal, preprocessing)))),
+        ("normalised, shown as plt.imshow clips it to 0 to 1 (as in the study)", _png(_imshow(normal))),
+    ]
+
+
+def denormalise(normal: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """The backbone's input (N, 3, H, W) back to float32 values of [0, 1]."""
+    mean = normal.new_tensor(preprocessing.mean).view(3, 1, 1)
+    std = normal.new_tensor(preprocessing.std).view(3, 1, 1)
+    return normal * std + mean
+
+
+def thumbnail(images: Images, row: int, size: int) -> bytes:
+    """A row as a PNG file, its longer side at most `size` px; a smaller picture stays as it is.
+
+    Raises DataInvalid for a row that is not there, ImageUnreadable.
+    """
+    return _png(_within(_own(images, row), size))
+
+
+def photograph(path: Path, size: int = PHOTOGRAPH) -> bytes:
+    """A file from outside as a JPEG, its longer side at most `size` px; a smaller picture keeps its size.
+
+    Raises ImageUnreadable.
+    """
+    buffer = io.BytesIO()
+    _within(_decoded(path), size).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def data_uri(picture: bytes) -> str:
+    """A PNG or JPEG file as a `data:` address for a page that must stand alone (RFC 2397). Raises ValueError for others."""
+    for start, kind in _KINDS.items():
+        if picture.startswith(start):
+            return f"data:{kind};base64,{base64.b64encode(picture).decode('ascii')}"
+    raise ValueError(f"neither a PNG nor a JPEG file: it begins with {picture[:8]!r}")
+
+
+def _own(images: Images, row: int) -> Image.Image:
+    """A row at its own size, upright and in RGB."""
+    if not 0 <= row < images.rows:
+        raise DataInvalid(f"{images.source}: row {row} is not there, expected 0 to {images.rows - 1}; choose another")
+    if isinstance(images, FileImages):  # whose `read` resizes
+        return _decoded(images.root / images.paths[row])
+    return Image.fromarray(_read(images, row, 1)[0])
+
+
+def _read(images: Images, row: int, image_size: int) -> npt.NDArray[np.uint8]:
+    """A row as data sets give it, uint8 (1, H, W, 3): at its own size where all rows have one, else at `image_size`."""
+    batch = images.read(row, row + 1, image_size, 1)
+    if batch.skipped:
+        raise ImageUnreadable(f"{images.source}/{batch.skipped[0].id}: {batch.skipped[0].reason}")
+    return batch.pixels
+
+
+def _decoded(path: Path) -> Image.Image:
+    try:
+        found = content(path)
+    except OSError as error:
+        raise ImageUnreadable(f"{path}: can't be opened: {error.strerror}") from error
+    return decode(found, str(path))
+
+
+def _resized(images: Images, row: int, image_size: int) -> Tensor:
+    """float32 (1, 3, S, S) of 0 to 255: a row read and resized as for its features."""
+    import torch
+
+    pixels = _read(images, row, image_size)
+    return preprocess.resize(torch.from_numpy(np.require(pixels, requirements=("C", "W"))), image_size)
+
+
+def _name(images: Images, row: int) -> str:
+    label = int(images.labels(row, row + 1)[0])
+    return f"{images.name} {images.split} row {row}" + (f" ({images.classes[label]})" if label >= 0 else "")
+
+
+def _as_it_is(picture: Image.Image, title: str, size: int) -> tuple[str, bytes]:
+    """The picture at a size that people can see, which the title tells."""
+    longer = max(picture.size)
+    if longer == size:
+        return title, _png(picture)
+    if longer > size:
+        return f"{title}, shown smaller", _png(_within(picture, size))
+    width, height = (max(1, round(side * size / longer)) for side in picture.size)
+    shown = picture.resize((width, height), Image.Resampling.NEAREST)
+    return f"{title}, shown enlarged by nearest neighbour", _png(shown)
+
+
+def _within(picture: Image.Image, size: int) -> Image.Image:
+    shown = picture.copy()
+    shown.thumbnail((size, size))  # never enlarges
+    return shown
+
+
+def _picture(values: Tensor) -> Image.Image:
+    """float32 (1, 3, H, W) of [0, 1] to the nearest 8-bit values."""
+    pixels = values[0].permute(1, 2, 0).mul(255).round().clamp(0, 255)
+    return Image.fromarray(pixels.numpy().astype(np.uint8))
+
+
+def _imshow(values: Tensor) -> Image.Image:
+    """float32 (1, 3, H, W) as matplotlib draws it: clipped to [0, 1], then cut to 8 bits."""
+    pixels = values[0].permute(1, 2, 0).clamp(0, 1).mul(255)
+    return Image.fromarray(pixels.numpy().astype(np.uint8))
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,80 @@
+"""In which way a run shall compute: as asked, as it was begun, as the other split was made, or as trials show best.
+
+The rows that a head learns from and those that it is tested on should come from one engine. Imports no torch.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from headstart.core.cache.execution import Execution
+from headstart.core.cache.store import FeatureStore
+from headstart.core.extract.config import ENGINES, SPLITS
+from headstart.core.extract.job import Job
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """The engine or `auto`, the batch size or None, the rows that what is left open is chosen for, and the most images that
+    a batch can have."""
+
+    engine: str
+    batch_size: int | None
+    rows: int
+    most: int
+
+
+def wish(
+    job: Job,
+    store: FeatureStore,
+    recorded: Execution | None,
+    rows: tuple[int, int],
+    later: Sequence[Job],
+    missing: Callable[[Job, FeatureStore], int],
+    note: Callable[[str], None],
+) -> Wish:
+    """How to compute a job's missing rows.
+
+    `recorded` is how its set was begun; `rows` are those missing and those of the whole plan; `later` are the jobs that the
+    same command does afterwards, of which `missing` tells the rows to compute.
+    """
+    engine, batch_size, (to_do, planned) = job.config.engine, job.config.batch_size, rows
+    if engine != "auto" and batch_size is not None:
+        return Wish(engine, batch_size, to_do, planned)
+    found = recorded if recorded and _holds(recorded, job) and recorded.rows >= planned else None
+    if found is None and (other := _other_split(job, store, later)) is not None:
+        split, found = other
+        note(
+            f"{job.title}: computed as {split} was, {found.engine} in batches of {found.batch_size}; "
+            f"--engine and --batch-size say another way"
+        )
+    if found is not None:
+        most = max(planned, found.batch_size)
+        return Wish(found.engine if engine == "auto" else engine, batch_size or found.batch_size, to_do, most)
+    together = sum(missing(other, store) for other in later if _same_network(job, other))
+    return Wish(engine, batch_size, to_do + together, planned)
+
+
+def _holds(recorded: Execution, job: Job) -> bool:
+    """Whether a record is of this device, and of an engine that we know: a later headstart may have more."""
+    return recorded.engine in ENGINES and recorded.device == job.device.description
+
+
+def _other_split(job: Job, store: FeatureStore, later: Sequence[Job]) -> tuple[str, Execution] | None:
+    """Another split in the same key and how it was made, but for one that will be decided on anew, together with this."""
+    planned = {other.images.split: other for other in later if other.key.digest == job.key.digest}
+    for split in SPLITS:
+        recorded = store.execution(job.key, split) if split != job.images.split else None
+        if recorded is None or not _holds(recorded, job):
+            continue
+        other = planned.get(split)
+        if other is None or not (other.config.force or recorded.rows < other.rows):
+            return split, recorded
+    return None
+
+
+def _same_network(job: Job, other: Job) -> bool:
+    """Whether what is learnt of one job's network is true of the other's."""
+    ours, theirs = (
+        (one.backbone.name, one.weights.label, one.weights.sha256, one.preprocessing, one.device) for one in (job, other)
+    )
+    return ours == theirs

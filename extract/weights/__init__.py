@@ -1,0 +1,179 @@
+"""A backbone's weights: found or downloaded, hashed on every load, read without pickle's powers, and checked by name.
+
+torchvision's own loader checks a hash only while it downloads and unpickles whatever lies in its folder afterwards.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from headstart.core.cache.errors import WeightsMismatch, WeightsNotFound
+from headstart.core.cache.files import sha256, sha256_file
+from headstart.core.extract.backbones import SHA256, Backbone
+from headstart.core.extract.weights.files import read_tensors
+from headstart.core.extract.weights.state_dicts import COUNTER, choose, some
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+BASE_URL = "https://download.pytorch.org/models/"
+"""Where torchvision's weights enums point to; a test holds this against the enums."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Which weights: `label` (an enum name, `random:SEED`, `file` or `file#MEMBER`) and SHA-256 go into the key, `origin`
+    tells people, and finds the file again: its path is absolute.
+
+    For a file the SHA-256 is that of its bytes, and `member` says which of several weights in it; random weights are named
+    by the recipe that draws them, which depends on torch's and torchvision's versions.
+    """
+
+    label: str
+    sha256: str
+    origin: str
+    path: Path | None = None
+    seed: int | None = None
+    member: str | None = None
+
+
+WAYS_OUT = (
+    "three ways out: put the file there by hand; give a local state dict with --weights PATH; "
+    "or use untrained weights with --weights random:0"
+)
+
+
+def locate(backbone: Backbone, request: str, ways_out: str = WAYS_OUT) -> Weights:
+    """What `--weights REQUEST` means for this backbone; downloads torchvision's where they are not here yet, and where that
+    fails says the `ways_out`.
+
+    Raises WeightsNotFound where there is nothing of that name or no network, WeightsMismatch for a file of torchvision's
+    whose hash is not the published one.
+    """
+    if match := re.fullmatch(r"random(?::(\d{1,19}))?", request):
+        return _random(int(match[1] or 0))
+    name = list(backbone.checkpoints)[-1] if request == "DEFAULT" else request
+    if name in backbone.checkpoints:
+        return _published(backbone, name, ways_out)
+    if found := find(request):
+        path, member = found
+        mark = "" if member is None else f"#{member}"
+        return Weights(f"file{mark}", sha256_file(path), f"{path}{mark}", path, member=member)
+    what = "is a folder, not a file" if Path(request).expanduser().is_dir() else "no such file"
+    choices = ", ".join((*backbone.checkpoints, "DEFAULT", "random[:SEED]"))
+    raise WeightsNotFound(f"--weights {request}: {what}, and {backbone.name} knows only {choices}")
+
+
+def find(request: str) -> tuple[Path, str | None] | None:
+    """The file that PATH or PATH#MEMBER names, as an absolute path, and the member; None where there is no such file."""
+    path, _, member = request.rpartition("#")
+    for name, part in ((request, None), (path, member)):
+        if name and (file := Path(name).expanduser()).is_file():
+            return file.parent.resolve() / file.name, part  # the name stays: in a cache of links it says what the file is
+    return None
+
+
+def _random(seed: int) -> Weights:
+    versions = " ".join(f"{name}=={importlib.metadata.version(name)}" for name in ("torch", "torchvision"))
+    recipe = f"random:{seed} drawn by torchvision's initialisation, {versions}"
+    return Weights(f"random:{seed}", sha256(recipe.encode()), recipe, seed=seed)
+
+
+def checkpoint_folder() -> Path:
+    """torch.hub's folder for checkpoints, by the same environment variables, without importing torch."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
+    return Path(home).expanduser() / "hub" / "checkpoints"
+
+
+def _published(backbone: Backbone, name: str, ways_out: str) -> Weights:
+    file = backbone.checkpoints[name]
+    path = checkpoint_folder() / file
+    if not path.is_file():
+        download(BASE_URL + file, path, ways_out)
+    digest, published = sha256_file(path), _published_sha256(file)
+    if not digest.startswith(published):
+        raise WeightsMismatch(f"{path}: SHA-256 is {digest}, expected {published}; remove the file to download it anew")
+    return Weights(name, digest, BASE_URL + file, path)
+
+
+def _published_sha256(file: str) -> str:
+    """The SHA-256 of a file of torchvision's, or the eight digits of it in the name where the rest is not known."""
+    return SHA256.get(file, file.rpartition("-")[2].partition(".")[0])
+
+
+def download(url: str, path: Path, ways_out: str = WAYS_OUT) -> None:
+    """Fetch `url` to `path`, checked against the published hash. Raises WeightsNotFound with the ways out."""
+    import torch
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=_published_sha256(path.name), progress=False)
+    except (OSError, RuntimeError) as error:  # urllib's errors are OSErrors; a wrong hash is a RuntimeError
+        reason = f"downloading {url} failed ({error})"
+        raise WeightsNotFound(f"{path}: not there, and {reason}; {ways_out}") from error
+
+
+def load(backbone: Backbone, weights: Weights, say: Callable[[str], None] = lambda _: None) -> nn.Module:
+    """The backbone's body in float32 with these weights, frozen and in `eval()`. `say` is told what else a file holds.
+
+    Raises WeightsMismatch for a file that changed since `locate`, can't be read without executing code, or whose
+    parameters are not the backbone's or are no numbers to compute with.
+    """
+    body = _draw(backbone, weights.seed) if weights.path is None else _fill(backbone, weights, weights.path, say)
+    return body.eval().requires_grad_(False)
+
+
+def _draw(backbone: Backbone, seed: int | None) -> nn.Module:
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed or 0)
+        return backbone.body()
+
+
+def _fill(backbone: Backbone, weights: Weights, path: Path, say: Callable[[str], None]) -> nn.Module:
+    import torch
+
+    with torch.device("meta"):  # no time is spent on drawing numbers that are overwritten
+        body = backbone.body()
+    wanted = body.state_dict()
+    tensors = read_tensors(_read(path, weights.sha256), str(path))
+    chosen = choose(tensors, wanted, backbone.name, backbone.classifier, str(path), weights.member)
+    if chosen.left_out:
+        below = f" below {chosen.prefix!r}" if chosen.prefix else ""
+        say(f"{path}: took the {len(chosen.state)} tensors of {backbone.name}{below}; not used: {some(chosen.left_out)}")
+    zeros = {name: torch.zeros((), dtype=torch.int64) for name in wanted if name.endswith(COUNTER)}
+    own = {name: value.detach() for name, value in chosen.state.items()}
+    state = {name: value.float() if value.is_floating_point() else value for name, value in own.items()}
+    _check_numbers(state, chosen.prefix, path)
+    body.load_state_dict(zeros | state, assign=True)
+    return body
+
+
+def _read(path: Path, expected: str) -> bytes:
+    """The bytes of a file, which are hashed and parsed, both the same ones."""
+    content = path.read_bytes()
+    if (found := sha256(content)) != expected:
+        raise WeightsMismatch(
+            f"{path}: SHA-256 is {found[:12]}…, expected {expected[:12]}…; it changed while we ran, run again"
+        )
+    return content
+
+
+def _check_numbers(state: Mapping[str, Tensor], prefix: str, path: Path) -> None:
+    for name, value in state.items():
+        numbers, what = value.numpy(), ""  # torch would wake its threads for each of a thousand small tensors
+        if bad := np.count_nonzero(~np.isfinite(numbers)):
+            what = f"{bad:,} of its {value.numel():,} values are NaN or infinite in float32"
+        elif name.endswith("running_var") and (numbers < 0).any():
+            what = "it has negative values, which no variance can have"
+        if what:
+            raise WeightsMismatch(f"{path}: {prefix}{name} is damaged: {what}; give other weights with --weights")

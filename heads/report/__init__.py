@@ -1,0 +1,1 @@
+"""Runs compared: tables, Markdown, CSV, JSON and the page."""

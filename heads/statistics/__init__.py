@@ -1,0 +1,1 @@
+"""What is computed from labels and probabilities: intervals, tests, calibration, counts, maps."""

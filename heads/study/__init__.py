@@ -1,0 +1,1 @@
+"""The published study's open questions, answered on kept features."""

@@ -1,0 +1,1 @@
+"""From feature sets to trained heads: rows, samples, optimisation, sessions."""

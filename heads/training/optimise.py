@@ -1,0 +1,250 @@
+"""Gradient descent for many heads at once, over features that sit on the device as a whole: no loader, one sync an epoch.
+
+Heads of one shape that differ in seed, learning rate, weight decay or dropout step together: their parameters are stacked,
+and a layer is one batched product. Each sees the rows, the order and the dropout that its own seed draws, so that it ends
+as if it had been trained alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from headstart.core.cache.errors import FeaturesInvalid
+from headstart.core.heads.config import TrainConfig
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from headstart.core.heads.kinds import GradientHead
+
+_DRAWN = 2**22
+"""Numbers of one head's dropout that are drawn at once: more would take memory by rows, fewer a step's time each."""
+
+OnEpoch = Callable[[int, Sequence[float], Sequence[float]], None]
+"""Called after each epoch with its number from 1, and every head's mean training loss and validation accuracy (none of
+these where there is no validation part)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Standardised features (N, D) float32 and labels (N,) int64, on the device."""
+
+    features: Tensor
+    labels: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What one head is given: the rows it learns from (n,) and those that choose its epoch (v,), int64 row numbers, and a
+    generator on the device for order and dropout."""
+
+    train: Tensor
+    val: Tensor
+    generator: torch.Generator
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """Mean training loss and validation accuracy of each epoch, and the epoch (from 1) whose weights were kept.
+
+    A loss is the mean over the epoch's rows. The published study printed the mean over its batches: another number where
+    the last batch is a smaller one, the same where, as there, it is not. `watched` is the accuracy of each epoch on rows
+    that were only watched.
+    """
+
+    losses: tuple[float, ...]
+    val_accuracies: tuple[float, ...]
+    best_epoch: int | None
+    watched: tuple[float, ...] = ()
+
+
+def descend(
+    heads: Sequence[GradientHead],
+    rows: Rows,
+    parts: Sequence[Part],
+    on_epoch: OnEpoch,
+    watch: Rows | None = None,
+) -> list[History]:
+    """Train heads of one shape by cross entropy; with a validation part the best epoch is kept, the earliest of equals.
+
+    `watch` are other rows on which the accuracy is told after each epoch, and by which nothing is chosen. Raises
+    FeaturesInvalid where a loss or a score is not finite.
+    """
+    config, stack = heads[0].config, _stacked(heads)
+    steps = math.ceil(len(parts[0].train) / config.batch_size) * config.epochs
+    optimiser = _Optimiser(stack, [head.config for head in heads], steps)
+    losses: list[list[float]] = []
+    accuracies: list[list[float]] = []
+    watched: list[list[float]] = []
+    best = _Best(stack, len(heads)) if len(parts[0].val) else None
+    for number in range(1, config.epochs + 1):
+        losses.append(_epoch(heads, rows, parts, stack, optimiser))
+        _refuse(losses[-1], heads, f"the loss is not finite in epoch {number}")
+        if best is not None:
+            accuracies.append(_accuracies(heads[0], rows, [part.val for part in parts], stack))
+            best.keep(stack, accuracies[-1])
+        if watch is not None:
+            all_of_them = torch.arange(len(watch.labels), device=watch.labels.device)
+            watched.append(_accuracies(heads[0], watch, [all_of_them] * len(heads), stack))
+        on_epoch(number, losses[-1], accuracies[-1] if accuracies else ())
+    _give_back(heads, stack if best is None else best.stack)
+    found = [head.score(rows.features[: config.batch_size]).abs().max().item() for head in heads]
+    _refuse(found, heads, f"the scores are not finite after epoch {config.epochs}")
+    return [_history(k, losses, accuracies, watched) for k in range(len(heads))]
+
+
+def laid(value: Tensor) -> Tensor:
+    """A parameter as it lies in a stack: matrices transposed (in, out), so that their gradients are contiguous."""
+    return value.t() if value.ndim == 2 else value
+
+
+def _stacked(heads: Sequence[GradientHead]) -> dict[str, Tensor]:
+    parameters = [dict(head.named_parameters()) for head in heads]
+    return {name: torch.stack([laid(p[name].detach()) for p in parameters]) for name in parameters[0]}
+
+
+def _give_back(heads: Sequence[GradientHead], stack: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for k, head in enumerate(heads):
+            for name, value in head.named_parameters():
+                value.copy_(laid(stack[name][k]))
+
+
+def _refuse(values: Sequence[float], heads: Sequence[GradientHead], what: str) -> None:
+    for value, head in zip(values, heads, strict=True):
+        if not math.isfinite(value):
+            raise FeaturesInvalid(f"{what} (seed {head.config.seed}); try a --lr below {head.config.lr}")
+
+
+class _Best:
+    """Each head as it was after its best epoch, the earliest of equals."""
+
+    def __init__(self, stack: Mapping[str, Tensor], heads: int) -> None:
+        self.stack = {name: value.clone() for name, value in stack.items()}
+        self._accuracies = [-1.0] * heads
+
+    def keep(self, stack: Mapping[str, Tensor], accuracies: Sequence[float]) -> None:
+        """Copy the heads whose accuracy is above all that they had before."""
+        for k, accuracy in enumerate(accuracies):
+            if accuracy > self._accuracies[k]:
+                self._accuracies[k] = accuracy
+                for name, value in stack.items():
+                    self.stack[name][k].copy_(value[k])
+
+
+def _history(
+    k: int, losses: Sequence[Sequence[float]], accuracies: Sequence[Sequence[float]], watched: Sequence[Sequence[float]]
+) -> History:
+    own = tuple(epoch[k] for epoch in accuracies)
+    best = own.index(max(own)) + 1 if own else None
+    return History(tuple(epoch[k] for epoch in losses), own, best, tuple(epoch[k] for epoch in watched))
+
+
+def prepare() -> None:
+    """Have torch import what its first optimiser in a process needs (torch._dynamo, 1.5 s on a quiet machine): before the
+    clock of a training starts, and not in several threads at once."""
+    torch.optim.AdamW([nn.Parameter(torch.zeros(1))])
+
+
+class _Optimiser:
+    """AdamW over stacked parameters, with each head's own rate and decay. Adam without decay is what the study used;
+    AdamW with none is the same. `gradients` are where a step finds them, laid as the parameters."""
+
+    def __init__(self, stack: Mapping[str, Tensor], configs: Sequence[TrainConfig], steps: int) -> None:
+        self.gradients = {name: torch.zeros_like(value) for name, value in stack.items()}
+        alike = len({(config.lr, config.weight_decay) for config in configs}) == 1
+        # one group steps fastest; heads that differ become groups of views, which share the stacked tensors' memory
+        places: Sequence[Any] = [...] if alike else range(len(configs))
+        groups = []
+        for place, config in zip(places, configs, strict=False):
+            leaves = [nn.Parameter(value[place]) for value in stack.values()]
+            for leaf, gradient in zip(leaves, self.gradients.values(), strict=True):
+                leaf.grad = gradient[place]
+            groups.append({"params": leaves, "lr": config.lr, "weight_decay": config.weight_decay})
+        self._optimiser = torch.optim.AdamW(groups, fused=True)
+        cosine = configs[0].cosine
+        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, steps) if cosine else None
+
+    def step(self) -> None:
+        """Descend by the gradients that are there, in which no head's parameters meet another's."""
+        self._optimiser.step()
+        if self._schedule is not None:
+            self._schedule.step()
+
+
+def _epoch(
+    heads: Sequence[GradientHead],
+    rows: Rows,
+    parts: Sequence[Part],
+    stack: Mapping[str, Tensor],
+    optimiser: _Optimiser,
+) -> list[float]:
+    """One pass of each head over its own rows in its own order; the mean losses."""
+    count = len(parts[0].train)
+    size = min(heads[0].config.batch_size, count)
+    order = torch.stack([part.train[_shuffled(part)] for part in parts])
+    dropout = _Dropout(heads, parts, size)
+    sums, room = [], torch.empty(len(heads) * size, rows.features.shape[1], device=rows.features.device)
+    for start in range(0, count, size):
+        batch = order[:, start : start + size]
+        kept = dropout.kept(start, batch.shape[1])
+        features = torch.index_select(rows.features, 0, batch.flatten(), out=room[: batch.numel()])
+        given = features.view(*batch.shape, -1), kept, rows.labels[batch]
+        losses = heads[0].learn(stack, *given, optimiser.gradients)
+        optimiser.step()
+        sums.append(losses * batch.shape[1])
+    total: list[float] = (torch.stack(sums).cpu().double().sum(dim=0) / count).tolist()  # Apple's GPUs have no doubles
+    return total
+
+
+def _shuffled(part: Part) -> Tensor:
+    drawn = torch.randperm(len(part.train), generator=part.generator, device=part.generator.device)
+    return drawn.to(part.train.device)
+
+
+class _Dropout:
+    """Which hidden units stay in an epoch, drawn for many steps at once: a draw in each step would cost a step's time.
+
+    How many rows are drawn at once changes no number on a CPU: a generator gives the same ones in one call or in several.
+    """
+
+    def __init__(self, heads: Sequence[GradientHead], parts: Sequence[Part], batch: int) -> None:
+        self._rates, self._units, self._parts = [head.config.dropout for head in heads], heads[0].dropped, parts
+        self._used = bool(self._units) and any(self._rates)
+        self._rows = batch * max(1, _DRAWN // max(1, batch * self._units))
+        device = parts[0].train.device
+        self._made_up = torch.tensor([1 / (1 - rate) for rate in self._rates]).view(-1, 1, 1).to(device)
+        self._drawn, self._first = torch.empty(0), 0
+
+    def kept(self, start: int, rows: int) -> Tensor | None:
+        """What each unit of the batch at `start` is multiplied by (K, rows, units), None where nothing is left out. Batches
+        come one after the other, from the first."""
+        if not self._used:
+            return None
+        if start % self._rows == 0:
+            left = min(self._rows, len(self._parts[0].train) - start)
+            drawn = [self._draw(part, rate, left) for part, rate in zip(self._parts, self._rates, strict=True)]
+            self._drawn, self._first = torch.stack(drawn).to(self._made_up.device), start
+        own = start - self._first
+        return self._drawn[:, own : own + rows] * self._made_up
+
+    def _draw(self, part: Part, rate: float, rows: int) -> Tensor:
+        shape, device = (rows, self._units), part.generator.device
+        if not rate:  # draws nothing, as where it is alone: a draw would change the next epoch's order
+            return torch.ones(shape, dtype=torch.bool, device=device)
+        return torch.rand(shape, generator=part.generator, device=device) >= rate
+
+
+def _accuracies(head: GradientHead, rows: Rows, chosen: Sequence[Tensor], stack: Mapping[str, Tensor]) -> list[float]:
+    """Each head's accuracy on the rows chosen for it; one head at a time, since the gathered rows are large."""
+    found = []
+    with torch.inference_mode():
+        for k, own in enumerate(chosen):
+            parameters = {name: value[k : k + 1] for name, value in stack.items()}
+            features = rows.features if len(own) == len(rows.labels) else rows.features[own]
+            predicted = head.allowed(head.scores(parameters, features[None], None)[0]).argmax(dim=1)
+            found.append((predicted == rows.labels[own]).double().mean())
+    return torch.stack(found).tolist()

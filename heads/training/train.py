@@ -1,0 +1,235 @@
+"""Train heads on features in memory, one or many at once, and use them: scores, labels, probabilities."""
+
+import contextlib
+import copy
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from headstart.core.cache.errors import FeaturesInvalid
+from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.kinds import KINDS, ClosedFormHead, GradientHead, Head
+from headstart.core.heads.training import memory, sampling, threads
+from headstart.core.heads.training.data import Labelled
+from headstart.core.heads.training.groups import groups, together
+from headstart.core.heads.training.optimise import History, OnEpoch, Part, Rows, descend, prepare
+from torch import Tensor
+
+_ROWS_AT_ONCE = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A head, how its training went, the rows it learned from and those that chose its epoch.
+
+    `elapsed_s` is the time by the clock of the whole call, in which `together` heads were trained: in seconds, from
+    features on the device to the last of the heads.
+    """
+
+    head: Head
+    history: History
+    elapsed_s: float
+    together: int
+    rows: int
+    val_rows: int
+
+
+def train(data: Labelled, classes: int, config: TrainConfig, device: str, on_epoch: OnEpoch) -> Trained:
+    """One head: `train_many` of one configuration."""
+    return train_many(data, classes, [config], device, on_epoch)[0]
+
+
+def train_many(
+    data: Labelled,
+    classes: int,
+    configs: Sequence[TrainConfig],
+    device: str,
+    on_epoch: OnEpoch,
+    watch: Labelled | None = None,
+) -> list[Trained]:
+    """A head for each configuration, in their order; those that differ in no more than seed, learning rate, weight decay
+    and dropout can be trained at once. Heads that have no seed are trained once for all.
+
+    The same call gives the same heads, bit for bit, on the same device and versions. On a CPU a configuration gives the
+    same head, bit for bit, alone and in any company, whatever the time that anything takes and the number of threads,
+    except where a head is so large that threads share its products (`threads.shared`). On a GPU heads are stacked, and a
+    stacked product adds up in another order: a few epochs leave a weight within 1e-4, as a share of the largest of its
+    tensor, of that of the head trained alone; after thousands of steps one label in some thousands is another (2 of 10,000
+    after 1,875 steps, measured with stacks of four on a CPU). No generator but the heads' own is touched, and no class is
+    predicted of which there is no row.
+
+    On the rows to `watch` the accuracy is told after each epoch, and nothing is chosen by it. Raises FeaturesInvalid where
+    the rows are too few or a loss diverges, OutOfMemory where there is no room.
+    """
+    memory.check(configs, len(data.labels), data.features.shape[1], classes, device)
+    with memory.known_errors(configs, data.features.shape[1], classes):
+        plain = _Given(_on(device, data), None if watch is None else _on(device, watch))
+        if any(config.trained_by_gradient for config in configs):
+            prepare()
+        _synchronize(device)
+        started = time.perf_counter()
+        given = {alike: _standardised(plain) if alike else plain for alike in {c.standardise for c in configs}}
+        places = groups(configs, device)
+        work = [
+            functools.partial(_train_group, given[configs[own[0]].standardise], classes, [configs[i] for i in own], device)
+            for own in places
+        ]
+        dim = data.features.shape[1]
+        told = together(configs, places, on_epoch)
+        several = [_several(configs[own[0]], len(own), len(data.labels), dim, classes) for own in places]
+        if len(work) > 1 and device == "cpu" and not any(several):
+            trained = threads.run_groups([functools.partial(_checked, *both) for both in zip(work, told, strict=True)])
+        else:
+            trained = []
+            for piece, tell, all_of_them in zip(work, told, several, strict=True):
+                with contextlib.nullcontext() if all_of_them or device != "cpu" else threads.limited(1):
+                    trained.append(piece(tell))
+        _synchronize(device)
+        elapsed_s = time.perf_counter() - started
+    found = {i: one for own, group in zip(places, trained, strict=True) for i, one in zip(own, group, strict=True)}
+    return [dataclasses.replace(found[i], elapsed_s=elapsed_s, together=len(configs)) for i in range(len(configs))]
+
+
+def _several(config: TrainConfig, heads: int, rows: int, dim: int, classes: int) -> bool:
+    """Whether a group's products have all threads; those of heads without epochs always do."""
+    width = config.hidden if config.head == "mlp" else classes
+    batch = min(config.batch_size, rows)
+    return not config.trained_by_gradient or threads.shared(heads, batch, dim, width)
+
+
+def _checked(piece: Callable[[OnEpoch], list[Trained]], on_epoch: OnEpoch, check: Callable[[], None]) -> list[Trained]:
+    def after_epoch(number: int, losses: Sequence[float], accuracies: Sequence[float]) -> None:
+        check()
+        on_epoch(number, losses, accuracies)
+
+    return piece(after_epoch)
+
+
+def _on(device: str, data: Labelled) -> Rows:
+    return Rows(torch.from_numpy(data.features).to(device), torch.from_numpy(data.labels).to(device))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """What all heads are given: rows, those that are only watched, and the mean and deviation that were applied to both."""
+
+    rows: Rows
+    watch: Rows | None
+    mean: Tensor | None = None
+    std: Tensor | None = None
+
+
+def _standardised(plain: _Given) -> _Given:
+    """The rows by their own mean and deviation, validation rows included and test rows not. A feature that never varies
+    gets the deviation 1: it stays 0 instead of dividing by nothing."""
+    stds, means = [], []
+    for features in plain.rows.features.split(256, 1):
+        found, mean = torch.std_mean(_precise(features), dim=0, correction=0)
+        stds.append(torch.where(found > 1e-6 * mean.abs().clamp_min(1e-6), found, 1.0).float())
+        means.append(mean.float())
+    mean, std = torch.cat(means), torch.cat(stds)
+    rows, watch = (part and Rows((part.features - mean).div_(std), part.labels) for part in (plain.rows, plain.watch))
+    assert rows is not None
+    return _Given(rows, watch, mean, std)
+
+
+def _train_group(
+    given: _Given, classes: int, configs: Sequence[TrainConfig], device: str, on_epoch: OnEpoch
+) -> list[Trained]:
+    labels = given.rows.labels.cpu().numpy()
+    parts = [carve(labels, config, device) for config in configs]
+    if configs[0].trained_by_gradient:
+        heads = [_new_head(given, classes, config, len(part.train)) for config, part in zip(configs, parts, strict=True)]
+        histories = descend(
+            [head for head in heads if isinstance(head, GradientHead)], given.rows, parts, on_epoch, given.watch
+        )
+    else:
+        heads, histories = _fitted(_new_head(given, classes, configs[0], len(labels)), configs, given.rows)
+    for head in heads:
+        head.eval().requires_grad_(False)
+    return [
+        Trained(head, history, 0.0, len(heads), len(part.train), len(part.val))
+        for head, history, part in zip(heads, histories, parts, strict=True)
+    ]
+
+
+def _new_head(given: _Given, classes: int, config: TrainConfig, count: int) -> Head:
+    """An initialised head that knows how its features are standardised and which classes have no row.
+
+    Its weights are those that PyTorch's layers draw after `torch.manual_seed(config.seed)`, from a generator of its own.
+    """
+    generator = torch.Generator().manual_seed(config.seed)
+    head = KINDS[config.head](given.rows.features.shape[1], classes, config, count, generator)
+    present = torch.bincount(given.rows.labels.cpu(), minlength=classes)
+    head.never((present == 0).nonzero().flatten().tolist())
+    head = head.to(given.rows.features.device)
+    if given.mean is not None and given.std is not None:
+        head.mean.copy_(given.mean)
+        head.std.copy_(given.std)
+    return head
+
+
+def _fitted(head: Head, configs: Sequence[TrainConfig], rows: Rows) -> tuple[list[Head], list[History]]:
+    """The head fitted once, and for each configuration one that shares its numbers."""
+    assert isinstance(head, ClosedFormHead)
+    head.fit(rows)
+    heads: list[Head] = []
+    for config in configs:
+        twin = copy.copy(head)
+        twin.config = config
+        heads.append(twin)
+    return heads, [History((), (), None) for _ in heads]
+
+
+def carve(labels: npt.NDArray[np.int64], config: TrainConfig, device: str) -> Part:
+    """Which of the rows with these labels (N,) are trained on and which, `val_fraction` of them, choose the epoch.
+
+    They are drawn by the seed, each class in its share and never all of its rows. Test rows are never seen here. Raises
+    FeaturesInvalid where nothing would be left to train on, or to choose by.
+    """
+    rows, generator = len(labels), torch.Generator(device if device.startswith("cuda") else "cpu").manual_seed(config.seed)
+    count = config.held(rows)
+    if rows - count < 1:
+        raise FeaturesInvalid(f"{rows} training rows less {count} for validation leave none; use --val-fraction 0")
+    train, val = sampling.divide(labels, count, np.random.default_rng(config.seed))
+    if count and not len(val):
+        raise FeaturesInvalid(f"{rows} training rows, one of each class, leave none for validation; use --val-fraction 0")
+    return Part(torch.from_numpy(train).to(device), torch.from_numpy(val).to(device), generator)
+
+
+def _precise(features: Tensor) -> Tensor:
+    return features if features.device.type == "mps" else features.double()  # Apple's GPUs have no doubles
+
+
+def probabilities(head: Head, features: npt.NDArray[np.float32], device: str) -> npt.NDArray[np.float32]:
+    """Features (N, D) as extracted to float32 probabilities (N, C): the softmax of the scores, as in the loss.
+
+    With the study's sigmoid before it no probability can exceed e / (e + C - 1), 0.23 for ten classes.
+    """
+    found: npt.NDArray[np.float32] = scores(head, features, device).softmax(dim=1).numpy()
+    return found
+
+
+def scores(head: Head, features: npt.NDArray[np.float32], device: str) -> Tensor:
+    """Features (N, D) as extracted to scores (N, C) on the CPU, minus infinity for classes without a training row."""
+    with torch.inference_mode():
+        chunks = torch.from_numpy(np.ascontiguousarray(features)).split(_ROWS_AT_ONCE)
+        return torch.cat([head(chunk.to(device)).cpu() for chunk in chunks])
+
+
+def predict(head: Head, features: npt.NDArray[np.float32], device: str) -> npt.NDArray[np.int64]:
+    """Features (N, D) as extracted to class indices (N,) int64: the highest score, as `bench-inference` takes it, since two
+    probabilities rounded to float32 may be equal where the scores are not."""
+    found: npt.NDArray[np.int64] = scores(head, features, device).argmax(dim=1).numpy()
+    return found
+
+
+def _synchronize(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    elif device == "mps":
+        torch.mps.synchronize()
