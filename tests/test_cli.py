@@ -96,7 +96,10 @@ def test_help_needs_neither_torch_nor_numpy() -> None:
 
 def test_a_second_extract_finds_everything_and_imports_no_torch(place: Place) -> None:
     words = ["extract", "-m", "resnet18", *SMALL, "--limit", "300", "--features-dir", str(place.root / "features")]
-    code = f"import sys; from headstart.core import cli; cli.cli({words!r}, standalone_mode=False)\nprint('torch' in sys.modules)"
+    code = (
+        f"import sys; from headstart.core import cli; cli.cli({words!r}, standalone_mode=False)\n"
+        "print('torch' in sys.modules)"
+    )
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=environment
