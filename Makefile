@@ -42,7 +42,7 @@ lint: $(INSTALLED)
 # mypy finds modules by folders alone: build/types links the rooms below headstart.core, as an installation has them.
 types: $(INSTALLED)
 	mkdir -p build/types/headstart/core
-	ln -sfn $(CURDIR)/headstart/*.py build/types/headstart/
+	ln -sfn $(CURDIR)/headstart/*.py $(CURDIR)/headstart/console $(CURDIR)/headstart/study build/types/headstart/
 	ln -sfn $(CURDIR)/headstart/core/__init__.py $(CURDIR)/cache $(CURDIR)/extract $(CURDIR)/heads $(CURDIR)/cli.py build/types/headstart/core/
 	$(BIN)/mypy
 

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from cli_samples import parse
 from click.testing import CliRunner, Result
-from headstart.core.cli import ECHO_S
 from PIL import Image
 
+from headstart.console.signals import ECHO_S
 from headstart.core import cli
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -127,7 +127,7 @@ def test_importing_changes_nothing_that_belongs_to_the_process() -> None:
 def test_the_program_says_nothing_of_what_pillow_warns_of(tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(png(12_000, 9_000, (b"\0" + bytes(1500)) * 9_000, 1))
     code = (
-        "import os; os.dup2(1, 2); from headstart.core import cli; cli.quiet_pillow()\n"
+        "import os; os.dup2(1, 2); from headstart.console.group import quiet_pillow; quiet_pillow()\n"
         "from pathlib import Path; from headstart.core.extract.pictures import thumbnails as gallery\n"
         f"print(len(gallery.photograph(Path({str(tmp_path / 'large.png')!r}))) > 100)"
     )

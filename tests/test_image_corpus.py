@@ -475,7 +475,7 @@ def test_what_pillow_logs_is_not_printed_but_can_be_listened_to(caplog: pytest.L
     code = (
         "import os; os.dup2(1, 2); from headstart.core.extract.pictures.decode import decode\n"
         "from headstart.core.cache.errors import ImageUnreadable\n"
-        "from headstart.core import cli; cli.quiet_pillow()\n"
+        "from headstart.console.group import quiet_pillow; quiet_pillow()\n"
         f"try: decode(bytes.fromhex({odd_samples().hex()!r}), 'there')\n"
         "except ImageUnreadable: print('refused')"
     )

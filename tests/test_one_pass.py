@@ -1,5 +1,6 @@
 """Commands that share a backbone load it once and run it once over each picture, and progress survives a step back."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from headstart.core.extract.network.extractor import FeatureExtractor
 from headstart.core.extract.network.loaded import NETWORKS
 from torch import nn
 
+from headstart.console import progress
 from headstart.core import cli
 
 SMALL = ("--dataset", "digits", "--weights", "random:0", "--image-size", "32", "--precision", "fp32")
@@ -63,8 +65,8 @@ def test_a_command_loads_a_backbone_once_for_all_splits_and_heads(tmp_path: Path
 def test_progress_goes_on_where_memory_ran_out_and_rows_are_done_anew(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "PLAIN_EVERY_S", 0.0)
-    bar = cli.Progress()
+    monkeypatch.setattr(progress, "PLAIN_EVERY_S", 0.0)
+    bar = progress.Progress(cli.note, lambda: sys.stderr)
     bar.begin("resnet18 tiny train", 100, 0)
     bar.advance(16)
     bar.advance(-16)

@@ -11,8 +11,9 @@ from headstart.core.cache import store as cache_store
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound
 from headstart.core.cache.manifest import NAME
 from headstart.core.cache.store import FeatureSet, FeatureStore
-from headstart.core.cache.text import listing
 from headstart.core.cache.verify import folders, problems, survey
+
+from headstart.console.sets import listing
 
 
 @pytest.fixture

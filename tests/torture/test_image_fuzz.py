@@ -26,7 +26,7 @@ from headstart.core.extract.pictures.decode import decode, shrink
 from headstart.core.extract.pictures.formats import readable
 from PIL import Image
 
-from headstart.core import cli
+from headstart.console.group import quiet_pillow
 
 MOST_PIXELS = 1_000_000
 SEED = 20230901
@@ -275,7 +275,7 @@ def test_no_mutant_makes_python_warn(share: Callable[[int, int], int]) -> None:
 def main(count: str) -> None:
     """Decode `count` mutants as the program does, the pixels bounded."""
     decoding.MAX_PIXELS = MOST_PIXELS
-    cli.quiet_pillow()
+    quiet_pillow()
     for mutant in mutants(int(count)):
         shown(mutant.content)
 

@@ -39,6 +39,7 @@ from headstart.core.extract.network.tuning import Known, Pending, Way  # noqa: E
 from headstart.core.extract.pictures.preprocess import Preprocessing  # noqa: E402
 from headstart.core.extract.weights import Weights  # noqa: E402
 
+from headstart import extraction  # noqa: E402
 from headstart.core import cli  # noqa: E402
 
 TOTAL = 2048
@@ -134,7 +135,7 @@ def write(folder: Path, task: Job, delay: float, hold: Path | None) -> dict[str,
     """The command line's extraction of one job."""
     plan.load = lambda *_: StandIn(delay, hold)  # type: ignore[assignment,return-value]
     settings = cli.Settings(folder, folder, folder, "cpu", json=False, verbose=False)
-    outcome = cli.extract_one(settings, task)
+    outcome = extraction.run_job(settings, task, (), cli.terminal(settings))
     return {"computed": outcome.computed, "digest": outcome.features.manifest.digest}
 
 

@@ -1,36 +1,12 @@
-"""Words for people: what an extraction did or would do, and what a backbone is made of."""
+"""What `models` says: the backbones, and the layers of one."""
 
-from __future__ import annotations
-
+import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
-from headstart.core.cache.plan import Part
-from headstart.core.cache.text import columns, key_facts, megabytes, shape
+from headstart.core.cache.text import columns
 from headstart.core.extract.backbones import Backbone
-from headstart.core.extract.job import Job
-from headstart.core.extract.run import Outcome
-
-if TYPE_CHECKING:
-    from headstart.core.extract.backbones.summary import Summary  # which imports torch
-
-
-def outcome(job: Job, done: Outcome) -> str:
-    """What a run left behind and what it cost."""
-    if done.computed:
-        speed = done.computed / max(done.elapsed_s, 1e-9)  # some clocks stand still for a while
-        did = f"{done.computed:,} images in {done.elapsed_s:.1f} s, {speed:.1f} images/s"
-    else:
-        did = "already there"
-    return f"{job.title}: {shape(done.features)}; {did}; {done.features.folder}"
-
-
-def survey(job: Job, parts: Sequence[tuple[Part, bool]], folder: object) -> str:
-    """What a run would do: rows, bytes, what is there, and the key."""
-    rows, there = parts[-1][0].stop, sum(part.rows for part, present in parts if present)
-    size = f"{rows:,} x {job.backbone.feature_dim} {job.dtype}, {megabytes(rows * job.row_bytes)} in {len(parts)} shards"
-    key = (f"    {field} = {value}" for field, value in key_facts(job.key))
-    return "\n".join([f"{job.title}: {size}; {there:,} rows there, {rows - there:,} to compute; {folder}", *key])
+from headstart.core.extract.backbones.summary import Summary
 
 
 def backbones(found: Sequence[tuple[Backbone, Summary, dict[str, float]]], image_size: int) -> str:
@@ -54,3 +30,8 @@ def layers(backbone: Backbone, found: Summary, image_size: int) -> str:
         lines.append([layer.name, layer.kind, size, f"{layer.parameters:,}", f"{layer.flops / 1e6:,.1f}"])
     total = f"{found.parameters:,} parameters, {found.flops / 1e9:.2f} GFLOPs for one image of {image_size} px"
     return f"{columns(lines)}\n{backbone.name}: {total}, {backbone.feature_dim} features after global average pooling"
+
+
+def layers_json(backbone: Backbone, found: Summary) -> dict[str, Any]:
+    """The same as JSON values."""
+    return {"model": backbone.name, "feature_dim": backbone.feature_dim, **dataclasses.asdict(found)}

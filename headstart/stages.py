@@ -1,7 +1,6 @@
-"""Inference end to end, from raw images to labels, timed apart from training: throughput, latency, and where time goes.
+"""Inference measured stage by stage, from raw images to labels: throughput, latency, and where time goes.
 
-The image side comes in as functions: this room knows no images. Batches follow each other without a pause; a server
-with pauses between requests sees slower clocks and colder caches.
+Batches follow each other without a pause; a server with pauses between requests sees slower clocks and colder caches.
 """
 
 import contextlib
@@ -14,15 +13,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+
+from headstart.core.cache.errors import ImageUnreadable
+from headstart.core.extract.datasets.images import Batch, Images
+from headstart.core.extract.network.extractor import FeatureExtractor
+from headstart.core.extract.shards import computed
 from headstart.core.heads.config import BenchConfig
 from headstart.core.heads.kinds import Head
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageSide:
-    """From row numbers to features. `stream(rows)` gives those of the first rows as float32 arrays (n, D), batch by batch,
-    as fast as it can. `read(start, stop)` gives pixels on the host; the other three stages follow in their order and end
-    in features (n, D) on the device. `rows` is how many images there are."""
+    """From row numbers to features, as separate functions so that each can be timed.
+
+    `stream(rows)` gives the features of the first rows as float32 arrays (n, D), batch by batch, as an extraction does: the
+    next batches in flight while one is waited for. `read(start, stop)` gives pixels on the host; the other three stages
+    follow in their order and end in features (n, D) on the device. `rows` is how many images there are.
+    """
 
     rows: int
     batch_size: int
@@ -32,6 +39,40 @@ class ImageSide:
     preprocess: Callable[[Any], Any]
     backbone: Callable[[Any], Any]
     synchronize: Callable[[], None]
+
+
+def image_side(images: Images, extractor: FeatureExtractor, workers: int) -> ImageSide:
+    """A split's images through a backbone; `workers` threads decode files.
+
+    `read` and `stream` raise ImageUnreadable: a picture left out would shift the labels of those behind it.
+    """
+    size = extractor.preprocessing.image_size
+
+    def check(batch: Batch) -> None:
+        if batch.skipped:
+            raise ImageUnreadable(f"{images.source}/{batch.skipped[0].id}: {batch.skipped[0].reason}")
+
+    def read(start: int, stop: int) -> npt.NDArray[np.uint8]:
+        batch = images.read(start, stop, size, workers)
+        check(batch)
+        return batch.pixels
+
+    def stream(rows: int) -> Generator[npt.NDArray[np.float32], None, None]:
+        with contextlib.closing(computed(images, extractor, (0, rows), size, workers, check)) as found:
+            for _, features in found:
+                assert features is not None  # only where pictures may be left out
+                yield features
+
+    return ImageSide(
+        rows=images.rows,
+        batch_size=extractor.batch_size,
+        stream=stream,
+        read=read,
+        transfer=extractor.to_device,
+        preprocess=extractor.preprocess,
+        backbone=extractor.pool,
+        synchronize=extractor.synchronize,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

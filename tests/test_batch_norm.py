@@ -11,9 +11,8 @@ import torch
 from extract_samples import array_images, file_images, noise
 from heads_samples import one_thread as one_thread
 from headstart.core.cache.errors import DataInvalid, ImageUnreadable, OutOfMemory, WeightsMismatch
-from headstart.core.extract import batchnorm, weights
+from headstart.core.extract import weights
 from headstart.core.extract.backbones import get_backbone
-from headstart.core.extract.batchnorm import BatchNormCost, Imitation
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.datasets import open_split
 from headstart.core.extract.datasets.images import ArrayImages, Images
@@ -26,6 +25,9 @@ from headstart.core.heads.config import RECIPES
 from headstart.core.heads.training.online import OnlineHead
 from safetensors.torch import save_file
 from torch import nn
+
+from headstart.study.batch_norm import experiment, layers, loops
+from headstart.study.batch_norm.protocol import BatchNormCost, Imitation
 
 SMALL = Imitation(train_images=40, test_images=12, epochs=2, batch_size=16, seeds=(0, 1))
 FP32 = Device("cpu", "fp32", "a computer")
@@ -78,7 +80,7 @@ def study_head(dim: int, classes: int, seed: int) -> OnlineHead:
 def measured(
     request: object, plan: Imitation = SMALL, advance: Callable[[int], None] = silent, device: Device = FP32
 ) -> BatchNormCost:
-    return batchnorm.measure(*make_jobs(request, device), plan, study_head, advance)
+    return experiment.measure(*make_jobs(request, device), plan, study_head, advance)
 
 
 @dataclasses.dataclass
@@ -104,7 +106,7 @@ def notebooks(request: object, plan: Imitation) -> list[Notebook]:
         made.append(Notebook())
         return made[-1]
 
-    batchnorm.measure(*make_jobs(request), plan, new_learner, silent)
+    experiment.measure(*make_jobs(request), plan, new_learner, silent)
     return made
 
 
@@ -174,7 +176,7 @@ def test_after_train_the_test_uses_the_drifted_statistics_in_eval(checkpoint: Pa
 def test_the_copys_statistics_change_and_the_originals_do_not(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bodies: list[tuple[nn.Module, str]] = []
     copies: list[FeatureExtractor] = []
-    load, extractor = weights.load, batchnorm._extractor
+    load, extractor = weights.load, loops.extractor_of
 
     def loading(*args: object) -> nn.Module:
         body = load(*args)
@@ -186,7 +188,7 @@ def test_the_copys_statistics_change_and_the_originals_do_not(checkpoint: Path, 
         return copies[-1]
 
     monkeypatch.setattr(weights, "load", loading)
-    monkeypatch.setattr(batchnorm, "_extractor", extracting)
+    monkeypatch.setattr(loops, "extractor_of", extracting)
     found = measured(checkpoint)
     ((body, digest),) = bodies
     assert state_digest(body) == digest
@@ -209,7 +211,7 @@ def test_the_drift_is_the_mean_over_layers_of_the_relative_change() -> None:
         for name, mean in zip("01", means, strict=True):
             body.get_buffer(f"{name}.running_mean").copy_(torch.tensor(mean))
     after.get_buffer("1.running_var").mul_(3)
-    found = batchnorm._drift(before, after)
+    found = layers.drift(before, after)
     assert found.mean == pytest.approx(0.5)  # a change of 5 in a mean of length 5, and none
     assert found.var == pytest.approx(1.0)  # none, and twice as much
 
@@ -217,7 +219,7 @@ def test_the_drift_is_the_mean_over_layers_of_the_relative_change() -> None:
 def test_the_result_says_what_was_measured(checkpoint: Path) -> None:
     rows: list[int] = []
     found, jobs = measured(checkpoint, advance=rows.append), make_jobs(checkpoint)
-    assert sum(rows) == batchnorm.passes(*jobs, SMALL) == 40 * (1 + 2 * 2) + 12 * 3
+    assert sum(rows) == experiment.passes(*jobs, SMALL) == 40 * (1 + 2 * 2) + 12 * 3
     assert (found.model, found.weights, found.precision, found.device) == ("resnet18", "file", "fp32", "a computer")
     assert (found.train_images, found.test_images, found.image_size, found.epochs) == (40, 12, 32, 2)
     assert found.seeds == (0, 1)
@@ -228,7 +230,7 @@ def test_more_rows_than_there_are_means_all(checkpoint: Path) -> None:
     plan, rows = Imitation(train_images=1000, test_images=1000, epochs=1, batch_size=16), list[int]()
     found = measured(checkpoint, plan, rows.append)
     assert (found.train_images, found.test_images) == (60, 30)
-    assert sum(rows) == batchnorm.passes(*make_jobs(checkpoint), plan)
+    assert sum(rows) == experiment.passes(*make_jobs(checkpoint), plan)
 
 
 def test_the_same_seeds_give_the_same_result(checkpoint: Path) -> None:
@@ -245,13 +247,13 @@ def test_in_bf16_the_statistics_stay_in_float32_and_near_those_of_fp32(checkpoin
     assert low.drift[0].mean == pytest.approx(exact.drift[0].mean, rel=0.05)
     assert low.drift[0].var == pytest.approx(exact.drift[0].var, rel=0.05)
     job = make_jobs(checkpoint, Device("cpu", "bf16", "a computer"))[0]
-    body = batchnorm._extractor(weights.load(job.backbone, job.weights), job, SMALL).body
+    body = loops.extractor_of(weights.load(job.backbone, job.weights), job, SMALL).body
     kinds = {
         type(module).__name__: next(module.parameters()).dtype for module in body.modules() if list(module.parameters())
     }
     assert kinds["Conv2d"] == torch.bfloat16
     assert kinds["BatchNorm2d"] == torch.float32
-    assert len(batchnorm._norms(body)) == 20  # not one was folded
+    assert len(layers.norms_of(body)) == 20  # not one was folded
 
 
 def test_a_backbone_without_batchnorm_is_refused() -> None:
@@ -262,7 +264,7 @@ def test_a_backbone_without_batchnorm_is_refused() -> None:
     with pytest.raises(
         WeightsMismatch, match=r"vgg16: has no BatchNorm layer, expected some.*use resnet18, .*densenet169$"
     ):
-        batchnorm.check(backbone, found, body)
+        layers.check_norms(backbone, found, body)
 
 
 def test_untrained_weights_are_refused() -> None:
@@ -285,12 +287,12 @@ def test_statistics_that_were_folded_away_are_refused(below: float, tmp_path: Pa
 def test_one_layer_that_was_folded_away_is_enough_to_refuse(checkpoint: Path) -> None:
     job = make_jobs(checkpoint)[0]
     body = weights.load(job.backbone, job.weights)
-    batchnorm.check(job.backbone, job.weights, body)
+    layers.check_norms(job.backbone, job.weights, body)
     body.get_buffer("bn1.running_mean").zero_()
-    batchnorm.check(job.backbone, job.weights, body)  # centred by itself, with a variance of its own
+    layers.check_norms(job.backbone, job.weights, body)  # centred by itself, with a variance of its own
     body.get_buffer("bn1.running_var").fill_(1)
     with pytest.raises(WeightsMismatch, match="1 of 20 BatchNorm layers of resnet18 have the running mean 0"):
-        batchnorm.check(job.backbone, job.weights, body)
+        layers.check_norms(job.backbone, job.weights, body)
 
 
 @pytest.mark.parametrize(("model", "layers"), [("resnet18", 20), ("resnet50", 53)])
@@ -298,7 +300,7 @@ def test_the_folded_checkpoints_at_hand_are_refused(model: str, layers: int, sha
     backbone = get_backbone(model)
     found = weights.locate(backbone, str(shared / f"weights/{model}-pqf.safetensors"))
     with pytest.raises(WeightsMismatch, match=f"{layers} of {layers} BatchNorm layers of {model} have the running mean 0"):
-        batchnorm.check(backbone, found, weights.load(backbone, found))
+        layers.check_norms(backbone, found, weights.load(backbone, found))
 
 
 def test_a_densenet_with_true_statistics_shows_the_drift(shared: Path) -> None:
@@ -307,7 +309,7 @@ def test_a_densenet_with_true_statistics_shows_the_drift(shared: Path) -> None:
         make_job(path, open_split("cifar10", split, shared), "densenet169", Device("cpu", "bf16", "a computer"), 64)
         for split in ("train", "test")
     )
-    found = batchnorm.measure(train, test, plan, study_head, silent)
+    found = experiment.measure(train, test, plan, study_head, silent)
     assert (found.model, found.train_images, found.test_images) == ("densenet169", 8, 4)
     assert found.drift[0].mean > 0.01
     assert found.drift[0].var > 0.01
@@ -318,13 +320,13 @@ def test_images_without_labels_are_refused(checkpoint: Path) -> None:
     unlabelled = ArrayImages("tiny", "train", (), 20, "memory", lambda a, b: (pixels[a:b], np.full(b - a, -1)))
     train, test = make_job(checkpoint, unlabelled), make_jobs(checkpoint)[1]
     with pytest.raises(DataInvalid, match="memory: 20 of 20 images of train have no label, expected labelled ones"):
-        batchnorm.measure(train, test, SMALL, study_head, silent)
+        experiment.measure(train, test, SMALL, study_head, silent)
 
 
 def test_a_subset_of_one_class_is_refused(checkpoint: Path) -> None:
     train, test = make_job(checkpoint, array_images(coloured(20, 1), ("only",))), make_jobs(checkpoint)[1]
     with pytest.raises(DataInvalid, match="memory: the first 20 images are of 1 class, expected 2 or more; take more"):
-        batchnorm.measure(train, test, SMALL, study_head, silent)
+        experiment.measure(train, test, SMALL, study_head, silent)
 
 
 def test_a_last_batch_of_one_image_is_refused(checkpoint: Path) -> None:
@@ -337,7 +339,7 @@ def test_a_picture_that_cannot_be_read_is_refused_by_name(checkpoint: Path, tmp_
     train, test = make_job(checkpoint, file_images(tmp_path, 3)), make_jobs(checkpoint)[1]
     (tmp_path / "01.png").write_bytes(b"broken")
     with pytest.raises(ImageUnreadable, match=r"/01\.png: can't be decoded"):
-        batchnorm.measure(train, test, SMALL, study_head, silent)
+        experiment.measure(train, test, SMALL, study_head, silent)
 
 
 @pytest.mark.parametrize(("error", "expected"), [("out of memory", OutOfMemory), ("another fault", RuntimeError)])

@@ -10,9 +10,10 @@ import pytest
 import torch
 from heads_samples import CLASSES, DIM, axis_head
 from heads_samples import one_thread as one_thread
-from headstart.core.heads import bench
-from headstart.core.heads.bench import Figures, ImageSide, measure
 from headstart.core.heads.config import BenchConfig
+
+from headstart import stages
+from headstart.stages import Figures, ImageSide, measure
 
 Event = tuple[Any, ...]
 STAGES = ["read", "transfer", "preprocess", "backbone", "head"]
@@ -112,9 +113,9 @@ class Bench:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock that `headstart.core.heads.bench` reads."""
+    """The clock that `headstart.stages` reads."""
     clock = Clock()
-    monkeypatch.setattr(bench, "time", clock)
+    monkeypatch.setattr(stages, "time", clock)
     return clock
 
 

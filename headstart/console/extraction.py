@@ -1,0 +1,52 @@
+"""What is said of an extraction: what it would do, what it left behind, and what that cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headstart.console.sets import key_facts, shape
+from headstart.core.cache.text import megabytes
+from headstart.core.extract.job import Job
+from headstart.core.extract.run import Outcome
+from headstart.extraction import Survey
+
+
+def outcome(job: Job, done: Outcome) -> str:
+    """What a run left behind and what it cost."""
+    if done.computed:
+        speed = done.computed / max(done.elapsed_s, 1e-9)  # some clocks stand still for a while
+        did = f"{done.computed:,} images in {done.elapsed_s:.1f} s, {speed:.1f} images/s"
+    else:
+        did = "already there"
+    return f"{job.title}: {shape(done.features)}; {did}; {done.features.folder}"
+
+
+def outcome_json(done: Outcome) -> dict[str, Any]:
+    """The same as JSON values."""
+    manifest = done.features.manifest
+    return {
+        "folder": str(done.features.folder),
+        "key": manifest.key.to_json(),
+        "split": manifest.split,
+        "rows": manifest.rows,
+        "feature_dim": manifest.feature_dim,
+        "dtype": manifest.dtype,
+        "digest": manifest.digest,
+        "computed": done.computed,
+        "elapsed_s": done.elapsed_s,
+        "notes": list(manifest.provenance.notes),
+    }
+
+
+def survey(found: Survey) -> str:
+    """What a run would do: rows, bytes, what is there, and the key."""
+    job, rows, there = found.job, found.rows, found.rows_there
+    size = f"{rows:,} x {job.backbone.feature_dim} {job.dtype}, {megabytes(found.nbytes)} in {len(found.parts)} shards"
+    key = (f"    {field} = {value}" for field, value in key_facts(job.key))
+    return "\n".join([f"{job.title}: {size}; {there:,} rows there, {rows - there:,} to compute; {found.folder}", *key])
+
+
+def survey_json(found: Survey) -> dict[str, Any]:
+    """The same as JSON values."""
+    rows, key = {"rows": found.rows, "bytes": found.nbytes, "rows_there": found.rows_there}, found.job.key.to_json()
+    return {"folder": str(found.folder), "key": key, **rows}

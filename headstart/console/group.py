@@ -1,0 +1,69 @@
+"""How a command ends: known errors become one line and an exit code, and no traceback shows what a user can cause."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from typing import Any, ClassVar, TextIO
+
+import click
+
+from headstart.console.signals import Interrupted, Signals
+from headstart.core.cache.errors import HeadstartError
+
+RESUMED = ("extract", "study", "demo")
+"""The commands that go on where an interrupted one stopped."""
+
+
+class Commands(click.Group):
+    """Commands in the order of their use. A known error is one line and exit code 1, a signal 128 and its number.
+
+    A subclass says how a line is written, to which stream the results go, and who hears signals.
+    """
+
+    signals: ClassVar[Signals]
+
+    def note(self, text: str) -> None:
+        """Write a line about the run."""
+        raise NotImplementedError
+
+    def results(self) -> TextIO:
+        """The stream that results go to."""
+        raise NotImplementedError
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, and let it end as the class says."""
+        if ctx.parent is None:
+            quiet_pillow()
+        try:
+            with self.signals if ctx.parent is None else contextlib.nullcontext():
+                return super().invoke(ctx)
+        except HeadstartError as error:
+            self.note(f"headstart: {' '.join(str(error).split())}")
+        except BrokenPipeError:  # whoever read our output has gone; Python would complain again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.results().fileno())
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            self.note(f"headstart: {where}{error.strerror or error}")
+        except Interrupted as error:
+            goes_on = ctx.invoked_subcommand in RESUMED
+            kept = "; what is finished is kept, the same command goes on from there" if goes_on else ""
+            self.note(f"headstart: interrupted{kept}")
+            ctx.exit(128 + int(error.args[0]))
+        return ctx.exit(1)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which they are used, not of the alphabet."""
+        return list(self.commands)
+
+
+def quiet_pillow() -> None:
+    """Silence Pillow's warnings and log lines: what is wrong with a picture we say ourselves.
+
+    Set once for the whole process, by the program that it belongs to, before any thread is started.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    if not logging.getLogger("PIL").handlers:  # where nobody listens, Python prints what is logged
+        logging.getLogger("PIL").addHandler(logging.NullHandler())

@@ -1,0 +1,135 @@
+"""The options that several commands share, and the command that has those which all share. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from headstart.core.extract.config import ENGINES, PRECISIONS, ExtractConfig
+from headstart.core.heads.config import RECIPES
+from headstart.requests import ExtractionRequest
+from headstart.workspace import Workspace
+
+EXTRACT = ExtractConfig()
+Option = Callable[[Any], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(Workspace):
+    """The options that every command has."""
+
+    json: bool
+    verbose: bool
+
+
+def command(group: click.Group, name: str, example: str) -> Callable[[Callable[..., None]], click.Command]:
+    """A command with the common options, whose help ends with an example, and whose first argument is `Settings`."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        def run(**given: Any) -> None:
+            names = [field.name for field in dataclasses.fields(Settings)]
+            function(Settings(**{name: given.pop(name) for name in names}), **given)
+
+        run.__doc__ = function.__doc__
+        run.__click_params__ = [*_common_params(), *getattr(function, "__click_params__", [])]  # type: ignore[attr-defined]
+        return group.command(name, epilog=f"Example: {example}")(run)
+
+    return decorate
+
+
+def _common_params() -> list[click.Parameter]:
+    """The common options as click keeps them on a function: last first, so that help shows them below a command's own."""
+
+    def bare() -> None: ...
+
+    for option in reversed(COMMON):
+        option(bare)
+    return list(bare.__click_params__)  # type: ignore[attr-defined]  # click's own attribute
+
+
+def _folder(flag: str, variable: str, default: str, what: str) -> Option:
+    kind = click.Path(path_type=Path, file_okay=False)
+    return click.option(flag, type=kind, default=default, envvar=variable, show_default=True, show_envvar=True, help=what)
+
+
+COMMON = (
+    _folder("--features-dir", "HEADSTART_FEATURES", "features", "Where feature sets are kept."),
+    _folder("--runs-dir", "HEADSTART_RUNS", "runs", "Where trained heads and reports are kept."),
+    _folder("--data-dir", "HEADSTART_DATA", "data", "Where data sets are, or are downloaded to."),
+    click.option("--device", default=EXTRACT.device, show_default=True, help="auto, cpu, cuda[:N], xpu[:N] or mps."),
+    click.option("--json", is_flag=True, help="One JSON document as the last line of stdout."),
+    click.option("-v", "--verbose", is_flag=True, help="Say more."),
+)
+
+POSITIVE = click.IntRange(min=1)
+SEED = click.IntRange(0, 2**63 - 1)
+"""A generator takes one bit more, which leaves room for those that follow."""
+
+
+class Finite(click.FloatRange):
+    """A number in a range; not a number and infinity, which no comparison keeps out, are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Raises click.BadParameter."""
+        found: float = super().convert(value, param, ctx)
+        return found if math.isfinite(found) else self.fail(f"{value} is not a finite number.", param, ctx)
+
+
+def shown(*flags: str, **more: Any) -> Option:
+    """An option whose help shows its default."""
+    return click.option(*flags, show_default=True, **more)
+
+
+def override(flags: str, kind: Any, what: str) -> Option:
+    """An option that replaces a recipe's value, which its help shows for each recipe."""
+    field = flags.rpartition("--")[2].replace("-", "_")
+    default = ", ".join(f"{name}: {getattr(recipe, field)}" for name, recipe in RECIPES.items())
+    return click.option(*flags.split(), type=kind, help=f"{what} [default: {default}]")
+
+
+def _weights(default: str) -> Option:
+    what = "IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT, random[:SEED], or a .safetensors or .pth FILE[#NAME]; repeatable."
+    return click.option("--weights", multiple=True, metavar="[MODEL=]WEIGHTS", help=f"{what} [default: {default}]")
+
+
+models_option = click.option("-m", "--model", "models", multiple=True, metavar="MODEL", help="Backbone; repeatable.")
+dataset_option = shown(
+    "--dataset",
+    default=ExtractionRequest.dataset,
+    help="cifar10, digits, folder:PATH, classes:PATH or torchvision:NAME.",
+)
+no_splits_option = click.option(
+    "--no-splits", is_flag=True, help="Of folder:PATH each sub-folder is a class, those called train or test too."
+)
+limit_option = click.option(
+    "--limit", type=POSITIVE, help="The first N rows of each split; rows of files are ordered so that these are a sample."
+)
+weights_option = _weights(EXTRACT.weights)
+recorded_weights_option = _weights("where the head found them")
+batch_option = click.option("-b", "--batch-size", type=POSITIVE, help="Images at once. [default: by device]")
+workers_option = shown("-j", "--workers", type=POSITIVE, default=EXTRACT.workers, help="Threads that decode image files.")
+image_size_option = shown("--image-size", type=click.IntRange(min=32), default=EXTRACT.image_size, help="Pixels, squared.")
+engine_option = shown(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default=EXTRACT.engine,
+    help="auto: compiled by torch.compile where a long run gains by it.",
+)
+precision_option = shown(
+    "--precision", type=click.Choice(PRECISIONS), default=EXTRACT.precision, help="auto: bf16 if fast here."
+)
+head_option = click.option(
+    "--head",
+    "paths",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A run's folder or its head.safetensors; repeatable. [default: the newest run]",
+)
+photos_option = click.option(
+    "--photos", type=click.Path(exists=True, path_type=Path), help="A folder of outside pictures to label with every head."
+)

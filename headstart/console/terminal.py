@@ -1,0 +1,115 @@
+"""The observer of a terminal: results go to one function, what is said about the run to another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from headstart.console.progress import Progress
+from headstart.console.signals import Signals
+from headstart.observer import Answers, Epoch, ModelPlan, Observer, TrainingStart
+
+if TYPE_CHECKING:
+    from headstart.core.extract.job import Job
+    from headstart.core.extract.run import Outcome
+    from headstart.core.heads.config import TrainConfig
+    from headstart.core.heads.runs import Run
+    from headstart.core.heads.timings import Timing
+    from headstart.trained import TrainedHead
+
+
+class Terminal(Observer):
+    """Gives `out` lines of results and `note` lines about the run; `stream` is where a progress bar goes.
+
+    While work is under way signals are deferred to the end of a batch.
+    """
+
+    def __init__(
+        self,
+        out: Callable[[str], None],
+        note: Callable[[str], None],
+        stream: Callable[[], TextIO],
+        signals: Signals,
+        verbose: bool = False,
+    ) -> None:
+        self._out, self._note, self._signals, self._verbose = out, note, signals, verbose
+        self._progress = Progress(note, stream)
+
+    def note(self, text: str) -> None:
+        self._note(text)
+
+    def remark(self, text: str) -> None:
+        self._note(f"note: {text}")
+
+    def warn(self, text: str) -> None:
+        self._note(f"WARNING: {text}")
+
+    def begin(self, title: str, rows: int, done: int) -> None:
+        self._signals.deferred = True
+        self._progress.begin(title, rows, done)
+
+    def advance(self, rows: int) -> None:
+        self._signals.check()
+        self._progress.advance(rows)
+
+    def end(self) -> None:
+        self._signals.deferred = False
+        self._progress.end()
+
+    def extraction_starts(self, job: Job) -> None:
+        if self._verbose:
+            device = job.device
+            self._note(f"{device.name} ({device.description}), {device.precision}, weights from {job.weights.origin}")
+
+    def extracted(self, job: Job, outcome: Outcome) -> None:
+        from headstart.console import extraction
+
+        self._out(extraction.outcome(job, outcome))
+
+    def training_starts(self, start: TrainingStart) -> None:
+        from headstart.console import training
+
+        self._out(training.start(start))
+
+    def epoch_ends(self, epoch: Epoch) -> None:
+        from headstart.console import training
+
+        self._out(training.epoch(epoch))
+
+    def swept(self, tried: Sequence[tuple[TrainConfig, float]]) -> None:
+        from headstart.console import training
+
+        self._out(training.swept(tried))
+
+    def trained(self, run: Run, folder: Path) -> None:
+        from headstart.console import training
+
+        self._out(training.trained(run))
+        self._out(f"  saved in {folder}")
+
+    def seeds_trained(self, runs: Sequence[Run]) -> None:
+        from headstart.console import training
+
+        self._out(training.spread(runs))
+
+    def head_chosen(self, head: TrainedHead) -> None:
+        self._note(f"head: {head.name}")
+
+    def timed(self, head: TrainedHead, timing: Timing) -> None:
+        from headstart.console import timing as words
+
+        self._out(words.timing(head.title, timing, head.run.notes if head.run else ()))
+
+    def study_planned(self, found: ModelPlan) -> None:
+        from headstart.console import study
+
+        self._out(study.model_plan(found))
+
+    def study_trained(self, run: Run) -> None:
+        self._out(f"{run.title}: already trained, {run.name}")
+
+    def study_answered(self, answers: Answers) -> None:
+        from headstart.console import study
+
+        self._out(study.answered(answers))

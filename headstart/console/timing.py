@@ -1,0 +1,27 @@
+"""What is said of timed inference."""
+
+from collections.abc import Sequence
+
+from headstart.core.cache.text import megabytes
+from headstart.core.heads.timings import Timing
+
+
+def timing(title: str, found: Timing, notes: Sequence[str]) -> str:
+    """How fast a head labels raw images, on what, and with which accuracy."""
+    waits = ", ".join(f"{name} {1000 * value:.1f} ms" for name, value in found.latency_s.items())
+    total = sum(found.stages_s.values())
+    stages = ", ".join(f"{name} {1000 * value:.3f} ms ({value / total:.0%})" for name, value in found.stages_s.items())
+    accuracy = "" if found.accuracy is None else f"accuracy {found.accuracy:.2%}, "
+    passes = f"in batches of {found.way.batch_size}, median of {found.repeats}"
+    speed = f"{found.elapsed_s:.2f} s, {found.images_per_s:.1f} images/s"
+    part = "" if found.images == found.split_rows else f" of {found.split_rows:,}"
+    return "\n".join(
+        [
+            f"{title} on {found.way.device}, {found.way.precision}, {found.way.engine}",
+            f"  {found.images:,}{part} {found.dataset} {found.split} images in {speed} ({passes})",
+            f"  one image: {waits} ({found.latency_images} images)",
+            f"  per image in batches: {stages}",
+            f"  {accuracy}peak memory {megabytes(found.peak_memory_bytes)}",
+            *(f"  note: {text}" for text in notes),
+        ]
+    )

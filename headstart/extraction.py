@@ -1,0 +1,110 @@
+"""Stage one: from a request to kept feature sets, or to what making them would take."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.plan import Part
+from headstart.core.cache.store import FeatureStore
+from headstart.core.extract import datasets
+from headstart.core.extract import plan as jobs
+from headstart.core.extract import run as runs
+from headstart.core.extract.job import Job
+from headstart.core.extract.run import Outcome
+from headstart.observer import Observer
+from headstart.requests import ExtractionRequest
+from headstart.workspace import Workspace
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What a job would do: the shards of its feature set with whether each is there, and the set's folder."""
+
+    job: Job
+    parts: tuple[tuple[Part, bool], ...]
+    folder: Path
+
+    @property
+    def rows(self) -> int:
+        """Rows of the whole set."""
+        return self.parts[-1][0].stop
+
+    @property
+    def rows_there(self) -> int:
+        """Rows that need not be computed."""
+        return sum(part.rows for part, present in self.parts if present)
+
+    @property
+    def nbytes(self) -> int:
+        """What the set's rows take on disk, in bytes."""
+        return self.rows * self.job.row_bytes
+
+
+def extract(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> list[Outcome]:
+    """Make the feature sets complete, a set for each model and split; what is there already is not computed again.
+
+    Raises what `extract.plan.plan` and `extract.run.extract` raise.
+    """
+    return run(workspace, checked(workspace, request, observer), observer)
+
+
+def survey(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> list[Survey]:
+    """What `extract` would do; nothing is computed or written. Raises what `extract.plan.plan` raises."""
+    return [survey_job(workspace, job) for job in checked(workspace, request, observer)]
+
+
+def survey_job(workspace: Workspace, job: Job) -> Survey:
+    """What one job would do."""
+    store = FeatureStore(workspace.features_dir)
+    return Survey(job, tuple(runs.survey(job, store)), store.folder(job.key, job.images.split))
+
+
+def checked(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> list[Job]:
+    """The jobs asked for. Raises WeightsMismatch too for `MODEL=WEIGHTS` of a model that is not asked for."""
+    jobs.check_weights_asked(jobs.expand_models(request.models), request.weights)
+    return plan(workspace, request, observer)
+
+
+def plan(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> list[Job]:
+    """The jobs asked for, weights and images located, and told once what must be said of them."""
+    dataset = datasets.undivided(request.dataset) if request.no_splits else request.dataset
+    config = dataclasses.replace(request.config, device=workspace.device)
+    store = FeatureStore(workspace.features_dir)
+    found = jobs.plan(request.models, dataset, request.split, request.weights, config, workspace.data_dir, store)
+    for key in dict.fromkeys(job.key for job in found):
+        warn_if_untrained(key, observer)
+    remarks = (remark for job in found for remark in (*job.images.remarks, *job.images.notes, *job.device.notes))
+    for remark in dict.fromkeys(remarks):
+        observer.remark(remark)
+    return found
+
+
+def warn_if_untrained(key: FeatureKey, observer: Observer) -> None:
+    """Warn of a backbone whose weights are random numbers."""
+    if key.untrained:
+        observer.warn(f"{key.backbone} has UNTRAINED weights ({key.weights}): good for trying things out only")
+
+
+def run(workspace: Workspace, found: Sequence[Job], observer: Observer) -> list[Outcome]:
+    """Run a command's jobs in their order; the way of computing is chosen for all of them together."""
+    return [run_job(workspace, job, found[place + 1 :], observer) for place, job in enumerate(found)]
+
+
+def run_job(workspace: Workspace, job: Job, later: Sequence[Job], observer: Observer) -> Outcome:
+    """Run one job, which `later` ones follow."""
+    observer.extraction_starts(job)
+    try:
+        outcome = runs.extract(
+            job, lambda job: jobs.load(job, observer.note), FeatureStore(workspace.features_dir), observer, later
+        )
+    finally:
+        observer.end()
+    observer.extracted(job, outcome)
+    for remark in job.images.noticed():
+        observer.remark(remark)
+    if skipped := outcome.features.manifest.skipped:
+        observer.note(f"{job.title}: {skipped} unreadable images left out; `headstart cache show` lists them")
+    return outcome

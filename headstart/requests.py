@@ -1,0 +1,147 @@
+"""What a join is asked to do: one frozen dataclass for each, whose defaults are those of the command line.
+
+Imports nothing heavy, so that the command line can read its defaults here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.core.extract.config import STUDY_MODELS, ExtractConfig
+from headstart.core.heads.config import RECIPES, BenchConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from headstart.core.heads.study.questions import Budget
+
+
+EXTRACT, BENCH = ExtractConfig(), BenchConfig()
+STUDY_EXTRACT = ExtractConfig(limit=24_000)
+"""The study took the first 24,000 images."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractionRequest:
+    """Features of a data set by several backbones.
+
+    `split` None means all that the data set has. `weights` are `VALUE` or `MODEL=VALUE`; a model that none concern gets
+    those of `ExtractConfig`. With `no_splits` each sub-folder of `folder:PATH` is a class. The device is the workspace's,
+    whatever `config` says.
+    """
+
+    models: tuple[str, ...] = ("resnet50",)
+    dataset: str = "cifar10"
+    split: str | None = None
+    weights: tuple[str, ...] = ()
+    no_splits: bool = False
+    config: ExtractConfig = EXTRACT
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingRequest:
+    """Heads on kept features: for every model named (all there are where none is), with `seeds` seeds from the config's on.
+
+    `dataset` is a data set as `extract` takes it or as `cache ls` shows it, `key` the first digits of a key; both narrow
+    down the features that are meant. With `sweep`, validation rows choose learning rate and weight decay for each seed.
+    """
+
+    models: tuple[str, ...] = ()
+    dataset: str | None = None
+    key: str | None = None
+    config: TrainConfig = RECIPES["standard"]
+    seeds: int = 1
+    sweep: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadChoice:
+    """Trained heads: those at `paths` (a run's folder or its head file), else the newest run of each model named, else with
+    `every_model` the newest of each there is, else the newest of all."""
+
+    models: tuple[str, ...] = ()
+    paths: tuple[Path, ...] = ()
+    every_model: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class InferenceOptions:
+    """How images go through the backbones of trained heads: where weights are that are no longer where the head found them
+    (`VALUE` or `MODEL=VALUE`), the images of a forward pass (None: by device), the threads that decode image files, and the
+    engine."""
+
+    weights: tuple[str, ...] = ()
+    batch_size: int | None = None
+    workers: int = ExtractConfig.workers
+    engine: str = ExtractConfig.engine
+
+    @property
+    def asked(self) -> tuple[str, int | None]:
+        """The engine and the batch size, as `settle` takes them and a timing records them."""
+        return self.engine, self.batch_size
+
+
+@dataclasses.dataclass(frozen=True)
+class TimingRequest:
+    """End-to-end inference of trained heads on a data set's last split; `dataset` None means the head's own."""
+
+    dataset: str | None = None
+    options: InferenceOptions = InferenceOptions()
+    config: BenchConfig = BENCH
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportRequest:
+    """Where a report's outside photographs, test images and weights are, and where its files go (None: the runs
+    directory's `report`)."""
+
+    photos: Path | None = None
+    dataset: str | None = None
+    output: Path | None = None
+    weights: tuple[str, ...] = ()
+
+    def folder(self, runs_dir: Path) -> Path:
+        """Where the files go."""
+        return self.output or runs_dir / "report"
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyRequest:
+    """The published study: the first `config.limit` rows of each split, `seeds` heads of each recipe from `seed` on,
+    `curve_seeds` for each point of a curve of up to `curve_epochs` epochs. `bench_limit` test images are timed, None means
+    all; the BatchNorm experiment takes `batch_norm_images` training images, 0 leaves it out."""
+
+    models: tuple[str, ...] = STUDY_MODELS
+    dataset: str = ExtractionRequest.dataset
+    weights: tuple[str, ...] = ()
+    config: ExtractConfig = STUDY_EXTRACT
+    bench_limit: int | None = None
+    seeds: int = 30
+    curve_seeds: int = 3
+    curve_epochs: int = 100
+    batch_norm_images: int = 1000
+    seed: int = TrainConfig.seed
+    photos: Path | None = None
+
+    @property
+    def budget(self) -> Budget:
+        """How much is trained to answer the study's questions."""
+        from headstart.core.heads.study.questions import Budget
+
+        shorter = tuple(epochs for epochs in Budget().epochs if epochs < self.curve_epochs)
+        return Budget(self.seeds, self.curve_seeds, (*shorter, self.curve_epochs))
+
+    @property
+    def timing(self) -> TimingRequest:
+        """How inference is timed: with the engine left open."""
+        options = InferenceOptions(self.weights, self.config.batch_size, self.config.workers)
+        return TimingRequest(self.dataset, options, BenchConfig(limit=self.bench_limit))
+
+    def extraction(self, model: str) -> ExtractionRequest:
+        """One model's part of stage one."""
+        return ExtractionRequest((model,), self.dataset, weights=self.weights, config=self.config)
+
+    def trainings(self, rows: int) -> list[TrainConfig]:
+        """Each recipe for a set of `rows` training rows; a limit only where it leaves some out."""
+        limit = self.config.limit if self.config.limit and self.config.limit < rows else None
+        return [dataclasses.replace(recipe, seed=self.seed, train_limit=limit) for recipe in RECIPES.values()]

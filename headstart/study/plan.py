@@ -1,0 +1,87 @@
+"""What a study has still to do, and how long it takes here at the rates of short measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headstart import timing
+from headstart.core.cache.store import FeatureStore
+from headstart.core.extract.job import Job
+from headstart.core.extract.network.devices import resolve
+from headstart.core.extract.network.tuning import Trials, Way
+from headstart.core.extract.plan import load
+from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.runs import RunStore
+from headstart.core.heads.study import estimate
+from headstart.core.heads.study.answer_store import AnswerStore
+from headstart.core.heads.study.estimate import Plan
+from headstart.core.heads.training import data
+from headstart.core.heads.training.session import same
+from headstart.extraction import Survey, survey_job
+from headstart.observer import ModelPlan, Observer
+from headstart.requests import StudyRequest
+from headstart.study.steps import models_of, plan_model, question
+from headstart.workspace import Workspace
+
+
+def plan(workspace: Workspace, request: StudyRequest, observer: Observer) -> list[Plan]:
+    """What is to do for each model, and its seconds; nothing is kept.
+
+    The BatchNorm experiment and outside photographs are not in it. Raises what `steps.run` raises before it computes.
+    """
+    return [
+        _plan(workspace, request, plan_model(workspace, request, model, observer), observer) for model in models_of(request)
+    ]
+
+
+def _plan(workspace: Workspace, request: StudyRequest, found: Sequence[Job], observer: Observer) -> Plan:
+    surveys = [survey_job(workspace, job) for job in found]
+    missing = {survey.job.title: survey.rows - survey.rows_there for survey in surveys}
+    configs = request.trainings(surveys[0].rows)
+    done = {
+        config.recipe: (False, False) if any(missing.values()) else _done(workspace, request, found[0], config)
+        for config in configs
+    }
+    images = found[-1].images
+    timed = min(images.rows, request.bench_limit or images.rows) * sum(not timed for _, timed in done.values())
+    made = Plan(
+        model=found[0].backbone.name,
+        missing=missing,
+        timed=timed,
+        images_per_s=_images_per_s(found[0], observer) if timed or any(missing.values()) else None,
+        heads_s=_heads_s(workspace, request, surveys, [config for config in configs if not done[config.recipe][0]]),
+    )
+    observer.study_planned(ModelPlan(made, tuple(done), request.seeds, images.split))
+    return made
+
+
+def _heads_s(
+    workspace: Workspace, request: StudyRequest, surveys: Sequence[Survey], configs: Sequence[TrainConfig]
+) -> dict[str, float]:
+    """Seconds of each recipe's trainings, by the recipe's name."""
+    job, classes = surveys[0].job, len(surveys[0].job.key.classes)
+    step_s = estimate.measured(job.backbone.feature_dim, classes, resolve(workspace.device, "fp32").name)
+    first, *others = (survey.rows for survey in surveys)
+    train, test = estimate.divided([min(request.config.limit or first, first), *others])
+    budget = request.budget
+    return {
+        config.recipe: estimate.seconds(estimate.trainings(config, budget, train, test, classes), step_s)
+        for config in configs
+    }
+
+
+def _images_per_s(job: Job, observer: Observer) -> float | None:
+    """The rate of two batches; None where they can't be run."""
+    extractor = load(job)
+    way = Way(extractor.engine, extractor.batch_size)
+    return Trials(extractor, job.preprocessing.image_size, observer.note).measure(way) or None
+
+
+def _done(workspace: Workspace, request: StudyRequest, job: Job, config: TrainConfig) -> tuple[bool, bool]:
+    """Whether a recipe's questions are answered, and whether its inference is timed; the features are all there."""
+    pairs = data.pairs(FeatureStore(workspace.features_dir), None, job.key.digest)
+    run = same(pairs[0], config, RunStore(workspace.runs_dir)) if len(pairs) == 1 else None
+    if run is None:
+        return False, False
+    answered = AnswerStore(workspace.runs_dir).get(question(run, request.budget)) is not None
+    return answered, timing.is_timed(workspace, run, request.timing.config, request.timing.options.asked)

@@ -1,0 +1,92 @@
+"""The published study, step by step: extract, train, time inference, answer its questions, report.
+
+A step that was done with the same settings on the same rows is not done again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+from headstart import extraction, timing, trained, training
+from headstart.core.cache.errors import DataInvalid
+from headstart.core.extract import plan as jobs
+from headstart.core.extract.job import Job
+from headstart.core.extract.network.devices import resolve
+from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.runs import Run, RunStore
+from headstart.core.heads.study import questions
+from headstart.core.heads.study.answer_store import AnswerStore, Question
+from headstart.core.heads.study.questions import Budget
+from headstart.core.heads.training import data
+from headstart.core.heads.training.data import Pair
+from headstart.core.heads.training.session import same
+from headstart.observer import Answers, Observer
+from headstart.requests import StudyRequest
+from headstart.study.batch_norm.step import measure_cost
+from headstart.workspace import Workspace
+
+
+def run(workspace: Workspace, request: StudyRequest, observer: Observer) -> list[Run]:
+    """Do what is still to do of the study; returns the run of each model and recipe, in their order.
+
+    Raises what stage one, stage two and `timing.time_head` raise.
+    """
+    models, runs = models_of(request), list[Run]()
+    for model in models:
+        outcomes = extraction.run(workspace, plan_model(workspace, request, model, observer), observer)
+        pair = training.pair_of(workspace, model, outcomes[0].features.manifest.key.digest)
+        for config in request.trainings(pair.train.manifest.stop):
+            found = _trained(workspace, pair, config, observer)
+            if not timing.is_timed(workspace, found, request.timing.config, request.timing.options.asked):
+                timing.time_head(workspace, trained.of_run(workspace, found), request.timing, observer)
+            _answer(workspace, pair, found, request.budget, observer)
+            runs.append(found)
+    if request.batch_norm_images:
+        measure_cost(workspace, models, request, observer)
+    return runs
+
+
+def models_of(request: StudyRequest) -> list[str]:
+    """The models of a study. Raises WeightsMismatch for unknown ones, and for weights of a model that is not among them."""
+    models = jobs.expand_models(request.models)
+    jobs.check_weights_asked(models, request.weights)
+    return models
+
+
+def plan_model(workspace: Workspace, request: StudyRequest, model: str, observer: Observer) -> list[Job]:
+    """One model's jobs. Raises DataInvalid, before anything is computed, where no head could be trained on them."""
+    found = extraction.plan(workspace, request.extraction(model), observer)
+    images = found[0].images
+    if len(images.classes) < 2:
+        there = f"one class, {images.classes[0]}" if images.classes else "no classes"
+        raise DataInvalid(f"{images.source}: has {there}; a study needs two or more, each a sub-folder of pictures")
+    return found
+
+
+def question(run: Run, budget: Budget) -> Question:
+    """What a study asks of a run's settings."""
+    return Question(run.config, run.train.digest, run.test.digest, dataclasses.asdict(budget))
+
+
+def _trained(workspace: Workspace, pair: Pair, config: TrainConfig, observer: Observer) -> Run:
+    """The newest run with this configuration on these features, or a new one."""
+    found = same(pair, config, RunStore(workspace.runs_dir))
+    if found is None:
+        (found,) = training.train_pair(workspace, pair, [config], observer)
+    else:
+        observer.study_trained(found)
+    return found
+
+
+def _answer(workspace: Workspace, pair: Pair, run: Run, budget: Budget, observer: Observer) -> None:
+    """Answer the study's questions of one run's settings, unless the answers are there."""
+    store, asked = AnswerStore(workspace.runs_dir), question(run, budget)
+    if store.get(asked) is not None:
+        observer.study_answered(Answers(run, None))
+        return
+    train, test = data.load(pair, run.config.train_limit)
+    task = questions.Task(train, test, pair.key.classes, resolve(workspace.device, "fp32").name)
+    started = time.perf_counter()
+    store.put(asked, questions.answer(task, run.config, budget, lambda what: observer.note(f"{run.title}: {what}")))
+    observer.study_answered(Answers(run, time.perf_counter() - started))

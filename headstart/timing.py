@@ -1,0 +1,129 @@
+"""Inference of trained heads timed end to end, from raw images to labels, and kept beside their runs."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.core.cache.errors import DataNotFound
+from headstart.core.cache.store import FeatureStore
+from headstart.core.extract import datasets
+from headstart.core.extract.datasets.images import Images
+from headstart.core.extract.datasets.unchanged import same_images
+from headstart.core.extract.network.devices import resolve
+from headstart.core.extract.network.extractor import FeatureExtractor
+from headstart.core.extract.network.tuning import Way, settle
+from headstart.core.heads import timings
+from headstart.core.heads.checkpoint import Checkpoint
+from headstart.core.heads.config import BenchConfig
+from headstart.core.heads.runs import Run
+from headstart.core.heads.statistics.accuracy import evaluate
+from headstart.core.heads.timings import Timing
+from headstart.observer import Observer, progress
+from headstart.requests import HeadChoice, TimingRequest
+from headstart.stages import Figures, image_side, measure
+from headstart.trained import TrainedHead, choose, restore
+from headstart.workspace import Workspace
+
+
+def time_heads(workspace: Workspace, choice: HeadChoice, request: TimingRequest, observer: Observer) -> list[Timing]:
+    """Time the heads chosen, one after the other. Raises what `trained.choose` and `time_head` raise."""
+    heads = choose(workspace, choice, request.options, observer)
+    return [time_head(workspace, head, request, observer) for head in heads]
+
+
+def time_head(workspace: Workspace, head: TrainedHead, request: TimingRequest, observer: Observer) -> Timing:
+    """Time one head on the last split of a data set, and keep the figures beside its run.
+
+    Raises DataNotFound for a head of a folder of pictures where no data set is named, what `trained.restore` raises,
+    ImageUnreadable, OutOfMemory, RunDamaged.
+    """
+    images = _images(workspace, head, request.dataset)
+    extractor = restore(workspace, head, request.options.weights, None, observer)
+    rows, passes = min(images.rows, request.config.limit or images.rows), request.config.repeats
+    size, asked = head.checkpoint.key.image_size, request.options.asked
+    extractor = settle(extractor, extractor.device, size, rows * passes, asked, observer.note, rows)
+    head.checkpoint.head.to(extractor.device.name)
+    batches = image_side(images, extractor, request.options.workers)
+    singles = image_side(images, extractor.running(Way(extractor.engine, 1)), request.options.workers)
+    with progress(observer, f"{head.title}: inference", rows * passes) as advance:
+        figures = measure(batches, singles, head.checkpoint.head, request.config, advance)
+    timing = _timing(workspace, head, images, extractor, request, figures)
+    observer.timed(head, timing)
+    if head.run is not None and (workspace.runs_dir / head.run.name).is_dir():
+        timings.add(workspace.runs_dir, head.run, timing)
+    return timing
+
+
+def _images(workspace: Workspace, head: TrainedHead, dataset: str | None) -> Images:
+    """The last split of the data set named, or of the head's own."""
+    own = head.checkpoint.key.dataset
+    if dataset is None and own.startswith("folder-"):
+        raise DataNotFound(f"{head.title} was trained on a folder of pictures; say where it is with --dataset folder:PATH")
+    name = dataset or own
+    split = datasets.splits(name, None, workspace.data_dir)[-1]
+    return datasets.open_split(name, split, workspace.data_dir)
+
+
+def _timing(
+    workspace: Workspace,
+    head: TrainedHead,
+    images: Images,
+    extractor: FeatureExtractor,
+    request: TimingRequest,
+    figures: Figures,
+) -> Timing:
+    device = extractor.device
+    return Timing(
+        head=head.name,
+        dataset=images.name,
+        split=images.split,
+        images_digest=_images_digest(workspace, head, images),
+        images=figures.images,
+        split_rows=images.rows,
+        way=timings.Way(device.description, device.precision, extractor.engine, figures.batch_size),
+        asked=request.options.asked,
+        repeats=figures.repeats,
+        elapsed_s=figures.elapsed_s,
+        images_per_s=figures.images_per_s,
+        stages_s=figures.stages_s,
+        latency_s=figures.latency_s,
+        latency_images=figures.latency_images,
+        accuracy=_accuracy(head.checkpoint, images, figures.predicted),
+        peak_memory_bytes=extractor.peak_memory(),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
+    )
+
+
+def _accuracy(checkpoint: Checkpoint, images: Images, predicted: npt.NDArray[np.int64]) -> float | None:
+    """The share of right labels, or None where it would be no test: images without labels, of other classes, or of a split
+    most of which was trained on."""
+    labels = images.labels(0, len(predicted))
+    if images.split != "test" or images.classes != checkpoint.classes or (labels < 0).any():
+        return None
+    return evaluate(predicted, labels, checkpoint.classes).overall.accuracy
+
+
+def _images_digest(workspace: Workspace, head: TrainedHead, images: Images) -> str:
+    """The images' digest where they are those that the run was tested on, by content; else nothing."""
+    if head.run is None:
+        return ""
+    for features in FeatureStore(workspace.features_dir).sets():
+        manifest = features.manifest
+        if manifest.digest == head.run.test.digest and same_images(images, manifest):
+            return manifest.images_digest
+    return ""
+
+
+def is_timed(workspace: Workspace, run: Run, config: BenchConfig, asked: tuple[str, int | None]) -> bool:
+    """Whether inference on the run's own test images was timed on this device, on as many of them as are asked for, with
+    this engine and batch size asked for."""
+    device = resolve(workspace.device, run.key.precision).description
+    return any(
+        found.images_digest == run.test.images
+        and (found.asked, found.way.device) == (asked, device)
+        and found.images >= min(config.limit or found.split_rows, found.split_rows)
+        for found in timings.read(workspace.runs_dir, run)
+    )

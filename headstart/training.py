@@ -1,0 +1,80 @@
+"""Stage two: from a request and kept features to trained, tested and kept heads."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from headstart.core.cache.store import FeatureStore
+from headstart.core.extract.naming import known_as
+from headstart.core.extract.network.devices import Device, resolve
+from headstart.core.extract.plan import expand_models
+from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.runs import Run, RunStore
+from headstart.core.heads.training import data, session
+from headstart.core.heads.training.data import Pair
+from headstart.core.heads.training.optimise import OnEpoch
+from headstart.observer import Epoch, Observer, TrainingStart
+from headstart.requests import TrainingRequest
+from headstart.workspace import Workspace
+
+
+def train(workspace: Workspace, request: TrainingRequest, observer: Observer) -> list[Run]:
+    """Train heads for every model asked for, test them, and keep them in the runs directory.
+
+    Raises FeaturesNotFound, FeaturesAmbiguous, FeaturesDamaged, FeaturesInvalid, WeightsMismatch (unknown models),
+    DeviceUnavailable, OSError.
+    """
+    store = FeatureStore(workspace.features_dir)
+    there = data.pairs(store, known_as(request.dataset, store) if request.dataset else None, request.key)
+    runs: list[Run] = []
+    for pair in data.choose(there, expand_models(request.models), workspace.features_dir):
+        first = request.config.seed
+        configs = [dataclasses.replace(request.config, seed=first + i) for i in range(request.seeds)]
+        if request.sweep:
+            trained = [sweep_pair(workspace, pair, config, observer) for config in configs]
+        else:
+            trained = train_pair(workspace, pair, configs, observer)
+        if request.seeds > 1:
+            observer.seeds_trained(trained)
+        runs += trained
+    return runs
+
+
+def pair_of(workspace: Workspace, model: str, digest: str) -> Pair:
+    """The training and test features of one key, named by its digest. Raises FeaturesNotFound, FeaturesAmbiguous."""
+    found = data.pairs(FeatureStore(workspace.features_dir), None, digest)
+    (pair,) = data.choose(found, [model], workspace.features_dir)
+    return pair
+
+
+def train_pair(workspace: Workspace, pair: Pair, configs: Sequence[TrainConfig], observer: Observer) -> list[Run]:
+    """Train heads that differ in their seeds at once. Raises what `heads.training.session.fit` raises."""
+    device, on_epoch = _start(workspace, pair, configs[0], len(configs), False, observer)
+    runs = session.fit(pair, configs, device.name, device.description, RunStore(workspace.runs_dir), on_epoch)
+    for run in runs:
+        observer.trained(run, workspace.runs_dir / run.name)
+    return runs
+
+
+def sweep_pair(workspace: Workspace, pair: Pair, config: TrainConfig, observer: Observer) -> Run:
+    """Try learning rates and weight decays and keep the best head. Raises what `heads.training.session.sweep` raises."""
+    device, on_epoch = _start(workspace, pair, config, 1, True, observer)
+    run, tried = session.sweep(pair, config, device.name, device.description, RunStore(workspace.runs_dir), on_epoch)
+    observer.swept(tried)
+    observer.trained(run, workspace.runs_dir / run.name)
+    return run
+
+
+def _start(
+    workspace: Workspace, pair: Pair, config: TrainConfig, heads: int, sweep: bool, observer: Observer
+) -> tuple[Device, OnEpoch]:
+    """The device to train on, and what is called after each epoch; the observer knows of the training."""
+    device, rows = resolve(workspace.device, "fp32"), pair.train.manifest.rows
+    rows -= data.held_out(rows) if pair.test is None else 0
+    observer.training_starts(TrainingStart(pair.key, config, min(config.train_limit or rows, rows), heads, sweep))
+
+    def on_epoch(number: int, losses: Sequence[float], accuracies: Sequence[float]) -> None:
+        observer.epoch_ends(Epoch(number, config.epochs, losses, accuracies))
+
+    return device, on_epoch
