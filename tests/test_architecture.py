@@ -67,6 +67,10 @@ def writes(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "click.echo", "click.secho"):
             yield f"line {node.lineno}: {ast.unparse(node.func)}"
+        elif isinstance(node, ast.Call) and ast.unparse(node).startswith(("os.write(1,", "os.write(2,")):
+            yield f"line {node.lineno}: {ast.unparse(node)}"
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "Console" and "file=" not in ast.unparse(node):
+            yield f"line {node.lineno}: {ast.unparse(node)}"  # rich finds a stream by itself
         elif isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stdout", "sys.stderr"):
             yield f"line {node.lineno}: {ast.unparse(node)}"
         elif isinstance(node, ast.ImportFrom) and node.module in ("sys", "click"):
@@ -125,6 +129,23 @@ def test_only_the_command_line_writes_to_the_terminal(path: Path) -> None:
 def test_the_command_line_does_write_to_the_terminal() -> None:
     # the test above looks for the right words
     assert any("click.echo" in place for place in writes(parsed(ROOT / "cli.py")))
+
+
+@pytest.mark.parametrize(
+    "text", ["os.write(2, b'')", "Console()", "Console(stderr=True)", "sys.stderr", "from sys import stdout", "print()"]
+)
+def test_each_way_to_the_terminal_is_known(text: str) -> None:
+    assert list(writes(ast.parse(text)))
+    assert not list(writes(ast.parse("os.write(file, b''); Console(file=stream)")))
+
+
+JOINS = [path for path in SOURCES if name_of(path).startswith("headstart/") and "console" not in path.parts]
+
+
+@pytest.mark.parametrize("path", JOINS, ids=name_of)
+def test_the_joins_know_no_terminal(path: Path) -> None:
+    found = {name for node in ast.walk(parsed(path)) for name in modules(node)}
+    assert not [name for name in found if name.startswith(("headstart.console", "click", "rich"))]
 
 
 def test_the_command_line_imports_nothing_heavy_before_it_must() -> None:

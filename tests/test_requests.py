@@ -1,0 +1,57 @@
+"""What is asked without options is the same on the command line and in a call."""
+
+import dataclasses
+
+import pytest
+from headstart.core.extract.config import ExtractConfig
+from headstart.core.heads.config import RECIPES, BenchConfig, TrainConfig
+
+from headstart import requests
+from headstart.core import cli
+
+
+def defaults(command: str) -> dict[str, object]:
+    """What a command is given where no option is, by the names of its parameters."""
+    arguments = ["a.jpg"] if command == "predict" else []
+    return cli.cli.commands[command].make_context(command, arguments).params
+
+
+@pytest.mark.parametrize(
+    ("command", "given"),
+    [
+        ("extract", requests.ExtractionRequest()),
+        ("extract", ExtractConfig()),
+        ("train-head", requests.TrainingRequest()),
+        ("bench-inference", requests.TimingRequest()),
+        ("bench-inference", requests.InferenceOptions()),
+        ("bench-inference", BenchConfig()),
+        ("predict", requests.InferenceOptions()),
+        ("study", requests.StudyRequest()),
+        ("study", requests.STUDY_EXTRACT),
+    ],
+)
+def test_an_options_default_is_the_fields(command: str, given: object) -> None:
+    fields = {field.name: getattr(given, field.name) for field in dataclasses.fields(given)}  # type: ignore[arg-type]
+    named = {*fields} - {"models", "weights"}  # a command's own words for none
+    found = {name: value for name, value in defaults(command).items() if name in named}
+    assert found
+    assert found == {name: fields[name] for name in found}
+
+
+def test_a_studys_trainings_are_limited_where_that_leaves_rows_out() -> None:
+    request = requests.StudyRequest(config=ExtractConfig(limit=100), seed=3)
+    assert [config.train_limit for config in request.trainings(200)] == [100, 100]
+    assert [config.train_limit for config in request.trainings(100)] == [None, None]
+    assert [(config.recipe, config.seed) for config in request.trainings(100)] == [(name, 3) for name in RECIPES]
+
+
+@pytest.mark.parametrize(("longest", "lengths"), [(1, (1,)), (7, (1, 2, 5, 7)), (100, (1, 2, 5, 10, 20, 50, 100))])
+def test_a_studys_curve_ends_where_it_is_asked_to(longest: int, lengths: tuple[int, ...]) -> None:
+    assert requests.StudyRequest(curve_epochs=longest).budget.epochs == lengths
+
+
+def test_a_studys_inference_is_timed_with_its_own_batches() -> None:
+    request = requests.StudyRequest(config=ExtractConfig(batch_size=8, workers=2), bench_limit=5)
+    assert request.timing.options == requests.InferenceOptions(batch_size=8, workers=2)
+    assert request.timing.config == BenchConfig(limit=5)
+    assert TrainConfig.seed == request.seed
