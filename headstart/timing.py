@@ -10,6 +10,7 @@ import numpy.typing as npt
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets
+from headstart.core.extract import plan as jobs
 from headstart.core.extract.datasets.images import Images
 from headstart.core.extract.datasets.unchanged import same_images
 from headstart.core.extract.network.devices import resolve
@@ -21,9 +22,9 @@ from headstart.core.heads.config import BenchConfig
 from headstart.core.heads.runs import Run
 from headstart.core.heads.statistics.accuracy import evaluate
 from headstart.core.heads.timings import Timing
+from headstart.inference import Figures, ImageSide, measure
 from headstart.observer import Observer, progress
 from headstart.requests import HeadChoice, TimingRequest
-from headstart.stages import Figures, image_side, measure
 from headstart.trained import TrainedHead, choose, restore
 from headstart.workspace import Workspace
 
@@ -46,8 +47,8 @@ def time_head(workspace: Workspace, head: TrainedHead, request: TimingRequest, o
     size, asked = head.checkpoint.key.image_size, request.options.asked
     extractor = settle(extractor, extractor.device, size, rows * passes, asked, observer.note, rows)
     head.checkpoint.head.to(extractor.device.name)
-    batches = image_side(images, extractor, request.options.workers)
-    singles = image_side(images, extractor.running(Way(extractor.engine, 1)), request.options.workers)
+    both, workers = (extractor, extractor.running(Way(extractor.engine, 1))), request.options.workers
+    batches, singles = (ImageSide(**jobs.stages(images, made, workers)) for made in both)
     with progress(observer, f"{head.title}: inference", rows * passes) as advance:
         figures = measure(batches, singles, head.checkpoint.head, request.config, advance)
     timing = _timing(workspace, head, images, extractor, request, figures)

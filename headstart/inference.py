@@ -1,4 +1,4 @@
-"""Inference measured stage by stage, from raw images to labels: throughput, latency, and where time goes.
+"""Inference measured, from raw images to labels: throughput, latency, and in which stage time goes.
 
 Batches follow each other without a pause; a server with pauses between requests sees slower clocks and colder caches.
 """
@@ -14,10 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from headstart.core.cache.errors import ImageUnreadable
-from headstart.core.extract.datasets.images import Batch, Images
-from headstart.core.extract.network.extractor import FeatureExtractor
-from headstart.core.extract.shards import computed
 from headstart.core.heads.config import BenchConfig
 from headstart.core.heads.kinds import Head
 
@@ -39,40 +35,6 @@ class ImageSide:
     preprocess: Callable[[Any], Any]
     backbone: Callable[[Any], Any]
     synchronize: Callable[[], None]
-
-
-def image_side(images: Images, extractor: FeatureExtractor, workers: int) -> ImageSide:
-    """A split's images through a backbone; `workers` threads decode files.
-
-    `read` and `stream` raise ImageUnreadable: a picture left out would shift the labels of those behind it.
-    """
-    size = extractor.preprocessing.image_size
-
-    def check(batch: Batch) -> None:
-        if batch.skipped:
-            raise ImageUnreadable(f"{images.source}/{batch.skipped[0].id}: {batch.skipped[0].reason}")
-
-    def read(start: int, stop: int) -> npt.NDArray[np.uint8]:
-        batch = images.read(start, stop, size, workers)
-        check(batch)
-        return batch.pixels
-
-    def stream(rows: int) -> Generator[npt.NDArray[np.float32], None, None]:
-        with contextlib.closing(computed(images, extractor, (0, rows), size, workers, check)) as found:
-            for _, features in found:
-                assert features is not None  # only where pictures may be left out
-                yield features
-
-    return ImageSide(
-        rows=images.rows,
-        batch_size=extractor.batch_size,
-        stream=stream,
-        read=read,
-        transfer=extractor.to_device,
-        preprocess=extractor.preprocess,
-        backbone=extractor.pool,
-        synchronize=extractor.synchronize,
-    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,8 @@ from heads_samples import CLASSES, DIM, axis_head
 from heads_samples import one_thread as one_thread
 from headstart.core.heads.config import BenchConfig
 
-from headstart import stages
-from headstart.stages import Figures, ImageSide, measure
+from headstart import inference
+from headstart.inference import Figures, ImageSide, measure
 
 Event = tuple[Any, ...]
 STAGES = ["read", "transfer", "preprocess", "backbone", "head"]
@@ -113,9 +113,9 @@ class Bench:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock that `headstart.stages` reads."""
+    """The clock that `headstart.inference` reads."""
     clock = Clock()
-    monkeypatch.setattr(stages, "time", clock)
+    monkeypatch.setattr(inference, "time", clock)
     return clock
 
 
