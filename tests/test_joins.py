@@ -1,0 +1,107 @@
+"""The joins called from a program: typed requests in, dataclasses out, and nothing is printed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from extract_samples import write_picture
+from headstart.core.cache.errors import RunNotFound, WeightsMismatch
+from headstart.core.extract.config import ExtractConfig
+from headstart.core.heads.config import RECIPES, BenchConfig
+
+from headstart import comparison, extraction, prediction, timing, trained, training
+from headstart.observer import SILENT, Observer
+from headstart.requests import (
+    ExtractionRequest,
+    HeadChoice,
+    InferenceOptions,
+    ReportRequest,
+    StudyRequest,
+    TimingRequest,
+    TrainingRequest,
+)
+from headstart.study.plan import plan as plan_study
+from headstart.workspace import Workspace
+
+DIGITS = ExtractionRequest(
+    ("resnet18",), "digits", weights=("random:0",), config=ExtractConfig(image_size=32, limit=60, precision="fp32")
+)
+
+
+class Events(Observer):
+    """Writes down the names of the events, each once in a row."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("_") or name == "names":
+            return object.__getattribute__(self, name)
+        event: Callable[..., None] = getattr(SILENT, name)
+        if self.names[-1:] != [name]:
+            self.names.append(name)
+        return event
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Features of 60 digits of each split."""
+    root = tmp_path_factory.mktemp("work")
+    found = Workspace(root / "features", root / "runs", root / "data", "cpu")
+    extraction.extract(found, DIGITS, SILENT)
+    return found
+
+
+def test_the_whole_road_is_silent_and_told_step_by_step(
+    workspace: Workspace, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    events = Events()
+    outcomes = extraction.extract(workspace, DIGITS, events)
+    assert [outcome.computed for outcome in outcomes] == [0, 0]
+    (run,) = training.train(workspace, TrainingRequest(config=RECIPES["study"]), events)
+    write_picture(tmp_path / "one.png", seed=1)
+    found = prediction.predict(workspace, [str(tmp_path)], HeadChoice(), InferenceOptions(workers=1), 2, events)
+    assert [len(photo.labels[run.name]) for photo in found.photos] == [2]
+    assert (found.titles, found.unreadable) == ({run.name: "resnet18 study"}, ())
+    assert "no probability can exceed" in found.caveats[0]
+    (timed,) = timing.time_heads(workspace, HeadChoice(), TimingRequest(config=BenchConfig(limit=4)), events)
+    assert (timed.head, timed.images, timed.asked) == (run.name, 4, ("auto", None))
+    assert timing.is_timed(workspace, run, BenchConfig(limit=4), ("auto", None))
+    assert not timing.is_timed(workspace, run, BenchConfig(limit=5), ("auto", None))
+    assert not timing.is_timed(workspace, run, BenchConfig(limit=4), ("auto", 8))
+    assert capfd.readouterr() == ("", "")
+    assert [name for name in events.names if name != "note"] == [
+        *["warn", "extraction_starts", "end", "extracted", "extraction_starts", "end", "extracted"],
+        *["training_starts", "epoch_ends", "trained", "head_chosen", "warn"],
+        *["head_chosen", "warn", "begin", "advance", "end", "timed"],
+    ]
+
+
+def test_a_survey_computes_nothing(workspace: Workspace, tmp_path: Path) -> None:
+    elsewhere = Workspace(tmp_path / "features", tmp_path / "runs", tmp_path / "data", "cpu")
+    there, missing = (extraction.survey(place, DIGITS, SILENT)[0] for place in (workspace, elsewhere))
+    assert (there.rows, there.rows_there, there.nbytes) == (60, 60, 60 * 512 * 4)
+    assert (missing.rows, missing.rows_there) == (60, 0)
+    assert not (tmp_path / "features").exists()
+
+
+def test_weights_of_a_model_that_is_not_asked_for_are_refused(workspace: Workspace) -> None:
+    asked = ExtractionRequest(("resnet18",), "digits", weights=("vgg16=random:0",))
+    with pytest.raises(WeightsMismatch, match="this command uses resnet18, not vgg16"):
+        extraction.extract(workspace, asked, SILENT)
+    with pytest.raises(WeightsMismatch, match="this command uses resnet18, not vgg16"):
+        plan_study(workspace, StudyRequest(asked.models, "digits", asked.weights), SILENT)
+
+
+def test_no_head_is_an_error_with_the_next_command(tmp_path: Path) -> None:
+    empty = Workspace(tmp_path, tmp_path, tmp_path, "cpu")
+    with pytest.raises(RunNotFound, match="no trained head; make one with `headstart train-head`"):
+        trained.choose(empty, HeadChoice(every_model=True), InferenceOptions(), SILENT)
+    with pytest.raises(RunNotFound, match="no trained head to report on; make one with `headstart train-head`"):
+        comparison.report(empty, ReportRequest(), SILENT)
+
+
+def test_a_reports_folder_is_among_the_runs_unless_another_is_asked_for(tmp_path: Path) -> None:
+    assert ReportRequest().folder(tmp_path) == tmp_path / "report"
+    assert ReportRequest(output=tmp_path / "out").folder(tmp_path) == tmp_path / "out"
