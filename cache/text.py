@@ -4,8 +4,8 @@ import datetime
 import difflib
 from collections.abc import Iterable, Sequence
 
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
-from headstart.core.cache.store import FeatureSet
 from headstart.core.cache.verify import Entry
 
 

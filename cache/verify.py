@@ -6,8 +6,9 @@ import stat
 from pathlib import Path
 
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesOfAnotherVersion
+from headstart.core.cache.feature_set import REPLACED, FeatureSet
 from headstart.core.cache.manifest import NAME, read_manifest
-from headstart.core.cache.store import REPLACED, FeatureSet, FeatureStore
+from headstart.core.cache.store import FeatureStore
 
 
 def folders(store: FeatureStore) -> list[Path]:

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesStale, HeadstartError, OutOfMemory
 from headstart.core.cache.execution import Execution
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.manifest import Manifest, Provenance, ShardRecord
-from headstart.core.cache.plan import Part, plan
 from headstart.core.cache.shard import Shard
-from headstart.core.cache.store import FeatureSet, FeatureStore, SetWriter
+from headstart.core.cache.shard_plan import Part, plan
+from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.writer import SetWriter
 from headstart.core.extract.datasets.images import inputs_digest
 from headstart.core.extract.job import Extractor, Job, Observer
 from headstart.core.extract.network.tuning import Way, settle

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from headstart.core.cache.plan import Part
+from headstart.core.cache.shard_plan import Part
 from headstart.core.cache.text import columns, key_facts, megabytes, shape
 from headstart.core.extract.backbones import Backbone
 from headstart.core.extract.job import Job

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import Provenance
 from headstart.core.cache.shard import Rows, Shard, Skipped
-from headstart.core.cache.store import FeatureSet, FeatureStore, SetWriter
+from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.writer import SetWriter
 
 FEATURE_DIM = 4
 EDGES = (0, 5, 10, 13)

@@ -43,9 +43,10 @@ from headstart.core.cache.execution import Execution, read_execution
 from headstart.core.cache.files import canonical_json, sha256
 from headstart.core.cache.manifest import NAME as MANIFEST
 from headstart.core.cache.manifest import VERSION, ShardRecord
-from headstart.core.cache.plan import Part
 from headstart.core.cache.shard import Rows, Shard
-from headstart.core.cache.store import FeatureStore, SetWriter
+from headstart.core.cache.shard_plan import Part
+from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.writer import SetWriter
 from headstart.core.extract import datasets
 from headstart.core.extract.backbones import Backbone
 from headstart.core.extract.config import ExtractConfig

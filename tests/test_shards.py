@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 from extract_samples import QuarterMeans, array_images, file_images, noise, picture
 from headstart.core.cache.errors import DataNotFound, FeaturesInvalid, ImageUnreadable, OutOfMemory
-from headstart.core.cache.plan import Part
 from headstart.core.cache.shard import Shard
+from headstart.core.cache.shard_plan import Part
 from headstart.core.extract.backbones import Backbone
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.datasets.images import Batch, FileImages, Images

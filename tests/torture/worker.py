@@ -27,9 +27,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from extract_samples import QuarterMeans, There, array_images, noise  # noqa: E402
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound  # noqa: E402
+from headstart.core.cache.feature_set import FeatureSet  # noqa: E402
 from headstart.core.cache.manifest import NAME  # noqa: E402
 from headstart.core.cache.shard import Rows  # noqa: E402
-from headstart.core.cache.store import FeatureSet, FeatureStore  # noqa: E402
+from headstart.core.cache.store import FeatureStore  # noqa: E402
 from headstart.core.extract import plan  # noqa: E402
 from headstart.core.extract.backbones import Backbone  # noqa: E402
 from headstart.core.extract.config import ExtractConfig  # noqa: E402

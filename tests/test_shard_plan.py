@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 
 import pytest
-from headstart.core.cache.plan import Part, plan
+from headstart.core.cache.shard_plan import Part, plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
