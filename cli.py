@@ -1339,13 +1339,11 @@ def models(ctx: click.Context) -> None:
 
 def _list_models() -> None:
     from headstart.core.extract import text
-    from headstart.core.extract.backbones import BACKBONES
-    from headstart.core.extract.backbones.summary import published_accuracies, summarise
+    from headstart.core.extract.backbones import get_backbone, names
+    from headstart.core.extract.backbones.summary import summarise
 
-    found = [
-        (backbone, summarise(backbone, EXTRACT.image_size), published_accuracies(backbone))
-        for backbone in BACKBONES.values()
-    ]
+    listed = [get_backbone(name) for name in names()]
+    found = [(backbone, summarise(backbone, EXTRACT.image_size), backbone.accuracies) for backbone in listed]
     out(text.backbones(found, EXTRACT.image_size))
 
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from headstart.core.cache.errors import DataInvalid, ImageUnreadable, OutOfMemory, WeightsMismatch
 from headstart.core.extract import weights
-from headstart.core.extract.backbones import BACKBONES, Backbone
+from headstart.core.extract.backbones import Backbone, names
 from headstart.core.extract.datasets.images import Labels, Pixels, inputs_digest
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.extractor import FeatureExtractor, state_digest
@@ -152,7 +152,7 @@ def check(backbone: Backbone, found: Weights, body: nn.Module) -> None:
     """Raises WeightsMismatch for a backbone without BatchNorm, or without running statistics of real images."""
     norms = _norms(body)
     if not norms:
-        able = ", ".join(one.name for one in BACKBONES.values() if one.family != "vgg")
+        able = ", ".join(name for name in names() if not name.startswith("vgg"))
         raise WeightsMismatch(
             f"{backbone.name}: has no BatchNorm layer, expected some, since training mode changes nothing else; use {able}"
         )

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +89,16 @@ def file_images(root: Path, count: int) -> FileImages:
     for seed, path in enumerate(paths):
         write_picture(root / path, seed)
     return FileImages("files", "all", ("a", "b", "c"), root, paths, tuple(i % 3 for i in range(count)))
+
+
+def offline(*_: object, **__: object) -> NoReturn:
+    """Stands in for `torch.hub.download_url_to_file` where there is no network."""
+    raise OSError("no network in this test")
+
+
+def no_body() -> NoReturn:
+    """The body of a stand-in's backbone, which nobody builds."""
+    raise AssertionError("a stand-in has no network")
 
 
 @dataclasses.dataclass

@@ -22,6 +22,7 @@ from extract_samples import (
     array_images,
     encoded,
     file_images,
+    no_body,
     noise,
     picture,
     printed_by_python,
@@ -69,7 +70,7 @@ def job(images: Images, precision: str = "fp32", weights: str = "file", **config
     """A job for the stand-in, in shards of four rows."""
     return Job(
         images=images,
-        backbone=Backbone("quarters", "stand-in", 4, {}),
+        backbone=Backbone("quarters", 4, no_body),
         weights=Weights(weights, "0" * 64, "nowhere"),
         preprocessing=Preprocessing(16),
         device=Device("cpu", precision, "this CPU"),
@@ -312,7 +313,7 @@ def test_nothing_to_do_is_said_by_silence(store: FeatureStore) -> None:
 
 
 OTHER_KEYS: dict[str, Callable[[Job], Job]] = {
-    "backbone": lambda job: dataclasses.replace(job, backbone=Backbone("eighths", "stand-in", 4, {})),
+    "backbone": lambda job: dataclasses.replace(job, backbone=Backbone("eighths", 4, no_body)),
     "weights": lambda job: dataclasses.replace(job, weights=Weights("other", "0" * 64, "nowhere")),
     "weights' bytes": lambda job: dataclasses.replace(job, weights=Weights("file", "1" * 64, "nowhere")),
     "image size": lambda job: dataclasses.replace(job, preprocessing=Preprocessing(32)),

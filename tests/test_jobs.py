@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from extract_samples import file_images
+from extract_samples import file_images, offline
 from headstart.core.cache.errors import DataNotFound, DeviceUnavailable, ImageUnreadable, WeightsMismatch, WeightsNotFound
 from headstart.core.extract import plan as jobs
 from headstart.core.extract import weights
-from headstart.core.extract.backbones import BACKBONES
+from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.config import STUDY_MODELS, ExtractConfig
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import Device
@@ -112,7 +112,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with two networks."""
     path = tmp_path_factory.mktemp("weights") / "ssl.pth"
     student, teacher = (
-        weights.load(BACKBONES["resnet18"], weights.locate(BACKBONES["resnet18"], r)) for r in ("random:1", "random:2")
+        weights.load(get_backbone("resnet18"), weights.locate(get_backbone("resnet18"), r))
+        for r in ("random:1", "random:2")
     )
     torch.save({"student": student.state_dict(), "teacher": teacher.state_dict()}, path)
     return path
@@ -174,7 +175,7 @@ def test_an_equals_sign_with_nothing_behind_it_is_refused() -> None:
 
 def test_published_weights_that_a_head_needs_have_one_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(weights, "BASE_URL", (tmp_path / "server").as_uri() + "/")
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     key = dataclasses.replace(plan("resnet18", split="test")[0].key, weights="IMAGENET1K_V1")
     with pytest.raises(WeightsNotFound, match=r"downloading .* failed \(.*\); say where it is with --weights PATH$"):
         jobs.restore(key, "nowhere", None, "cpu", None)
@@ -252,7 +253,7 @@ def test_a_head_of_features_that_a_cpu_cannot_make_is_used_there_in_fp32_and_tha
 
 
 def untrained(batch_size: int) -> FeatureExtractor:
-    body = BACKBONES["resnet18"].body()
+    body = get_backbone("resnet18").body()
     return build(body, Preprocessing(32), Device("cpu", "fp32", "this CPU"), batch_size)
 
 

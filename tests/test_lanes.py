@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from extract_samples import noise
-from headstart.core.extract.backbones import BACKBONES
+from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.network import workers as lanes
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.engines import steps
@@ -45,7 +45,7 @@ def threads() -> Iterator[int]:
 
 def extractor(name: str = "resnet18", batch_size: int = 3, precision: str = "fp32") -> FeatureExtractor:
     torch.manual_seed(0)
-    return build(BACKBONES[name].body(), Preprocessing(64), Device("cpu", precision, "this CPU"), batch_size)
+    return build(get_backbone(name).body(), Preprocessing(64), Device("cpu", precision, "this CPU"), batch_size)
 
 
 @pytest.mark.usefixtures("threads")

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from extract_samples import QuarterMeans, RecordingObserver, write_picture
+from extract_samples import QuarterMeans, RecordingObserver, no_body, write_picture
 from headstart.core.cache.errors import DataNotFound, FeaturesStale
 from headstart.core.cache.manifest import NAME
 from headstart.core.cache.store import FeatureStore
@@ -20,7 +20,7 @@ from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.run import Outcome, extract
 from headstart.core.extract.weights import Weights
 
-QUARTERS = Backbone("quarters", "stand-in", 4, {})
+QUARTERS = Backbone("quarters", 4, no_body)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +131,7 @@ def test_another_backbone_gets_the_same_name(place: Place) -> None:
     one, other = make(place, "a/pets", 0), make(place, "b/pets", 1)
     place.run(one)
     place.run(other)
-    assert names(place.run(other, backbone=Backbone("eighths", "stand-in", 4, {}))) == ["folder-pets-2"]
+    assert names(place.run(other, backbone=Backbone("eighths", 4, no_body))) == ["folder-pets-2"]
 
 
 def test_changed_pictures_of_the_same_folder_are_refused_not_renamed(place: Place) -> None:

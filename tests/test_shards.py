@@ -10,7 +10,7 @@ import hypothesis
 import numpy as np
 import numpy.typing as npt
 import pytest
-from extract_samples import QuarterMeans, array_images, file_images, noise, picture
+from extract_samples import QuarterMeans, array_images, file_images, no_body, noise, picture
 from headstart.core.cache.errors import DataNotFound, FeaturesInvalid, ImageUnreadable, OutOfMemory
 from headstart.core.cache.shard import Shard
 from headstart.core.cache.shard_plan import Part
@@ -32,7 +32,7 @@ PIXELS = noise(18, 16)
 def job(images: Images, **config: object) -> Job:
     return Job(
         images=images,
-        backbone=Backbone("quarters", "stand-in", 4, {}),
+        backbone=Backbone("quarters", 4, no_body),
         weights=Weights("file", "0" * 64, "nowhere"),
         preprocessing=Preprocessing(16),
         device=Device("cpu", "fp32", "this CPU"),

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from extract_samples import Interrupted, QuarterMeans, RecordingObserver, array_images, noise
+from extract_samples import Interrupted, QuarterMeans, RecordingObserver, array_images, no_body, noise
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.backbones import Backbone
 from headstart.core.extract.config import ExtractConfig
@@ -25,7 +25,7 @@ def job(split: str, rows: int = 20, device: Device = CPU, name: str = "tiny", **
     images = dataclasses.replace(array_images(noise(rows, 8)), split=split, name=name)
     return Job(
         images=images,
-        backbone=Backbone("quarters", "stand-in", 4, {}),
+        backbone=Backbone("quarters", 4, no_body),
         weights=Weights("file", "0" * 64, "nowhere"),
         preprocessing=Preprocessing(16),
         device=device,

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import torch
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.cache.files import sha256
-from headstart.core.extract.backbones.folding import fold_batch_norm
 from headstart.core.extract.network import workers as lanes
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.engines import ENGINES, Network, steps
+from headstart.core.extract.network.folding import fold_batch_norm
 from headstart.core.extract.network.memory import memory_errors
 from headstart.core.extract.network.tf32 import tf32_allowed
 from headstart.core.extract.network.transfer import Ring

@@ -25,7 +25,7 @@ import numpy.typing as npt
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from extract_samples import QuarterMeans, There, array_images, noise  # noqa: E402
+from extract_samples import QuarterMeans, There, array_images, no_body, noise  # noqa: E402
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound  # noqa: E402
 from headstart.core.cache.feature_set import FeatureSet  # noqa: E402
 from headstart.core.cache.manifest import NAME  # noqa: E402
@@ -123,7 +123,7 @@ def job(rows: int, shard_rows: int, dataset: str = "tiny", seed: int = 0, force:
     """The first `rows` pictures through the stand-in. Another `dataset` is another key, another `seed` changed images."""
     return Job(
         images=dataclasses.replace(array_images(pictures(seed), CLASSES), name=dataset),
-        backbone=Backbone("quarters", "stand-in", DIM, {}),
+        backbone=Backbone("quarters", DIM, no_body),
         weights=Weights("file", "0" * 64, "nowhere"),
         preprocessing=Preprocessing(8),
         device=Device("cpu", "fp32", "this CPU"),
