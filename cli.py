@@ -32,7 +32,7 @@ from headstart.workspace import Workspace
 if TYPE_CHECKING:
     from headstart.core.cache.key import FeatureKey
     from headstart.core.cache.verify import Entry
-    from headstart.core.extract.datasets.images import Images
+    from headstart.core.extract.images import Images
     from headstart.core.extract.job import Job
     from headstart.core.extract.network.extractor import FeatureExtractor
     from headstart.core.extract.run import Outcome
@@ -842,7 +842,7 @@ def bench_one(
 def _images_digest(settings: Settings, chosen: Chosen, images: Images) -> str:
     """The images' digest where they are those that the run was tested on, by content; else nothing."""
     from headstart.core.cache.store import FeatureStore
-    from headstart.core.extract.datasets.unchanged import same_images
+    from headstart.core.extract.images.unchanged import same_images
 
     if chosen.run is None:
         return ""

@@ -34,7 +34,7 @@ from headstart.core.cache.shard_plan import plan
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import plan as jobs
 from headstart.core.extract.config import ExtractConfig
-from headstart.core.extract.datasets.images import inputs_digest
+from headstart.core.extract.images import inputs_digest
 from headstart.core.extract.job import Job
 from headstart.core.extract.run import extract
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rates import device_of, matmul, synchronize
 
 if TYPE_CHECKING:
-    from headstart.core.extract.datasets.images import Images
+    from headstart.core.extract.images import Images
     from headstart.core.extract.job import Job
     from headstart.core.extract.network.extractor import FeatureExtractor
 
@@ -252,7 +252,7 @@ def random_pixels(rows: int) -> tuple[Any, Any]:
 
 def random_images(rows: int) -> Images:
     """Random pixels as a data set."""
-    from headstart.core.extract.datasets.images import ArrayImages
+    from headstart.core.extract.images.arrays import ArrayImages
 
     pixels, labels = random_pixels(rows)
 

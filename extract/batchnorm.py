@@ -22,7 +22,7 @@ import torch
 from headstart.core.cache.errors import DataInvalid, ImageUnreadable, OutOfMemory, WeightsMismatch
 from headstart.core.extract import weights
 from headstart.core.extract.backbones import Backbone, names
-from headstart.core.extract.datasets.images import Labels, Pixels, inputs_digest
+from headstart.core.extract.images import Labels, Pixels, inputs_digest
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.extractor import FeatureExtractor, state_digest
 from headstart.core.extract.network.memory import is_out_of_memory

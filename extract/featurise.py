@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.cache.shard import Skipped
-from headstart.core.extract.datasets.images import Batch, FileImages
+from headstart.core.extract.images import Batch
+from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Extractor
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.tuning import Way, settle

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from headstart.core.cache.key import FeatureKey
 from headstart.core.extract.backbones import POOLING, Backbone
 from headstart.core.extract.config import ExtractConfig
-from headstart.core.extract.datasets.images import Images
+from headstart.core.extract.images import Images
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.tuning import Runnable
 from headstart.core.extract.pictures.preprocess import Preprocessing

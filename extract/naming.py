@@ -20,9 +20,10 @@ from headstart.core.cache.manifest import Manifest, Order, read_manifest
 from headstart.core.cache.shard_plan import Part
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import did_you_mean, listed, safe
-from headstart.core.extract.datasets.images import FileImages, Images, inputs_digest
-from headstart.core.extract.datasets.layout import kind
+from headstart.core.extract.images import Images, inputs_digest
+from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
+from headstart.core.extract.pictures.layout import kind
 
 _ORDERS: tuple[Order, ...] = ("stratified", "unknown")
 """In which the rows of a set may be that no manifest speaks of; mixed images know of one order only."""

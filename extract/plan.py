@@ -16,7 +16,7 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets, weights
 from headstart.core.extract.backbones import POOLING, Backbone, get_backbone
 from headstart.core.extract.config import STUDY_MODELS, ExtractConfig
-from headstart.core.extract.datasets.images import Batch, Images
+from headstart.core.extract.images import Batch, Images
 from headstart.core.extract.job import Job
 from headstart.core.extract.naming import settled
 from headstart.core.extract.network.devices import Device, resolve, resolve_like

@@ -20,7 +20,7 @@ from headstart.core.cache.shard import Shard
 from headstart.core.cache.shard_plan import Part, plan
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.writer import SetWriter
-from headstart.core.extract.datasets.images import inputs_digest
+from headstart.core.extract.images import inputs_digest
 from headstart.core.extract.job import Extractor, Job, Observer
 from headstart.core.extract.network.tuning import Way, settle
 from headstart.core.extract.shards import Pace, compute_shard

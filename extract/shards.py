@@ -16,7 +16,7 @@ import numpy.typing as npt
 from headstart.core.cache.errors import FeaturesInvalid, ImageUnreadable
 from headstart.core.cache.shard import Rows, Shard, Skipped
 from headstart.core.cache.shard_plan import Part
-from headstart.core.extract.datasets.images import Batch, Images, inputs_digest
+from headstart.core.extract.images import Batch, Images, inputs_digest
 from headstart.core.extract.job import Extractor, Job
 from headstart.core.extract.network.tuning import Pending
 

@@ -18,8 +18,8 @@ from headstart.core.cache.files import canonical_json, write_durably
 from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets
-from headstart.core.extract.datasets.images import Images
-from headstart.core.extract.datasets.unchanged import same_images
+from headstart.core.extract.images import Images
+from headstart.core.extract.images.unchanged import same_images
 from headstart.core.extract.pictures import thumbnails as gallery
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.heads import timings

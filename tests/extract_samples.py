@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 from headstart.core.cache.errors import FeaturesInvalid, OutOfMemory
-from headstart.core.extract.datasets.images import ArrayImages, FileImages
+from headstart.core.extract.images.arrays import ArrayImages
+from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.network.tuning import Known, Pending, Way
 from PIL import Image
 

@@ -51,7 +51,8 @@ from headstart.core.cache.writer import SetWriter
 from headstart.core.extract import datasets
 from headstart.core.extract.backbones import Backbone
 from headstart.core.extract.config import ExtractConfig
-from headstart.core.extract.datasets.images import FileImages, Images
+from headstart.core.extract.images import Images
+from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Extractor, Job
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.tuning import Way

@@ -25,7 +25,8 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.backbones import Backbone
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.datasets import folder
-from headstart.core.extract.datasets.images import FileImages, Pixels
+from headstart.core.extract.images import Pixels
+from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.pictures.decode import decode, shrink

@@ -12,7 +12,7 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets
 from headstart.core.extract.backbones import Backbone
 from headstart.core.extract.config import ExtractConfig
-from headstart.core.extract.datasets.images import FileImages
+from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.naming import known_as, settled
 from headstart.core.extract.network.devices import Device

@@ -16,7 +16,8 @@ from headstart.core.cache.shard import Shard
 from headstart.core.cache.shard_plan import Part
 from headstart.core.extract.backbones import Backbone
 from headstart.core.extract.config import ExtractConfig
-from headstart.core.extract.datasets.images import Batch, FileImages, Images
+from headstart.core.extract.images import Batch, Images
+from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Extractor, Job
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.tuning import Pending

@@ -26,7 +26,7 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets
 from headstart.core.extract.backbones import POOLING, Backbone
 from headstart.core.extract.config import ExtractConfig
-from headstart.core.extract.datasets.images import Images
+from headstart.core.extract.images import Images
 from headstart.core.extract.job import Extractor, Job
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.pictures.preprocess import Preprocessing

@@ -1,7 +1,7 @@
 """Whether images are still those that features were made from."""
 
 from headstart.core.cache.manifest import Manifest
-from headstart.core.extract.datasets.images import Images, inputs_digest
+from headstart.core.extract.images import Images, inputs_digest
 
 
 def same_images(images: Images, manifest: Manifest) -> bool:
