@@ -517,7 +517,7 @@ def _outcome_facts(outcome: Outcome) -> dict[str, Any]:
 def _dry_run(settings: Settings, job: Job) -> dict[str, Any]:
     from headstart.core.cache.store import FeatureStore
     from headstart.core.extract import text
-    from headstart.core.extract.run import survey
+    from headstart.core.extract.reuse import survey
 
     store = FeatureStore(settings.features_dir)
     parts, folder = survey(job, store), store.folder(job.key, job.images.split)
@@ -720,8 +720,8 @@ def titles(chosen: Sequence[Chosen]) -> dict[str, str]:
 
 def restore(settings: Settings, head: Checkpoint, weights: Sequence[str], batch_size: int | None) -> FeatureExtractor:
     """The backbone that a head needs, with the weights it recorded."""
-    from headstart.core.extract.plan import restore as build
     from headstart.core.extract.plan import weights_asked
+    from headstart.core.extract.restore import restore as build
 
     key = head.key
     if key.untrained:
@@ -788,8 +788,9 @@ def bench_one(
     """Time one head, print the figures, and keep them beside the run. `way` is the engine and the batch size asked for."""
     from headstart.core.cache.errors import DataNotFound
     from headstart.core.extract import datasets
-    from headstart.core.extract import plan as jobs
-    from headstart.core.extract.network.tuning import Way, settle
+    from headstart.core.extract.network.interface import EngineConfig
+    from headstart.core.extract.network.tuning import EngineRequest, tune
+    from headstart.core.extract.stages import stages
     from headstart.core.heads import bench, text, timings
     from headstart.core.heads.statistics.accuracy import evaluate
     from headstart.core.heads.timings import Timing
@@ -804,10 +805,11 @@ def bench_one(
     images = datasets.open_split(name, split, settings.data_dir)
     rows = min(images.rows, config.limit or images.rows)
     extractor = restore(settings, head, weights, None)
-    extractor = settle(extractor, extractor.device, key.image_size, rows * config.repeats, way, note, rows)
+    request = EngineRequest(rows * config.repeats, *way, most=rows)
+    extractor = tune(extractor, extractor.device, key.image_size, request, note)
     head.head.to(extractor.device.name)
-    sides = [jobs.stages(images, made, workers) for made in (extractor, extractor.running(Way(extractor.engine, 1)))]
-    batches, singles = (bench.ImageSide(**side) for side in sides)
+    both = (extractor, extractor.running(EngineConfig(extractor.engine, 1)))
+    batches, singles = (bench.ImageSide(**vars(stages(images, made, workers))) for made in both)
     with progress(f"{chosen.title}: inference", rows * config.repeats) as bar:
         figures = bench.measure(batches, singles, head.head, config, bar.advance)
     labels = images.labels(0, rows)
@@ -1149,7 +1151,7 @@ def _study_plan(
     """Print one model's part of a study: what is to do, and the time it takes at the rate of short measurements."""
     from headstart.core.cache.store import FeatureStore
     from headstart.core.extract.network.devices import resolve
-    from headstart.core.extract.run import survey
+    from headstart.core.extract.reuse import survey
     from headstart.core.heads.study import estimate
 
     store, first, last = FeatureStore(settings.features_dir), found[0], found[-1]
@@ -1179,12 +1181,13 @@ def _study_plan(
 
 def _images_per_s(job: Job) -> float | None:
     """The rate of two batches; None where they can't be run."""
-    from headstart.core.extract.network.tuning import Trials, Way
+    from headstart.core.extract.network.interface import EngineConfig
+    from headstart.core.extract.network.tuning import Trials
     from headstart.core.extract.plan import load
 
     extractor = load(job)
-    way = Way(extractor.engine, extractor.batch_size)
-    return Trials(extractor, job.preprocessing.image_size, note).measure(way) or None
+    config = EngineConfig(extractor.engine, extractor.batch_size)
+    return Trials(extractor, job.preprocessing.image_size, note).measure(config) or None
 
 
 def _say_plan(plan: Plan, recipes: Sequence[str], seeds: int, split: str) -> None:

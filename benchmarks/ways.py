@@ -234,10 +234,10 @@ def timed_extraction(found: list[Job], options: dict[str, str]) -> Found:
 
 def prepared(network: FeatureExtractor, job: Job, engine: str) -> FeatureExtractor:
     """The network by this engine, after one batch. Compiled beforehand, its rate is that of a long run."""
-    from headstart.core.extract.network.tuning import Way
+    from headstart.core.extract.network.interface import EngineConfig
 
     if engine != "auto":
-        network = network.running(Way(engine, network.batch_size))
+        network = network.running(EngineConfig(engine, network.batch_size))
     network(job.images.read(0, min(job.rows, network.batch_size), job.preprocessing.image_size, 1).pixels)
     return network
 

@@ -39,8 +39,8 @@ class FeatureSet:
             if stop > rows:  # extracting again would not help
                 way_out = f"its {self.manifest.split} split has only {rows:,} images, ask for fewer"
             raise FeaturesNotFound(f"{self.folder}: holds the first {there} rows, {stop} were asked for; {way_out}")
-        if strangers := self.strangers():
-            raise FeaturesDamaged(f"{strangers[0]}: {NAME} does not list this file; move it out of the folder")
+        if foreign := self.foreign_files():
+            raise FeaturesDamaged(f"{foreign[0]}: {NAME} does not list this file; move it out of the folder")
         try:
             return self._gather(sum(record.start < stop for record in self.manifest.shards), stop)
         except FeaturesDamaged:
@@ -113,7 +113,7 @@ class FeatureSet:
             raise FeaturesDamaged(f"{path}: belongs to another set than {NAME} says; {_MEND}")
         return shard
 
-    def strangers(self) -> list[Path]:
+    def foreign_files(self) -> list[Path]:
         """HDF5 files that can't belong to the set. Unlisted shards can: an extension is under way, or was killed."""
         return [path for path in sorted(self.folder.glob("*.h5")) if shard_number(path.name) is None]
 

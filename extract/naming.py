@@ -20,7 +20,7 @@ from headstart.core.cache.manifest import Manifest, Order, read_manifest
 from headstart.core.cache.shard_plan import Part
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import did_you_mean, listed, safe
-from headstart.core.extract.images import Images, inputs_digest
+from headstart.core.extract.images import Images, rows_digest
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.pictures.layout import kind
@@ -29,7 +29,7 @@ _ORDERS: tuple[Order, ...] = ("stratified", "unknown")
 """In which the rows of a set may be that no manifest speaks of; mixed images know of one order only."""
 
 
-def settled(jobs: Sequence[Job], store: FeatureStore) -> list[Job]:
+def as_kept(jobs: Sequence[Job], store: FeatureStore) -> list[Job]:
     """The jobs of one data set under the name that its features have, each in the order of the rows that are there."""
     top = jobs[0].images.top if jobs and isinstance(jobs[0].images, FileImages) else None
     named = jobs if top is None else _called(_name(jobs, top, store), jobs, top)
@@ -186,7 +186,7 @@ def _order_of(first: _First, images: Images) -> Order | None:
         own = images.in_order(order)
         if first.inputs_stat is not None and own.stat(*span) == first.inputs_stat:
             return order
-        if inputs_digest(own.ids(*span), own.labels(*span), own.fingerprints(*span)) == first.inputs:
+        if rows_digest(own, span) == first.inputs:
             return order
     return None
 

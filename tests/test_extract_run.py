@@ -53,13 +53,15 @@ from headstart.core.extract.backbones import Backbone
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.images import Images
 from headstart.core.extract.images.files import FileImages
-from headstart.core.extract.job import Extractor, Job
+from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import Device
-from headstart.core.extract.network.tuning import Way
+from headstart.core.extract.network.interface import EngineConfig, Extractor
 from headstart.core.extract.pictures.decode import shrink
 from headstart.core.extract.pictures.preprocess import Preprocessing
-from headstart.core.extract.run import Outcome, extract, survey
-from headstart.core.extract.shards import Pace, compute_shard
+from headstart.core.extract.reading import Pace
+from headstart.core.extract.reuse import survey
+from headstart.core.extract.run import Outcome, extract
+from headstart.core.extract.shards import compute_shard
 from headstart.core.extract.weights import Weights
 from hypothesis import strategies as st
 
@@ -811,8 +813,8 @@ def begun(store: FeatureStore) -> Execution | None:
     return read_execution(store.folder(any_way().key, "train"))
 
 
-def way_of(outcome: Outcome) -> Way:
-    return Way(outcome.features.manifest.provenance.engine, outcome.features.manifest.provenance.batch_size)
+def way_of(outcome: Outcome) -> EngineConfig:
+    return EngineConfig(outcome.features.manifest.provenance.engine, outcome.features.manifest.provenance.batch_size)
 
 
 def interrupted(job: Job, store: FeatureStore, after: int = 4) -> None:
@@ -824,20 +826,20 @@ def interrupted(job: Job, store: FeatureStore, after: int = 4) -> None:
 def test_a_short_run_takes_the_first_way_without_a_trial(store: FeatureStore) -> None:
     extractor, observer = QuarterMeans(batch_size=16), RecordingObserver()
     outcome = run(any_way(), store, extractor, observer)
-    assert (way_of(outcome), extractor.seen, observer.notes) == (Way("eager", 16), 18, [])
+    assert (way_of(outcome), extractor.seen, observer.notes) == (EngineConfig("eager", 16), 18, [])
 
 
 @pytest.mark.parametrize(
     ("config", "way"),
     [
-        ({"engine": "compiled"}, Way("compiled", 16)),
-        ({"batch_size": 5}, Way("eager", 5)),
-        ({"batch_size": 5, "engine": "compiled"}, Way("compiled", 5)),
+        ({"engine": "compiled"}, EngineConfig("compiled", 16)),
+        ({"batch_size": 5}, EngineConfig("eager", 5)),
+        ({"batch_size": 5, "engine": "compiled"}, EngineConfig("compiled", 5)),
     ],
     ids=str,
 )
 def test_what_is_asked_for_is_done_and_told_by_the_manifest(
-    store: FeatureStore, config: dict[str, object], way: Way
+    store: FeatureStore, config: dict[str, object], way: EngineConfig
 ) -> None:
     outcome = run(any_way(**config), store)
     assert way_of(outcome) == way
@@ -870,20 +872,20 @@ def test_a_killed_run_is_resumed_in_the_way_it_was_begun(store: FeatureStore) ->
     assert begun(store) == Execution("compiled", 5, 18, "this CPU")
     observer = RecordingObserver()
     outcome = run(any_way(), store, observer=observer)
-    assert (outcome.computed, way_of(outcome)) == (14, Way("compiled", 5))
+    assert (outcome.computed, way_of(outcome)) == (14, EngineConfig("compiled", 5))
     assert observer.notes == ["preparing the compiled engine for batches of 5"]
 
 
 def test_a_killed_run_is_resumed_in_its_way_for_fewer_rows_too(store: FeatureStore) -> None:
     interrupted(any_way(engine="compiled", batch_size=5), store)
-    assert way_of(run(any_way(limit=8), store)) == Way("compiled", 5)
+    assert way_of(run(any_way(limit=8), store)) == EngineConfig("compiled", 5)
 
 
 def test_what_a_killed_run_chose_outlives_a_shorter_one(store: FeatureStore) -> None:
     interrupted(any_way(engine="compiled", batch_size=5), store)
     run(any_way(limit=8), store)
     assert begun(store) == Execution("compiled", 5, 18, "this CPU")
-    assert way_of(run(any_way(), store)) == Way("compiled", 5)
+    assert way_of(run(any_way(), store)) == EngineConfig("compiled", 5)
     assert begun(store) is None
 
 
@@ -901,7 +903,7 @@ def test_what_a_killed_extension_chose_outlives_a_touched_file(store: FeatureSto
     os.utime(images.root / "00.png", ns=(0, 0))
     run_finding_all(photos(limit=4), store)
     assert read_execution(folder) == chosen
-    assert way_of(run(photos(limit=12), store)) == Way("compiled", 5)
+    assert way_of(run(photos(limit=12), store)) == EngineConfig("compiled", 5)
     assert read_execution(folder) is None
 
 
@@ -909,19 +911,19 @@ def test_a_shard_is_mended_in_the_way_the_set_was_made(store: FeatureStore) -> N
     folder = run(any_way(engine="compiled", batch_size=5), store).features.folder
     flip(folder / "shard-00001.h5")
     outcome = run(any_way(), store)
-    assert (outcome.computed, way_of(outcome)) == (4, Way("compiled", 5))
+    assert (outcome.computed, way_of(outcome)) == (4, EngineConfig("compiled", 5))
 
 
 def test_an_extension_beyond_the_plan_is_decided_anew(store: FeatureStore) -> None:
     run(any_way(limit=8, engine="compiled", batch_size=5), store)
     interrupted(any_way(), store, after=0)
     assert begun(store) == Execution("eager", 16, 18, "this CPU")
-    assert way_of(run(any_way(), store)) == Way("eager", 16)
+    assert way_of(run(any_way(), store)) == EngineConfig("eager", 16)
 
 
 def test_a_killed_run_whose_plan_grows_is_decided_anew(store: FeatureStore) -> None:
     interrupted(any_way(limit=8, engine="compiled", batch_size=5), store)
-    assert way_of(run(any_way(), store)) == Way("eager", 16)
+    assert way_of(run(any_way(), store)) == EngineConfig("eager", 16)
 
 
 @pytest.mark.parametrize("killed", [True, False], ids=["killed", "complete"])
@@ -933,21 +935,21 @@ def test_another_device_decides_anew(store: FeatureStore, killed: bool) -> None:
         flip(run(asked, store).features.folder / "shard-00001.h5")
     other = dataclasses.replace(ENGINES, description="another CPU")
     outcome = run(any_way(device=other), store)
-    assert way_of(outcome) == Way("eager", 16)
+    assert way_of(outcome) == EngineConfig("eager", 16)
     assert outcome.features.manifest.provenance.device == "another CPU"
 
 
 @pytest.mark.parametrize(
     ("config", "way"),
     [
-        ({"batch_size": 7}, Way("compiled", 7)),
-        ({"engine": "eager"}, Way("eager", 5)),
-        ({"batch_size": 7, "engine": "eager"}, Way("eager", 7)),
+        ({"batch_size": 7}, EngineConfig("compiled", 7)),
+        ({"engine": "eager"}, EngineConfig("eager", 5)),
+        ({"batch_size": 7, "engine": "eager"}, EngineConfig("eager", 7)),
     ],
     ids=str,
 )
 def test_what_is_asked_for_wins_over_what_was_recorded_and_is_recorded(
-    store: FeatureStore, config: dict[str, object], way: Way
+    store: FeatureStore, config: dict[str, object], way: EngineConfig
 ) -> None:
     interrupted(any_way(engine="compiled", batch_size=5), store)
     interrupted(any_way(**config), store)
@@ -959,7 +961,7 @@ def test_what_is_asked_for_wins_over_what_was_recorded_and_is_recorded(
 def test_a_damaged_record_is_made_anew(store: FeatureStore, content: bytes) -> None:
     interrupted(any_way(engine="compiled", batch_size=5), store)
     (store.folder(any_way().key, "train") / EXECUTION).write_bytes(content)
-    assert way_of(run(any_way(), store)) == Way("eager", 16)
+    assert way_of(run(any_way(), store)) == EngineConfig("eager", 16)
 
 
 def test_a_run_killed_just_before_its_manifest_is_told_as_it_was_computed(
@@ -973,7 +975,7 @@ def test_a_run_killed_just_before_its_manifest_is_told_as_it_was_computed(
         with pytest.raises(Interrupted, match=r"^$"):
             run(any_way(engine="compiled", batch_size=5), store)
     outcome = run(any_way(), store)
-    assert (outcome.computed, way_of(outcome)) == (0, Way("compiled", 5))
+    assert (outcome.computed, way_of(outcome)) == (0, EngineConfig("compiled", 5))
     assert begun(store) is None
 
 
@@ -990,7 +992,7 @@ def test_a_run_that_finds_all_there_decides_and_records_nothing(store: FeatureSt
 class NoCompiler(QuarterMeans):
     """A stand-in on a machine that can't compile."""
 
-    def running(self, way: Way) -> QuarterMeans:
+    def running(self, way: EngineConfig) -> QuarterMeans:
         if way.engine == "compiled":
             raise DeviceUnavailable("compiling failed (no compiler here); use --engine eager")
         return super().running(way)
@@ -1000,7 +1002,7 @@ def test_an_engine_that_was_asked_for_and_is_not_there_is_an_error(store: Featur
     with pytest.raises(DeviceUnavailable, match=r"compiling failed \(no compiler here\); use --engine eager"):
         run(any_way(engine="compiled"), store, NoCompiler())
     assert list(store.folder(any_way().key, "train").iterdir()) == []
-    assert way_of(run(any_way(), store, NoCompiler())) == Way("eager", 16)
+    assert way_of(run(any_way(), store, NoCompiler())) == EngineConfig("eager", 16)
 
 
 def test_the_engine_of_a_killed_run_that_is_not_there_any_more_is_an_error_that_loses_nothing(store: FeatureStore) -> None:
@@ -1011,12 +1013,12 @@ def test_the_engine_of_a_killed_run_that_is_not_there_any_more_is_an_error_that_
         run(any_way(), store, NoCompiler())
     assert files(store) == before
     outcome = run(any_way(engine="eager"), store, NoCompiler())
-    assert (outcome.computed, way_of(outcome)) == (14, Way("eager", 5))
+    assert (outcome.computed, way_of(outcome)) == (14, EngineConfig("eager", 5))
 
 
 def test_force_forgets_the_way_too(store: FeatureStore) -> None:
     interrupted(any_way(engine="compiled", batch_size=5), store)
-    assert way_of(run(any_way(force=True), store)) == Way("eager", 16)
+    assert way_of(run(any_way(force=True), store)) == EngineConfig("eager", 16)
 
 
 LONG = 3400
@@ -1031,7 +1033,7 @@ def long_job(**config: object) -> Job:
 def test_a_long_run_is_computed_in_the_way_that_trials_showed_best(store: FeatureStore) -> None:
     observer = RecordingObserver()
     outcome = run(long_job(), store, QuarterMeans(room=8), observer)
-    assert way_of(outcome) == Way("eager", 8)
+    assert way_of(outcome) == EngineConfig("eager", 8)
     assert observer.notes == [f"not used: no room for {size} images" for size in (16, 32)]
     assert sum(observer.advanced) == LONG
 
@@ -1040,7 +1042,7 @@ def test_a_few_missing_rows_of_a_long_set_are_worth_no_trials(store: FeatureStor
     run(long_job(limit=LONG - 10, batch_size=16), store)
     observer = RecordingObserver()
     outcome = run(long_job(), store, QuarterMeans(batch_size=16), observer)
-    assert (outcome.computed, way_of(outcome), observer.notes) == (10, Way("eager", 16), [])
+    assert (outcome.computed, way_of(outcome), observer.notes) == (10, EngineConfig("eager", 16), [])
     assert observer.begun == [("quarters tiny train", LONG, LONG - 10)]
 
 
@@ -1048,7 +1050,7 @@ def test_a_long_run_that_is_resumed_makes_no_trials(store: FeatureStore) -> None
     interrupted(long_job(batch_size=8), store, after=1700)
     extractor = QuarterMeans(batch_size=8)
     outcome = run(long_job(), store, extractor)
-    assert (outcome.computed, extractor.seen, way_of(outcome)) == (1700, 1700, Way("eager", 8))
+    assert (outcome.computed, extractor.seen, way_of(outcome)) == (1700, 1700, EngineConfig("eager", 8))
 
 
 # ---- shards are written while the next ones are computed
@@ -1199,7 +1201,7 @@ class Tight(QuarterMeans):
 
     prepared: int = 2
 
-    def running(self, way: Way) -> QuarterMeans:
+    def running(self, way: EngineConfig) -> QuarterMeans:
         if self.prepared < way.batch_size != self.batch_size:
             raise OutOfMemory(f"no room to prepare {way.batch_size} images")
         return super().running(way)

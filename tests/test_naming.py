@@ -14,7 +14,7 @@ from headstart.core.extract.backbones import Backbone
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
-from headstart.core.extract.naming import known_as, settled
+from headstart.core.extract.naming import as_kept, known_as
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.run import Outcome, extract
@@ -48,7 +48,7 @@ class Place:
             )
             for split in splits or datasets.splits(spec, None, Path("unused"))
         ]
-        return settled(made, self.store) if settle else made
+        return as_kept(made, self.store) if settle else made
 
     def run(self, folder: Path, *splits: str, **given: object) -> list[Outcome]:
         jobs = self.jobs(folder, *splits, **given)  # type: ignore[arg-type]

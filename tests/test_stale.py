@@ -27,8 +27,9 @@ from headstart.core.extract import datasets
 from headstart.core.extract.backbones import POOLING, Backbone
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.images import Images
-from headstart.core.extract.job import Extractor, Job
+from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import Device
+from headstart.core.extract.network.interface import Extractor
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.run import Outcome, extract
 from headstart.core.extract.weights import Weights

@@ -28,7 +28,25 @@ class Batch:
     skipped: Sequence[Skipped] = ()
 
 
-class Images(Protocol):
+class Readable(Protocol):
+    """Pictures by row number: all that computing features needs of them."""
+
+    @property
+    def rows(self) -> int: ...
+
+    def noticed(self) -> list[str]:
+        """What had to be guessed of images that were read since this was last asked."""
+        ...
+
+    def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
+        """The pixels: at their own size where all rows have one, else resized by Pillow to `image_size` squared.
+
+        Rows that can't be decoded are in `skipped`, with the reason.
+        """
+        ...
+
+
+class Images(Readable, Protocol):
     """One split of a data set. Rows are numbered from 0 in the order that `order` names; ranges are half-open.
 
     `notes` are what must be said wherever a figure from these images stands, `remarks` what should be said once before the
@@ -42,8 +60,6 @@ class Images(Protocol):
     @property
     def classes(self) -> tuple[str, ...]: ...
     @property
-    def rows(self) -> int: ...
-    @property
     def notes(self) -> tuple[str, ...]: ...
     @property
     def remarks(self) -> tuple[str, ...]: ...
@@ -55,10 +71,6 @@ class Images(Protocol):
     def in_order(self, order: Order) -> Self:
         """The same images in the order that features were kept in by a version that had no other: `unknown`, the data set's
         own. In any other order, as they are."""
-        ...
-
-    def noticed(self) -> list[str]:
-        """What had to be guessed of images that were read since this was last asked."""
         ...
 
     def labels(self, start: int, stop: int) -> Labels:
@@ -78,15 +90,13 @@ class Images(Protocol):
         system says of the files without reading them. None where there is no such shortcut."""
         ...
 
-    def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
-        """The pixels: at their own size where all rows have one, else resized by Pillow to `image_size` squared.
-
-        Rows that can't be decoded are in `skipped`, with the reason.
-        """
-        ...
-
 
 def inputs_digest(ids: Sequence[bytes], labels: Labels, fingerprints: Sequence[str]) -> str:
     """The SHA-256 over ids, labels and fingerprints of some rows: what a shard is reused by."""
     rows = zip(ids, labels, fingerprints, strict=True)
     return sha256(*(b"%s\0%d\0%s\n" % (name, label, mark.encode()) for name, label, mark in rows))
+
+
+def rows_digest(images: Images, span: tuple[int, int]) -> str:
+    """The same of the images that are there now, read again. Raises DataNotFound, DataInvalid."""
+    return inputs_digest(images.ids(*span), images.labels(*span), images.fingerprints(*span))

@@ -36,7 +36,7 @@ from headstart.core.extract.backbones import Backbone  # noqa: E402
 from headstart.core.extract.config import ExtractConfig  # noqa: E402
 from headstart.core.extract.job import Job  # noqa: E402
 from headstart.core.extract.network.devices import Device  # noqa: E402
-from headstart.core.extract.network.tuning import Known, Pending, Way  # noqa: E402
+from headstart.core.extract.network.interface import EngineConfig, Pending, TuningState  # noqa: E402
 from headstart.core.extract.pictures.preprocess import Preprocessing  # noqa: E402
 from headstart.core.extract.weights import Weights  # noqa: E402
 
@@ -86,8 +86,8 @@ class StandIn:
     batch_size: int = 32
     parameters: str = "parameters of the stand-in"
     engine: str = "eager"
-    lanes: int = 1
-    known: Known = dataclasses.field(default_factory=Known)
+    concurrent_batches: int = 1
+    tuning: TuningState = dataclasses.field(default_factory=TuningState)
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         self._wait_for_file()
@@ -97,12 +97,12 @@ class StandIn:
         return features(images)
 
     @property
-    def arrangements(self) -> "Sequence[StandIn]":
+    def host_variants(self) -> "Sequence[StandIn]":
         return (self,)
 
-    def running(self, way: Way) -> "StandIn":
+    def running(self, config: EngineConfig) -> "StandIn":
         """The same for batches of another size."""
-        return dataclasses.replace(self, batch_size=way.batch_size, engine=way.engine)
+        return dataclasses.replace(self, batch_size=config.batch_size, engine=config.engine)
 
     def submit(self, images: npt.NDArray[np.uint8]) -> Pending:
         """It has no device that could work on its own."""

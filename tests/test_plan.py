@@ -1,0 +1,118 @@
+"""From words to work: which jobs a command line asks for, with which weights and in which precision."""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from extract_samples import digits_jobs
+from headstart.core.cache.errors import DataNotFound, WeightsMismatch
+from headstart.core.extract import plan as jobs
+from headstart.core.extract.config import STUDY_MODELS
+from headstart.core.extract.job import Job
+from headstart.core.extract.network.devices import Device
+
+
+def test_one_job_for_each_model_and_split_in_the_order_asked() -> None:
+    found = [(job.backbone.name, job.images.split) for job in digits_jobs("resnet50", "vgg16")]
+    assert found == [("resnet50", "train"), ("resnet50", "test"), ("vgg16", "train"), ("vgg16", "test")]
+
+
+def test_all_stands_for_the_studys_four_and_nothing_is_done_twice() -> None:
+    assert jobs.expand_models(["all", "vgg16", "resnet18"]) == [*STUDY_MODELS, "resnet18"]
+
+
+@pytest.mark.parametrize(
+    ("requests", "expected"),
+    [
+        ((), "IMAGENET1K_V1"),
+        (("random:1",), "random:1"),
+        (("resnet18=random:2", "random:1"), "random:2"),
+        (("random:1", "resnet50=random:2"), "random:1"),
+        (("resnet50=random:2",), "IMAGENET1K_V1"),
+        (("folder/a=b.pth",), "folder/a=b.pth"),
+    ],
+)
+def test_weights_for_a_model_come_before_those_for_all(requests: tuple[str, ...], expected: str) -> None:
+    assert jobs.weights_for("resnet18", requests) == expected
+
+
+def test_weights_for_a_model_that_does_not_exist_are_refused() -> None:
+    with pytest.raises(WeightsMismatch, match="model 'resnet51' is unknown"):
+        jobs.weights_for("resnet18", ["resnet51=random:0"])
+
+
+def test_auto_is_fp32_for_a_backbone_that_bf16_changes_too_much() -> None:
+    assert {job.device.precision for job in digits_jobs("densenet169")} == {"fp32"}
+    assert {job.device.precision for job in digits_jobs("densenet169", precision="bf16")} == {"bf16"}
+
+
+def test_a_split_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(DataNotFound, match="--split validation: digits has only train, test"):
+        digits_jobs("resnet18", split="validation")
+
+
+def test_weights_asked_for_one_model_say_nothing_of_another() -> None:
+    requests = ["resnet50=a/file.pth", "random:3", "resnet50=b/file.pth"]
+    assert jobs.weights_asked("resnet50", requests) == "b/file.pth"
+    assert jobs.weights_asked("vgg16", requests) == "random:3"
+    assert jobs.weights_asked("vgg16", ["resnet50=a/file.pth"]) is None
+    assert jobs.weights_asked("vgg16", []) is None
+
+
+def test_weights_for_a_model_that_the_command_does_not_use_are_refused() -> None:
+    jobs.check_weights_asked(["resnet18", "vgg16"], ["vgg16=random:1", "random:0", "a/b=c.pth"])
+    with pytest.raises(WeightsMismatch, match="this command uses resnet18, not vgg16; leave it out or add -m vgg16"):
+        jobs.check_weights_asked(["resnet18"], ["random:0", "vgg16=random:1"])
+
+
+def test_an_equals_sign_with_nothing_behind_it_is_refused() -> None:
+    with pytest.raises(
+        WeightsMismatch, match="--weights resnet18=: nothing follows the equals sign, expected MODEL=WEIGHTS"
+    ):
+        jobs.weights_asked("resnet18", ["random:1", "resnet18="])
+
+
+# ---- fp16, whose range is small
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """A network whose features of every image are this number."""
+
+    value: float
+
+    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        return np.full((len(images), 512), self.value, dtype=np.float32)
+
+
+def plan_on_turing(monkeypatch: pytest.MonkeyPatch, value: float, precision: str = "auto") -> list[Job]:
+    """The plan on a GPU without bf16, whose network gives this number."""
+    turing = Device("cuda:0", "fp16", "Fake GPU", ("said before",))
+
+    def resolved(device: str, asked: str) -> Device:
+        return dataclasses.replace(turing, precision={"auto": "fp16"}.get(asked, asked))
+
+    monkeypatch.setattr(jobs, "resolve", resolved)
+    monkeypatch.setattr(jobs, "load_network", lambda *_: Numbers(value))
+    return digits_jobs("resnet18", precision=precision)
+
+
+def test_fp16_is_kept_where_its_range_holds_the_first_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = plan_on_turing(monkeypatch, 60_000.0)
+    assert {(job.device.precision, job.key.precision, job.device.notes) for job in found} == {
+        ("fp16", "fp16", ("said before",))
+    }
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_where_fp16_overflows_fp32_is_used_in_the_key_too_and_said(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    found = plan_on_turing(monkeypatch, value)
+    remark = "resnet18's numbers are beyond fp16's range here: fp32 is used; --precision says another"
+    assert {(job.device.precision, job.key.precision) for job in found} == {("fp32", "fp32")}
+    assert {job.device.notes for job in found} == {("said before", remark)}
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_a_precision_that_was_asked_for_is_not_looked_into(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
+    assert {job.device.precision for job in plan_on_turing(monkeypatch, float("inf"), precision)} == {precision}
