@@ -789,8 +789,8 @@ def bench_one(
     from headstart.core.cache.errors import DataNotFound
     from headstart.core.extract import datasets
     from headstart.core.extract.network.interface import EngineConfig
-    from headstart.core.extract.network.tuning import EngineRequest, tune
     from headstart.core.extract.stages import stages
+    from headstart.core.extract.tuning.trials import EngineRequest, tune
     from headstart.core.heads import bench, text, timings
     from headstart.core.heads.statistics.accuracy import evaluate
     from headstart.core.heads.timings import Timing
@@ -1182,8 +1182,8 @@ def _study_plan(
 def _images_per_s(job: Job) -> float | None:
     """The rate of two batches; None where they can't be run."""
     from headstart.core.extract.network.interface import EngineConfig
-    from headstart.core.extract.network.tuning import Trials
     from headstart.core.extract.plan import load
+    from headstart.core.extract.tuning.trials import Trials
 
     extractor = load(job)
     config = EngineConfig(extractor.engine, extractor.batch_size)
@@ -1343,7 +1343,7 @@ def models(ctx: click.Context) -> None:
 def _list_models() -> None:
     from headstart.core.extract import text
     from headstart.core.extract.backbones import get_backbone, names
-    from headstart.core.extract.backbones.summary import summarise
+    from headstart.core.extract.network.summary import summarise
 
     listed = [get_backbone(name) for name in names()]
     found = [(backbone, summarise(backbone, EXTRACT.image_size), backbone.accuracies) for backbone in listed]
@@ -1357,7 +1357,7 @@ def show_model_command(settings: Settings, name: str, image_size: int) -> None:
     """The layers of a backbone: output shape, parameters, operations for one image."""
     from headstart.core.extract import text
     from headstart.core.extract.backbones import get_backbone
-    from headstart.core.extract.backbones.summary import summarise
+    from headstart.core.extract.network.summary import summarise
 
     backbone = get_backbone(name)
     found = summarise(backbone, image_size)

@@ -14,10 +14,10 @@ from headstart.core.extract.images import Batch
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.interface import EngineConfig, Extractor
-from headstart.core.extract.network.tuning import EngineRequest, tune
 from headstart.core.extract.pictures.walk import counted, walk
 from headstart.core.extract.reading import Reader
 from headstart.core.extract.shards import computed
+from headstart.core.extract.tuning.trials import EngineRequest, tune
 
 
 @dataclasses.dataclass(frozen=True)

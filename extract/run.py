@@ -19,13 +19,13 @@ from headstart.core.cache.shard import Shard
 from headstart.core.cache.shard_plan import Part
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.writer import SetWriter
-from headstart.core.extract.engine_choice import engine_request
 from headstart.core.extract.job import Job, Observer
 from headstart.core.extract.network.interface import EngineConfig, Extractor
-from headstart.core.extract.network.tuning import EngineRequest, tune
 from headstart.core.extract.reading import Pace
 from headstart.core.extract.reuse import REDO, Present, complete_set, look, retouched
 from headstart.core.extract.shards import compute_shard
+from headstart.core.extract.tuning.request import engine_request
+from headstart.core.extract.tuning.trials import EngineRequest, tune
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from headstart.core.extract.job import Job
 from headstart.core.extract.run import Outcome
 
 if TYPE_CHECKING:
-    from headstart.core.extract.backbones.summary import Summary  # which imports torch
+    from headstart.core.extract.network.summary import Summary  # which imports torch
 
 
 def outcome(job: Job, done: Outcome) -> str:

@@ -1,12 +1,13 @@
 """The backbones by name: what a source says of each, and the sources that are asked for one. Imports no torch.
 
-Each source is a module of this package that is named in `SOURCES`; adding one is adding a file and its name.
+Each module of this package is a source, with `names` and `find`; adding one is adding a file.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 POOLING = "global average"
-SOURCES = ("torchvision",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Backbone:
 
 
 class Source(Protocol):
-    """What a module named in `SOURCES` offers."""
+    """What a module of this package offers."""
 
     def names(self) -> Sequence[str]:
         """The backbones to list; `find` may know more."""
@@ -85,4 +85,5 @@ def get_backbone(name: str) -> Backbone:
 
 
 def _sources() -> list[Source]:
-    return [cast(Source, importlib.import_module(f"{__name__}.{source}")) for source in SOURCES]
+    found = pkgutil.iter_modules(__path__)
+    return [cast(Source, importlib.import_module(f"{__name__}.{module.name}")) for module in found]

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.cache.files import sha256
+from headstart.core.extract.network.cuda import Ring, tf32_allowed
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.engines import ENGINES, Network, steps
 from headstart.core.extract.network.folding import fold_batch_norm
 from headstart.core.extract.network.interface import EngineConfig, Features, Pending, Pixels, TuningState
 from headstart.core.extract.network.memory import memory_errors
-from headstart.core.extract.network.tf32 import tf32_allowed
-from headstart.core.extract.network.transfer import Ring
 from headstart.core.extract.network.workers import Check, PreparedBatch, WorkerBatch, worker_count
 from headstart.core.extract.pictures import preprocess
 from headstart.core.extract.pictures.preprocess import Preprocessing

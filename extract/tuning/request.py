@@ -9,8 +9,8 @@ from headstart.core.cache.execution import Execution
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.config import ENGINES, SPLITS
 from headstart.core.extract.job import Job
-from headstart.core.extract.network.tuning import EngineRequest
 from headstart.core.extract.reuse import rows_to_compute
+from headstart.core.extract.tuning.trials import EngineRequest
 
 
 def engine_request(

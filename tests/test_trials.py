@@ -14,7 +14,7 @@ from extract_samples import There
 from headstart.core.cache.errors import DeviceUnavailable, HeadstartError, OutOfMemory
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.interface import EngineConfig, Pending, TuningState
-from headstart.core.extract.network.tuning import (
+from headstart.core.extract.tuning.trials import (
     ROUNDS_PER_TRIAL,
     TRIAL_PART,
     VARIANT_BATCHES,
@@ -259,7 +259,7 @@ def test_the_best_of_real_trials_is_among_what_could_be_run() -> None:
 
 
 def test_a_clock_that_stands_still_is_no_division_by_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.core.extract.network.tuning.time.perf_counter", lambda: 5.0)
+    monkeypatch.setattr("headstart.core.extract.tuning.trials.time.perf_counter", lambda: 5.0)
     assert 0 < Trials(Fake(), 6, lambda _: None).measure(COMPILED) < float("inf")
 
 

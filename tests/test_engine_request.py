@@ -11,9 +11,9 @@ from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.interface import EngineConfig
-from headstart.core.extract.network.tuning import TRIAL_PART
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.run import Outcome, extract
+from headstart.core.extract.tuning.trials import TRIAL_PART
 from headstart.core.extract.weights import Weights
 
 CPU = Device("cpu", "bf16", "this CPU")
