@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesStale
 from headstart.core.cache.files import read_regular, sha256
-from headstart.core.cache.foreign import MOST_BYTES
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import NAME, Manifest, ShardRecord, read_manifest
-from headstart.core.cache.shard import Rows, Shard, decode_shard
+from headstart.core.cache.shard import MOST_BYTES, Rows, Shard, decode_shard
 from headstart.core.cache.shard_plan import shard_number
 
 
@@ -39,8 +38,8 @@ class FeatureSet:
             if stop > rows:  # extracting again would not help
                 way_out = f"its {self.manifest.split} split has only {rows:,} images, ask for fewer"
             raise FeaturesNotFound(f"{self.folder}: holds the first {there} rows, {stop} were asked for; {way_out}")
-        if foreign := self.foreign_files():
-            raise FeaturesDamaged(f"{foreign[0]}: {NAME} does not list this file; move it out of the folder")
+        if stray := self.stray_files():
+            raise FeaturesDamaged(f"{stray[0]}: {NAME} does not list this file; move it out of the folder")
         try:
             return self._gather(sum(record.start < stop for record in self.manifest.shards), stop)
         except FeaturesDamaged:
@@ -113,7 +112,7 @@ class FeatureSet:
             raise FeaturesDamaged(f"{path}: belongs to another set than {NAME} says; {_MEND}")
         return shard
 
-    def foreign_files(self) -> list[Path]:
+    def stray_files(self) -> list[Path]:
         """HDF5 files that can't belong to the set. Unlisted shards can: an extension is under way, or was killed."""
         return [path for path in sorted(self.folder.glob("*.h5")) if shard_number(path.name) is None]
 

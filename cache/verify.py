@@ -76,6 +76,4 @@ def problems(folder: Path) -> list[str]:
             if features.replaced():
                 return [f"{folder}: {REPLACED}"]
             found.append(str(error))
-    return found + [
-        f"{path}: {NAME} does not list this file; move it out of the folder" for path in features.foreign_files()
-    ]
+    return found + [f"{path}: {NAME} does not list this file; move it out of the folder" for path in features.stray_files()]

@@ -8,10 +8,10 @@ from headstart.core.cache.execution import NAME as EXECUTION
 from headstart.core.cache.execution import Execution, read_execution
 from headstart.core.cache.feature_set import FeatureSet, checked_bytes
 from headstart.core.cache.files import MAX_JSON_BYTES, read_regular, sha256, sync_folder, write_durably
-from headstart.core.cache.foreign import MOST_BYTES, ForeignReader, ShardFacts, facts_of
+from headstart.core.cache.foreign import ForeignReader
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import NAME, Manifest, Provenance, ShardRecord, read_manifest
-from headstart.core.cache.shard import Shard, encode_shard
+from headstart.core.cache.shard import MOST_BYTES, Shard, ShardFacts, encode_shard
 from headstart.core.cache.shard_plan import Part, shard_number
 
 
@@ -45,7 +45,7 @@ class SetWriter:
         part = Part(index, shard.start, shard.stop)
         content = encode_shard(shard)
         write_durably(self.folder / part.file, content)
-        return _record(part, facts_of(shard), content, inputs_stat, elapsed_s)
+        return _record(part, shard.facts, content, inputs_stat, elapsed_s)
 
     def commit(self, shards: Sequence[ShardRecord], feature_dim: int, dtype: str, provenance: Provenance) -> FeatureSet:
         """Write the manifest, which makes the set complete. Raises OSError, FeaturesInvalid where it gets too large."""

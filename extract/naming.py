@@ -14,9 +14,10 @@ from pathlib import Path
 
 from headstart.core.cache.errors import DataNotFound, FeaturesDamaged
 from headstart.core.cache.files import read_regular
-from headstart.core.cache.foreign import MOST_BYTES, ForeignReader
+from headstart.core.cache.foreign import ForeignReader
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import Manifest, Order, read_manifest
+from headstart.core.cache.shard import MOST_BYTES
 from headstart.core.cache.shard_plan import Part
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import did_you_mean, listed, safe

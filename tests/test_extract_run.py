@@ -26,7 +26,6 @@ from extract_samples import (
     noise,
     picture,
     printed_by_python,
-    write_picture,
 )
 from headstart.core.cache.errors import (
     DataNotFound,
@@ -253,20 +252,6 @@ def test_a_longer_limit_adds_only_the_missing_shards(store: FeatureStore) -> Non
     assert_equal(outcome.features.load(), expected_rows(PIXELS))
 
 
-def test_a_smaller_limit_finds_all_there_and_shrinks_nothing(store: FeatureStore) -> None:
-    run(tiny(), store)
-    before = files(store)
-    outcome = run_finding_all(tiny(limit=5), store)
-    assert outcome.features.manifest.stop == 18
-    assert files(store) == before
-    assert_equal(outcome.features.load(limit=5), expected_rows(PIXELS[:5]))
-
-
-def test_a_limit_beyond_the_end_asks_for_all(store: FeatureStore) -> None:
-    assert run(tiny(limit=99), store).features.manifest.stop == 18
-    run_finding_all(tiny(), store)
-
-
 def test_a_set_shorter_than_asked_names_the_limit_that_completes_it(store: FeatureStore) -> None:
     features = run(tiny(limit=6), store).features
     with pytest.raises(FeaturesNotFound, match=r"holds the first 6 rows, 18 were asked for; .* --limit 18"):
@@ -315,55 +300,6 @@ def test_nothing_to_do_is_said_by_silence(store: FeatureStore) -> None:
 # ---- keys
 
 
-OTHER_KEYS: dict[str, Callable[[Job], Job]] = {
-    "backbone": lambda job: dataclasses.replace(job, backbone=Backbone("eighths", 4, no_body)),
-    "weights": lambda job: dataclasses.replace(job, weights=Weights("other", "0" * 64, "nowhere")),
-    "weights' bytes": lambda job: dataclasses.replace(job, weights=Weights("file", "1" * 64, "nowhere")),
-    "image size": lambda job: dataclasses.replace(job, preprocessing=Preprocessing(32)),
-    "interpolation": lambda job: dataclasses.replace(job, preprocessing=Preprocessing(16, "bicubic")),
-    "mean": lambda job: dataclasses.replace(job, preprocessing=Preprocessing(16, mean=(0.5, 0.5, 0.5))),
-    "std": lambda job: dataclasses.replace(job, preprocessing=Preprocessing(16, std=(0.5, 0.5, 0.5))),
-    "precision": lambda job: dataclasses.replace(job, device=Device("cpu", "bf16", "this CPU")),
-    "data set": lambda job: dataclasses.replace(job, images=dataclasses.replace(array_images(PIXELS), name="small")),
-    "classes": lambda job: dataclasses.replace(job, images=array_images(PIXELS, ("a", "c", "b"))),
-    "split": lambda job: dataclasses.replace(job, images=dataclasses.replace(array_images(PIXELS), split="test")),
-}
-
-
-@pytest.mark.parametrize("change", OTHER_KEYS)
-def test_what_can_change_a_feature_is_another_set(store: FeatureStore, change: str) -> None:
-    first = run(tiny(), store).features.folder
-    second = run(OTHER_KEYS[change](tiny()), store)
-    assert second.computed == 18
-    assert second.features.folder != first
-    run_finding_all(tiny(), store)
-
-
-@pytest.mark.parametrize(
-    "harmless",
-    [
-        {"batch_size": 7},
-        {"workers": 1},
-        {"shard_rows": 5},
-        {"on_error": "skip"},
-        {"device": "cuda"},
-        {"image_size": 99},  # said by the preprocessing, not by the wish
-    ],
-    ids=str,
-)
-def test_what_changes_no_feature_finds_the_same_set(store: FeatureStore, harmless: dict[str, object]) -> None:
-    run(tiny(), store)
-    run_finding_all(tiny(**harmless), store)
-
-
-def test_another_place_of_the_same_weights_and_data_finds_the_same_set(store: FeatureStore) -> None:
-    run(tiny(), store)
-    moved = dataclasses.replace(
-        tiny(), weights=Weights("file", "0" * 64, "elsewhere"), device=Device("cuda:3", "fp32", "that GPU")
-    )
-    run_finding_all(moved, store)
-
-
 @pytest.mark.parametrize(
     ("precision", "weights", "dtype"),
     [
@@ -383,30 +319,6 @@ def test_low_precisions_are_stored_in_16_bits_unless_untrained(
 
 
 # ---- changed inputs
-
-
-def test_a_changed_pixel_is_refused_with_its_rows(store: FeatureStore) -> None:
-    run(tiny(), store)
-    changed = PIXELS.copy()
-    changed[6, 0, 0, 0] ^= 1
-    message = r"rows 4 to 7 of memory have changed since \(inputs \w+…, expected \w+…\); --force computes the set anew"
-    with pytest.raises(FeaturesStale, match=message):
-        run(job(array_images(changed)), store)
-
-
-def test_a_change_beyond_the_limit_is_not_looked_at(store: FeatureStore) -> None:
-    run(tiny(), store)
-    changed = PIXELS.copy()
-    changed[16] ^= 1
-    run_finding_all(job(array_images(changed), limit=16), store)
-
-
-def test_a_changed_label_is_refused(store: FeatureStore) -> None:
-    run(tiny(), store)
-    images = array_images(PIXELS)
-    swapped = dataclasses.replace(images, load=lambda a, b: (PIXELS[a:b], (np.arange(a, b) + 1) % 3))
-    with pytest.raises(FeaturesStale, match="rows 0 to 3 of memory have changed"):
-        run(job(swapped), store)
 
 
 def test_other_parameters_than_the_sets_are_refused_for_an_extension(store: FeatureStore) -> None:
@@ -610,13 +522,6 @@ def test_two_runs_that_skip_give_the_same_bytes(tmp_path: Path, spoiled: FileIma
     assert shards(stores[0]) == shards(stores[1])
 
 
-def test_a_repaired_picture_is_a_change(store: FeatureStore, spoiled: FileImages) -> None:
-    run(job(spoiled, on_error="skip"), store)
-    write_picture(spoiled.root / "04.png", 4)
-    with pytest.raises(FeaturesStale, match=r"rows 4 to 7 of .*photos have changed"):
-        run(job(spoiled, on_error="skip"), store)
-
-
 def test_a_shard_without_a_single_readable_picture_is_empty(store: FeatureStore, spoiled: FileImages) -> None:
     for i in range(4, 8):
         (spoiled.root / f"{i:02d}.png").write_bytes(b"text")
@@ -698,13 +603,6 @@ def test_a_changed_file_is_refused_even_at_its_old_size(store: FeatureStore, tmp
     os.utime(path, ns=(0, 0))
     with pytest.raises(FeaturesStale, match=r"rows 4 to 5 of .*photos have changed"):
         run(job(images), store)
-
-
-def test_a_moved_folder_finds_its_set(store: FeatureStore, tmp_path: Path) -> None:
-    images = file_images(tmp_path / "photos", 6)
-    run(job(images), store)
-    (tmp_path / "photos").rename(tmp_path / "moved")
-    run_finding_all(job(dataclasses.replace(images, root=tmp_path / "moved")), store)
 
 
 # ---- several processes, and what is said without computing
@@ -796,24 +694,24 @@ def test_a_backbone_that_changed_while_it_ran_leaves_nothing_of_that_run(store: 
     assert_equal(run(tiny(), store).features.load(), expected_rows(PIXELS))
 
 
-# ---- the way of computing
+# ---- engine and batch size
 
 
 ENGINES = Device("cpu", "bf16", "this CPU")
 """A device with two engines; the stand-in gives the same features on each."""
 
 
-def any_way(rows: int = 18, device: Device = ENGINES, **config: object) -> Job:
+def open_job(rows: int = 18, device: Device = ENGINES, **config: object) -> Job:
     """A job that leaves the batch size and the engine to us unless `config` names them."""
     return dataclasses.replace(tiny(rows, **{"batch_size": None, **config}), device=device)
 
 
 def begun(store: FeatureStore) -> Execution | None:
     """The record of a run under way."""
-    return read_execution(store.folder(any_way().key, "train"))
+    return read_execution(store.folder(open_job().key, "train"))
 
 
-def way_of(outcome: Outcome) -> EngineConfig:
+def config_of(outcome: Outcome) -> EngineConfig:
     return EngineConfig(outcome.features.manifest.provenance.engine, outcome.features.manifest.provenance.batch_size)
 
 
@@ -825,12 +723,12 @@ def interrupted(job: Job, store: FeatureStore, after: int = 4) -> None:
 
 def test_a_short_run_takes_the_first_way_without_a_trial(store: FeatureStore) -> None:
     extractor, observer = QuarterMeans(batch_size=16), RecordingObserver()
-    outcome = run(any_way(), store, extractor, observer)
-    assert (way_of(outcome), extractor.seen, observer.notes) == (EngineConfig("eager", 16), 18, [])
+    outcome = run(open_job(), store, extractor, observer)
+    assert (config_of(outcome), extractor.seen, observer.notes) == (EngineConfig("eager", 16), 18, [])
 
 
 @pytest.mark.parametrize(
-    ("config", "way"),
+    ("config", "expected"),
     [
         ({"engine": "compiled"}, EngineConfig("compiled", 16)),
         ({"batch_size": 5}, EngineConfig("eager", 5)),
@@ -839,10 +737,10 @@ def test_a_short_run_takes_the_first_way_without_a_trial(store: FeatureStore) ->
     ids=str,
 )
 def test_what_is_asked_for_is_done_and_told_by_the_manifest(
-    store: FeatureStore, config: dict[str, object], way: EngineConfig
+    store: FeatureStore, config: dict[str, object], expected: EngineConfig
 ) -> None:
-    outcome = run(any_way(**config), store)
-    assert way_of(outcome) == way
+    outcome = run(open_job(**config), store)
+    assert config_of(outcome) == expected
     assert store.sets()[0].manifest.provenance == outcome.features.manifest.provenance
     assert np.array_equal(outcome.features.load().ids, expected_rows(PIXELS).ids)
 
@@ -862,30 +760,30 @@ class Looking(QuarterMeans):
 
 def test_the_way_is_on_the_disk_before_the_first_batch_and_until_the_manifest_tells_it(store: FeatureStore) -> None:
     looking = Looking(store=store)
-    run(any_way(engine="compiled", batch_size=5), store, looking)
+    run(open_job(engine="compiled", batch_size=5), store, looking)
     assert set(looking.found) == {Execution("compiled", 5, 18, "this CPU")}
     assert begun(store) is None
 
 
 def test_a_killed_run_is_resumed_in_the_way_it_was_begun(store: FeatureStore) -> None:
-    interrupted(any_way(engine="compiled", batch_size=5), store)
+    interrupted(open_job(engine="compiled", batch_size=5), store)
     assert begun(store) == Execution("compiled", 5, 18, "this CPU")
     observer = RecordingObserver()
-    outcome = run(any_way(), store, observer=observer)
-    assert (outcome.computed, way_of(outcome)) == (14, EngineConfig("compiled", 5))
+    outcome = run(open_job(), store, observer=observer)
+    assert (outcome.computed, config_of(outcome)) == (14, EngineConfig("compiled", 5))
     assert observer.notes == ["preparing the compiled engine for batches of 5"]
 
 
 def test_a_killed_run_is_resumed_in_its_way_for_fewer_rows_too(store: FeatureStore) -> None:
-    interrupted(any_way(engine="compiled", batch_size=5), store)
-    assert way_of(run(any_way(limit=8), store)) == EngineConfig("compiled", 5)
+    interrupted(open_job(engine="compiled", batch_size=5), store)
+    assert config_of(run(open_job(limit=8), store)) == EngineConfig("compiled", 5)
 
 
 def test_what_a_killed_run_chose_outlives_a_shorter_one(store: FeatureStore) -> None:
-    interrupted(any_way(engine="compiled", batch_size=5), store)
-    run(any_way(limit=8), store)
+    interrupted(open_job(engine="compiled", batch_size=5), store)
+    run(open_job(limit=8), store)
     assert begun(store) == Execution("compiled", 5, 18, "this CPU")
-    assert way_of(run(any_way(), store)) == EngineConfig("compiled", 5)
+    assert config_of(run(open_job(), store)) == EngineConfig("compiled", 5)
     assert begun(store) is None
 
 
@@ -893,7 +791,7 @@ def test_what_a_killed_extension_chose_outlives_a_touched_file(store: FeatureSto
     images = file_images(tmp_path / "photos", 12)
 
     def photos(**config: object) -> Job:
-        return dataclasses.replace(any_way(), images=images, config=any_way(**config).config)
+        return dataclasses.replace(open_job(), images=images, config=open_job(**config).config)
 
     run(photos(limit=4), store)
     interrupted(photos(limit=12, engine="compiled", batch_size=5), store, after=4)
@@ -903,44 +801,44 @@ def test_what_a_killed_extension_chose_outlives_a_touched_file(store: FeatureSto
     os.utime(images.root / "00.png", ns=(0, 0))
     run_finding_all(photos(limit=4), store)
     assert read_execution(folder) == chosen
-    assert way_of(run(photos(limit=12), store)) == EngineConfig("compiled", 5)
+    assert config_of(run(photos(limit=12), store)) == EngineConfig("compiled", 5)
     assert read_execution(folder) is None
 
 
 def test_a_shard_is_mended_in_the_way_the_set_was_made(store: FeatureStore) -> None:
-    folder = run(any_way(engine="compiled", batch_size=5), store).features.folder
+    folder = run(open_job(engine="compiled", batch_size=5), store).features.folder
     flip(folder / "shard-00001.h5")
-    outcome = run(any_way(), store)
-    assert (outcome.computed, way_of(outcome)) == (4, EngineConfig("compiled", 5))
+    outcome = run(open_job(), store)
+    assert (outcome.computed, config_of(outcome)) == (4, EngineConfig("compiled", 5))
 
 
 def test_an_extension_beyond_the_plan_is_decided_anew(store: FeatureStore) -> None:
-    run(any_way(limit=8, engine="compiled", batch_size=5), store)
-    interrupted(any_way(), store, after=0)
+    run(open_job(limit=8, engine="compiled", batch_size=5), store)
+    interrupted(open_job(), store, after=0)
     assert begun(store) == Execution("eager", 16, 18, "this CPU")
-    assert way_of(run(any_way(), store)) == EngineConfig("eager", 16)
+    assert config_of(run(open_job(), store)) == EngineConfig("eager", 16)
 
 
 def test_a_killed_run_whose_plan_grows_is_decided_anew(store: FeatureStore) -> None:
-    interrupted(any_way(limit=8, engine="compiled", batch_size=5), store)
-    assert way_of(run(any_way(), store)) == EngineConfig("eager", 16)
+    interrupted(open_job(limit=8, engine="compiled", batch_size=5), store)
+    assert config_of(run(open_job(), store)) == EngineConfig("eager", 16)
 
 
 @pytest.mark.parametrize("killed", [True, False], ids=["killed", "complete"])
 def test_another_device_decides_anew(store: FeatureStore, killed: bool) -> None:
-    asked = any_way(engine="compiled", batch_size=5)
+    asked = open_job(engine="compiled", batch_size=5)
     if killed:
         interrupted(asked, store)
     else:
         flip(run(asked, store).features.folder / "shard-00001.h5")
     other = dataclasses.replace(ENGINES, description="another CPU")
-    outcome = run(any_way(device=other), store)
-    assert way_of(outcome) == EngineConfig("eager", 16)
+    outcome = run(open_job(device=other), store)
+    assert config_of(outcome) == EngineConfig("eager", 16)
     assert outcome.features.manifest.provenance.device == "another CPU"
 
 
 @pytest.mark.parametrize(
-    ("config", "way"),
+    ("config", "expected"),
     [
         ({"batch_size": 7}, EngineConfig("compiled", 7)),
         ({"engine": "eager"}, EngineConfig("eager", 5)),
@@ -949,19 +847,19 @@ def test_another_device_decides_anew(store: FeatureStore, killed: bool) -> None:
     ids=str,
 )
 def test_what_is_asked_for_wins_over_what_was_recorded_and_is_recorded(
-    store: FeatureStore, config: dict[str, object], way: EngineConfig
+    store: FeatureStore, config: dict[str, object], expected: EngineConfig
 ) -> None:
-    interrupted(any_way(engine="compiled", batch_size=5), store)
-    interrupted(any_way(**config), store)
-    assert begun(store) == Execution(way.engine, way.batch_size, 18, "this CPU")
-    assert way_of(run(any_way(), store)) == way
+    interrupted(open_job(engine="compiled", batch_size=5), store)
+    interrupted(open_job(**config), store)
+    assert begun(store) == Execution(expected.engine, expected.batch_size, 18, "this CPU")
+    assert config_of(run(open_job(), store)) == expected
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff"], ids=["empty", "object", "list", "bytes"])
 def test_a_damaged_record_is_made_anew(store: FeatureStore, content: bytes) -> None:
-    interrupted(any_way(engine="compiled", batch_size=5), store)
-    (store.folder(any_way().key, "train") / EXECUTION).write_bytes(content)
-    assert way_of(run(any_way(), store)) == EngineConfig("eager", 16)
+    interrupted(open_job(engine="compiled", batch_size=5), store)
+    (store.folder(open_job().key, "train") / EXECUTION).write_bytes(content)
+    assert config_of(run(open_job(), store)) == EngineConfig("eager", 16)
 
 
 def test_a_run_killed_just_before_its_manifest_is_told_as_it_was_computed(
@@ -973,18 +871,18 @@ def test_a_run_killed_just_before_its_manifest_is_told_as_it_was_computed(
     with monkeypatch.context() as patch:
         patch.setattr(SetWriter, "commit", killed)
         with pytest.raises(Interrupted, match=r"^$"):
-            run(any_way(engine="compiled", batch_size=5), store)
-    outcome = run(any_way(), store)
-    assert (outcome.computed, way_of(outcome)) == (0, EngineConfig("compiled", 5))
+            run(open_job(engine="compiled", batch_size=5), store)
+    outcome = run(open_job(), store)
+    assert (outcome.computed, config_of(outcome)) == (0, EngineConfig("compiled", 5))
     assert begun(store) is None
 
 
 def test_a_run_that_finds_all_there_decides_and_records_nothing(store: FeatureStore) -> None:
-    first = run(any_way(), store)
+    first = run(open_job(), store)
     folder = first.features.folder
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     for config in ({}, {"engine": "compiled"}, {"batch_size": 7}, {"limit": 5, "engine": "compiled"}):
-        assert way_of(run_finding_all(any_way(**config), store)) == way_of(first)  # type: ignore[arg-type]
+        assert config_of(run_finding_all(open_job(**config), store)) == config_of(first)  # type: ignore[arg-type]
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     assert EXECUTION not in before
 
@@ -992,33 +890,33 @@ def test_a_run_that_finds_all_there_decides_and_records_nothing(store: FeatureSt
 class NoCompiler(QuarterMeans):
     """A stand-in on a machine that can't compile."""
 
-    def running(self, way: EngineConfig) -> QuarterMeans:
-        if way.engine == "compiled":
+    def running(self, config: EngineConfig) -> QuarterMeans:
+        if config.engine == "compiled":
             raise DeviceUnavailable("compiling failed (no compiler here); use --engine eager")
-        return super().running(way)
+        return super().running(config)
 
 
 def test_an_engine_that_was_asked_for_and_is_not_there_is_an_error(store: FeatureStore) -> None:
     with pytest.raises(DeviceUnavailable, match=r"compiling failed \(no compiler here\); use --engine eager"):
-        run(any_way(engine="compiled"), store, NoCompiler())
-    assert list(store.folder(any_way().key, "train").iterdir()) == []
-    assert way_of(run(any_way(), store, NoCompiler())) == EngineConfig("eager", 16)
+        run(open_job(engine="compiled"), store, NoCompiler())
+    assert list(store.folder(open_job().key, "train").iterdir()) == []
+    assert config_of(run(open_job(), store, NoCompiler())) == EngineConfig("eager", 16)
 
 
 def test_the_engine_of_a_killed_run_that_is_not_there_any_more_is_an_error_that_loses_nothing(store: FeatureStore) -> None:
-    interrupted(any_way(engine="compiled", batch_size=5), store)
+    interrupted(open_job(engine="compiled", batch_size=5), store)
     before = files(store)
     assert len(before) == 1
     with pytest.raises(DeviceUnavailable, match="use --engine eager"):
-        run(any_way(), store, NoCompiler())
+        run(open_job(), store, NoCompiler())
     assert files(store) == before
-    outcome = run(any_way(engine="eager"), store, NoCompiler())
-    assert (outcome.computed, way_of(outcome)) == (14, EngineConfig("eager", 5))
+    outcome = run(open_job(engine="eager"), store, NoCompiler())
+    assert (outcome.computed, config_of(outcome)) == (14, EngineConfig("eager", 5))
 
 
 def test_force_forgets_the_way_too(store: FeatureStore) -> None:
-    interrupted(any_way(engine="compiled", batch_size=5), store)
-    assert way_of(run(any_way(force=True), store)) == EngineConfig("eager", 16)
+    interrupted(open_job(engine="compiled", batch_size=5), store)
+    assert config_of(run(open_job(force=True), store)) == EngineConfig("eager", 16)
 
 
 LONG = 3400
@@ -1027,13 +925,13 @@ LONG = 3400
 
 def long_job(**config: object) -> Job:
     images = array_images(noise(LONG, 8))
-    return dataclasses.replace(any_way(shard_rows=1700, **config), images=images)
+    return dataclasses.replace(open_job(shard_rows=1700, **config), images=images)
 
 
 def test_a_long_run_is_computed_in_the_way_that_trials_showed_best(store: FeatureStore) -> None:
     observer = RecordingObserver()
     outcome = run(long_job(), store, QuarterMeans(room=8), observer)
-    assert way_of(outcome) == EngineConfig("eager", 8)
+    assert config_of(outcome) == EngineConfig("eager", 8)
     assert observer.notes == [f"not used: no room for {size} images" for size in (16, 32)]
     assert sum(observer.advanced) == LONG
 
@@ -1042,7 +940,7 @@ def test_a_few_missing_rows_of_a_long_set_are_worth_no_trials(store: FeatureStor
     run(long_job(limit=LONG - 10, batch_size=16), store)
     observer = RecordingObserver()
     outcome = run(long_job(), store, QuarterMeans(batch_size=16), observer)
-    assert (outcome.computed, way_of(outcome), observer.notes) == (10, EngineConfig("eager", 16), [])
+    assert (outcome.computed, config_of(outcome), observer.notes) == (10, EngineConfig("eager", 16), [])
     assert observer.begun == [("quarters tiny train", LONG, LONG - 10)]
 
 
@@ -1050,7 +948,7 @@ def test_a_long_run_that_is_resumed_makes_no_trials(store: FeatureStore) -> None
     interrupted(long_job(batch_size=8), store, after=1700)
     extractor = QuarterMeans(batch_size=8)
     outcome = run(long_job(), store, extractor)
-    assert (outcome.computed, extractor.seen, way_of(outcome)) == (1700, 1700, EngineConfig("eager", 8))
+    assert (outcome.computed, extractor.seen, config_of(outcome)) == (1700, 1700, EngineConfig("eager", 8))
 
 
 # ---- shards are written while the next ones are computed
@@ -1201,10 +1099,10 @@ class Tight(QuarterMeans):
 
     prepared: int = 2
 
-    def running(self, way: EngineConfig) -> QuarterMeans:
-        if self.prepared < way.batch_size != self.batch_size:
-            raise OutOfMemory(f"no room to prepare {way.batch_size} images")
-        return super().running(way)
+    def running(self, config: EngineConfig) -> QuarterMeans:
+        if self.prepared < config.batch_size != self.batch_size:
+            raise OutOfMemory(f"no room to prepare {config.batch_size} images")
+        return super().running(config)
 
 
 def test_batches_shrink_until_they_can_be_prepared(store: FeatureStore) -> None:
