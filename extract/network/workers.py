@@ -11,9 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
+from headstart.core.extract.network.interface import Features
 
 MOST = 8
 """Worker threads at most. Each holds a batch's feature maps; one of VGG16's largest in fp32 is 8 x 64 x 224 x 224 x 4
@@ -27,7 +26,6 @@ THREADS_PER_PREPARER = 8
 """One thread in so many prepares batches. On one Zen 4 core an image takes 0.65 ms to prepare, and 40 ms of ResNet50."""
 
 T = TypeVar("T")
-Features = npt.NDArray[np.float32]
 
 Check = Callable[[], None]
 """Raises Stopped once nobody waits for the batch any more; called between layers."""
@@ -49,9 +47,8 @@ class WorkerBatch:
 
     def __init__(self, compute: Callable[[Check], Features]) -> None:
         self._dropped = threading.Event()
-        self._future = _pool("worker", worker_count(), torch.get_num_threads() // worker_count()).submit(
-            compute, self._check
-        )
+        count = worker_count()
+        self._future = _pool("worker", count, torch.get_num_threads() // count).submit(compute, self._check)
 
     def result(self) -> Features:
         """Its features, as soon as they are there; raises what computing them raised."""
