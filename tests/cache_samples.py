@@ -152,3 +152,10 @@ def write_and_hold(root: Path, seed: int, talk: Connection) -> None:
         if not talk.poll(60):
             raise TimeoutError("never told to go on")  # lets a test fail that would otherwise wait for ever
         writer.commit(records, FEATURE_DIM, str(shards[0].rows.features.dtype), make_provenance())
+
+
+def flip(path: Path, place: int | None = None) -> None:
+    """Change one bit of a file's byte at `place`, by default in the middle."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 if place is None else place] ^= 1
+    path.write_bytes(content)

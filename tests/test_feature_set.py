@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from cache_samples import (
     EDGES,
+    flip,
     make_key,
     make_shard,
     make_shards,
@@ -49,12 +50,6 @@ def first_images(shards: list[Shard], limit: int) -> Rows:
     }
     wanted = joined["ids"].astype(int) < limit
     return Rows(**{name: array[wanted] for name, array in joined.items()})
-
-
-def flip(path: Path, place: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[place] ^= 1
-    path.write_bytes(content)
 
 
 SKIPPED = [(), (0,), (2, 6, 11), (4, 5), (0, 1, 2, 3), (12,), (9, 10, 12)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cache_samples import make_shards, never_wait, put_all, write_set, write_shards_only
+from cache_samples import flip, make_shards, never_wait, put_all, write_set, write_shards_only
 from headstart.core.cache import feature_set
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
@@ -20,13 +20,6 @@ from headstart.core.cache.verify import folders, problems, survey
 def features(tmp_path: Path) -> FeatureSet:
     """A whole set of three shards."""
     return write_set(FeatureStore(tmp_path / "features"), make_shards(np.random.default_rng(0)))
-
-
-def flip(path: Path) -> None:
-    """Change one bit in the middle of a file."""
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 def test_a_whole_set_has_no_problems(features: FeatureSet) -> None:

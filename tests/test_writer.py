@@ -15,6 +15,7 @@ import pytest
 from cache_samples import (
     EDGES,
     FEATURE_DIM,
+    flip,
     make_key,
     make_provenance,
     make_shard,
@@ -56,12 +57,6 @@ def first_images(shards: list[Shard], limit: int) -> Rows:
     }
     wanted = joined["ids"].astype(int) < limit
     return Rows(**{name: array[wanted] for name, array in joined.items()})
-
-
-def flip(path: Path, place: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[place] ^= 1
-    path.write_bytes(content)
 
 
 def test_nothing_is_present_in_a_new_folder(store: FeatureStore) -> None:
