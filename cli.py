@@ -382,12 +382,12 @@ def demo_command(settings: Settings) -> None:
 def models(ctx: click.Context) -> None:
     """The backbones: feature dimension, parameters, operations, weights and their published accuracy."""
     if ctx.invoked_subcommand is None:
-        from headstart.core.extract.backbones import BACKBONES
-        from headstart.core.extract.backbones.summary import published_accuracies, summarise
+        from headstart.core.extract.backbones import get_backbone, names
+        from headstart.core.extract.network.summary import summarise
 
         from headstart.console import backbones as words
 
-        found = [(one, summarise(one, EXTRACT.image_size), published_accuracies(one)) for one in BACKBONES.values()]
+        found = [(one, summarise(one, EXTRACT.image_size), one.accuracies) for one in map(get_backbone, names())]
         out(words.backbones(found, EXTRACT.image_size))
 
 
@@ -397,7 +397,7 @@ def models(ctx: click.Context) -> None:
 def show_model_command(settings: Settings, name: str, image_size: int) -> None:
     """The layers of a backbone: output shape, parameters, operations for one image."""
     from headstart.core.extract.backbones import get_backbone
-    from headstart.core.extract.backbones.summary import summarise
+    from headstart.core.extract.network.summary import summarise
 
     from headstart.console import backbones as words
 

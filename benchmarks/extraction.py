@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from facts import hardware
+from hardware import hardware
 from processes import WAYS, Group, Process, Settings, all_groups, described, show_plan, title
 from scaling import AXES, Numbers, axis_ratios, points
 from ways import RANDOM, random_pixels

@@ -21,7 +21,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from facts import hardware
+from hardware import hardware
 from scaling import Numbers
 from torch import nn
 

@@ -27,13 +27,14 @@ from typing import TYPE_CHECKING, Any
 import click
 import h5py
 import numpy as np
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import pretty_json, sha256, sha256_file, write_durably
-from headstart.core.cache.plan import plan
 from headstart.core.cache.shard import Rows, Shard, decode_shard, encode_shard
-from headstart.core.cache.store import FeatureSet, FeatureStore
+from headstart.core.cache.shard_plan import plan
+from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import plan as jobs
 from headstart.core.extract.config import ExtractConfig
-from headstart.core.extract.datasets.images import inputs_digest
+from headstart.core.extract.images import inputs_digest
 from headstart.core.extract.job import Job
 from headstart.core.extract.run import extract
 

@@ -17,7 +17,7 @@ def matmul(options: dict[str, str]) -> dict[str, float]:
     """
     import torch
     from headstart.core.extract.backbones import get_backbone
-    from headstart.core.extract.backbones.summary import summarise
+    from headstart.core.extract.network.summary import summarise
 
     device, backbone, size = device_of(options), get_backbone(options["model"]), int(options["image_size"])
     side = 8192 if device.startswith("cuda") else 2048

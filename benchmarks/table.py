@@ -105,7 +105,7 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def machine(content: Json) -> str:
-    """What it was measured on: `facts.hardware`'s account, or that of `overhead.py`."""
+    """What it was measured on: `hardware.hardware`'s account, or that of `overhead.py`."""
     if "environment" in content:
         where = content["environment"]
         return f"{where['hardware']}, torch {where['versions']['torch']}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rates import device_of, matmul, synchronize
 
 if TYPE_CHECKING:
-    from headstart.core.extract.datasets.images import Images
+    from headstart.core.extract.images import Images
     from headstart.core.extract.job import Job
     from headstart.core.extract.network.extractor import FeatureExtractor
 
@@ -234,10 +234,10 @@ def timed_extraction(found: list[Job], options: dict[str, str]) -> Found:
 
 def prepared(network: FeatureExtractor, job: Job, engine: str) -> FeatureExtractor:
     """The network by this engine, after one batch. Compiled beforehand, its rate is that of a long run."""
-    from headstart.core.extract.network.tuning import Way
+    from headstart.core.extract.network.interface import EngineConfig
 
     if engine != "auto":
-        network = network.running(Way(engine, network.batch_size))
+        network = network.running(EngineConfig(engine, network.batch_size))
     network(job.images.read(0, min(job.rows, network.batch_size), job.preprocessing.image_size, 1).pixels)
     return network
 
@@ -252,7 +252,7 @@ def random_pixels(rows: int) -> tuple[Any, Any]:
 
 def random_images(rows: int) -> Images:
     """Random pixels as a data set."""
-    from headstart.core.extract.datasets.images import ArrayImages
+    from headstart.core.extract.images.arrays import ArrayImages
 
     pixels, labels = random_pixels(rows)
 

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from headstart.core.cache.files import canonical_json, pretty_json, read_json, sha256
+from headstart.core.cache.manifest import Manifest
 
 NAME = "execution.json"
 FORMAT, VERSION = "headstart execution", 1
@@ -17,6 +18,12 @@ class Execution:
     batch_size: int
     rows: int
     device: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "Execution":
+        """How the features of a complete set were computed."""
+        origin = manifest.provenance
+        return cls(origin.engine, origin.batch_size, manifest.stop, origin.device)
 
     def to_bytes(self) -> bytes:
         """The record as the bytes of its file."""

@@ -7,9 +7,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 from headstart.core.cache.errors import FeaturesInvalid
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import canonical_json, write_durably
 from headstart.core.cache.shard import Rows
-from headstart.core.cache.store import FeatureSet
 
 _BOUNDS = ("earliest", "v108")
 """The oldest format that can say it: with plain contiguous data, HDF5 1.8, pyfive, HDFView and MATLAB read it."""

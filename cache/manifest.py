@@ -13,8 +13,8 @@ import numpy.typing as npt
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion
 from headstart.core.cache.files import canonical_json, pretty_json, read_json, sha256
 from headstart.core.cache.key import FeatureKey
-from headstart.core.cache.plan import Part
 from headstart.core.cache.shard import Skipped
+from headstart.core.cache.shard_plan import Part, shard_number
 
 NAME = "manifest.json"
 FORMAT = "headstart feature set"
@@ -49,11 +49,10 @@ class ShardRecord:
     @property
     def part(self) -> Part:
         """The record's place in the plan. Raises ValueError for a name that isn't a shard's."""
-        number = self.file.removeprefix("shard-").removesuffix(".h5")
-        part = Part(int(number) if number.isdecimal() else -1, self.start, self.stop)
-        if part.index < 0 or part.file != self.file:
+        index = shard_number(self.file)
+        if index is None:
             raise ValueError(f"{self.file!r} is no shard's name")
-        return part
+        return Part(index, self.start, self.stop)
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "ShardRecord":

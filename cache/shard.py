@@ -20,6 +20,9 @@ import numpy.typing as npt
 from headstart.core.cache.errors import FeaturesDamaged
 from headstart.core.cache.files import canonical_json, parse_json, sha256
 
+MOST_BYTES = 4 * 2**30
+"""The largest file that is looked at: a default shard has 17 MB, but a sparse file claims any size for nothing."""
+
 ROWS_PER_CHUNK = 64
 """A chunk of 64 rows read at 1.1-1.4 GB/s with its checksum; larger ones gain nothing, smaller ones lose (measured)."""
 
@@ -54,6 +57,18 @@ class Rows:
 
 
 @dataclasses.dataclass(frozen=True)
+class ShardFacts:
+    """What a manifest says of a shard: of `start` to `stop`, `rows` are present and `skipped` are not."""
+
+    key: str
+    inputs: str
+    start: int
+    stop: int
+    rows: int
+    skipped: tuple[Skipped, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Shard:
     """Rows `start` to `stop` of a split less the skipped ones, with the digests they are reused by."""
 
@@ -63,6 +78,11 @@ class Shard:
     stop: int
     rows: Rows
     skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def facts(self) -> ShardFacts:
+        """What a manifest says of it."""
+        return ShardFacts(self.key, self.inputs, self.start, self.stop, len(self.rows), self.skipped)
 
 
 def encode_shard(shard: Shard) -> bytes:

@@ -6,8 +6,9 @@ import stat
 from pathlib import Path
 
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesOfAnotherVersion
+from headstart.core.cache.feature_set import REPLACED, FeatureSet
 from headstart.core.cache.manifest import NAME, read_manifest
-from headstart.core.cache.store import REPLACED, FeatureSet, FeatureStore
+from headstart.core.cache.store import FeatureStore
 
 
 def folders(store: FeatureStore) -> list[Path]:
@@ -75,4 +76,4 @@ def problems(folder: Path) -> list[str]:
             if features.replaced():
                 return [f"{folder}: {REPLACED}"]
             found.append(str(error))
-    return found + [f"{path}: {NAME} does not list this file; move it out of the folder" for path in features.strangers()]
+    return found + [f"{path}: {NAME} does not list this file; move it out of the folder" for path in features.stray_files()]

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal, get_args
 
-from headstart.core.cache.plan import DEFAULT_SHARD_ROWS
+from headstart.core.cache.shard_plan import DEFAULT_SHARD_ROWS
 
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 Engine = Literal["auto", "eager", "compiled"]

@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.cache.shard import Skipped
-from headstart.core.extract.datasets.images import Batch, FileImages
-from headstart.core.extract.job import Extractor
+from headstart.core.extract.images import Batch
+from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.network.devices import Device
-from headstart.core.extract.network.tuning import Way, settle
+from headstart.core.extract.network.interface import EngineConfig, Extractor
 from headstart.core.extract.pictures.walk import counted, walk
-from headstart.core.extract.shards import Pace, computed
+from headstart.core.extract.reading import Reader
+from headstart.core.extract.shards import computed
+from headstart.core.extract.tuning.trials import EngineRequest, tune
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,23 +79,23 @@ def featurise(
     """
     if not paths:
         return
-    if len(paths) <= extractor.lanes * extractor.batch_size:
-        each = -(-len(paths) // extractor.lanes)
+    if len(paths) <= extractor.concurrent_batches * extractor.batch_size:
+        each = -(-len(paths) // extractor.concurrent_batches)
         fitting = 1 << (each - 1).bit_length()  # a power of two: few shapes, whatever their number
-        extractor = extractor.running(Way(extractor.engine, min(fitting, extractor.batch_size)))
+        extractor = extractor.running(EngineConfig(extractor.engine, min(fitting, extractor.batch_size)))
     else:
-        extractor = settle(extractor, device, image_size, len(paths), ("auto", batch_size), note)
+        extractor = tune(extractor, device, image_size, EngineRequest(len(paths), batch_size=batch_size), note)
     files = FileImages("outside", "all", (), Path(), tuple(str(path) for path in paths), (-1,) * len(paths))
-    if len(paths) == 1:  # alone it has all threads, not one lane's
+    if len(paths) == 1:  # alone it has all threads, not one worker's
         batch = files.read(0, 1, image_size, workers)
         yield _gathered([(batch, extractor(batch.pixels) if len(batch.rows) else None)])
         _say(files.noticed(), note)
         return
-    pace = Pace()
-    with contextlib.closing(computed(files, extractor, (0, len(paths)), image_size, workers, _anything, pace)) as found:
+    reader = Reader(files, image_size, workers)
+    with contextlib.closing(computed(reader, extractor, (0, len(paths)), _anything)) as found:
         for block in _blocks(found):
             yield _gathered(block)
-    _say([*files.noticed(), *([remark] if (remark := pace.remark(workers)) is not None else [])], note)
+    _say([*files.noticed(), *([remark] if (remark := reader.pace.remark(workers)) is not None else [])], note)
 
 
 def _say(remarks: Sequence[str], note: Callable[[str], None]) -> None:

@@ -1,16 +1,15 @@
-"""What an extraction run is made of: the job, and what it needs of the backbone and tells its observer."""
+"""An extraction as decided: one split of one data set through one backbone; and who is told how it goes."""
 
 import dataclasses
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 from headstart.core.cache.key import FeatureKey
 from headstart.core.extract.backbones import POOLING, Backbone
 from headstart.core.extract.config import ExtractConfig
-from headstart.core.extract.datasets.images import Images
+from headstart.core.extract.images import Images
 from headstart.core.extract.network.devices import Device
-from headstart.core.extract.network.tuning import Runnable
+from headstart.core.extract.network.loaded import NetworkSpec
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.weights import Weights
 
@@ -31,25 +30,6 @@ class Observer(Protocol):
         """The work announced by `begin` is over."""
 
 
-class Extractor(Runnable, Protocol):
-    """What turns pixels into features; `extract.network.extractor.FeatureExtractor` is the one we ship."""
-
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def engine(self) -> str: ...
-    @property
-    def parameters(self) -> str: ...
-
-    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """uint8 (n, H, W, 3) to float32 (n, D), one batch after the other. Raises OutOfMemory."""
-        ...
-
-    def check_frozen(self) -> None:
-        """Raises FeaturesInvalid where the network is no longer what it was when it was built."""
-        ...
-
-
 @dataclasses.dataclass(frozen=True)
 class Job:
     """One split of one data set through one backbone: everything decided, nothing computed."""
@@ -60,6 +40,11 @@ class Job:
     preprocessing: Preprocessing
     device: Device
     config: ExtractConfig
+
+    @property
+    def network(self) -> NetworkSpec:
+        """The network that the images go through."""
+        return NetworkSpec(self.backbone, self.weights, self.preprocessing, self.device)
 
     @property
     def key(self) -> FeatureKey:

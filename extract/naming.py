@@ -14,21 +14,23 @@ from pathlib import Path
 
 from headstart.core.cache.errors import DataNotFound, FeaturesDamaged
 from headstart.core.cache.files import read_regular
-from headstart.core.cache.foreign import MOST_BYTES, ForeignReader
+from headstart.core.cache.foreign import ForeignReader
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import Manifest, Order, read_manifest
-from headstart.core.cache.plan import Part
+from headstart.core.cache.shard import MOST_BYTES
+from headstart.core.cache.shard_plan import Part
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import did_you_mean, listed, safe
-from headstart.core.extract.datasets.images import FileImages, Images, inputs_digest
-from headstart.core.extract.datasets.layout import kind
+from headstart.core.extract.images import Images, rows_digest
+from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
+from headstart.core.extract.pictures.layout import kind
 
 _ORDERS: tuple[Order, ...] = ("stratified", "unknown")
 """In which the rows of a set may be that no manifest speaks of; mixed images know of one order only."""
 
 
-def settled(jobs: Sequence[Job], store: FeatureStore) -> list[Job]:
+def as_kept(jobs: Sequence[Job], store: FeatureStore) -> list[Job]:
     """The jobs of one data set under the name that its features have, each in the order of the rows that are there."""
     top = jobs[0].images.top if jobs and isinstance(jobs[0].images, FileImages) else None
     named = jobs if top is None else _called(_name(jobs, top, store), jobs, top)
@@ -185,7 +187,7 @@ def _order_of(first: _First, images: Images) -> Order | None:
         own = images.in_order(order)
         if first.inputs_stat is not None and own.stat(*span) == first.inputs_stat:
             return order
-        if inputs_digest(own.ids(*span), own.labels(*span), own.fingerprints(*span)) == first.inputs:
+        if rows_digest(own, span) == first.inputs:
             return order
     return None
 

@@ -1,54 +1,20 @@
-"""The features of some rows: images read ahead, in batches through the backbone, checked, and put together as a shard."""
+"""The features of some rows: batches through the backbone, several in flight, checked, and put together as a shard."""
 
 import contextlib
-import dataclasses
 import functools
-import itertools
-import os
-import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from headstart.core.cache.errors import FeaturesInvalid, ImageUnreadable
-from headstart.core.cache.plan import Part
 from headstart.core.cache.shard import Rows, Shard, Skipped
-from headstart.core.extract.datasets.images import Batch, Images, inputs_digest
-from headstart.core.extract.job import Extractor, Job
-from headstart.core.extract.network.tuning import Pending
-
-READING_SLOWS = 0.25
-"""The part of the time waited for pictures from which it is worth saying."""
-
-LEAST_S = 5.0
-"""Seconds from which such a part means something."""
-
-
-@dataclasses.dataclass
-class Pace:
-    """What a run waited for, in seconds: pictures to be read, of all its time."""
-
-    reading_s: float = 0.0
-    total_s: float = 0.0
-    images: int = 0
-
-    def remark(self, workers: int) -> str | None:
-        """What to tell the user, if reading held up the run."""
-        if self.total_s < LEAST_S or self.reading_s < READING_SLOWS * self.total_s:
-            return None
-        more = f"-j {cores()} reads with more" if workers < cores() else "a faster disk or smaller files would help"
-        return (
-            f"waited {self.reading_s / self.total_s:.0%} of the time for pictures, "
-            f"{self.images / self.total_s:.1f} images/s with {workers} threads; {more}"
-        )
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from headstart.core.cache.shard_plan import Part
+from headstart.core.extract.images import Batch, inputs_digest
+from headstart.core.extract.job import Job
+from headstart.core.extract.network.interface import Extractor, Features, Pending
+from headstart.core.extract.reading import Pace, Reader
 
 
 def compute_shard(
@@ -62,10 +28,9 @@ def compute_shard(
     ids: list[bytes] = []
     marks: list[str] = []
     skipped: list[Skipped] = []
-    span, size = (part.start, part.stop), job.preprocessing.image_size
-    check = functools.partial(_refuse, job)
-    found = computed(job.images, extractor, span, size, job.config.workers, check, pace)
-    with contextlib.closing(found):
+    span = (part.start, part.stop)
+    reader = Reader(job.images, job.preprocessing.image_size, job.config.workers, pace or Pace())
+    with contextlib.closing(computed(reader, extractor, span, functools.partial(_refuse, job))) as found:
         for batch, values in found:
             start, stop = batch.start, batch.start + len(batch.fingerprints)
             features.append(_finite(job, values, batch))
@@ -92,64 +57,38 @@ def _refuse(job: Job, batch: Batch) -> None:
 
 
 def computed(
-    images: Images,
-    extractor: Extractor,
-    span: tuple[int, int],
-    size: int,
-    workers: int,
-    check: Callable[[Batch], None],
-    pace: Pace | None = None,
-) -> Generator[tuple[Batch, npt.NDArray[np.float32] | None], None, None]:
-    """The batches of a span of rows with their features, the next ones asked for before each is waited for: no device ever
-    idles. Pictures are read as at most `size` px need them.
+    reader: Reader, extractor: Extractor, span: tuple[int, int], check: Callable[[Batch], None]
+) -> Generator[tuple[Batch, Features | None], None, None]:
+    """The batches of a span of rows with their features (n, D). The next ones are in flight before each is waited for: no
+    device ever idles.
 
-    As many wait as are computed. `check` sees each batch before it is asked for, and may raise. None stands for a batch
-    without a readable image. Closing it ends what is under way. An empty span has no batches.
+    Twice as many are in flight as are computed at once. `check` sees each batch before it is asked for, and may raise. None
+    stands for a batch without a readable image. Closing it ends what is in flight. An empty span has no batches.
     """
-    asked: deque[tuple[Batch, Pending | None]] = deque()
+    in_flight: deque[tuple[Batch, Pending | None]] = deque()
     try:
-        for batch in _batches(images, span, extractor.batch_size, size, workers, pace or Pace()):
+        for batch in reader.batches(span, extractor.batch_size):
             check(batch)
-            asked.append((batch, extractor.submit(batch.pixels) if len(batch.rows) else None))
-            if len(asked) == 2 * extractor.lanes:
-                yield _answered(asked)
-        while asked:
-            yield _answered(asked)
+            in_flight.append((batch, extractor.submit(batch.pixels) if len(batch.rows) else None))
+            if len(in_flight) == 2 * extractor.concurrent_batches:
+                yield _oldest(in_flight)
+        while in_flight:
+            yield _oldest(in_flight)
     finally:
-        for _, pending in asked:  # empty unless something failed: nothing may go on computing in the background
+        for _, pending in in_flight:  # empty unless something failed: nothing may go on computing in the background
             if pending is not None:
                 pending.cancel()
 
 
-def _answered(asked: deque[tuple[Batch, Pending | None]]) -> tuple[Batch, npt.NDArray[np.float32] | None]:
+def _oldest(in_flight: deque[tuple[Batch, Pending | None]]) -> tuple[Batch, Features | None]:
     """The oldest batch, which leaves the queue once its features are there."""
-    batch, pending = asked[0]
+    batch, pending = in_flight[0]
     features = None if pending is None else pending.result()
-    asked.popleft()
+    in_flight.popleft()
     return batch, features
 
 
-def _batches(
-    images: Images, span: tuple[int, int], batch_size: int, size: int, workers: int, pace: Pace
-) -> Iterator[Batch]:
-    """The span's images in order, each batch read while the one before it is computed."""
-    edges = [*range(*span, batch_size), span[1]]
-    begun = time.perf_counter()
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        reads = (reader.submit(images.read, a, b, size, workers) for a, b in itertools.pairwise(edges))
-        ahead = next(reads, None)
-        while ahead is not None:
-            waited = time.perf_counter()
-            batch = ahead.result()
-            now = time.perf_counter()
-            pace.reading_s += now - waited
-            pace.total_s, begun = pace.total_s + now - begun, now
-            pace.images += len(batch.fingerprints)
-            ahead = next(reads, None)
-            yield batch
-
-
-def _finite(job: Job, features: npt.NDArray[np.float32] | None, batch: Batch) -> npt.NDArray[Any]:
+def _finite(job: Job, features: Features | None, batch: Batch) -> npt.NDArray[Any]:
     if features is None:
         return np.zeros((0, job.backbone.feature_dim), dtype=job.dtype)
     with np.errstate(over="ignore"):  # what does not fit float16 becomes infinite and is refused below

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headstart.core.cache.key import FeatureKey
-from headstart.core.cache.plan import Part
+from headstart.core.cache.shard_plan import Part
 from headstart.core.cache.store import FeatureStore
-from headstart.core.extract import datasets
+from headstart.core.extract import datasets, reuse
 from headstart.core.extract import plan as jobs
 from headstart.core.extract import run as runs
 from headstart.core.extract.job import Job
@@ -59,7 +59,7 @@ def survey(workspace: Workspace, request: ExtractionRequest, observer: Observer)
 def survey_job(workspace: Workspace, job: Job) -> Survey:
     """What one job would do."""
     store = FeatureStore(workspace.features_dir)
-    return Survey(job, tuple(runs.survey(job, store)), store.folder(job.key, job.images.split))
+    return Survey(job, tuple(reuse.survey(job, store)), store.folder(job.key, job.images.split))
 
 
 def checked(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> list[Job]:

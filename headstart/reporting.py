@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from headstart.core.cache.errors import HeadstartError
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import canonical_json, write_durably
 from headstart.core.cache.manifest import Manifest
-from headstart.core.cache.store import FeatureSet, FeatureStore
+from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets
-from headstart.core.extract.datasets.images import Images
-from headstart.core.extract.datasets.unchanged import same_images
+from headstart.core.extract.images import Images
+from headstart.core.extract.images.unchanged import same_images
 from headstart.core.extract.pictures import thumbnails as gallery
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.heads import timings

@@ -10,12 +10,13 @@ import numpy.typing as npt
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets
-from headstart.core.extract import plan as jobs
-from headstart.core.extract.datasets.images import Images
-from headstart.core.extract.datasets.unchanged import same_images
+from headstart.core.extract.images import Images
+from headstart.core.extract.images.unchanged import same_images
 from headstart.core.extract.network.devices import resolve
 from headstart.core.extract.network.extractor import FeatureExtractor
-from headstart.core.extract.network.tuning import Way, settle
+from headstart.core.extract.network.interface import EngineConfig
+from headstart.core.extract.stages import stages
+from headstart.core.extract.tuning.trials import EngineRequest, tune
 from headstart.core.heads import timings
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import BenchConfig
@@ -44,11 +45,11 @@ def time_head(workspace: Workspace, head: TrainedHead, request: TimingRequest, o
     images = _images(workspace, head, request.dataset)
     extractor = restore(workspace, head, request.options.weights, None, observer)
     rows, passes = min(images.rows, request.config.limit or images.rows), request.config.repeats
-    size, asked = head.checkpoint.key.image_size, request.options.asked
-    extractor = settle(extractor, extractor.device, size, rows * passes, asked, observer.note, rows)
+    asked = EngineRequest(rows * passes, *request.options.asked, most=rows)
+    extractor = tune(extractor, extractor.device, head.checkpoint.key.image_size, asked, observer.note)
     head.checkpoint.head.to(extractor.device.name)
-    both, workers = (extractor, extractor.running(Way(extractor.engine, 1))), request.options.workers
-    batches, singles = (ImageSide(**jobs.stages(images, made, workers)) for made in both)
+    both, workers = (extractor, extractor.running(EngineConfig(extractor.engine, 1))), request.options.workers
+    batches, singles = (ImageSide(**vars(stages(images, made, workers))) for made in both)
     with progress(observer, f"{head.title}: inference", rows * passes) as advance:
         figures = measure(batches, singles, head.checkpoint.head, request.config, advance)
     timing = _timing(workspace, head, images, extractor, request, figures)

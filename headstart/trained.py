@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from headstart.core.cache.errors import RunNotFound, WeightsMismatch
 from headstart.core.extract import plan
 from headstart.core.extract.network.extractor import FeatureExtractor
+from headstart.core.extract.restore import restore as build
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.settings import settings_label
@@ -87,7 +88,7 @@ def restore(
     key = head.checkpoint.key
     warn_if_untrained(key, observer)
     asked = plan.weights_asked(key.backbone, weights)
-    extractor = plan.restore(key, head.checkpoint.weights_from, asked, workspace.device, batch_size)
+    extractor = build(key, head.checkpoint.weights_from, asked, workspace.device, batch_size)
     for remark in extractor.device.notes:
         observer.remark(remark)
     return extractor

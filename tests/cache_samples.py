@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import Provenance
 from headstart.core.cache.shard import Rows, Shard, Skipped
-from headstart.core.cache.store import FeatureSet, FeatureStore, SetWriter
+from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.writer import SetWriter
 
 FEATURE_DIM = 4
 EDGES = (0, 5, 10, 13)
@@ -150,3 +152,10 @@ def write_and_hold(root: Path, seed: int, talk: Connection) -> None:
         if not talk.poll(60):
             raise TimeoutError("never told to go on")  # lets a test fail that would otherwise wait for ever
         writer.commit(records, FEATURE_DIM, str(shards[0].rows.features.dtype), make_provenance())
+
+
+def flip(path: Path, place: int | None = None) -> None:
+    """Change one bit of a file's byte at `place`, by default in the middle."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 if place is None else place] ^= 1
+    path.write_bytes(content)

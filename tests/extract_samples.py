@@ -6,13 +6,17 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 from headstart.core.cache.errors import FeaturesInvalid, OutOfMemory
-from headstart.core.extract.datasets.images import ArrayImages, FileImages
-from headstart.core.extract.network.tuning import Known, Pending, Way
+from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.images.arrays import ArrayImages
+from headstart.core.extract.images.files import FileImages
+from headstart.core.extract.job import Job
+from headstart.core.extract.network.interface import EngineConfig, Pending, TuningState
+from headstart.core.extract.plan import plan
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,6 +95,16 @@ def file_images(root: Path, count: int) -> FileImages:
     return FileImages("files", "all", ("a", "b", "c"), root, paths, tuple(i % 3 for i in range(count)))
 
 
+def offline(*_: object, **__: object) -> NoReturn:
+    """Stands in for `torch.hub.download_url_to_file` where there is no network."""
+    raise OSError("no network in this test")
+
+
+def no_body() -> NoReturn:
+    """The body of a stand-in's backbone, which nobody builds."""
+    raise AssertionError("a stand-in has no network")
+
+
 @dataclasses.dataclass
 class There:
     """Features that need not be waited for."""
@@ -119,16 +133,16 @@ class QuarterMeans:
     room: int | None = None
     thawed: bool = False
     engine: str = "eager"
-    lanes: int = 1
-    known: Known = dataclasses.field(default_factory=Known, compare=False)
+    concurrent_batches: int = 1
+    tuning: TuningState = dataclasses.field(default_factory=TuningState, compare=False)
 
     @property
-    def arrangements(self) -> "Sequence[QuarterMeans]":
+    def host_variants(self) -> "Sequence[QuarterMeans]":
         return (self,)
 
-    def running(self, way: Way) -> "QuarterMeans":
-        same = way == Way(self.engine, self.batch_size)
-        return self if same else dataclasses.replace(self, batch_size=way.batch_size, engine=way.engine)
+    def running(self, config: EngineConfig) -> "QuarterMeans":
+        same = config == EngineConfig(self.engine, self.batch_size)
+        return self if same else dataclasses.replace(self, **dataclasses.asdict(config))
 
     def submit(self, images: Pixels) -> Pending:
         return There(self(images))
@@ -146,6 +160,14 @@ class QuarterMeans:
         means = blocks.mean(axis=(2, 4, 5), dtype=np.float64).reshape(len(images), 4)
         with np.errstate(over="ignore"):  # a large scale is how tests make features that are not finite
             return (means * self.scale).astype(np.float32)
+
+
+def digits_jobs(
+    *models: str, requests: tuple[str, ...] = ("random:0",), split: str | None = None, **config: object
+) -> list[Job]:
+    """Jobs over the digits at 32 px on the CPU."""
+    settings = dataclasses.replace(ExtractConfig(image_size=32, device="cpu"), **config)  # type: ignore[arg-type]
+    return plan(models, "digits", split, requests, settings, Path("nowhere"))
 
 
 class Interrupted(BaseException):

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import Order, Provenance
 from headstart.core.cache.shard import Rows, Shard, Skipped
-from headstart.core.cache.store import FeatureSet, FeatureStore
+from headstart.core.cache.store import FeatureStore
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import RECIPES, HeadName, TrainConfig
 from headstart.core.heads.kinds import KINDS, Head

@@ -15,7 +15,8 @@ from headstart.core.extract import weights
 from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.datasets import open_split
-from headstart.core.extract.datasets.images import ArrayImages, Images
+from headstart.core.extract.images import Images
+from headstart.core.extract.images.arrays import ArrayImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.extractor import FeatureExtractor, state_digest

@@ -335,9 +335,9 @@ def test_the_documents_markers_are_those_that_tables_have(table: ModuleType) -> 
 @pytest.mark.slow
 def test_the_paths_benchmark_compares_what_it_says(tmp_path: Path) -> None:
     sizes = ("-m", "resnet18", "--images", "8", "--image-size", "32", "--repeats", "1", "--device", "cpu")
-    found = run("paths.py", *sizes, "--json", tmp_path / "paths.json")
+    found = run("predict.py", *sizes, "--json", tmp_path / "predict.json")
     assert (found.returncode, found.stderr) == (0, "")
-    kept = json.loads((tmp_path / "paths.json").read_bytes())
+    kept = json.loads((tmp_path / "predict.json").read_bytes())
     (turn,) = kept["turns"]
     assert turn["predict_to_extract"] == turn["predict"] / turn["extract"]
     assert kept["medians"] == {name: turn[name] for name in ("extract", "predict", "predict_to_extract")}

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from cli_samples import parse
 from click.testing import CliRunner, Result
+from extract_samples import offline
 from PIL import Image
 
 from headstart.console.signals import ECHO_S
@@ -315,7 +316,7 @@ def test_models_lists_backbones_and_shows_layers() -> None:
 def test_helpful_errors(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is one line that says what, where, expected, and what to do next."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr("headstart.core.extract.weights.BASE_URL", (tmp_path / "nothing").as_uri() + "/")
+    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
     empty = Place(tmp_path)
     cases = {
         (

@@ -18,7 +18,8 @@ from extract_samples import CIFAR_RECORD, CIFAR_ROWS, cifar_images, cifar_record
 from headstart.core.cache.errors import DataInvalid, DataNotFound
 from headstart.core.extract import datasets
 from headstart.core.extract.datasets import cifar10, digits
-from headstart.core.extract.datasets.images import Batch, FileImages, Images
+from headstart.core.extract.images import Batch, Images
+from headstart.core.extract.images.files import FileImages
 
 
 def link(source: Path, target: Path) -> Path:

@@ -30,8 +30,10 @@ from click.testing import CliRunner, Result
 from extract_samples import ROOT, encoded, noise, picture, printed_by_python, write_picture
 from headstart.core.cache.errors import DataInvalid, DataNotFound, OutOfMemory
 from headstart.core.extract import datasets
-from headstart.core.extract.datasets import torchvision as sets
-from headstart.core.extract.datasets.images import FileImages, Images
+from headstart.core.extract.datasets import torchvision as theirs
+from headstart.core.extract.datasets.torchvision import sets
+from headstart.core.extract.images import Images
+from headstart.core.extract.images.files import FileImages
 from hypothesis import strategies as st
 
 from headstart.core import cli
@@ -104,25 +106,25 @@ def test_the_registry_lists_it_with_what_it_takes() -> None:
     assert "torchvision:NAME" in datasets.names()
 
 
-@pytest.mark.parametrize("name", sets.SOURCES)
+@pytest.mark.parametrize("name", sets.SETS)
 def test_every_name_of_the_table_is_a_class_that_can_be_asked_so(name: str) -> None:
-    kind, source = getattr(torchvision.datasets, name), sets.SOURCES[name]
+    kind, source = getattr(torchvision.datasets, name), sets.SETS[name]
     assert set(source.splits) in ({"train", "test"}, {"all"})
     for arguments in source.splits.values():
-        loader = {"loader": str} if source.read is sets._files else {}
+        loader = {"loader": str} if source.read is sets.read_files else {}
         inspect.signature(kind).bind("root", download=False, **arguments, **loader)
 
 
 def test_the_readme_names_the_table() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (listed,) = re.findall(r"torchvision's classification sets, by the names they have there: ([^.]*)\.", text)
-    assert sorted(re.split(r",\s|\sand\s", listed)) == sorted(sets.SOURCES)
+    assert sorted(re.split(r",\s|\sand\s", listed)) == sorted(sets.SETS)
 
 
 @pytest.mark.parametrize("name", sets.LEFT_OUT)
 def test_what_is_left_out_is_there_in_torchvision_and_says_why(name: str, tmp_path: Path) -> None:
     assert hasattr(torchvision.datasets, name)
-    assert name not in sets.SOURCES
+    assert name not in sets.SETS
     reason = re.escape(sets.LEFT_OUT[name])
     with pytest.raises(DataNotFound, match=rf"--dataset torchvision:{name}: left out, since {reason}"):
         datasets.splits(f"torchvision:{name}", None, tmp_path)
@@ -145,11 +147,11 @@ def test_an_unknown_name_is_answered_with_the_closest(name: str, answer: str, tm
             ask(f"torchvision:{name}", "train", tmp_path)
 
 
-@hypothesis.given(st.text(max_size=20) | st.sampled_from(sorted({*sets.SOURCES, *sets.LEFT_OUT})))
+@hypothesis.given(st.text(max_size=20) | st.sampled_from(sorted({*sets.SETS, *sets.LEFT_OUT})))
 def test_any_name_is_in_the_table_or_an_error(name: str) -> None:
     with contextlib.suppress(DataNotFound):
-        assert sets.splits(name, Path("nowhere")) in (("train", "test"), ("all",))
-        assert name in sets.SOURCES
+        assert theirs.splits(name, Path("nowhere")) in (("train", "test"), ("all",))
+        assert name in sets.SETS
 
 
 def test_splits_are_known_without_torch(tmp_path: Path) -> None:
@@ -454,7 +456,7 @@ def test_class_folders_below_split_folders(tmp_path: Path, name: str, top: str) 
 
 
 def test_without_network_the_ways_out_are_named_on_one_line(tmp_path: Path) -> None:
-    for name, source in sets.SOURCES.items():
+    for name, source in sets.SETS.items():
         with pytest.raises(DataNotFound, match=rf"data: torchvision finds no whole {name} there, and downl") as caught:
             opened(name, next(iter(source.splits)), tmp_path / "data")
         assert "no network in tests" in str(caught.value)

@@ -23,7 +23,7 @@ from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.engines import ENGINES, TOLERANCE, code_folder, compiled, eager
 from headstart.core.extract.network.extractor import FeatureExtractor, build
-from headstart.core.extract.network.tuning import Way
+from headstart.core.extract.network.interface import EngineConfig
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from torch import Tensor, nn
 
@@ -208,7 +208,7 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
 
 def test_no_batch_of_a_run_is_compiled_for_again(compilations: list[object]) -> None:
     # what torch compiles later is neither checked nor frozen
-    ours = extractor().running(Way("compiled", 2))
+    ours = extractor().running(EngineConfig("compiled", 2))
     assert len(compilations) == 1
     for rows, size in ((2, 32), (1, 32), (5, 32), (2, 40)):
         ours(noise(rows, size))
@@ -352,12 +352,12 @@ def extractor(batch_size: int = 4) -> FeatureExtractor:
 
 def test_the_way_it_runs_already_is_the_extractor_itself() -> None:
     ours = extractor()
-    assert ours.running(Way("eager", 4)) is ours
+    assert ours.running(EngineConfig("eager", 4)) is ours
 
 
 def test_other_batches_are_the_same_backbone_and_features() -> None:
     ours = extractor()
-    other = ours.running(Way("eager", 3))
+    other = ours.running(EngineConfig("eager", 3))
     assert (other.batch_size, other.engine, other.network) == (3, "eager", ours.body)
     assert other == dataclasses.replace(ours, batch_size=3)
     assert other(noise(7, 32)).shape == (7, 512)
@@ -366,7 +366,7 @@ def test_other_batches_are_the_same_backbone_and_features() -> None:
 def test_memory_running_out_while_compiling_names_a_smaller_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     compiles_to(monkeypatch, failing(torch.OutOfMemoryError("CUDA out of memory")))
     with pytest.raises(OutOfMemory, match="out of memory with 8 images at once; use --batch-size 4"):
-        extractor().running(Way("compiled", 8))
+        extractor().running(EngineConfig("compiled", 8))
 
 
 def test_the_network_is_compiled_for_the_one_shape_that_batches_have(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,7 +381,7 @@ def test_the_network_is_compiled_for_the_one_shape_that_batches_have(monkeypatch
         return network
 
     monkeypatch.setattr(torch, "compile", look)
-    ours = extractor().running(Way("compiled", 3))
+    ours = extractor().running(EngineConfig("compiled", 3))
     assert ours(noise(4, 40)).shape == (4, 512)
     assert shapes == [(torch.Size([3, 3, 32, 32]), torch.bfloat16, True)] * 3
 
@@ -390,7 +390,7 @@ def test_the_network_is_compiled_for_the_one_shape_that_batches_have(monkeypatch
 @pytest.mark.slow
 def test_a_compiled_backbone_gives_the_eager_ones_features_and_the_same_bits_each_time() -> None:
     ours, images = extractor(), noise(4, 32)
-    made = [ours.running(Way("compiled", 4)), extractor().running(Way("compiled", 4))]
+    made = [ours.running(EngineConfig("compiled", 4)), extractor().running(EngineConfig("compiled", 4))]
     expected, found = ours(images), made[0](images)
     assert (np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)).max() <= TOLERANCE
     assert found.dtype == np.float32
@@ -466,25 +466,25 @@ def test_a_real_compiler_leaves_the_process_as_it_was() -> None:
 
 def test_a_network_is_compiled_once_for_each_batch_size(compilations: list[object]) -> None:
     ours = extractor()
-    first = ours.running(Way("compiled", 2))
-    assert ours.running(Way("compiled", 2)) is first
-    assert first.running(Way("eager", 3)).running(Way("compiled", 2)) is first
+    first = ours.running(EngineConfig("compiled", 2))
+    assert ours.running(EngineConfig("compiled", 2)) is first
+    assert first.running(EngineConfig("eager", 3)).running(EngineConfig("compiled", 2)) is first
     assert len(compilations) == 1
-    assert ours.running(Way("compiled", 3)) is not first
+    assert ours.running(EngineConfig("compiled", 3)) is not first
     assert len(compilations) == 2
 
 
 def test_memory_that_runs_out_on_a_cpu_is_no_failure_of_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     compiles_to(monkeypatch, failing(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")))
     with pytest.raises(OutOfMemory, match="out of memory with 8 images at once; use --batch-size 4"):
-        extractor().running(Way("compiled", 8))
+        extractor().running(EngineConfig("compiled", 8))
 
 
 # ---- batches prepared by a thread of their own
 
 
 def test_batches_prepared_ahead_give_the_same_bits(dynamo: None) -> None:
-    ahead, together = extractor().running(Way("compiled", 4)).arrangements
+    ahead, together = extractor().running(EngineConfig("compiled", 4)).host_variants
     assert (ahead.ahead, together.ahead) == (True, False)
     batches = [noise(4, 40, seed=i) for i in range(5)] + [noise(3, 40)]
     asked = [ahead.submit(one) for one in batches]
@@ -494,11 +494,11 @@ def test_batches_prepared_ahead_give_the_same_bits(dynamo: None) -> None:
 
 def test_an_eager_network_has_one_arrangement() -> None:
     ours = extractor()
-    assert ours.arrangements == (ours,)
+    assert ours.host_variants == (ours,)
 
 
 def test_memory_running_out_while_a_batch_is_prepared_says_so(dynamo: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = extractor().running(Way("compiled", 4))
+    ours = extractor().running(EngineConfig("compiled", 4))
 
     def full(*_: object) -> Tensor:
         raise RuntimeError("can't allocate memory")

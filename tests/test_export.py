@@ -9,9 +9,10 @@ import pytest
 from cache_samples import make_shard, make_shards, write_set
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid
 from headstart.core.cache.export import export
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import parse_json
 from headstart.core.cache.key import FeatureKey
-from headstart.core.cache.store import FeatureSet, FeatureStore
+from headstart.core.cache.store import FeatureStore
 
 
 @pytest.fixture

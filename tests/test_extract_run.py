@@ -3,7 +3,6 @@
 import dataclasses
 import errno
 import gc
-import json
 import os
 import threading
 import weakref
@@ -15,6 +14,7 @@ import hypothesis
 import numpy as np
 import numpy.typing as npt
 import pytest
+from cache_samples import flip
 from extract_samples import (
     Interrupted,
     QuarterMeans,
@@ -22,100 +22,42 @@ from extract_samples import (
     array_images,
     encoded,
     file_images,
-    noise,
     picture,
-    printed_by_python,
-    write_picture,
 )
 from headstart.core.cache.errors import (
     DataNotFound,
-    DeviceUnavailable,
     FeaturesInvalid,
     FeaturesNotFound,
-    FeaturesOfAnotherVersion,
-    FeaturesStale,
     ImageUnreadable,
     OutOfMemory,
     WeightsMismatch,
 )
-from headstart.core.cache.execution import NAME as EXECUTION
-from headstart.core.cache.execution import Execution, read_execution
-from headstart.core.cache.files import canonical_json, sha256
-from headstart.core.cache.manifest import NAME as MANIFEST
-from headstart.core.cache.manifest import VERSION, ShardRecord
-from headstart.core.cache.plan import Part
+from headstart.core.cache.manifest import ShardRecord
 from headstart.core.cache.shard import Rows, Shard
-from headstart.core.cache.store import FeatureStore, SetWriter
+from headstart.core.cache.shard_plan import Part
+from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.writer import SetWriter
 from headstart.core.extract import datasets
-from headstart.core.extract.backbones import Backbone
-from headstart.core.extract.config import ExtractConfig
-from headstart.core.extract.datasets.images import FileImages, Images
-from headstart.core.extract.job import Extractor, Job
-from headstart.core.extract.network.devices import Device
-from headstart.core.extract.network.tuning import Way
+from headstart.core.extract.images.files import FileImages
+from headstart.core.extract.job import Job
+from headstart.core.extract.network.interface import EngineConfig, Extractor
 from headstart.core.extract.pictures.decode import shrink
-from headstart.core.extract.pictures.preprocess import Preprocessing
-from headstart.core.extract.run import Outcome, extract, survey
-from headstart.core.extract.shards import Pace, compute_shard
-from headstart.core.extract.weights import Weights
+from headstart.core.extract.reading import Pace
+from headstart.core.extract.run import extract
+from headstart.core.extract.shards import compute_shard
 from hypothesis import strategies as st
-
-SHARD_ROWS = 4
-PIXELS = noise(18, 8)
-
-
-def job(images: Images, precision: str = "fp32", weights: str = "file", **config: object) -> Job:
-    """A job for the stand-in, in shards of four rows."""
-    return Job(
-        images=images,
-        backbone=Backbone("quarters", "stand-in", 4, {}),
-        weights=Weights(weights, "0" * 64, "nowhere"),
-        preprocessing=Preprocessing(16),
-        device=Device("cpu", precision, "this CPU"),
-        config=ExtractConfig(**{"shard_rows": SHARD_ROWS, "batch_size": 3, **config}),  # type: ignore[arg-type]
-    )
-
-
-def tiny(rows: int = 18, **config: object) -> Job:
-    """A job over the first pictures in memory."""
-    return job(array_images(PIXELS[:rows]), **config)  # type: ignore[arg-type]
-
-
-def run(
-    job: Job, store: FeatureStore, extractor: Extractor | None = None, observer: RecordingObserver | None = None
-) -> Outcome:
-    return extract(job, lambda _: extractor or QuarterMeans(), store, observer or RecordingObserver())
-
-
-def run_finding_all(job: Job, store: FeatureStore) -> Outcome:
-    """A run in which nothing may be missing."""
-
-    def load(_: Job) -> Extractor:
-        raise AssertionError("the backbone was loaded")
-
-    outcome = extract(job, load, store, RecordingObserver())
-    assert (outcome.computed, outcome.elapsed_s) == (0, 0.0)
-    return outcome
-
-
-def files(store: FeatureStore) -> dict[str, tuple[bytes, int]]:
-    """Every shard's bytes and modification time."""
-    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(store.root.glob("*/shard-*.h5"))}
-
-
-def shards(store: FeatureStore) -> dict[str, bytes]:
-    return {name: content for name, (content, _) in files(store).items()}
-
-
-def assert_equal(found: Rows, expected: Rows) -> None:
-    for name in ("features", "labels", "ids"):
-        assert np.array_equal(getattr(found, name), getattr(expected, name)), name
-
-
-def expected_rows(images: npt.NDArray[np.uint8]) -> Rows:
-    """What the stand-in gives for whole pictures in memory, at once."""
-    count = len(images)
-    return Rows(QuarterMeans()(images), np.arange(count) % 3, np.array([b"%d" % i for i in range(count)]))
+from run_samples import (
+    PIXELS,
+    SHARD_ROWS,
+    assert_equal,
+    expected_rows,
+    files,
+    job,
+    run,
+    run_finding_all,
+    shards,
+    tiny,
+)
 
 
 @pytest.fixture
@@ -248,20 +190,6 @@ def test_a_longer_limit_adds_only_the_missing_shards(store: FeatureStore) -> Non
     assert_equal(outcome.features.load(), expected_rows(PIXELS))
 
 
-def test_a_smaller_limit_finds_all_there_and_shrinks_nothing(store: FeatureStore) -> None:
-    run(tiny(), store)
-    before = files(store)
-    outcome = run_finding_all(tiny(limit=5), store)
-    assert outcome.features.manifest.stop == 18
-    assert files(store) == before
-    assert_equal(outcome.features.load(limit=5), expected_rows(PIXELS[:5]))
-
-
-def test_a_limit_beyond_the_end_asks_for_all(store: FeatureStore) -> None:
-    assert run(tiny(limit=99), store).features.manifest.stop == 18
-    run_finding_all(tiny(), store)
-
-
 def test_a_set_shorter_than_asked_names_the_limit_that_completes_it(store: FeatureStore) -> None:
     features = run(tiny(limit=6), store).features
     with pytest.raises(FeaturesNotFound, match=r"holds the first 6 rows, 18 were asked for; .* --limit 18"):
@@ -310,55 +238,6 @@ def test_nothing_to_do_is_said_by_silence(store: FeatureStore) -> None:
 # ---- keys
 
 
-OTHER_KEYS: dict[str, Callable[[Job], Job]] = {
-    "backbone": lambda job: dataclasses.replace(job, backbone=Backbone("eighths", "stand-in", 4, {})),
-    "weights": lambda job: dataclasses.replace(job, weights=Weights("other", "0" * 64, "nowhere")),
-    "weights' bytes": lambda job: dataclasses.replace(job, weights=Weights("file", "1" * 64, "nowhere")),
-    "image size": lambda job: dataclasses.replace(job, preprocessing=Preprocessing(32)),
-    "interpolation": lambda job: dataclasses.replace(job, preprocessing=Preprocessing(16, "bicubic")),
-    "mean": lambda job: dataclasses.replace(job, preprocessing=Preprocessing(16, mean=(0.5, 0.5, 0.5))),
-    "std": lambda job: dataclasses.replace(job, preprocessing=Preprocessing(16, std=(0.5, 0.5, 0.5))),
-    "precision": lambda job: dataclasses.replace(job, device=Device("cpu", "bf16", "this CPU")),
-    "data set": lambda job: dataclasses.replace(job, images=dataclasses.replace(array_images(PIXELS), name="small")),
-    "classes": lambda job: dataclasses.replace(job, images=array_images(PIXELS, ("a", "c", "b"))),
-    "split": lambda job: dataclasses.replace(job, images=dataclasses.replace(array_images(PIXELS), split="test")),
-}
-
-
-@pytest.mark.parametrize("change", OTHER_KEYS)
-def test_what_can_change_a_feature_is_another_set(store: FeatureStore, change: str) -> None:
-    first = run(tiny(), store).features.folder
-    second = run(OTHER_KEYS[change](tiny()), store)
-    assert second.computed == 18
-    assert second.features.folder != first
-    run_finding_all(tiny(), store)
-
-
-@pytest.mark.parametrize(
-    "harmless",
-    [
-        {"batch_size": 7},
-        {"workers": 1},
-        {"shard_rows": 5},
-        {"on_error": "skip"},
-        {"device": "cuda"},
-        {"image_size": 99},  # said by the preprocessing, not by the wish
-    ],
-    ids=str,
-)
-def test_what_changes_no_feature_finds_the_same_set(store: FeatureStore, harmless: dict[str, object]) -> None:
-    run(tiny(), store)
-    run_finding_all(tiny(**harmless), store)
-
-
-def test_another_place_of_the_same_weights_and_data_finds_the_same_set(store: FeatureStore) -> None:
-    run(tiny(), store)
-    moved = dataclasses.replace(
-        tiny(), weights=Weights("file", "0" * 64, "elsewhere"), device=Device("cuda:3", "fp32", "that GPU")
-    )
-    run_finding_all(moved, store)
-
-
 @pytest.mark.parametrize(
     ("precision", "weights", "dtype"),
     [
@@ -377,69 +256,7 @@ def test_low_precisions_are_stored_in_16_bits_unless_untrained(
     assert outcome.features.load().features.dtype == dtype
 
 
-# ---- changed inputs
-
-
-def test_a_changed_pixel_is_refused_with_its_rows(store: FeatureStore) -> None:
-    run(tiny(), store)
-    changed = PIXELS.copy()
-    changed[6, 0, 0, 0] ^= 1
-    message = r"rows 4 to 7 of memory have changed since \(inputs \w+…, expected \w+…\); --force computes the set anew"
-    with pytest.raises(FeaturesStale, match=message):
-        run(job(array_images(changed)), store)
-
-
-def test_a_change_beyond_the_limit_is_not_looked_at(store: FeatureStore) -> None:
-    run(tiny(), store)
-    changed = PIXELS.copy()
-    changed[16] ^= 1
-    run_finding_all(job(array_images(changed), limit=16), store)
-
-
-def test_a_changed_label_is_refused(store: FeatureStore) -> None:
-    run(tiny(), store)
-    images = array_images(PIXELS)
-    swapped = dataclasses.replace(images, load=lambda a, b: (PIXELS[a:b], (np.arange(a, b) + 1) % 3))
-    with pytest.raises(FeaturesStale, match="rows 0 to 3 of memory have changed"):
-        run(job(swapped), store)
-
-
-def test_other_parameters_than_the_sets_are_refused_for_an_extension(store: FeatureStore) -> None:
-    run(tiny(limit=8), store)
-    with pytest.raises(FeaturesStale, match="made with other parameters than nowhere gives now; --force"):
-        run(tiny(), store, QuarterMeans(parameters="others"))
-
-
-@pytest.mark.parametrize("left", [15, 16])
-def test_pictures_that_are_gone_are_refused_wherever_shards_end(store: FeatureStore, left: int) -> None:
-    run(tiny(), store)
-    with pytest.raises(FeaturesStale, match=rf"made from 1[68] images or more, memory has {left}; --force"):
-        run(tiny(left), store)
-
-
-@pytest.mark.parametrize("how", ["same", "changed"])
-def test_force_makes_everything_anew(store: FeatureStore, how: str) -> None:
-    run(tiny(), store)
-    pixels = PIXELS if how == "same" else PIXELS[::-1].copy()
-    extractor = QuarterMeans()
-    outcome = run(job(array_images(pixels), force=True), store, extractor)
-    assert (outcome.computed, extractor.seen) == (18, 18)
-    assert_equal(outcome.features.load(), expected_rows(pixels))
-
-
-def test_force_for_fewer_rows_leaves_no_old_shard(store: FeatureStore) -> None:
-    run(tiny(), store)
-    assert run(tiny(limit=6, force=True), store).features.manifest.stop == 6
-    assert list(files(store)) == ["shard-00000.h5", "shard-00001.h5"]
-
-
 # ---- damage and interruption
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
@@ -605,13 +422,6 @@ def test_two_runs_that_skip_give_the_same_bytes(tmp_path: Path, spoiled: FileIma
     assert shards(stores[0]) == shards(stores[1])
 
 
-def test_a_repaired_picture_is_a_change(store: FeatureStore, spoiled: FileImages) -> None:
-    run(job(spoiled, on_error="skip"), store)
-    write_picture(spoiled.root / "04.png", 4)
-    with pytest.raises(FeaturesStale, match=r"rows 4 to 7 of .*photos have changed"):
-        run(job(spoiled, on_error="skip"), store)
-
-
 def test_a_shard_without_a_single_readable_picture_is_empty(store: FeatureStore, spoiled: FileImages) -> None:
     for i in range(4, 8):
         (spoiled.root / f"{i:02d}.png").write_bytes(b"text")
@@ -631,123 +441,6 @@ def test_names_that_are_no_utf8_are_taken_like_others(store: FeatureStore, tmp_p
     assert outcome.features.manifest.rows + outcome.features.manifest.skipped == 1
     assert outcome.features.load().ids.tolist() == images.ids(0, 1)[: outcome.features.manifest.rows]
     run_finding_all(job(images, on_error="skip"), store)
-
-
-# ---- files and their times
-
-
-def test_touched_files_are_read_again_and_found_the_same(store: FeatureStore, tmp_path: Path) -> None:
-    images = file_images(tmp_path / "photos", 6)
-    run(job(images), store)
-    for path in images.paths:
-        os.utime(images.root / path, ns=(0, 0))
-    run_finding_all(job(images), store)
-
-
-@dataclasses.dataclass(frozen=True)
-class NeverRead(FileImages):
-    """Picture files that nobody may read."""
-
-    def fingerprints(self, start: int, stop: int) -> list[str]:
-        raise AssertionError("the files were read")
-
-
-@pytest.mark.parametrize("touched", [range(6), [5]], ids=["all", "one"])
-def test_touched_files_are_read_once_and_their_new_times_kept(
-    store: FeatureStore, tmp_path: Path, touched: list[int]
-) -> None:
-    images = file_images(tmp_path / "photos", 6)
-    first = run(job(images), store).features
-    before = files(store)
-    for i in touched:
-        os.utime(images.root / images.paths[i], ns=(0, 0))
-    with pytest.raises(AssertionError, match="the files were read"):
-        run_finding_all(job(NeverRead(**dataclasses.asdict(images))), store)
-    second = run_finding_all(job(images), store).features
-    third = run_finding_all(job(NeverRead(**dataclasses.asdict(images))), store).features
-    assert third == second
-    assert store.sets() == [second]
-    assert (second.manifest.digest, second.manifest.provenance) == (first.manifest.digest, first.manifest.provenance)
-    assert second.manifest.shards != first.manifest.shards
-    assert files(store) == before
-
-
-def test_touched_files_beyond_the_limit_are_not_read(store: FeatureStore, tmp_path: Path) -> None:
-    images = file_images(tmp_path / "photos", 6)
-    first = run(job(images), store).features
-    os.utime(images.root / "05.png", ns=(0, 0))
-    assert run_finding_all(job(NeverRead(**dataclasses.asdict(images)), limit=4), store).features == first
-
-
-def test_an_untouched_file_is_not_read_again(store: FeatureStore, tmp_path: Path) -> None:
-    images = file_images(tmp_path / "photos", 6)
-    run(job(images), store)
-    run_finding_all(job(NeverRead(**dataclasses.asdict(images))), store)
-
-
-def test_a_changed_file_is_refused_even_at_its_old_size(store: FeatureStore, tmp_path: Path) -> None:
-    images = file_images(tmp_path / "photos", 6)
-    run(job(images), store)
-    path = images.root / "05.png"
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
-    os.utime(path, ns=(0, 0))
-    with pytest.raises(FeaturesStale, match=r"rows 4 to 5 of .*photos have changed"):
-        run(job(images), store)
-
-
-def test_a_moved_folder_finds_its_set(store: FeatureStore, tmp_path: Path) -> None:
-    images = file_images(tmp_path / "photos", 6)
-    run(job(images), store)
-    (tmp_path / "photos").rename(tmp_path / "moved")
-    run_finding_all(job(dataclasses.replace(images, root=tmp_path / "moved")), store)
-
-
-# ---- several processes, and what is said without computing
-
-
-def test_a_second_run_says_that_it_waits_and_goes_on_when_the_first_is_done(store: FeatureStore) -> None:
-    asked, outcomes = threading.Event(), []
-
-    class Waiting(RecordingObserver):
-        def note(self, text: str) -> None:
-            super().note(text)
-            asked.set()
-
-    observer = Waiting()
-    with store.writing(tiny().key, "train", lambda: None) as writer:
-        second = threading.Thread(target=lambda: outcomes.append(run(tiny(), store, observer=observer)))
-        second.start()
-        assert asked.wait(timeout=30)
-        assert outcomes == []
-    second.join()
-    assert observer.notes == [f"another process is writing {writer.folder}; waiting for it"]
-    assert outcomes[0].computed == 18
-
-
-def plan_of(job: Job, store: FeatureStore) -> list[tuple[int, int, bool]]:
-    return [(part.start, part.stop, there) for part, there in survey(job, store)]
-
-
-def test_a_survey_tells_what_is_there_and_what_is_missing(store: FeatureStore) -> None:
-    assert plan_of(tiny(limit=10), store) == [(0, 4, False), (4, 8, False), (8, 10, False)]
-    run(tiny(limit=10), store)
-    assert plan_of(tiny(limit=10), store) == [(0, 4, True), (4, 8, True), (8, 10, True)]
-    assert plan_of(tiny(limit=5), store) == [(0, 4, True), (4, 8, True)]
-    assert plan_of(tiny(), store)[2:] == [(8, 10, True), (10, 14, False), (14, 18, False)]
-
-
-def test_a_survey_misses_a_shard_that_is_gone(store: FeatureStore) -> None:
-    (run(tiny(limit=10), store).features.folder / "shard-00001.h5").unlink()
-    assert plan_of(tiny(limit=10), store) == [(0, 4, True), (4, 8, False), (8, 10, True)]
-
-
-def test_a_survey_writes_nothing(store: FeatureStore) -> None:
-    survey(tiny(), store)
-    assert not store.root.exists()
-
-
-def test_a_run_imports_no_torch() -> None:
-    assert printed_by_python("import sys, extract.run; print('torch' in sys.modules)") == "False\n"
 
 
 # ---- memory
@@ -789,263 +482,6 @@ def test_a_backbone_that_changed_while_it_ran_leaves_nothing_of_that_run(store: 
     assert files(store) == before
     assert_equal(run_finding_all(tiny(10), store).features.load(), expected_rows(PIXELS[:10]))
     assert_equal(run(tiny(), store).features.load(), expected_rows(PIXELS))
-
-
-# ---- the way of computing
-
-
-ENGINES = Device("cpu", "bf16", "this CPU")
-"""A device with two engines; the stand-in gives the same features on each."""
-
-
-def any_way(rows: int = 18, device: Device = ENGINES, **config: object) -> Job:
-    """A job that leaves the batch size and the engine to us unless `config` names them."""
-    return dataclasses.replace(tiny(rows, **{"batch_size": None, **config}), device=device)
-
-
-def begun(store: FeatureStore) -> Execution | None:
-    """The record of a run under way."""
-    return read_execution(store.folder(any_way().key, "train"))
-
-
-def way_of(outcome: Outcome) -> Way:
-    return Way(outcome.features.manifest.provenance.engine, outcome.features.manifest.provenance.batch_size)
-
-
-def interrupted(job: Job, store: FeatureStore, after: int = 4) -> None:
-    """A run that ends when more than `after` rows are computed."""
-    with pytest.raises(Interrupted, match=r"^$"):
-        run(job, store, observer=RecordingObserver(stop_after=after))
-
-
-def test_a_short_run_takes_the_first_way_without_a_trial(store: FeatureStore) -> None:
-    extractor, observer = QuarterMeans(batch_size=16), RecordingObserver()
-    outcome = run(any_way(), store, extractor, observer)
-    assert (way_of(outcome), extractor.seen, observer.notes) == (Way("eager", 16), 18, [])
-
-
-@pytest.mark.parametrize(
-    ("config", "way"),
-    [
-        ({"engine": "compiled"}, Way("compiled", 16)),
-        ({"batch_size": 5}, Way("eager", 5)),
-        ({"batch_size": 5, "engine": "compiled"}, Way("compiled", 5)),
-    ],
-    ids=str,
-)
-def test_what_is_asked_for_is_done_and_told_by_the_manifest(
-    store: FeatureStore, config: dict[str, object], way: Way
-) -> None:
-    outcome = run(any_way(**config), store)
-    assert way_of(outcome) == way
-    assert store.sets()[0].manifest.provenance == outcome.features.manifest.provenance
-    assert np.array_equal(outcome.features.load().ids, expected_rows(PIXELS).ids)
-
-
-@dataclasses.dataclass
-class Looking(QuarterMeans):
-    """Keeps the execution record that it finds in the set's folder when it is given a batch."""
-
-    store: FeatureStore | None = None
-    found: list[Execution | None] = dataclasses.field(default_factory=list)
-
-    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        assert self.store is not None
-        self.found.append(begun(self.store))
-        return super().__call__(images)
-
-
-def test_the_way_is_on_the_disk_before_the_first_batch_and_until_the_manifest_tells_it(store: FeatureStore) -> None:
-    looking = Looking(store=store)
-    run(any_way(engine="compiled", batch_size=5), store, looking)
-    assert set(looking.found) == {Execution("compiled", 5, 18, "this CPU")}
-    assert begun(store) is None
-
-
-def test_a_killed_run_is_resumed_in_the_way_it_was_begun(store: FeatureStore) -> None:
-    interrupted(any_way(engine="compiled", batch_size=5), store)
-    assert begun(store) == Execution("compiled", 5, 18, "this CPU")
-    observer = RecordingObserver()
-    outcome = run(any_way(), store, observer=observer)
-    assert (outcome.computed, way_of(outcome)) == (14, Way("compiled", 5))
-    assert observer.notes == ["preparing the compiled engine for batches of 5"]
-
-
-def test_a_killed_run_is_resumed_in_its_way_for_fewer_rows_too(store: FeatureStore) -> None:
-    interrupted(any_way(engine="compiled", batch_size=5), store)
-    assert way_of(run(any_way(limit=8), store)) == Way("compiled", 5)
-
-
-def test_what_a_killed_run_chose_outlives_a_shorter_one(store: FeatureStore) -> None:
-    interrupted(any_way(engine="compiled", batch_size=5), store)
-    run(any_way(limit=8), store)
-    assert begun(store) == Execution("compiled", 5, 18, "this CPU")
-    assert way_of(run(any_way(), store)) == Way("compiled", 5)
-    assert begun(store) is None
-
-
-def test_what_a_killed_extension_chose_outlives_a_touched_file(store: FeatureStore, tmp_path: Path) -> None:
-    images = file_images(tmp_path / "photos", 12)
-
-    def photos(**config: object) -> Job:
-        return dataclasses.replace(any_way(), images=images, config=any_way(**config).config)
-
-    run(photos(limit=4), store)
-    interrupted(photos(limit=12, engine="compiled", batch_size=5), store, after=4)
-    chosen = Execution("compiled", 5, 12, "this CPU")
-    folder = store.folder(photos().key, images.split)
-    assert read_execution(folder) == chosen
-    os.utime(images.root / "00.png", ns=(0, 0))
-    run_finding_all(photos(limit=4), store)
-    assert read_execution(folder) == chosen
-    assert way_of(run(photos(limit=12), store)) == Way("compiled", 5)
-    assert read_execution(folder) is None
-
-
-def test_a_shard_is_mended_in_the_way_the_set_was_made(store: FeatureStore) -> None:
-    folder = run(any_way(engine="compiled", batch_size=5), store).features.folder
-    flip(folder / "shard-00001.h5")
-    outcome = run(any_way(), store)
-    assert (outcome.computed, way_of(outcome)) == (4, Way("compiled", 5))
-
-
-def test_an_extension_beyond_the_plan_is_decided_anew(store: FeatureStore) -> None:
-    run(any_way(limit=8, engine="compiled", batch_size=5), store)
-    interrupted(any_way(), store, after=0)
-    assert begun(store) == Execution("eager", 16, 18, "this CPU")
-    assert way_of(run(any_way(), store)) == Way("eager", 16)
-
-
-def test_a_killed_run_whose_plan_grows_is_decided_anew(store: FeatureStore) -> None:
-    interrupted(any_way(limit=8, engine="compiled", batch_size=5), store)
-    assert way_of(run(any_way(), store)) == Way("eager", 16)
-
-
-@pytest.mark.parametrize("killed", [True, False], ids=["killed", "complete"])
-def test_another_device_decides_anew(store: FeatureStore, killed: bool) -> None:
-    asked = any_way(engine="compiled", batch_size=5)
-    if killed:
-        interrupted(asked, store)
-    else:
-        flip(run(asked, store).features.folder / "shard-00001.h5")
-    other = dataclasses.replace(ENGINES, description="another CPU")
-    outcome = run(any_way(device=other), store)
-    assert way_of(outcome) == Way("eager", 16)
-    assert outcome.features.manifest.provenance.device == "another CPU"
-
-
-@pytest.mark.parametrize(
-    ("config", "way"),
-    [
-        ({"batch_size": 7}, Way("compiled", 7)),
-        ({"engine": "eager"}, Way("eager", 5)),
-        ({"batch_size": 7, "engine": "eager"}, Way("eager", 7)),
-    ],
-    ids=str,
-)
-def test_what_is_asked_for_wins_over_what_was_recorded_and_is_recorded(
-    store: FeatureStore, config: dict[str, object], way: Way
-) -> None:
-    interrupted(any_way(engine="compiled", batch_size=5), store)
-    interrupted(any_way(**config), store)
-    assert begun(store) == Execution(way.engine, way.batch_size, 18, "this CPU")
-    assert way_of(run(any_way(), store)) == way
-
-
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff"], ids=["empty", "object", "list", "bytes"])
-def test_a_damaged_record_is_made_anew(store: FeatureStore, content: bytes) -> None:
-    interrupted(any_way(engine="compiled", batch_size=5), store)
-    (store.folder(any_way().key, "train") / EXECUTION).write_bytes(content)
-    assert way_of(run(any_way(), store)) == Way("eager", 16)
-
-
-def test_a_run_killed_just_before_its_manifest_is_told_as_it_was_computed(
-    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def killed(*_: object) -> None:
-        raise Interrupted
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SetWriter, "commit", killed)
-        with pytest.raises(Interrupted, match=r"^$"):
-            run(any_way(engine="compiled", batch_size=5), store)
-    outcome = run(any_way(), store)
-    assert (outcome.computed, way_of(outcome)) == (0, Way("compiled", 5))
-    assert begun(store) is None
-
-
-def test_a_run_that_finds_all_there_decides_and_records_nothing(store: FeatureStore) -> None:
-    first = run(any_way(), store)
-    folder = first.features.folder
-    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    for config in ({}, {"engine": "compiled"}, {"batch_size": 7}, {"limit": 5, "engine": "compiled"}):
-        assert way_of(run_finding_all(any_way(**config), store)) == way_of(first)  # type: ignore[arg-type]
-    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-    assert EXECUTION not in before
-
-
-class NoCompiler(QuarterMeans):
-    """A stand-in on a machine that can't compile."""
-
-    def running(self, way: Way) -> QuarterMeans:
-        if way.engine == "compiled":
-            raise DeviceUnavailable("compiling failed (no compiler here); use --engine eager")
-        return super().running(way)
-
-
-def test_an_engine_that_was_asked_for_and_is_not_there_is_an_error(store: FeatureStore) -> None:
-    with pytest.raises(DeviceUnavailable, match=r"compiling failed \(no compiler here\); use --engine eager"):
-        run(any_way(engine="compiled"), store, NoCompiler())
-    assert list(store.folder(any_way().key, "train").iterdir()) == []
-    assert way_of(run(any_way(), store, NoCompiler())) == Way("eager", 16)
-
-
-def test_the_engine_of_a_killed_run_that_is_not_there_any_more_is_an_error_that_loses_nothing(store: FeatureStore) -> None:
-    interrupted(any_way(engine="compiled", batch_size=5), store)
-    before = files(store)
-    assert len(before) == 1
-    with pytest.raises(DeviceUnavailable, match="use --engine eager"):
-        run(any_way(), store, NoCompiler())
-    assert files(store) == before
-    outcome = run(any_way(engine="eager"), store, NoCompiler())
-    assert (outcome.computed, way_of(outcome)) == (14, Way("eager", 5))
-
-
-def test_force_forgets_the_way_too(store: FeatureStore) -> None:
-    interrupted(any_way(engine="compiled", batch_size=5), store)
-    assert way_of(run(any_way(force=True), store)) == Way("eager", 16)
-
-
-LONG = 3400
-"""Rows enough for the three batch sizes of a CPU to be tried."""
-
-
-def long_job(**config: object) -> Job:
-    images = array_images(noise(LONG, 8))
-    return dataclasses.replace(any_way(shard_rows=1700, **config), images=images)
-
-
-def test_a_long_run_is_computed_in_the_way_that_trials_showed_best(store: FeatureStore) -> None:
-    observer = RecordingObserver()
-    outcome = run(long_job(), store, QuarterMeans(room=8), observer)
-    assert way_of(outcome) == Way("eager", 8)
-    assert observer.notes == [f"not used: no room for {size} images" for size in (16, 32)]
-    assert sum(observer.advanced) == LONG
-
-
-def test_a_few_missing_rows_of_a_long_set_are_worth_no_trials(store: FeatureStore) -> None:
-    run(long_job(limit=LONG - 10, batch_size=16), store)
-    observer = RecordingObserver()
-    outcome = run(long_job(), store, QuarterMeans(batch_size=16), observer)
-    assert (outcome.computed, way_of(outcome), observer.notes) == (10, Way("eager", 16), [])
-    assert observer.begun == [("quarters tiny train", LONG, LONG - 10)]
-
-
-def test_a_long_run_that_is_resumed_makes_no_trials(store: FeatureStore) -> None:
-    interrupted(long_job(batch_size=8), store, after=1700)
-    extractor = QuarterMeans(batch_size=8)
-    outcome = run(long_job(), store, extractor)
-    assert (outcome.computed, extractor.seen, way_of(outcome)) == (1700, 1700, Way("eager", 8))
 
 
 # ---- shards are written while the next ones are computed
@@ -1124,69 +560,6 @@ def test_an_error_in_the_next_shard_waits_until_the_one_before_is_written(
     assert list(files(store)) == ["shard-00000.h5"]
 
 
-# ---- other versions of the layout
-
-
-def reversion(path: Path, version: int) -> None:
-    """Give a manifest another version, and the checksum that goes with it."""
-    found = {**json.loads(path.read_text()), "version": version}
-    del found["sha256"]
-    path.write_text(json.dumps({**found, "sha256": sha256(canonical_json(found))}))
-
-
-def everything(folder: Path) -> dict[str, tuple[bytes, int]]:
-    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
-
-
-@pytest.mark.parametrize("config", [{}, {"limit": 5}, {"shard_rows": 3}], ids=str)
-def test_a_set_of_a_newer_layout_is_refused_and_left_as_it_is(store: FeatureStore, config: dict[str, object]) -> None:
-    folder = run(tiny(10), store).features.folder
-    reversion(folder / MANIFEST, VERSION + 1)
-    flip(folder / "shard-00001.h5")  # not even what is damaged is touched
-    before = everything(folder)
-    message = (
-        rf"manifest\.json: .* version {VERSION + 1}, expected 'headstart feature set' {VERSION}\); use the headstart "
-        r"that made it, or .*--force"
-    )
-    for ask in (lambda: run(tiny(**config), store), lambda: survey(tiny(**config), store)):
-        with pytest.raises(FeaturesOfAnotherVersion, match=message):
-            ask()
-    assert everything(folder) == before
-
-
-def test_a_writer_reads_nothing_of_a_newer_layout(store: FeatureStore) -> None:
-    folder = run(tiny(10), store).features.folder
-    reversion(folder / MANIFEST, VERSION + 1)
-    before = everything(folder)
-    with store.writing(tiny().key, "train", lambda: None) as writer:
-        for ask in (writer.manifest, writer.present, writer.execution):
-            with pytest.raises(FeaturesOfAnotherVersion, match=f"version {VERSION + 1}"):
-                ask()
-    assert everything(folder) == before
-
-
-def test_force_makes_a_set_of_a_newer_layout_anew(store: FeatureStore) -> None:
-    folder = run(tiny(10), store).features.folder
-    reversion(folder / MANIFEST, VERSION + 1)
-    outcome = run(tiny(force=True), store)
-    assert outcome.computed == 18
-    assert_equal(outcome.features.load(), expected_rows(PIXELS))
-
-
-def test_a_set_of_version_1_is_found_and_extended(store: FeatureStore) -> None:
-    folder = run(tiny(8), store).features.folder
-    path = folder / MANIFEST
-    found = json.loads(path.read_text())
-    del found["provenance"]["engine"], found["provenance"]["order"]
-    path.write_text(json.dumps(found))
-    reversion(path, 1)
-    content = path.read_bytes()
-    assert run_finding_all(tiny(8), store).features.manifest.provenance.engine == "eager"
-    assert path.read_bytes() == content
-    assert_equal(run(tiny(), store).features.load(), expected_rows(PIXELS))
-    assert json.loads(path.read_text())["version"] == VERSION
-
-
 # ---- memory that runs out while smaller batches are prepared
 
 
@@ -1196,10 +569,10 @@ class Tight(QuarterMeans):
 
     prepared: int = 2
 
-    def running(self, way: Way) -> QuarterMeans:
-        if self.prepared < way.batch_size != self.batch_size:
-            raise OutOfMemory(f"no room to prepare {way.batch_size} images")
-        return super().running(way)
+    def running(self, config: EngineConfig) -> QuarterMeans:
+        if self.prepared < config.batch_size != self.batch_size:
+            raise OutOfMemory(f"no room to prepare {config.batch_size} images")
+        return super().running(config)
 
 
 def test_batches_shrink_until_they_can_be_prepared(store: FeatureStore) -> None:

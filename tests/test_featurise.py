@@ -10,7 +10,7 @@ from extract_samples import QuarterMeans, file_images, picture
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.extract.featurise import Outside, expand, featurise
 from headstart.core.extract.network.devices import Device
-from headstart.core.extract.network.tuning import Pending, Way
+from headstart.core.extract.network.interface import EngineConfig, Pending
 from headstart.core.extract.pictures.decode import shrink
 from hypothesis import strategies as st
 
@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 class Counting(QuarterMeans):
     """Keeps the ways it was asked to run in."""
 
-    ways: list[Way]
+    ways: list[EngineConfig]
 
-    def running(self, way: Way) -> QuarterMeans:
+    def running(self, way: EngineConfig) -> QuarterMeans:
         self.ways = [*getattr(self, "ways", []), way]
         return super().running(way)
 
@@ -51,15 +51,15 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_a_few_pictures_make_a_small_batch(photos: list[Path], count: int, size: int) -> None:
     extractor = Counting(batch_size=12)
     found = gathered(photos[:count], extractor)
-    assert extractor.ways == [Way("eager", size)]
+    assert extractor.ways == [EngineConfig("eager", size)]
     assert (len(found.features), found.rows, found.skipped) == (count, list(range(count)), [])
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (2, 1), (3, 2), (4, 2), (9, 8), (17, 12), (24, 12)])
 def test_a_few_pictures_are_shared_out_to_the_lanes(photos: list[Path], count: int, size: int) -> None:
-    extractor = Counting(batch_size=12, lanes=2)
+    extractor = Counting(batch_size=12, concurrent_batches=2)
     assert gathered(photos[:count], extractor).rows == list(range(count))
-    assert extractor.ways == [Way("eager", size)]
+    assert extractor.ways == [EngineConfig("eager", size)]
 
 
 def test_no_pictures_are_no_work() -> None:
@@ -76,7 +76,7 @@ class InLanes(QuarterMeans):
 
 
 def test_one_picture_has_all_threads(photos: list[Path]) -> None:
-    assert gathered(photos[:1], InLanes(batch_size=1, lanes=2)).rows == [0]
+    assert gathered(photos[:1], InLanes(batch_size=1, concurrent_batches=2)).rows == [0]
 
 
 def test_one_picture_that_can_not_be_read_is_named(tmp_path: Path) -> None:
@@ -88,12 +88,12 @@ def test_one_picture_that_can_not_be_read_is_named(tmp_path: Path) -> None:
 def test_many_pictures_are_computed_as_an_extraction_would(photos: list[Path]) -> None:
     extractor = Counting(batch_size=4)
     gathered(photos, extractor, batch_size=5)
-    assert extractor.ways == [Way("eager", 5)]
+    assert extractor.ways == [EngineConfig("eager", 5)]
     known = Counting(batch_size=4)
-    known.known.chosen, known.known.rows = Way("compiled", 16), 24_000  # by an extraction in this process
-    known.known.ready[Way("compiled", 16)] = "its network"
+    known.tuning.chosen, known.tuning.rows = EngineConfig("compiled", 16), 24_000  # by an extraction in this process
+    known.tuning.ready[EngineConfig("compiled", 16)] = "its network"
     gathered(photos, known)
-    assert known.ways == [Way("compiled", 16)]
+    assert known.ways == [EngineConfig("compiled", 16)]
 
 
 @hypothesis.given(count=st.integers(1, 30), batch_size=st.integers(1, 20), lanes=st.integers(1, 4))
@@ -101,7 +101,7 @@ def test_many_pictures_are_computed_as_an_extraction_would(photos: list[Path]) -
 def test_features_do_not_depend_on_how_many_pictures_there_are(
     photos: list[Path], count: int, batch_size: int, lanes: int
 ) -> None:
-    found = gathered(photos[:count], QuarterMeans(batch_size=batch_size, lanes=lanes))
+    found = gathered(photos[:count], QuarterMeans(batch_size=batch_size, concurrent_batches=lanes))
     pixels = np.array([shrink(picture(seed=row), 16) for row in range(count)], dtype=np.uint8)
     assert np.array_equal(np.stack(found.features), QuarterMeans()(pixels))
 
@@ -113,7 +113,7 @@ def test_pictures_that_can_not_be_read_are_named_and_the_others_are_there(
     bad = [tmp_path / f"bad{i}.png" for i in range(8)]
     for path in bad:
         path.write_bytes(b"text")
-    found = gathered([photos[0], *bad, photos[1]], QuarterMeans(batch_size=2, lanes=lanes))
+    found = gathered([photos[0], *bad, photos[1]], QuarterMeans(batch_size=2, concurrent_batches=lanes))
     assert found.rows == [0, 9]
     assert [image.row for image in found.skipped] == list(range(1, 9))
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from headstart.core.extract.backbones.folding import fold_batch_norm
+from headstart.core.extract.network.folding import fold_batch_norm
 from test_pooled import body_of, untrained, worst
 from torch import nn
 

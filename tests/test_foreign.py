@@ -16,8 +16,8 @@ from cache_samples import make_shard, make_shards
 from extract_samples import ROOT
 from headstart.core.cache.errors import FeaturesDamaged
 from headstart.core.cache.files import canonical_json
-from headstart.core.cache.foreign import ForeignReader, ShardFacts, facts_of
-from headstart.core.cache.shard import Skipped, decode_shard, encode_shard
+from headstart.core.cache.foreign import ForeignReader
+from headstart.core.cache.shard import ShardFacts, Skipped, decode_shard, encode_shard
 
 GOOD = make_shard(np.random.default_rng(0), 0, 5, skipped=[2])
 GOOD_BYTES = encode_shard(GOOD)
@@ -27,7 +27,7 @@ STAND_IN = """
 import os, signal, sys, time
 sys.path[:0] = [{root!r}]
 import h5py, numpy as np
-from headstart.core.cache import foreign
+from headstart.core.cache import foreign, foreign_child
 from headstart.core.cache.shard import decode_shard
 
 def burn():
@@ -64,7 +64,7 @@ def decode(content, where):
     except OSError as error:
         raise foreign.FeaturesDamaged(f"refused: {{error}}") from error
 
-foreign.serve(decode, patience_s={patience_s})
+foreign_child.serve(decode, patience_s={patience_s})
 """
 """A child of the real loop and limits, in which a shard of the text `word:` does to it what the worst of files can do."""
 
@@ -107,14 +107,14 @@ def test_the_facts_are_those_that_decoding_gives() -> None:
     contents = [encode_shard(shard) for shard in shards]
     with ForeignReader() as reader:
         found = [reader.read(content, "here") for content in contents]
-    assert found == [facts_of(decode_shard(content, "here")) for content in contents] == [facts_of(s) for s in shards]
+    assert found == [decode_shard(content, "here").facts for content in contents] == [shard.facts for shard in shards]
 
 
 def test_one_child_serves_many_shards_and_ends_with_the_reader() -> None:
     with ForeignReader() as reader:
         pids = set()
         for _ in range(20):
-            assert reader.read(GOOD_BYTES, "here") == facts_of(GOOD)
+            assert reader.read(GOOD_BYTES, "here") == GOOD.facts
             pids.add(pid_of(reader))
         assert len(pids) == 1
     assert gone(pids.pop())
@@ -124,8 +124,8 @@ def test_a_shard_of_common_size_stays_within_the_limits() -> None:
     large = make_shard(np.random.default_rng(0), 0, 2048, dim=2048)
     with ForeignReader() as reader:
         for _ in range(3):  # what one shard leaves behind must not count against the next
-            assert reader.read(encode_shard(large), "here") == facts_of(large)
-        assert reader.read(GOOD_BYTES, "here") == facts_of(GOOD)
+            assert reader.read(encode_shard(large), "here") == large.facts
+        assert reader.read(GOOD_BYTES, "here") == GOOD.facts
 
 
 def test_no_child_starts_where_there_is_nothing_to_read() -> None:
@@ -142,7 +142,7 @@ def test_the_child_finds_our_code_from_any_folder_whatever_lies_there(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(sys, "path", ["", *(place for place in sys.path if Path(place) != ROOT)])  # as an editable install
     with ForeignReader() as reader:
-        assert reader.read(GOOD_BYTES, "here") == facts_of(GOOD)
+        assert reader.read(GOOD_BYTES, "here") == GOOD.facts
 
 
 # --- what a file can do ----------------------------------------------------------------------------------------------
@@ -174,12 +174,12 @@ HARMS = {
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
 def test_a_shard_that_harms_its_reader_is_named_and_the_next_is_read(harm: Harm) -> None:
     with ForeignReader(stand_in()) as reader:
-        assert reader.read(GOOD_BYTES, "before") == facts_of(GOOD)
+        assert reader.read(GOOD_BYTES, "before") == GOOD.facts
         first = pid_of(reader)
         with pytest.raises(FeaturesDamaged, match=rf"^some/shard\.h5: .*{harm.message}"):
             reader.read(harm.content, "some/shard.h5")
         assert gone(first)
-        assert reader.read(GOOD_BYTES, "after") == facts_of(GOOD)
+        assert reader.read(GOOD_BYTES, "after") == GOOD.facts
 
 
 @pytest.mark.parametrize("word", ["hang", "burn"])
@@ -188,7 +188,7 @@ def test_a_shard_that_takes_for_ever_is_named_and_the_next_is_read(word: str) ->
         with pytest.raises(FeaturesDamaged, match=r"^here: took longer than 0\.5\d* s$"):
             reader.read(deed(word), "here")
         reader._patience_s = 30
-        assert reader.read(GOOD_BYTES, "after") == facts_of(GOOD)
+        assert reader.read(GOOD_BYTES, "after") == GOOD.facts
 
 
 def test_a_child_that_reads_nothing_is_late_too() -> None:
@@ -302,7 +302,7 @@ def test_a_child_that_does_not_start_is_no_shards_fault(code: str) -> None:
 
 # --- what the parent believes ----------------------------------------------------------------------------------------
 
-FACTS = dataclasses.asdict(facts_of(GOOD))
+FACTS = dataclasses.asdict(GOOD.facts)
 LIES = {
     "nothing": {},
     "key is no digest": {**FACTS, "key": "../../etc"},
@@ -335,7 +335,7 @@ def test_an_answer_that_no_shard_can_give_is_not_believed(lie: object) -> None:
 
 
 def test_the_same_answer_unchanged_is_believed() -> None:
-    assert answered(canonical_json(FACTS)) == facts_of(GOOD)  # else the refusals above would say nothing
+    assert answered(canonical_json(FACTS)) == GOOD.facts  # else the refusals above would say nothing
 
 
 @pytest.mark.parametrize("answer", [b"", b"{", b"\xff\xfe", b"[" * 2000, b'{"start": NaN}', b'{"key": 1, "key": 2}'])

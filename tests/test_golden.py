@@ -20,11 +20,12 @@ import torch
 from heads_samples import ROOT
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion, HeadstartError, RunDamaged
 from headstart.core.cache.execution import Execution, read_execution
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import canonical_json, sha256, sha256_file
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import read_manifest
 from headstart.core.cache.shard import Skipped, decode_shard, encode_shard
-from headstart.core.cache.store import FeatureSet, FeatureStore
+from headstart.core.cache.store import FeatureStore
 from headstart.core.heads import checkpoint, runs, timings
 from headstart.core.heads.runs import RunStore
 from safetensors import safe_open

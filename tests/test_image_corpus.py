@@ -18,14 +18,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from extract_samples import QuarterMeans, RecordingObserver, encoded, picture, printed_by_python, write_picture
+from extract_samples import QuarterMeans, RecordingObserver, encoded, no_body, picture, printed_by_python, write_picture
 from headstart.core.cache.errors import DataInvalid, DataNotFound, ImageUnreadable
 from headstart.core.cache.manifest import read_manifest
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.backbones import Backbone
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.datasets import folder
-from headstart.core.extract.datasets.images import FileImages, Pixels
+from headstart.core.extract.images import Pixels
+from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.pictures.decode import decode, shrink
@@ -49,7 +50,7 @@ def run(images: FileImages, top: Path, on_error: str = "skip") -> Outcome:
     """A whole extraction with the stand-in."""
     job = Job(
         images=images,
-        backbone=Backbone("quarters", "stand-in", 4, {}),
+        backbone=Backbone("quarters", 4, no_body),
         weights=Weights("file", "0" * 64, "nowhere"),
         preprocessing=Preprocessing(16),
         device=Device("cpu", "fp32", "this CPU"),

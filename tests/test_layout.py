@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from headstart.core.cache.errors import DataInvalid
-from headstart.core.extract.datasets.layout import kind, layout, undivided
+from headstart.core.extract.pictures.layout import kind, layout, undivided
 
 
 def tree(root: Path, *paths: str) -> Path:

@@ -12,8 +12,8 @@ from cache_samples import make_key, make_provenance
 from headstart.core.cache.errors import FeaturesDamaged
 from headstart.core.cache.files import canonical_json, sha256
 from headstart.core.cache.manifest import NAME, Manifest, ShardRecord, read_manifest
-from headstart.core.cache.plan import Part
 from headstart.core.cache.shard import Skipped
+from headstart.core.cache.shard_plan import Part
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -5,22 +5,22 @@ import shutil
 from pathlib import Path
 
 import pytest
-from extract_samples import QuarterMeans, RecordingObserver, write_picture
+from extract_samples import QuarterMeans, RecordingObserver, no_body, write_picture
 from headstart.core.cache.errors import DataNotFound, FeaturesStale
 from headstart.core.cache.manifest import NAME
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets
 from headstart.core.extract.backbones import Backbone
 from headstart.core.extract.config import ExtractConfig
-from headstart.core.extract.datasets.images import FileImages
+from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
-from headstart.core.extract.naming import known_as, settled
+from headstart.core.extract.naming import as_kept, known_as
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.run import Outcome, extract
 from headstart.core.extract.weights import Weights
 
-QUARTERS = Backbone("quarters", "stand-in", 4, {})
+QUARTERS = Backbone("quarters", 4, no_body)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Place:
             )
             for split in splits or datasets.splits(spec, None, Path("unused"))
         ]
-        return settled(made, self.store) if settle else made
+        return as_kept(made, self.store) if settle else made
 
     def run(self, folder: Path, *splits: str, **given: object) -> list[Outcome]:
         jobs = self.jobs(folder, *splits, **given)  # type: ignore[arg-type]
@@ -131,7 +131,7 @@ def test_another_backbone_gets_the_same_name(place: Place) -> None:
     one, other = make(place, "a/pets", 0), make(place, "b/pets", 1)
     place.run(one)
     place.run(other)
-    assert names(place.run(other, backbone=Backbone("eighths", "stand-in", 4, {}))) == ["folder-pets-2"]
+    assert names(place.run(other, backbone=Backbone("eighths", 4, no_body))) == ["folder-pets-2"]
 
 
 def test_changed_pictures_of_the_same_folder_are_refused_not_renamed(place: Place) -> None:

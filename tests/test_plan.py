@@ -1,144 +1,118 @@
-"""The plan: rows are covered once each, and what is there stays where it is."""
+"""From words to work: which jobs a command line asks for, with which weights and in which precision."""
 
 import dataclasses
-import itertools
 
+import numpy as np
+import numpy.typing as npt
 import pytest
-from headstart.core.cache.plan import Part, plan
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-Ranges = dict[int, tuple[int, int]]
-
-rows_counts = st.integers(1, 200)
-shard_sizes = st.integers(1, 50)
-anything_present = st.dictionaries(
-    st.integers(0, 20), st.tuples(st.integers(-5, 250), st.integers(-5, 250)), max_size=8
-)  # also ranges that are empty, reversed, overlapping or out of order: files of another run may lie there
+from extract_samples import digits_jobs
+from headstart.core.cache.errors import DataNotFound, WeightsMismatch
+from headstart.core.extract import plan as jobs
+from headstart.core.extract.config import STUDY_MODELS
+from headstart.core.extract.job import Job
+from headstart.core.extract.network.devices import Device
 
 
-def ranges(parts: list[Part]) -> Ranges:
-    return {part.index: (part.start, part.stop) for part in parts}
+def test_one_job_for_each_model_and_split_in_the_order_asked() -> None:
+    found = [(job.backbone.name, job.images.split) for job in digits_jobs("resnet50", "vgg16")]
+    assert found == [("resnet50", "train"), ("resnet50", "test"), ("vgg16", "train"), ("vgg16", "test")]
 
 
-def assert_covers(parts: list[Part], rows: int) -> None:
-    assert [part.index for part in parts] == list(range(len(parts)))
-    assert parts[0].start == 0
-    assert parts[-1].stop >= rows
-    assert all(before.stop == after.start for before, after in itertools.pairwise(parts))
-    assert all(part.rows > 0 for part in parts)
-
-
-@given(rows_counts, shard_sizes)
-@settings(max_examples=100)
-def test_a_fresh_plan_is_even_and_ends_with_the_split(rows: int, shard_rows: int) -> None:
-    parts = plan(rows, {}, shard_rows)
-    assert_covers(parts, rows)
-    assert parts[-1].stop == rows
-    assert {part.rows for part in parts[:-1]} <= {shard_rows}
-    assert parts[-1].rows <= shard_rows
-
-
-@given(rows_counts, anything_present, shard_sizes)
-@settings(max_examples=300)
-def test_whatever_is_present_the_rows_are_covered_without_gap_or_overlap(
-    rows: int, present: Ranges, shard_rows: int
-) -> None:
-    assert_covers(plan(rows, present, shard_rows), rows)
-
-
-@st.composite
-def interrupted_runs(draw: st.DrawFn) -> tuple[int, int, list[Part], Ranges]:
-    """An earlier plan, perhaps itself an extended one, and the shards of it that are still there."""
-    rows, shard_rows = draw(rows_counts), draw(shard_sizes)
-    parts = plan(rows, {}, shard_rows)
-    for _ in range(draw(st.integers(0, 2))):
-        rows, shard_rows = rows + draw(st.integers(0, 100)), draw(shard_sizes)
-        parts = plan(rows, ranges(parts), shard_rows)
-    kept = draw(st.lists(st.sampled_from(parts), unique=True))
-    return rows, shard_rows, parts, ranges(kept)
-
-
-@given(interrupted_runs(), st.integers(0, 100), shard_sizes)
-@settings(max_examples=300)
-def test_shards_of_an_earlier_plan_are_kept_when_it_is_resumed_or_extended(
-    run: tuple[int, int, list[Part], Ranges], more: int, shard_rows: int
-) -> None:
-    rows, _, _, present = run
-    parts = plan(rows + more, present, shard_rows)
-    assert_covers(parts, rows + more)
-    assert present.items() <= ranges(parts).items()
-
-
-@given(interrupted_runs())
-@settings(max_examples=100)
-def test_a_finished_plan_is_not_planned_anew(run: tuple[int, int, list[Part], Ranges]) -> None:
-    rows, shard_rows, parts, _ = run
-    assert plan(rows, ranges(parts), shard_rows) == parts
-
-
-@given(rows_counts, shard_sizes, st.data())
-@settings(max_examples=200)
-def test_removed_shards_of_an_even_plan_come_back_with_the_very_same_rows(
-    rows: int, shard_rows: int, data: st.DataObject
-) -> None:
-    parts = plan(rows, {}, shard_rows)
-    left = data.draw(st.lists(st.sampled_from(parts), unique=True))
-    assert plan(rows, ranges(left), shard_rows) == parts
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    name: str
-    rows: int
-    present: Ranges
-    expected: list[tuple[int, int]]
-
-
-CASES = [
-    Case("nothing there", 10, {}, [(0, 4), (4, 8), (8, 10)]),
-    Case("the whole there", 8, {0: (0, 4), 1: (4, 8)}, [(0, 4), (4, 8)]),
-    Case("extension keeps the short last shard", 14, {0: (0, 4), 1: (4, 6)}, [(0, 4), (4, 6), (6, 10), (10, 14)]),
-    Case("other shard size there", 12, {0: (0, 7)}, [(0, 7), (7, 11), (11, 12)]),
-    Case("first ones missing", 12, {2: (8, 12)}, [(0, 4), (4, 8), (8, 12)]),
-    Case("uneven gap is divided", 9, {2: (7, 9)}, [(0, 3), (3, 7), (7, 9)]),
-    Case("a longer set serves a shorter request", 3, {0: (0, 4), 1: (4, 8)}, [(0, 4)]),
-    Case("overlap: the later one is planned anew", 8, {0: (0, 4), 1: (3, 8)}, [(0, 4), (4, 8)]),
-    Case("no room for the missing number", 8, {0: (0, 4), 2: (4, 8)}, [(0, 4), (4, 8)]),
-    Case("a gap but no number for it", 8, {0: (0, 2), 1: (4, 8)}, [(0, 2), (2, 6), (6, 8)]),
-    Case("an empty range counts for nothing", 4, {0: (0, 0)}, [(0, 4)]),
-]
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_shards_of_four_rows_are_planned_around_what_is_there(case: Case) -> None:
-    parts = plan(case.rows, case.present, shard_rows=4)
-    assert [(part.start, part.stop) for part in parts] == case.expected
-    assert [part.index for part in parts] == list(range(len(parts)))
-
-
-@dataclasses.dataclass(frozen=True)
-class Refused:
-    rows: int
-    shard_rows: int
-
-
-@pytest.mark.parametrize("case", [Refused(0, 4), Refused(-1, 4), Refused(4, 0), Refused(4, -2)], ids=str)
-def test_counts_below_one_are_refused_with_their_values(case: Refused) -> None:
-    with pytest.raises(ValueError, match=rf"^{case.rows} rows in shards of {case.shard_rows}; both must be at least 1"):
-        plan(case.rows, {}, case.shard_rows)
-
-
-@dataclasses.dataclass(frozen=True)
-class Name:
-    index: int
-    file: str
+def test_all_stands_for_the_studys_four_and_nothing_is_done_twice() -> None:
+    assert jobs.expand_models(["all", "vgg16", "resnet18"]) == [*STUDY_MODELS, "resnet18"]
 
 
 @pytest.mark.parametrize(
-    "case",
-    [Name(0, "shard-00000.h5"), Name(99_999, "shard-99999.h5"), Name(100_000, "shard-100000.h5")],
-    ids=lambda case: case.file,
+    ("requests", "expected"),
+    [
+        ((), "IMAGENET1K_V1"),
+        (("random:1",), "random:1"),
+        (("resnet18=random:2", "random:1"), "random:2"),
+        (("random:1", "resnet50=random:2"), "random:1"),
+        (("resnet50=random:2",), "IMAGENET1K_V1"),
+        (("folder/a=b.pth",), "folder/a=b.pth"),
+    ],
 )
-def test_a_part_names_its_file_by_its_number(case: Name) -> None:
-    assert Part(case.index, 0, 1).file == case.file
+def test_weights_for_a_model_come_before_those_for_all(requests: tuple[str, ...], expected: str) -> None:
+    assert jobs.weights_for("resnet18", requests) == expected
+
+
+def test_weights_for_a_model_that_does_not_exist_are_refused() -> None:
+    with pytest.raises(WeightsMismatch, match="model 'resnet51' is unknown"):
+        jobs.weights_for("resnet18", ["resnet51=random:0"])
+
+
+def test_auto_is_fp32_for_a_backbone_that_bf16_changes_too_much() -> None:
+    assert {job.device.precision for job in digits_jobs("densenet169")} == {"fp32"}
+    assert {job.device.precision for job in digits_jobs("densenet169", precision="bf16")} == {"bf16"}
+
+
+def test_a_split_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(DataNotFound, match="--split validation: digits has only train, test"):
+        digits_jobs("resnet18", split="validation")
+
+
+def test_weights_asked_for_one_model_say_nothing_of_another() -> None:
+    requests = ["resnet50=a/file.pth", "random:3", "resnet50=b/file.pth"]
+    assert jobs.weights_asked("resnet50", requests) == "b/file.pth"
+    assert jobs.weights_asked("vgg16", requests) == "random:3"
+    assert jobs.weights_asked("vgg16", ["resnet50=a/file.pth"]) is None
+    assert jobs.weights_asked("vgg16", []) is None
+
+
+def test_weights_for_a_model_that_the_command_does_not_use_are_refused() -> None:
+    jobs.check_weights_asked(["resnet18", "vgg16"], ["vgg16=random:1", "random:0", "a/b=c.pth"])
+    with pytest.raises(WeightsMismatch, match="this command uses resnet18, not vgg16; leave it out or add -m vgg16"):
+        jobs.check_weights_asked(["resnet18"], ["random:0", "vgg16=random:1"])
+
+
+def test_an_equals_sign_with_nothing_behind_it_is_refused() -> None:
+    with pytest.raises(
+        WeightsMismatch, match="--weights resnet18=: nothing follows the equals sign, expected MODEL=WEIGHTS"
+    ):
+        jobs.weights_asked("resnet18", ["random:1", "resnet18="])
+
+
+# ---- fp16, whose range is small
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """A network whose features of every image are this number."""
+
+    value: float
+
+    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        return np.full((len(images), 512), self.value, dtype=np.float32)
+
+
+def plan_on_turing(monkeypatch: pytest.MonkeyPatch, value: float, precision: str = "auto") -> list[Job]:
+    """The plan on a GPU without bf16, whose network gives this number."""
+    turing = Device("cuda:0", "fp16", "Fake GPU", ("said before",))
+
+    def resolved(device: str, asked: str) -> Device:
+        return dataclasses.replace(turing, precision={"auto": "fp16"}.get(asked, asked))
+
+    monkeypatch.setattr(jobs, "resolve", resolved)
+    monkeypatch.setattr(jobs, "load_network", lambda *_: Numbers(value))
+    return digits_jobs("resnet18", precision=precision)
+
+
+def test_fp16_is_kept_where_its_range_holds_the_first_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = plan_on_turing(monkeypatch, 60_000.0)
+    assert {(job.device.precision, job.key.precision, job.device.notes) for job in found} == {
+        ("fp16", "fp16", ("said before",))
+    }
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_where_fp16_overflows_fp32_is_used_in_the_key_too_and_said(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    found = plan_on_turing(monkeypatch, value)
+    remark = "resnet18's numbers are beyond fp16's range here: fp32 is used; --precision says another"
+    assert {(job.device.precision, job.key.precision) for job in found} == {("fp32", "fp32")}
+    assert {job.device.notes for job in found} == {("said before", remark)}
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_a_precision_that_was_asked_for_is_not_looked_into(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
+    assert {job.device.precision for job in plan_on_turing(monkeypatch, float("inf"), precision)} == {precision}

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torchvision
 from extract_samples import noise
-from headstart.core.extract.backbones import BACKBONES
+from headstart.core.extract.backbones import names
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.pictures.preprocess import Preprocessing, is_exact, normalise, prepare, resize, resize_weights
 from hypothesis import strategies as st
@@ -113,7 +113,7 @@ def test_mean_and_deviation_are_taken_from_the_arguments() -> None:
     assert torch.equal(found, torchvisions(images, preprocessing))
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", names())
 def test_the_defaults_are_those_of_torchvisions_weights(name: str) -> None:
     published = torchvision.models.get_model_weights(name).IMAGENET1K_V1.transforms()
     ours = Preprocessing()

@@ -3,26 +3,27 @@
 import dataclasses
 import re
 import threading
-import time
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import numpy.typing as npt
 import pytest
-from extract_samples import QuarterMeans, array_images, file_images, noise, picture
+from extract_samples import QuarterMeans, array_images, file_images, no_body, noise, picture
 from headstart.core.cache.errors import DataNotFound, FeaturesInvalid, ImageUnreadable, OutOfMemory
-from headstart.core.cache.plan import Part
 from headstart.core.cache.shard import Shard
+from headstart.core.cache.shard_plan import Part
 from headstart.core.extract.backbones import Backbone
 from headstart.core.extract.config import ExtractConfig
-from headstart.core.extract.datasets.images import Batch, FileImages, Images
-from headstart.core.extract.job import Extractor, Job
+from headstart.core.extract.images import Batch, Images
+from headstart.core.extract.images.files import FileImages
+from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import Device
-from headstart.core.extract.network.tuning import Pending
+from headstart.core.extract.network.interface import Extractor, Pending
 from headstart.core.extract.pictures.decode import shrink
 from headstart.core.extract.pictures.preprocess import Preprocessing
-from headstart.core.extract.shards import LEAST_S, READING_SLOWS, Pace, compute_shard, computed
+from headstart.core.extract.reading import Reader
+from headstart.core.extract.shards import compute_shard, computed
 from headstart.core.extract.weights import Weights
 from hypothesis import strategies as st
 
@@ -32,7 +33,7 @@ PIXELS = noise(18, 16)
 def job(images: Images, **config: object) -> Job:
     return Job(
         images=images,
-        backbone=Backbone("quarters", "stand-in", 4, {}),
+        backbone=Backbone("quarters", 4, no_body),
         weights=Weights("file", "0" * 64, "nowhere"),
         preprocessing=Preprocessing(16),
         device=Device("cpu", "fp32", "this CPU"),
@@ -99,27 +100,27 @@ def test_a_batch_is_asked_for_before_the_one_before_it_is_waited_for(rows: int, 
     assert np.array_equal(shard.rows.features, QuarterMeans()(PIXELS[:rows]))
 
 
-def ahead(batches: int, lanes: int) -> list[str]:
-    """Two batches for each lane asked for before the oldest is waited for."""
-    told = [f"submit {i}" for i in range(min(batches, 2 * lanes))]
+def ahead(batches: int, concurrent: int) -> list[str]:
+    """Twice as many batches as are computed at once asked for before the oldest is waited for."""
+    told = [f"submit {i}" for i in range(min(batches, 2 * concurrent))]
     for i in range(batches):
         told.append(f"wait {i}")
-        if i + 2 * lanes < batches:
-            told.append(f"submit {i + 2 * lanes}")
+        if i + 2 * concurrent < batches:
+            told.append(f"submit {i + 2 * concurrent}")
     return told
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 3, 8])
+@pytest.mark.parametrize("concurrent", [1, 2, 3, 8])
 @pytest.mark.parametrize("batches", [1, 2, 5, 6])
-def test_each_lane_has_a_batch_and_another_waiting(batches: int, lanes: int) -> None:
-    device = OwnPace(lanes=lanes)
+def test_twice_as_many_batches_are_in_flight_as_are_computed_at_once(batches: int, concurrent: int) -> None:
+    device = OwnPace(concurrent_batches=concurrent)
     shard = make(job(array_images(PIXELS)), device, 0, 3 * batches)
-    assert device.told == ahead(batches, lanes)
+    assert device.told == ahead(batches, concurrent)
     assert np.array_equal(shard.rows.features, QuarterMeans()(PIXELS[: 3 * batches]))
 
 
 def test_an_observer_that_ends_the_run_ends_what_was_asked_for() -> None:
-    device = OwnPace(lanes=2)
+    device = OwnPace(concurrent_batches=2)
 
     def interrupt(rows: int) -> None:
         raise KeyboardInterrupt("Ctrl-C")
@@ -261,40 +262,5 @@ def test_the_next_batch_is_read_while_one_is_computed() -> None:
     assert np.array_equal(shard.rows.features, QuarterMeans()(PIXELS[:6]))
 
 
-# ---- what a run waited for
-
-
 def test_an_empty_span_has_no_batches() -> None:
-    assert list(computed(array_images(PIXELS), QuarterMeans(), (5, 5), 16, 1, lambda _: None)) == []
-
-
-def test_a_slow_reader_is_noticed() -> None:
-    @dataclasses.dataclass(frozen=True)
-    class Slow:
-        """Images that take their time."""
-
-        images: Images
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(self.images, name)
-
-        def read(self, start: int, stop: int, size: int, workers: int) -> Batch:
-            time.sleep(0.01)
-            return self.images.read(start, stop, size, workers)
-
-    pace = Pace()
-    compute_shard(job(Slow(array_images(PIXELS))), QuarterMeans(), Part(0, 0, 18), lambda _: None, pace)  # type: ignore[arg-type]
-    assert pace.images == 18
-    assert 0.05 <= pace.reading_s <= pace.total_s
-
-
-def test_a_run_that_waited_for_pictures_says_so_and_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.core.extract.shards.cores", lambda: 16)
-    slow = Pace(reading_s=6.0, total_s=10.0, images=1000)
-    assert slow.remark(4) == "waited 60% of the time for pictures, 100.0 images/s with 4 threads; -j 16 reads with more"
-    assert slow.remark(16) == (
-        "waited 60% of the time for pictures, 100.0 images/s with 16 threads; a faster disk or smaller files would help"
-    )
-    assert dataclasses.replace(slow, reading_s=READING_SLOWS * 10 - 0.1).remark(4) is None
-    assert Pace(LEAST_S - 0.1, LEAST_S - 0.1, 9).remark(4) is None
-    assert Pace().remark(4) is None
+    assert list(computed(Reader(array_images(PIXELS), 16, 1), QuarterMeans(), (5, 5), lambda _: None)) == []

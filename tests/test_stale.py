@@ -18,7 +18,7 @@ from typing import Any
 import hypothesis
 import numpy as np
 import pytest
-from extract_samples import Pixels, QuarterMeans, RecordingObserver, array_images, encoded, noise, picture
+from extract_samples import Pixels, QuarterMeans, RecordingObserver, array_images, encoded, no_body, noise, picture
 from headstart.core.cache.errors import FeaturesStale
 from headstart.core.cache.key import FEATURE_VERSION, FeatureKey
 from headstart.core.cache.shard import Rows
@@ -26,9 +26,10 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets
 from headstart.core.extract.backbones import POOLING, Backbone
 from headstart.core.extract.config import ExtractConfig
-from headstart.core.extract.datasets.images import Images
-from headstart.core.extract.job import Extractor, Job
+from headstart.core.extract.images import Images
+from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import Device
+from headstart.core.extract.network.interface import Extractor
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.run import Outcome, extract
 from headstart.core.extract.weights import Weights
@@ -75,7 +76,7 @@ class World:
         """A job over the folder as it is now, or over other images."""
         return Job(
             images=images or datasets.open_split(f"folder:{self.photos}", "all", Path("unused")).in_order("unknown"),
-            backbone=Backbone("quarters", "stand-in", 4, {}),
+            backbone=Backbone("quarters", 4, no_body),
             weights=Weights("file", "0" * 64, "nowhere"),
             preprocessing=Preprocessing(16),
             device=Device("cpu", "fp32", "this CPU"),
@@ -150,7 +151,7 @@ def with_weights(world: World, label: str, digest: str) -> Job:
 
 
 KEY_FIELDS: dict[str, Callable[[World], Job]] = {
-    "backbone": lambda world: dataclasses.replace(world.job(), backbone=Backbone("eighths", "stand-in", 4, {})),
+    "backbone": lambda world: dataclasses.replace(world.job(), backbone=Backbone("eighths", 4, no_body)),
     "pooling": lambda world: rekeyed(world.job(), pooling="max"),
     "weights": lambda world: with_weights(world, "IMAGENET1K_V2", "0" * 64),
     "weights_sha256": lambda world: with_weights(world, "file", "0" * 63 + "1"),

@@ -10,9 +10,9 @@ import cache_samples
 import pytest
 from extract_samples import array_images, file_images, noise, write_picture
 from headstart.core.cache.manifest import Manifest, ShardRecord
-from headstart.core.cache.plan import Part
-from headstart.core.extract.datasets.images import Images, inputs_digest
-from headstart.core.extract.datasets.unchanged import same_images
+from headstart.core.cache.shard_plan import Part
+from headstart.core.extract.images import Images, inputs_digest
+from headstart.core.extract.images.unchanged import same_images
 
 
 def manifest_of(images: Images, edges: tuple[int, ...] = (0, 3, 6)) -> Manifest:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cache_samples import make_shards, never_wait, put_all, write_set, write_shards_only
-from headstart.core.cache import store as cache_store
+from cache_samples import flip, make_shards, never_wait, put_all, write_set, write_shards_only
+from headstart.core.cache import feature_set
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.manifest import NAME
-from headstart.core.cache.store import FeatureSet, FeatureStore
+from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.verify import folders, problems, survey
 
 from headstart.console.sets import listing
@@ -20,13 +21,6 @@ from headstart.console.sets import listing
 def features(tmp_path: Path) -> FeatureSet:
     """A whole set of three shards."""
     return write_set(FeatureStore(tmp_path / "features"), make_shards(np.random.default_rng(0)))
-
-
-def flip(path: Path) -> None:
-    """Change one bit in the middle of a file."""
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 def test_a_whole_set_has_no_problems(features: FeatureSet) -> None:
@@ -131,16 +125,16 @@ def test_files_that_go_while_they_are_counted_count_nothing(features: FeatureSet
 def test_a_set_that_is_made_anew_meanwhile_is_not_called_damaged(
     features: FeatureSet, monkeypatch: pytest.MonkeyPatch, ask: Callable[[FeatureSet], object]
 ) -> None:
-    store, read = FeatureStore(features.folder.parent), cache_store.read_regular
+    store, read = FeatureStore(features.folder.parent), feature_set.read_regular
 
     def read_late(path: Path, most: int) -> bytes:
-        monkeypatch.setattr(cache_store, "read_regular", read)
+        monkeypatch.setattr(feature_set, "read_regular", read)
         with store.writing(features.manifest.key, "train", never_wait) as writer:
             writer.remove()
             put_all(writer, make_shards(np.random.default_rng(1)))
         return read(path, most)
 
-    monkeypatch.setattr(cache_store, "read_regular", read_late)
+    monkeypatch.setattr(feature_set, "read_regular", read_late)
     message = "another process removed the set or made it anew while it was read; run the command again"
     try:
         said = ask(features)

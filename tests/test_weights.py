@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import dataclasses
-import hashlib
 import os
 import re
 import shutil
@@ -20,8 +19,7 @@ import torch
 import torchvision
 from headstart.core.cache.errors import WeightsMismatch, WeightsNotFound
 from headstart.core.cache.files import sha256_file
-from headstart.core.extract import weights
-from headstart.core.extract.backbones import Backbone, get_backbone
+from headstart.core.extract.backbones import Backbone, WeightFile, get_backbone
 from headstart.core.extract.network.extractor import state_digest
 from headstart.core.extract.weights import checkpoint_folder, load, locate
 from torch import Tensor, nn
@@ -48,7 +46,6 @@ def torch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     server = tmp_path / "server"
     server.mkdir()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(weights, "BASE_URL", f"{server.as_uri()}/")
     return server
 
 
@@ -546,23 +543,26 @@ def test_the_trained_weights_beside_the_project_load(shared: Path, name: str, fi
     assert all(value.dtype == torch.float32 for value in body.parameters())
 
 
-# ---- torchvision's published files
+# ---- published files
 
 
-def published(server: Path, state: State, prefix: str | None = None) -> Backbone:
-    """ResNet18 with one checkpoint, which lies on the server under a name with its hash (or `prefix` in its place)."""
-    torch.save(state, server / "upload")
-    file = f"resnet18-{prefix or sha256_file(server / 'upload')[:8]}.pth"
-    (server / "upload").rename(server / file)
-    return dataclasses.replace(RESNET18, checkpoints={"IMAGENET1K_V1": file})
+def with_file(server: Path, name: str, digits: str) -> Backbone:
+    """ResNet18 with one checkpoint, which is called `name` on the server and whose SHA-256 begins with `digits`."""
+    return dataclasses.replace(RESNET18, checkpoints={"IMAGENET1K_V1": WeightFile((server / name).as_uri(), digits)})
+
+
+def published(server: Path, state: State, digits: str | None = None) -> Backbone:
+    """The same with a checkpoint that lies on the server, with its own SHA-256 or `digits` in its place."""
+    torch.save(state, server / "upload.pth")
+    return with_file(server, "upload.pth", digits or sha256_file(server / "upload.pth"))
 
 
 def test_published_weights_are_downloaded_checked_and_kept(state: State, torch_home: Path) -> None:
     backbone = published(torch_home, state)
     found = locate(backbone, "IMAGENET1K_V1")
-    file = backbone.checkpoints["IMAGENET1K_V1"]
-    assert (found.label, found.origin) == ("IMAGENET1K_V1", weights.BASE_URL + file)
-    assert found.sha256 == sha256_file(torch_home / file)
+    assert (found.label, found.origin) == ("IMAGENET1K_V1", (torch_home / "upload.pth").as_uri())
+    assert found.path == checkpoint_folder() / "upload.pth"
+    assert found.sha256 == sha256_file(torch_home / "upload.pth")
     assert_loaded(load(backbone, found), features_of(state))
     shutil.rmtree(torch_home)
     assert locate(backbone, "IMAGENET1K_V1") == found  # from TORCH_HOME, not from the server
@@ -570,70 +570,39 @@ def test_published_weights_are_downloaded_checked_and_kept(state: State, torch_h
 
 def test_default_is_the_newest_of_the_published_weights(state: State, torch_home: Path) -> None:
     newest = published(torch_home, state).checkpoints["IMAGENET1K_V1"]
-    backbone = dataclasses.replace(RESNET18, checkpoints={"IMAGENET1K_V1": "r-00000000.pth", "IMAGENET1K_V2": newest})
+    oldest = WeightFile("https://example.org/r-00000000.pth", "00000000")
+    backbone = dataclasses.replace(RESNET18, checkpoints={"IMAGENET1K_V1": oldest, "IMAGENET1K_V2": newest})
     assert locate(backbone, "DEFAULT").label == "IMAGENET1K_V2"
 
 
-def test_a_download_with_another_hash_than_its_name_is_not_kept(state: State, torch_home: Path) -> None:
-    backbone = published(torch_home, state, prefix="0123abcd")
-    with pytest.raises(WeightsNotFound, match=r'invalid hash value \(expected "0123abcd"'):
-        locate(backbone, "IMAGENET1K_V1")
+@pytest.mark.parametrize("known", [8, 64])
+def test_a_download_with_another_hash_is_not_kept(known: int, state: State, torch_home: Path) -> None:
+    torch.save(state, torch_home / "upload.pth")
+    digest = sha256_file(torch_home / "upload.pth")
+    expected = digest[: known - 1] + ("0" if digest[known - 1] != "0" else "1")
+    with pytest.raises(WeightsNotFound, match=rf'invalid hash value \(expected "{expected}", got "{digest}"\)'):
+        locate(published(torch_home, state, expected), "IMAGENET1K_V1")
     assert list(checkpoint_folder().iterdir()) == []
 
 
-def test_a_download_that_meets_only_the_digits_in_its_name_is_not_kept(
-    state: State, torch_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    backbone = published(torch_home, state)
-    file = backbone.checkpoints["IMAGENET1K_V1"]
-    digest = sha256_file(torch_home / file)
-    monkeypatch.setattr(weights, "SHA256", {file: digest[:-1] + "x"})
-    with pytest.raises(WeightsNotFound, match=rf'invalid hash value \(expected "{digest[:-1]}x", got "{digest}"\)'):
-        locate(backbone, "IMAGENET1K_V1")
-    assert list(checkpoint_folder().iterdir()) == []
-
-
-def kept(file: str, content: bytes = b"something else") -> Path:
-    """A file in torch's folder under a published name."""
-    path = checkpoint_folder() / file
+@pytest.mark.parametrize("known", [8, 64])
+def test_an_altered_file_in_torchs_folder_is_refused(known: int, torch_home: Path) -> None:
+    path = checkpoint_folder() / "kept.pth"
     path.parent.mkdir(parents=True)
-    path.write_bytes(content)
-    return path
-
-
-def test_a_tampered_file_in_torchs_folder_is_refused(torch_home: Path) -> None:
-    path = kept("resnet18-f37072fd.pth")
-    full = r"f37072fd\w{56}"
+    path.write_bytes(b"something")
+    digest = sha256_file(path)
+    assert locate(with_file(torch_home, "kept.pth", digest[:known]), "IMAGENET1K_V1").sha256 == digest
+    expected = digest[: known - 1] + ("0" if digest[known - 1] != "0" else "1")
     with pytest.raises(
-        WeightsMismatch, match=rf"d\.pth: SHA-256 is {sha256_file(path)}, expected {full}; remove the file to download it"
+        WeightsMismatch, match=rf"kept\.pth: SHA-256 is {digest}, expected {expected}; remove the file to download it"
     ):
-        locate(RESNET18, "IMAGENET1K_V1")
-
-
-def test_a_tampered_file_is_refused_by_its_name_where_no_more_is_known(torch_home: Path) -> None:
-    path = kept("densenet169-b2777c0a.pth")
-    with pytest.raises(WeightsMismatch, match=rf"SHA-256 is {sha256_file(path)}, expected b2777c0a; remove the file"):
-        locate(get_backbone("densenet169"), "IMAGENET1K_V1")
-
-
-def test_a_file_that_meets_only_the_digits_in_its_name_is_refused(
-    torch_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    content = b"made to begin with the right digits"
-    digest = hashlib.sha256(content).hexdigest()
-    path = kept(f"resnet18-{digest[:8]}.pth", content)
-    backbone = dataclasses.replace(RESNET18, checkpoints={"IMAGENET1K_V1": path.name})
-    assert locate(backbone, "IMAGENET1K_V1").sha256 == digest  # the name alone would let it in
-    real = digest[:8] + "0" * 56
-    monkeypatch.setattr(weights, "SHA256", {path.name: real})
-    with pytest.raises(WeightsMismatch, match=f"SHA-256 is {digest}, expected {real}; remove the file to download it"):
-        locate(backbone, "IMAGENET1K_V1")
+        locate(with_file(torch_home, "kept.pth", expected), "IMAGENET1K_V1")
 
 
 def test_without_network_the_three_ways_out_are_named(torch_home: Path) -> None:
     out = r"put the file there by hand; give .* with --weights PATH; or use untrained weights with --weights random:0"
-    with pytest.raises(WeightsNotFound, match=rf"resnet18-f37072fd\.pth: not there, and downloading .* failed .*{out}"):
-        locate(RESNET18, "IMAGENET1K_V1")
+    with pytest.raises(WeightsNotFound, match=rf"none\.pth: not there, and downloading .* failed .*{out}"):
+        locate(with_file(torch_home, "none.pth", "0123abcd"), "IMAGENET1K_V1")
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:

@@ -1,14 +1,15 @@
-"""The backbones: each a torchvision architecture up to its last feature map, with its weights and its feature dimension.
+"""The backbones by name: what a source says of each, and the sources that are asked for one. Imports no torch.
 
-Adding one is a line in `BACKBONES`. torch is imported when a network is built, not before.
+Each module of this package is a source, with `names` and `find`; adding one is adding a file.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, cast
 
 from headstart.core.cache.errors import WeightsMismatch
 from headstart.core.cache.text import did_you_mean
@@ -20,86 +21,69 @@ POOLING = "global average"
 
 
 @dataclasses.dataclass(frozen=True)
+class WeightFile:
+    """A published file of weights: its address, its SHA-256 or as many of its first digits as are known, and the ImageNet
+    top-1 accuracy that is published for the whole network with these weights, in per cent."""
+
+    url: str
+    sha256: str
+    top1: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What the file is called, there and here."""
+        return self.url.rpartition("/")[2]
+
+
+@dataclasses.dataclass(frozen=True)
 class Backbone:
     """A frozen feature extractor: images (N, 3, H, W) to features (N, `feature_dim`) after global average pooling.
 
-    `checkpoints` maps a name of torchvision's weights enum to the file that torchvision keeps it in, whose last eight
-    digits begin the file's SHA-256 (https://docs.pytorch.org/docs/stable/hub.html); `SHA256` knows more of them.
-    `classifier` is the prefix of the parameters that we leave out. `precision` is what `auto` means for it: None leaves
-    it to the device.
+    `body` builds the network up to its last feature map, (N, `feature_dim`, H/32, W/32), with its source's parameter names,
+    and can be sent to another process. `classifier` is the prefix of the parameters that are left out. `checkpoints` maps
+    the names of published weights to their files, the newest last. `precision` is what `auto` means for it: None leaves it
+    to the device.
     """
 
     name: str
-    family: str
     feature_dim: int
-    checkpoints: Mapping[str, str]
+    body: Callable[[], nn.Module] = dataclasses.field(compare=False)
+    classifier: str = ""
+    checkpoints: Mapping[str, WeightFile] = dataclasses.field(default_factory=dict)
     precision: str | None = None
 
     @property
-    def classifier(self) -> str:
-        """The prefix of the parameters behind the feature map, which features don't need."""
-        return "fc." if self.family == "resnet" else "classifier."
-
-    def body(self) -> nn.Module:
-        """The network up to its last feature map (N, `feature_dim`, H/32, W/32), with torchvision's parameter names."""
-        import torchvision
-        from torch import nn
-
-        model = getattr(torchvision.models, self.name)(weights=None)
-        if self.family == "vgg":
-            return nn.Sequential(OrderedDict(features=model.features))
-        if self.family == "densenet":  # torchvision applies this ReLU in forward(), so it isn't among the modules
-            return nn.Sequential(OrderedDict(features=model.features, relu=nn.ReLU(inplace=True)))
-        return nn.Sequential(
-            OrderedDict((name, child) for name, child in model.named_children() if name not in ("avgpool", "fc"))
-        )
+    def accuracies(self) -> dict[str, float]:
+        """The published ImageNet top-1 accuracies in per cent, by name of the weights."""
+        return {name: file.top1 for name, file in self.checkpoints.items() if file.top1 is not None}
 
 
-BACKBONES: Mapping[str, Backbone] = {
-    backbone.name: backbone
-    for backbone in (
-        Backbone("vgg16", "vgg", 512, {"IMAGENET1K_V1": "vgg16-397923af.pth"}),
-        Backbone("vgg19", "vgg", 512, {"IMAGENET1K_V1": "vgg19-dcbb9e9d.pth"}),
-        Backbone("resnet18", "resnet", 512, {"IMAGENET1K_V1": "resnet18-f37072fd.pth"}),
-        Backbone(
-            "resnet50",
-            "resnet",
-            2048,
-            {"IMAGENET1K_V1": "resnet50-0676ba61.pth", "IMAGENET1K_V2": "resnet50-11ad3fa6.pth"},
-        ),
-        Backbone(
-            "resnet152",
-            "resnet",
-            2048,
-            {"IMAGENET1K_V1": "resnet152-394f9c45.pth", "IMAGENET1K_V2": "resnet152-f82ba261.pth"},
-        ),
-        # bf16 fell below the cosine of 0.998 that we hold to (0.9962 over 64 CIFAR images with trained weights)
-        Backbone("densenet169", "densenet", 1664, {"IMAGENET1K_V1": "densenet169-b2777c0a.pth"}, precision="fp32"),
-    )
-}
+class Source(Protocol):
+    """What a module of this package offers."""
+
+    def names(self) -> Sequence[str]:
+        """The backbones to list; `find` may know more."""
+        ...
+
+    def find(self, name: str) -> Backbone | None:
+        """The backbone called `name`; None where it is not of this source."""
+        ...
 
 
-# torchvision publishes eight digits. The other 56 are those that other people found when they hashed these very files:
-#   vgg16, vgg19            LibreYOLO/libreyolo, docs/provenance/vgg.md
-#   resnet18                zspacelabs/bunsen, its table of ResNet checkpoints (crates/bunsen, kits/bimm/resnet)
-#   resnet50, resnet152 V1  isarandi/tensorflow-resnetv1.5-like-pytorch, convert_weights.py; zspacelabs/bunsen, as above
-#   resnet50 V2             kkirchheim/pytorch-ood, src/pytorch_ood/model/registry.py
-# None was found for resnet152's V2 and for densenet169.
-SHA256: Mapping[str, str] = {
-    "vgg16-397923af.pth": "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-    "vgg19-dcbb9e9d.pth": "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
-    "resnet18-f37072fd.pth": "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
-    "resnet50-0676ba61.pth": "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
-    "resnet50-11ad3fa6.pth": "11ad3fa62ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca",
-    "resnet152-394f9c45.pth": "394f9c45966e3651a89bbb78a48410a6755854ce4a5ab64927cf1c7247f85e58",
-}
-"""The whole SHA-256 of torchvision's files, by file name: eight digits are 32 bits, which can be met on purpose."""
+def names() -> list[str]:
+    """The backbones that are listed, of all sources."""
+    return [name for source in _sources() for name in source.names()]
 
 
 def get_backbone(name: str) -> Backbone:
     """The backbone called `name`. Raises WeightsMismatch, listing the known ones, where there is none."""
-    try:
-        return BACKBONES[name]
-    except KeyError:
-        hint = did_you_mean(name, BACKBONES)
-        raise WeightsMismatch(f"model {name!r} is unknown{hint}; there are {', '.join(BACKBONES)}") from None
+    for source in _sources():
+        if (found := source.find(name)) is not None:
+            return found
+    known = names()
+    raise WeightsMismatch(f"model {name!r} is unknown{did_you_mean(name, known)}; there are {', '.join(known)}")
+
+
+def _sources() -> list[Source]:
+    found = pkgutil.iter_modules(__path__)
+    return [cast(Source, importlib.import_module(f"{__name__}.{module.name}")) for module in found]

@@ -7,7 +7,7 @@ from typing import Protocol, cast
 
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.cache.text import did_you_mean, safe
-from headstart.core.extract.datasets.images import Images
+from headstart.core.extract.images import Images
 
 
 class DatasetModule(Protocol):
@@ -78,7 +78,7 @@ def _hint(name: str) -> str:
         return f" ({name} is what features of a folder are called: say where it is with --dataset folder:PATH)"
     if name and ("/" in name or Path(name).expanduser().is_dir()):
         return f" (did you mean --dataset folder:{safe(name)}?)"
-    from headstart.core.extract.datasets.torchvision import SOURCES  # which imports no torch before it must
+    from headstart.core.extract.datasets.torchvision.sets import SETS  # which imports no torch
 
-    theirs = {known.lower(): known for known in SOURCES}.get(name.lower())
+    theirs = {known.lower(): known for known in SETS}.get(name.lower())
     return f" (did you mean torchvision:{theirs}?)" if theirs else did_you_mean(name, _modules())

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from headstart.core.cache.errors import DataInvalid, DataNotFound
 from headstart.core.cache.files import write_durably
-from headstart.core.extract.datasets.images import ArrayImages, Images, Labels, Pixels
+from headstart.core.extract.images import Images, Labels, Pixels
+from headstart.core.extract.images.arrays import ArrayImages
 
 ARGUMENT = None
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

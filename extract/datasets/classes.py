@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from headstart.core.extract.datasets import folder
-from headstart.core.extract.datasets.images import Images
-from headstart.core.extract.datasets.layout import undivided
+from headstart.core.extract.images import Images
+from headstart.core.extract.pictures.layout import undivided
 
 ARGUMENT = "PATH"
 

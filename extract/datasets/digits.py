@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 from headstart.core.cache.errors import DataNotFound
-from headstart.core.extract.datasets.images import ArrayImages, Images, Labels, Pixels
+from headstart.core.extract.images import Images, Labels, Pixels
+from headstart.core.extract.images.arrays import ArrayImages
 
 ARGUMENT = None
 TRAIN_ROWS = 1297

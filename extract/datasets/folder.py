@@ -13,9 +13,10 @@ from pathlib import Path
 
 from headstart.core.cache.errors import DataInvalid, DataNotFound
 from headstart.core.cache.text import listed
-from headstart.core.extract.datasets.images import FileImages, Images
-from headstart.core.extract.datasets.layout import Layout, layout, subfolders
+from headstart.core.extract.images import Images
+from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.pictures.formats import suffixes
+from headstart.core.extract.pictures.layout import Layout, layout, subfolders
 from headstart.core.extract.pictures.walk import Found, counted, refuse, walk
 
 ARGUMENT = "PATH"

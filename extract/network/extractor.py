@@ -9,19 +9,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.cache.files import sha256
-from headstart.core.extract.backbones.folding import fold_batch_norm
-from headstart.core.extract.network import workers as lanes
+from headstart.core.extract.network.cuda import Ring, tf32_allowed
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.engines import ENGINES, Network, steps
+from headstart.core.extract.network.folding import fold_batch_norm
+from headstart.core.extract.network.interface import EngineConfig, Features, Pending, Pixels, TuningState
 from headstart.core.extract.network.memory import memory_errors
-from headstart.core.extract.network.tf32 import tf32_allowed
-from headstart.core.extract.network.transfer import Ring
-from headstart.core.extract.network.tuning import Known, Pending, Way
-from headstart.core.extract.network.workers import Check, InLane, Prepared
+from headstart.core.extract.network.workers import Check, PreparedBatch, WorkerBatch, worker_count
 from headstart.core.extract.pictures import preprocess
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from torch import nn
@@ -39,7 +36,8 @@ class FeatureExtractor:
     `batch_size` is the number of images of every forward pass: a shorter batch is padded, so that a row's value does not
     depend on how many came with it. `parameters` is the SHA-256 of the parameters and buffers as loaded, `frozen` of those
     that run, which folding and precision have changed. `network` is `body` as `engine` runs it. `ahead` says that a thread
-    prepares each batch while the one before it is computed. `known` and `ring` are shared by all ways of one network.
+    prepares each batch while the one before it is computed. `tuning` and `ring` are shared by all of a network's
+    configurations.
     """
 
     body: nn.Module
@@ -51,43 +49,43 @@ class FeatureExtractor:
     network: Network
     engine: str = "eager"
     ahead: bool = False
-    known: Known = dataclasses.field(default_factory=Known, compare=False, repr=False)
+    tuning: TuningState = dataclasses.field(default_factory=TuningState, compare=False, repr=False)
     ring: Ring = dataclasses.field(default_factory=Ring, compare=False, repr=False)
 
-    def running(self, way: Way) -> FeatureExtractor:
+    def running(self, config: EngineConfig) -> FeatureExtractor:
         """The same backbone run by another engine or in other batches; what was compiled once is taken again.
 
         Raises DeviceUnavailable, OutOfMemory.
         """
-        if way == Way(self.engine, self.batch_size):
+        if config == EngineConfig(self.engine, self.batch_size):
             return self
-        if way.engine == "eager":
-            return dataclasses.replace(self, batch_size=way.batch_size, engine="eager", network=self.body, ahead=False)
-        if way not in self.known.ready:
-            self.known.ready[way] = self._prepared_for(way)
-        ready: FeatureExtractor = self.known.ready[way]
+        if config.engine == "eager":
+            return dataclasses.replace(self, batch_size=config.batch_size, engine="eager", network=self.body, ahead=False)
+        if config not in self.tuning.ready:
+            self.tuning.ready[config] = self._prepared_for(config)
+        ready: FeatureExtractor = self.tuning.ready[config]
         return ready
 
-    def _prepared_for(self, way: Way) -> FeatureExtractor:
+    def _prepared_for(self, config: EngineConfig) -> FeatureExtractor:
         def example() -> Tensor:
             drawn = torch.Generator().manual_seed(0)
-            shape = (way.batch_size, self.preprocessing.image_size, self.preprocessing.image_size, 3)
+            shape = (config.batch_size, self.preprocessing.image_size, self.preprocessing.image_size, 3)
             pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=drawn)
             return self.preprocess(pixels.to(self.device.name))
 
-        with memory_errors(self.device.name, way.batch_size):
-            network = ENGINES[way.engine](self.body, example)
+        with memory_errors(self.device.name, config.batch_size):
+            network = ENGINES[config.engine](self.body, example)
         ahead = self.device.kind == "cpu"
-        return dataclasses.replace(self, batch_size=way.batch_size, engine=way.engine, network=network, ahead=ahead)
+        return dataclasses.replace(self, batch_size=config.batch_size, engine=config.engine, network=network, ahead=ahead)
 
     @property
-    def arrangements(self) -> Sequence[FeatureExtractor]:
-        """Batches prepared by a thread of their own, or by the threads that compute them: the values are the same."""
+    def host_variants(self) -> Sequence[FeatureExtractor]:
+        """Batches prepared by a thread of their own, or by the thread that computes them: the values are the same."""
         if not self.ahead:
             return (self,)
         return (self, dataclasses.replace(self, ahead=False))
 
-    def to_device(self, images: npt.NDArray[np.uint8]) -> Tensor:
+    def to_device(self, images: Pixels) -> Tensor:
         """uint8 (n, H, W, 3), n at most `batch_size`, to the same on the device, padded to `batch_size` rows."""
         if len(images) < self.batch_size:
             padding = np.zeros((self.batch_size - len(images), *images.shape[1:]), dtype=np.uint8)
@@ -134,50 +132,52 @@ class FeatureExtractor:
             raise FeaturesInvalid(f"{self.device.name}: the backbone did not stay frozen: {what}; run it again")
 
     @property
-    def lanes(self) -> int:
+    def concurrent_batches(self) -> int:
         """How many batches are computed at once where they are asked for by `submit`. A compiled network's threads are its
-        own: ResNet50 lost 5 % in lanes."""
-        return lanes.count() if self.device.kind == "cpu" and self.engine == "eager" else 1
+        own: ResNet50 lost 5 % on several workers."""
+        return worker_count() if self.device.kind == "cpu" and self.engine == "eager" else 1
 
-    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def __call__(self, images: Pixels) -> Features:
         """uint8 (n, H, W, 3), n at least 1, to float32 features (n, D). Raises OutOfMemory."""
         starts = range(0, len(images), self.batch_size)
-        return np.concatenate([self._ask(images[i : i + self.batch_size]).result() for i in starts])
+        return np.concatenate([self._start(images[i : i + self.batch_size]).result() for i in starts])
 
-    def submit(self, images: npt.NDArray[np.uint8]) -> Pending:
+    def submit(self, images: Pixels) -> Pending:
         """Ask for the features of a batch, n from 1 to `batch_size`; float32 (n, D).
 
         On CUDA the device works on while the host prepares the next batch, on a CPU threads of our own do. Both calls,
         this and the one that waits for the result, raise OutOfMemory.
         """
-        if self.lanes > 1:
-            return InLane(lambda check: self._in_lane(images, check))
-        return Prepared(lambda: self._prepare(images), self._compute(len(images))) if self.ahead else self._ask(images)
+        if self.concurrent_batches > 1:
+            return WorkerBatch(lambda check: self._by_worker(images, check))
+        return (
+            PreparedBatch(lambda: self._prepare(images), self._compute(len(images))) if self.ahead else self._start(images)
+        )
 
-    def _prepare(self, images: npt.NDArray[np.uint8]) -> Tensor:
+    def _prepare(self, images: Pixels) -> Tensor:
         with memory_errors(self.device.name, self.batch_size), torch.inference_mode():
             return self.preprocess(self.to_device(images))
 
-    def _compute(self, rows: int) -> Callable[[Tensor], npt.NDArray[np.float32]]:
-        def compute(pixels: Tensor) -> npt.NDArray[np.float32]:
+    def _compute(self, rows: int) -> Callable[[Tensor], Features]:
+        def compute(pixels: Tensor) -> Features:
             with memory_errors(self.device.name, self.batch_size), torch.inference_mode():
-                features: npt.NDArray[np.float32] = self.pool(pixels).numpy()
+                features: Features = self.pool(pixels).numpy()
             return features[:rows]
 
         return compute
 
-    def _ask(self, images: npt.NDArray[np.uint8]) -> _Copy:
+    def _start(self, images: Pixels) -> _PendingCopy:
         with memory_errors(self.device.name, self.batch_size), torch.inference_mode():
             features = self.pool(self.preprocess(self.to_device(images)))
-            return _Copy(self, *self._to_host(features), len(images))
+            return _PendingCopy(self, *self._to_host(features), len(images))
 
-    def _in_lane(self, images: npt.NDArray[np.uint8], check: Check) -> npt.NDArray[np.float32]:
+    def _by_worker(self, images: Pixels, check: Check) -> Features:
         with memory_errors(self.device.name, self.batch_size), torch.inference_mode():
             found = self.preprocess(self.to_device(images))
             for step in steps(self.body):
                 check()
                 found = step(found)
-            features: npt.NDArray[np.float32] = _average(found).numpy()
+            features: Features = _average(found).numpy()
         return features[: len(images)]
 
     def _to_host(self, features: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
@@ -201,7 +201,7 @@ def _average(feature_map: Tensor) -> Tensor:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Copy:
+class _PendingCopy:
     """Features (n, D) that lie on the host once `done` has come, the first `rows` of which were asked for."""
 
     extractor: FeatureExtractor
@@ -209,12 +209,12 @@ class _Copy:
     done: torch.cuda.Event | None
     rows: int
 
-    def result(self) -> npt.NDArray[np.float32]:
+    def result(self) -> Features:
         """Wait for them."""
         if self.done is not None:
             with memory_errors(self.extractor.device.name, self.extractor.batch_size):
                 self.done.synchronize()
-        found: npt.NDArray[np.float32] = self.host.numpy()
+        found: Features = self.host.numpy()
         return found[: self.rows]
 
     def cancel(self) -> None:

@@ -1,6 +1,7 @@
 """The network that this process used last, for whoever needs it next: loading takes a second, compiling up to 30.
 
-It is known by what it is: architecture, weights by content, preprocessing, device and precision. One is held at a time.
+A network is known by what it is: architecture, weights by content, preprocessing, device and precision. One is held at a
+time.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from headstart.core.cache.errors import FeaturesInvalid
+from headstart.core.extract import weights
 from headstart.core.extract.backbones import Backbone
 from headstart.core.extract.network.devices import Device
-from headstart.core.extract.network.tuning import Way
+from headstart.core.extract.network.interface import EngineConfig
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.weights import Weights
 
@@ -21,7 +23,23 @@ if TYPE_CHECKING:
     from headstart.core.extract.network.extractor import FeatureExtractor
     from torch import nn
 
-    Key = tuple[str, str, str, Preprocessing, Device]
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSpec:
+    """What a network is made of. The device says the precision, too."""
+
+    backbone: Backbone
+    weights: Weights
+    preprocessing: Preprocessing
+    device: Device
+
+    def is_same(self, other: NetworkSpec) -> bool:
+        """Whether both give the same network: weights are told by content, wherever they lie."""
+        return self._identity == other._identity
+
+    @property
+    def _identity(self) -> tuple[object, ...]:
+        return self.backbone.name, self.weights.label, self.weights.sha256, self.preprocessing, self.device
 
 
 class Networks:
@@ -29,36 +47,28 @@ class Networks:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._key: Key | None = None
+        self._spec: NetworkSpec | None = None
         self._network: FeatureExtractor | None = None
 
-    def get(
-        self,
-        backbone: Backbone,
-        found: Weights,
-        preprocessing: Preprocessing,
-        device: Device,
-        batch_size: int | None,
-        load: Callable[[], nn.Module],
-    ) -> FeatureExtractor:
-        """The backbone ready to run eagerly, in batches of `batch_size` or the device's usual size. `load` gives its body,
+    def get(self, spec: NetworkSpec, batch_size: int | None, load: Callable[[], nn.Module]) -> FeatureExtractor:
+        """The network ready to run eagerly, in batches of `batch_size` or the device's usual size. `load` gives its body,
         and is called where it is not the one that is held. Raises what `load` raises."""
-        from headstart.core.extract.network import extractor as pooled
+        from headstart.core.extract.network.extractor import build
 
-        key = (backbone.name, found.label, found.sha256, preprocessing, device)
+        device = spec.device
         with self._lock:
-            network = self._network if key == self._key else None
+            network = self._network if self._spec is not None and self._spec.is_same(spec) else None
             if network is None or not _frozen(network):
                 self._network = network = None  # two at once may be more than the device holds
-                network = pooled.build(load(), preprocessing, device, device.batch_size(None))
-                self._key, self._network = key, network
+                network = build(load(), spec.preprocessing, device, device.batch_size(None))
+                self._spec, self._network = spec, network
             # what must be said of the device is said of this choice of it
-            return dataclasses.replace(network.running(Way("eager", device.batch_size(batch_size))), device=device)
+            return dataclasses.replace(network.running(EngineConfig("eager", device.batch_size(batch_size))), device=device)
 
     def forget(self) -> None:
         """Hold none."""
         with self._lock:
-            self._key = self._network = None
+            self._spec = self._network = None
 
 
 def _frozen(network: FeatureExtractor) -> bool:
@@ -72,3 +82,13 @@ def _frozen(network: FeatureExtractor) -> bool:
 
 NETWORKS = Networks()
 """This process's."""
+
+
+def load_network(
+    spec: NetworkSpec, batch_size: int | None, say: Callable[[str], None] = lambda _: None
+) -> FeatureExtractor:
+    """The network, this process's where it is the one that was used last. `say` is told what else its weight file holds.
+
+    Raises WeightsMismatch.
+    """
+    return NETWORKS.get(spec, batch_size, lambda: weights.load(spec.backbone, spec.weights, say))

@@ -1,4 +1,4 @@
-"""A CPU's threads shared out: several batches at once, each on its share; or one batch prepared beside another's network.
+"""A CPU's threads shared out: workers that compute a batch each, or one that prepares a batch while another is computed.
 
 Threads that share one batch wait for each other after every layer. On two cores ResNet50 in fp32 ran at 16.2 images/s that
 way and at 19.1 with a batch for each core; beside another program that wanted a core, at 5.9 and 13.0 (bf16: 16.4 and 30.3;
@@ -11,21 +11,21 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
+from headstart.core.extract.network.interface import Features
 
 MOST = 8
-"""Each lane holds a batch's feature maps; one of VGG16's largest in fp32 is 8 x 64 x 224 x 224 x 4 bytes, 103 MB."""
+"""Worker threads at most. Each holds a batch's feature maps; one of VGG16's largest in fp32 is 8 x 64 x 224 x 224 x 4
+bytes, 103 MB."""
 
 BUSY = 0.88
-"""The part of the threads that lanes must keep busy: eight lanes of one thread each would leave four of twelve idle."""
+"""The part of torch's threads that the workers must keep busy: eight workers of one thread each would leave four of twelve
+idle."""
 
 THREADS_PER_PREPARER = 8
 """One thread in so many prepares batches. On one Zen 4 core an image takes 0.65 ms to prepare, and 40 ms of ResNet50."""
 
 T = TypeVar("T")
-Features = npt.NDArray[np.float32]
 
 Check = Callable[[], None]
 """Raises Stopped once nobody waits for the batch any more; called between layers."""
@@ -35,26 +35,27 @@ class Stopped(Exception):
     """The batch was dropped."""
 
 
-def count() -> int:
+def worker_count() -> int:
     """How many batches this processor computes at once: one for each thread that torch would use, up to `MOST`, and where
     there are more threads, as many as leave few of them idle."""
     threads = torch.get_num_threads()
-    return max(lanes for lanes in range(1, min(threads, MOST) + 1) if lanes * (threads // lanes) >= BUSY * threads)
+    return max(n for n in range(1, min(threads, MOST) + 1) if n * (threads // n) >= BUSY * threads)
 
 
-class InLane:
-    """A batch on its way through a lane: an `extract.network.tuning.Pending`."""
+class WorkerBatch:
+    """A batch in flight that one worker thread computes: an `extract.network.interface.Pending`."""
 
     def __init__(self, compute: Callable[[Check], Features]) -> None:
         self._dropped = threading.Event()
-        self._future = _pool("lane", count(), torch.get_num_threads() // count()).submit(compute, self._check)
+        count = worker_count()
+        self._future = _pool("worker", count, torch.get_num_threads() // count).submit(compute, self._check)
 
     def result(self) -> Features:
         """Its features, as soon as they are there; raises what computing them raised."""
         return self._future.result()
 
     def cancel(self) -> None:
-        """Drop it; returns once no lane works on it."""
+        """Drop it; returns once no worker computes it."""
         self._dropped.set()
         if not self._future.cancel():
             concurrent.futures.wait([self._future])
@@ -64,8 +65,8 @@ class InLane:
             raise Stopped
 
 
-class Prepared:
-    """A batch that a thread prepares while the caller computes the one before it: an `extract.network.tuning.Pending`.
+class PreparedBatch:
+    """A batch that a thread prepares while the caller computes the one before it: an `extract.network.interface.Pending`.
 
     Its network runs in the thread that waits for it, with all threads of torch's.
     """

@@ -1,1 +1,1 @@
-"""Picture files: which are taken, how their bytes are read, and how they become pixels."""
+"""Picture files: how folders of them are laid out, which are taken, how their bytes are read and become pixels."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from headstart.core.cache.errors import DataInvalid, ImageUnreadable
-from headstart.core.extract.datasets.images import FileImages, Images
+from headstart.core.extract.images import Images
+from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.pictures import preprocess
 from headstart.core.extract.pictures.decode import decode
 from headstart.core.extract.pictures.files import content

@@ -16,15 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from headstart.core.cache.errors import WeightsMismatch, WeightsNotFound
 from headstart.core.cache.files import sha256, sha256_file
-from headstart.core.extract.backbones import SHA256, Backbone
+from headstart.core.extract.backbones import Backbone, WeightFile
 from headstart.core.extract.weights.files import read_tensors
 from headstart.core.extract.weights.state_dicts import COUNTER, choose, some
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-BASE_URL = "https://download.pytorch.org/models/"
-"""Where torchvision's weights enums point to; a test holds this against the enums."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,17 +48,17 @@ WAYS_OUT = (
 
 
 def locate(backbone: Backbone, request: str, ways_out: str = WAYS_OUT) -> Weights:
-    """What `--weights REQUEST` means for this backbone; downloads torchvision's where they are not here yet, and where that
-    fails says the `ways_out`.
+    """What `--weights REQUEST` means for this backbone. Published weights are downloaded where they are not here yet, and
+    where that fails the message ends in `ways_out`.
 
-    Raises WeightsNotFound where there is nothing of that name or no network, WeightsMismatch for a file of torchvision's
-    whose hash is not the published one.
+    Raises WeightsNotFound where there is nothing of that name or no network, WeightsMismatch for a published file whose
+    hash is not the published one.
     """
     if match := re.fullmatch(r"random(?::(\d{1,19}))?", request):
         return _random(int(match[1] or 0))
     name = list(backbone.checkpoints)[-1] if request == "DEFAULT" else request
     if name in backbone.checkpoints:
-        return _published(backbone, name, ways_out)
+        return _published(name, backbone.checkpoints[name], ways_out)
     if found := find(request):
         path, member = found
         mark = "" if member is None else f"#{member}"
@@ -93,31 +90,25 @@ def checkpoint_folder() -> Path:
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
-def _published(backbone: Backbone, name: str, ways_out: str) -> Weights:
-    file = backbone.checkpoints[name]
-    path = checkpoint_folder() / file
+def _published(label: str, file: WeightFile, ways_out: str) -> Weights:
+    path = checkpoint_folder() / file.name
     if not path.is_file():
-        download(BASE_URL + file, path, ways_out)
-    digest, published = sha256_file(path), _published_sha256(file)
-    if not digest.startswith(published):
-        raise WeightsMismatch(f"{path}: SHA-256 is {digest}, expected {published}; remove the file to download it anew")
-    return Weights(name, digest, BASE_URL + file, path)
+        _download(file, path, ways_out)
+    digest = sha256_file(path)
+    if not digest.startswith(file.sha256):
+        raise WeightsMismatch(f"{path}: SHA-256 is {digest}, expected {file.sha256}; remove the file to download it anew")
+    return Weights(label, digest, file.url, path)
 
 
-def _published_sha256(file: str) -> str:
-    """The SHA-256 of a file of torchvision's, or the eight digits of it in the name where the rest is not known."""
-    return SHA256.get(file, file.rpartition("-")[2].partition(".")[0])
-
-
-def download(url: str, path: Path, ways_out: str = WAYS_OUT) -> None:
-    """Fetch `url` to `path`, checked against the published hash. Raises WeightsNotFound with the ways out."""
+def _download(file: WeightFile, path: Path, ways_out: str) -> None:
+    """Fetch a published file to `path`, checked against its hash. Raises WeightsNotFound with the ways out."""
     import torch
 
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=_published_sha256(path.name), progress=False)
+        torch.hub.download_url_to_file(file.url, str(path), hash_prefix=file.sha256, progress=False)
     except (OSError, RuntimeError) as error:  # urllib's errors are OSErrors; a wrong hash is a RuntimeError
-        reason = f"downloading {url} failed ({error})"
+        reason = f"downloading {file.url} failed ({error})"
         raise WeightsNotFound(f"{path}: not there, and {reason}; {ways_out}") from error
 
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 from headstart.core.cache.errors import FeaturesAmbiguous, FeaturesInvalid, FeaturesNotFound
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import sha256
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.shard import Rows
-from headstart.core.cache.store import FeatureSet, FeatureStore
+from headstart.core.cache.store import FeatureStore
 from headstart.core.heads.training import sampling
 
 TEST_FRACTION = 0.2

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from headstart.core.cache.errors import FeaturesInvalid, RunDamaged
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import sha256_file
-from headstart.core.cache.store import FeatureSet
 from headstart.core.heads import checkpoint
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import TRAINING_VERSION, TrainConfig, grid

@@ -6,7 +6,7 @@ from typing import Any
 
 from headstart.core.cache.text import columns
 from headstart.core.extract.backbones import Backbone
-from headstart.core.extract.backbones.summary import Summary
+from headstart.core.extract.network.summary import Summary
 
 
 def backbones(found: Sequence[tuple[Backbone, Summary, dict[str, float]]], image_size: int) -> str:

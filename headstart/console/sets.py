@@ -5,8 +5,8 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
-from headstart.core.cache.store import FeatureSet
 from headstart.core.cache.text import columns, listed, megabytes
 from headstart.core.cache.verify import Entry
 

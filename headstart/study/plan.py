@@ -8,8 +8,9 @@ from headstart import timing
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import resolve
-from headstart.core.extract.network.tuning import Trials, Way
+from headstart.core.extract.network.interface import EngineConfig
 from headstart.core.extract.plan import load
+from headstart.core.extract.tuning.trials import Trials
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.runs import RunStore
 from headstart.core.heads.study import estimate
@@ -73,8 +74,8 @@ def _heads_s(
 def _images_per_s(job: Job, observer: Observer) -> float | None:
     """The rate of two batches; None where they can't be run."""
     extractor = load(job)
-    way = Way(extractor.engine, extractor.batch_size)
-    return Trials(extractor, job.preprocessing.image_size, observer.note).measure(way) or None
+    config = EngineConfig(extractor.engine, extractor.batch_size)
+    return Trials(extractor, job.preprocessing.image_size, observer.note).measure(config) or None
 
 
 def _done(workspace: Workspace, request: StudyRequest, job: Job, config: TrainConfig) -> tuple[bool, bool]:

@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from headstart.core.cache.execution import NAME as EXECUTION
 from headstart.core.cache.execution import Execution
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import write_durably
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import Provenance
 from headstart.core.cache.shard import Rows, Shard, Skipped
-from headstart.core.cache.store import FeatureSet, FeatureStore
+from headstart.core.cache.store import FeatureStore
 from headstart.core.heads import timings
 from headstart.core.heads.checkpoint import Checkpoint, save
 from headstart.core.heads.config import TrainConfig

@@ -16,9 +16,10 @@ from typing import Any
 import worker
 from headstart.core.cache.execution import NAME as EXECUTION
 from headstart.core.cache.execution import read_execution
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.manifest import NAME, read_manifest
 from headstart.core.cache.shard import decode_shard
-from headstart.core.cache.store import FeatureSet, FeatureStore
+from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.verify import problems
 
 DEADLINE_S = 120.0

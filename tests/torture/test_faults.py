@@ -24,7 +24,8 @@ from headstart.core.cache.errors import FeaturesNotFound, HeadstartError
 from headstart.core.cache.files import sha256
 from headstart.core.cache.manifest import NAME, ShardRecord, read_manifest
 from headstart.core.cache.shard import Shard, decode_shard, encode_shard
-from headstart.core.cache.store import FeatureStore, SetWriter
+from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.writer import SetWriter
 from headstart.core.heads import checkpoint, runs
 
 TESTS = Path(__file__).resolve().parents[1]

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from extract_samples import encoded, picture
 from headstart.core.cache.errors import ImageUnreadable
-from headstart.core.extract.datasets.images import FileImages
+from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.pictures import decode as decoding
 from headstart.core.extract.pictures.decode import decode, shrink
 from headstart.core.extract.pictures.formats import readable

@@ -25,17 +25,18 @@ import numpy.typing as npt
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from extract_samples import QuarterMeans, There, array_images, noise  # noqa: E402
+from extract_samples import QuarterMeans, There, array_images, no_body, noise  # noqa: E402
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound  # noqa: E402
+from headstart.core.cache.feature_set import FeatureSet  # noqa: E402
 from headstart.core.cache.manifest import NAME  # noqa: E402
 from headstart.core.cache.shard import Rows  # noqa: E402
-from headstart.core.cache.store import FeatureSet, FeatureStore  # noqa: E402
+from headstart.core.cache.store import FeatureStore  # noqa: E402
 from headstart.core.extract import plan  # noqa: E402
 from headstart.core.extract.backbones import Backbone  # noqa: E402
 from headstart.core.extract.config import ExtractConfig  # noqa: E402
 from headstart.core.extract.job import Job  # noqa: E402
 from headstart.core.extract.network.devices import Device  # noqa: E402
-from headstart.core.extract.network.tuning import Known, Pending, Way  # noqa: E402
+from headstart.core.extract.network.interface import EngineConfig, Pending, TuningState  # noqa: E402
 from headstart.core.extract.pictures.preprocess import Preprocessing  # noqa: E402
 from headstart.core.extract.weights import Weights  # noqa: E402
 
@@ -86,8 +87,8 @@ class StandIn:
     batch_size: int = 32
     parameters: str = "parameters of the stand-in"
     engine: str = "eager"
-    lanes: int = 1
-    known: Known = dataclasses.field(default_factory=Known)
+    concurrent_batches: int = 1
+    tuning: TuningState = dataclasses.field(default_factory=TuningState)
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         self._wait_for_file()
@@ -97,12 +98,12 @@ class StandIn:
         return features(images)
 
     @property
-    def arrangements(self) -> "Sequence[StandIn]":
+    def host_variants(self) -> "Sequence[StandIn]":
         return (self,)
 
-    def running(self, way: Way) -> "StandIn":
+    def running(self, config: EngineConfig) -> "StandIn":
         """The same for batches of another size."""
-        return dataclasses.replace(self, batch_size=way.batch_size, engine=way.engine)
+        return dataclasses.replace(self, batch_size=config.batch_size, engine=config.engine)
 
     def submit(self, images: npt.NDArray[np.uint8]) -> Pending:
         """It has no device that could work on its own."""
@@ -123,7 +124,7 @@ def job(rows: int, shard_rows: int, dataset: str = "tiny", seed: int = 0, force:
     """The first `rows` pictures through the stand-in. Another `dataset` is another key, another `seed` changed images."""
     return Job(
         images=dataclasses.replace(array_images(pictures(seed), CLASSES), name=dataset),
-        backbone=Backbone("quarters", "stand-in", DIM, {}),
+        backbone=Backbone("quarters", DIM, no_body),
         weights=Weights("file", "0" * 64, "nowhere"),
         preprocessing=Preprocessing(8),
         device=Device("cpu", "fp32", "this CPU"),

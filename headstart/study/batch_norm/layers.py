@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.core.cache.errors import WeightsMismatch
-from headstart.core.extract.backbones import BACKBONES, Backbone
+from headstart.core.extract.backbones import Backbone, names
 from headstart.core.extract.weights import Weights
 from headstart.study.batch_norm.protocol import Drift
 
@@ -17,7 +17,7 @@ def check_norms(backbone: Backbone, found: Weights, body: nn.Module) -> None:
     """Raises WeightsMismatch for a backbone without BatchNorm, or without running statistics of real images."""
     norms = norms_of(body)
     if not norms:
-        able = ", ".join(one.name for one in BACKBONES.values() if one.family != "vgg")
+        able = ", ".join(name for name in names() if not name.startswith("vgg"))
         raise WeightsMismatch(
             f"{backbone.name}: has no BatchNorm layer, expected some, since training mode changes nothing else; use {able}"
         )

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from headstart.core.cache.errors import OutOfMemory
-from headstart.core.extract.datasets.images import Labels, Pixels
+from headstart.core.extract.images import Labels, Pixels
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.extractor import FeatureExtractor, state_digest
 from headstart.core.extract.network.memory import is_out_of_memory

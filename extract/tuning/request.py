@@ -1,45 +1,34 @@
-"""In which way a run shall compute: as asked, as it was begun, as the other split was made, or as trials show best.
+"""What is asked of the engines for a run: as the user says, as the set was begun, as the other split was made, or open.
 
 The rows that a head learns from and those that it is tested on should come from one engine. Imports no torch.
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 from headstart.core.cache.execution import Execution
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.config import ENGINES, SPLITS
 from headstart.core.extract.job import Job
+from headstart.core.extract.reuse import rows_to_compute
+from headstart.core.extract.tuning.trials import EngineRequest
 
 
-@dataclasses.dataclass(frozen=True)
-class Wish:
-    """The engine or `auto`, the batch size or None, the rows that what is left open is chosen for, and the most images that
-    a batch can have."""
-
-    engine: str
-    batch_size: int | None
-    rows: int
-    most: int
-
-
-def wish(
+def engine_request(
     job: Job,
     store: FeatureStore,
     recorded: Execution | None,
     rows: tuple[int, int],
     later: Sequence[Job],
-    missing: Callable[[Job, FeatureStore], int],
     note: Callable[[str], None],
-) -> Wish:
+) -> EngineRequest:
     """How to compute a job's missing rows.
 
     `recorded` is how its set was begun; `rows` are those missing and those of the whole plan; `later` are the jobs that the
-    same command does afterwards, of which `missing` tells the rows to compute.
+    same command does afterwards, whose missing rows count where they go through the same network.
     """
-    engine, batch_size, (to_do, planned) = job.config.engine, job.config.batch_size, rows
+    engine, batch_size, (missing, planned) = job.config.engine, job.config.batch_size, rows
     if engine != "auto" and batch_size is not None:
-        return Wish(engine, batch_size, to_do, planned)
+        return EngineRequest(missing, engine, batch_size, planned)
     found = recorded if recorded and _holds(recorded, job) and recorded.rows >= planned else None
     if found is None and (other := _other_split(job, store, later)) is not None:
         split, found = other
@@ -49,9 +38,9 @@ def wish(
         )
     if found is not None:
         most = max(planned, found.batch_size)
-        return Wish(found.engine if engine == "auto" else engine, batch_size or found.batch_size, to_do, most)
-    together = sum(missing(other, store) for other in later if _same_network(job, other))
-    return Wish(engine, batch_size, to_do + together, planned)
+        return EngineRequest(missing, found.engine if engine == "auto" else engine, batch_size or found.batch_size, most)
+    together = sum(rows_to_compute(other, store) for other in later if other.network.is_same(job.network))
+    return EngineRequest(missing + together, engine, batch_size, planned)
 
 
 def _holds(recorded: Execution, job: Job) -> bool:
@@ -70,11 +59,3 @@ def _other_split(job: Job, store: FeatureStore, later: Sequence[Job]) -> tuple[s
         if other is None or not (other.config.force or recorded.rows < other.rows):
             return split, recorded
     return None
-
-
-def _same_network(job: Job, other: Job) -> bool:
-    """Whether what is learnt of one job's network is true of the other's."""
-    ours, theirs = (
-        (one.backbone.name, one.weights.label, one.weights.sha256, one.preprocessing, one.device) for one in (job, other)
-    )
-    return ours == theirs

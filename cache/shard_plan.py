@@ -1,6 +1,7 @@
 """Which rows go into which shard: what is there is kept, what is missing is planned."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 DEFAULT_SHARD_ROWS = 2048
@@ -23,6 +24,15 @@ class Part:
     def rows(self) -> int:
         """How many rows of the split it covers, skipped ones included."""
         return self.stop - self.start
+
+
+_NAME = re.compile(r"shard-([0-9]{5}|[1-9][0-9]{5,})\.h5")
+
+
+def shard_number(file: str) -> int | None:
+    """The number in a shard's file name, as `Part.file` spells it; None for any other name."""
+    match = _NAME.fullmatch(file)
+    return int(match[1]) if match else None
 
 
 def plan(rows: int, present: Mapping[int, tuple[int, int]], shard_rows: int = DEFAULT_SHARD_ROWS) -> list[Part]:

@@ -1,148 +1,21 @@
-"""Images by row number: the one interface of all data sets, and what was read of each row."""
+"""Images that are files below one folder: read by threads, resized as they are decoded, and told apart by their bytes."""
 
 import dataclasses
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.cache.files import sha256
 from headstart.core.cache.manifest import Order
 from headstart.core.cache.shard import Skipped
-from headstart.core.extract.datasets.order import stratified
+from headstart.core.extract.images import Batch, Labels, Pixels
+from headstart.core.extract.images.order import stratified
 from headstart.core.extract.pictures.decode import decode_at
 from headstart.core.extract.pictures.files import content, fingerprint, printable
-
-Pixels = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
-
-
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """Rows from `start` on as read: uint8 (n, H, W, 3), the row numbers (n,) they belong to, and those left out.
-
-    `fingerprints` holds, for every row asked for, the SHA-256 of what it was read from.
-    """
-
-    start: int
-    pixels: Pixels
-    rows: npt.NDArray[np.int64]
-    fingerprints: Sequence[str]
-    skipped: Sequence[Skipped] = ()
-
-
-class Images(Protocol):
-    """One split of a data set. Rows are numbered from 0 in the order that `order` names; ranges are half-open.
-
-    `notes` are what must be said wherever a figure from these images stands, `remarks` what should be said once before the
-    work. `source` tells people where they are.
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def split(self) -> str: ...
-    @property
-    def classes(self) -> tuple[str, ...]: ...
-    @property
-    def rows(self) -> int: ...
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-    @property
-    def remarks(self) -> tuple[str, ...]: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def order(self) -> Order: ...
-
-    def in_order(self, order: Order) -> Self:
-        """The same images in the order that features were kept in by a version that had no other: `unknown`, the data set's
-        own. In any other order, as they are."""
-        ...
-
-    def noticed(self) -> list[str]:
-        """What had to be guessed of images that were read since this was last asked."""
-        ...
-
-    def labels(self, start: int, stop: int) -> Labels:
-        """Class indices (n,), -1 where unknown."""
-        ...
-
-    def ids(self, start: int, stop: int) -> list[bytes]:
-        """What names each row: the path relative to the root in UTF-8, or the row number."""
-        ...
-
-    def fingerprints(self, start: int, stop: int) -> list[str]:
-        """The SHA-256 of what each row is read from, without decoding it. Raises DataNotFound, DataInvalid."""
-        ...
-
-    def stat(self, start: int, stop: int) -> str | None:
-        """A digest that stays the same only while `fingerprints`, ids and labels do: of these two, and of what the file
-        system says of the files without reading them. None where there is no such shortcut."""
-        ...
-
-    def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
-        """The pixels: at their own size where all rows have one, else resized by Pillow to `image_size` squared.
-
-        Rows that can't be decoded are in `skipped`, with the reason.
-        """
-        ...
-
-
-def inputs_digest(ids: Sequence[bytes], labels: Labels, fingerprints: Sequence[str]) -> str:
-    """The SHA-256 over ids, labels and fingerprints of some rows: what a shard is reused by."""
-    rows = zip(ids, labels, fingerprints, strict=True)
-    return sha256(*(b"%s\0%d\0%s\n" % (name, label, mark.encode()) for name, label, mark in rows))
-
-
-@dataclasses.dataclass(frozen=True)
-class ArrayImages:
-    """Small images of one size, read from memory. `load(start, stop)` gives uint8 (n, H, W, 3) and int64 (n,).
-
-    Where the rows are in another order than the data set's own, `load_own` gives them in that, and `numbers` (N,) holds the
-    row number there of each row, which is its id.
-    """
-
-    name: str
-    split: str
-    classes: tuple[str, ...]
-    rows: int
-    source: str
-    load: Callable[[int, int], tuple[Pixels, Labels]]
-    notes: tuple[str, ...] = ()
-    order: Order = "unknown"
-    load_own: Callable[[int, int], tuple[Pixels, Labels]] | None = None
-    numbers: npt.NDArray[np.int64] | None = dataclasses.field(default=None, compare=False)
-    remarks: tuple[str, ...] = ()
-
-    def in_order(self, order: Order) -> Self:
-        if order == self.order or self.load_own is None:
-            return self
-        return dataclasses.replace(self, load=self.load_own, load_own=None, numbers=None, order=order)
-
-    def noticed(self) -> list[str]:
-        return []
-
-    def labels(self, start: int, stop: int) -> Labels:
-        return self.load(start, stop)[1]
-
-    def ids(self, start: int, stop: int) -> list[bytes]:
-        numbers = range(start, stop) if self.numbers is None else self.numbers[start:stop].tolist()
-        return [b"%d" % number for number in numbers]
-
-    def fingerprints(self, start: int, stop: int) -> list[str]:
-        return [sha256(image.tobytes()) for image in self.load(start, stop)[0]]
-
-    def stat(self, start: int, stop: int) -> str | None:
-        return None
-
-    def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
-        pixels = self.load(start, stop)[0]
-        return Batch(start, pixels, np.arange(start, stop), [sha256(image.tobytes()) for image in pixels])
 
 
 class Tally:
@@ -196,7 +69,7 @@ class FileImages:
         return str(self.root)
 
     def stratified(self) -> Self:
-        """The same files in a stratified order (see `extract.datasets.order`)."""
+        """The same files in a stratified order (see `extract.images.order`)."""
         places = stratified(self.ids(0, self.rows), self.targets)
         return self._placed(places.tolist(), array("q", places.tobytes()), "stratified")
 

@@ -1,7 +1,7 @@
 """Whether images are still those that features were made from."""
 
 from headstart.core.cache.manifest import Manifest
-from headstart.core.extract.datasets.images import Images, inputs_digest
+from headstart.core.extract.images import Images, rows_digest
 
 
 def same_images(images: Images, manifest: Manifest) -> bool:
@@ -18,6 +18,6 @@ def same_images(images: Images, manifest: Manifest) -> bool:
         stat = images.stat(*span)
         if stat is not None and stat == shard.inputs_stat:
             continue
-        if inputs_digest(images.ids(*span), images.labels(*span), images.fingerprints(*span)) != shard.inputs:
+        if rows_digest(images, span) != shard.inputs:
             return False
     return True

@@ -4,7 +4,7 @@ Nothing is allocated and nothing computed: shapes alone run through the network.
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from headstart.core.extract.backbones import Backbone
@@ -58,16 +58,8 @@ def summarise(backbone: Backbone, image_size: int) -> Summary:
     return Summary(layers, sum(value.numel() for value in body.parameters()), counter.get_total_flops())
 
 
-def _note_shape(shapes: dict[str, tuple[int, ...]], name: str) -> Any:
-    def hook(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+def _note_shape(shapes: dict[str, tuple[int, ...]], name: str) -> Callable[[nn.Module, object, torch.Tensor], None]:
+    def hook(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
         shapes[name] = tuple(output.shape[1:])
 
     return hook
-
-
-def published_accuracies(backbone: Backbone) -> dict[str, float]:
-    """ImageNet top-1 of torchvision's weights in per cent, by name, as torchvision publishes it for the whole network."""
-    import torchvision
-
-    known = torchvision.models.get_model_weights(backbone.name)
-    return {name: float(known[name].meta["_metrics"]["ImageNet-1K"]["acc@1"]) for name in backbone.checkpoints}

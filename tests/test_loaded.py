@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from headstart.core.extract.backbones import Backbone, get_backbone
+from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.network.devices import Device
-from headstart.core.extract.network.extractor import FeatureExtractor
-from headstart.core.extract.network.loaded import Networks
-from headstart.core.extract.network.tuning import Way
+from headstart.core.extract.network.interface import EngineConfig
+from headstart.core.extract.network.loaded import Networks, NetworkSpec
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.weights import Weights
 from torch import nn
@@ -30,69 +29,58 @@ class Loader:
         return nn.Sequential(nn.Conv2d(3, 4, 3))
 
 
-@dataclasses.dataclass(frozen=True)
-class Asked:
-    """What a network is asked for by."""
-
-    backbone: Backbone = dataclasses.field(default_factory=lambda: get_backbone("resnet18"))
-    weights: Weights = LABELS
-    preprocessing: Preprocessing = Preprocessing(32)  # noqa: RUF009
-    device: Device = CPU
-    batch_size: int | None = None
-
-    def of(self, networks: Networks, load: Loader) -> FeatureExtractor:
-        return networks.get(self.backbone, self.weights, self.preprocessing, self.device, self.batch_size, load)
+SPEC = NetworkSpec(get_backbone("resnet18"), LABELS, Preprocessing(32), CPU)
 
 
 def test_the_same_network_is_loaded_once_and_keeps_what_was_learnt_of_it() -> None:
     networks, load = Networks(), Loader()
-    first = Asked().of(networks, load)
-    first.known.rates[Way("eager", 8)] = 5.0
-    second = Asked(weights=dataclasses.replace(LABELS, origin="elsewhere")).of(networks, load)
-    assert (load.count, second.body is first.body, second.known is first.known) == (1, True, True)
+    first = networks.get(SPEC, None, load)
+    first.tuning.rates[EngineConfig("eager", 8)] = 5.0
+    second = networks.get(dataclasses.replace(SPEC, weights=dataclasses.replace(LABELS, origin="elsewhere")), None, load)
+    assert (load.count, second.body is first.body, second.tuning is first.tuning) == (1, True, True)
 
 
 def test_it_runs_eagerly_in_the_batches_asked_for_else_in_the_usual_ones() -> None:
     networks, load = Networks(), Loader()
-    sizes = [Asked(batch_size=size).of(networks, load).batch_size for size in (5, None, 3)]
+    sizes = [networks.get(SPEC, size, load).batch_size for size in (5, None, 3)]
     assert (sizes, load.count) == ([5, CPU.batch_size(None), 3], 1)
 
 
-CHANGES: dict[str, Callable[[Asked], Asked]] = {
-    "backbone": lambda asked: dataclasses.replace(asked, backbone=get_backbone("resnet50")),
-    "weights' bytes": lambda asked: dataclasses.replace(asked, weights=dataclasses.replace(LABELS, sha256="1" * 64)),
-    "weights' label": lambda asked: dataclasses.replace(asked, weights=dataclasses.replace(LABELS, label="random:1")),
-    "image size": lambda asked: dataclasses.replace(asked, preprocessing=Preprocessing(64)),
-    "precision": lambda asked: dataclasses.replace(asked, device=dataclasses.replace(CPU, precision="bf16")),
+CHANGES: dict[str, Callable[[NetworkSpec], NetworkSpec]] = {
+    "backbone": lambda spec: dataclasses.replace(spec, backbone=get_backbone("resnet50")),
+    "weights' bytes": lambda spec: dataclasses.replace(spec, weights=dataclasses.replace(LABELS, sha256="1" * 64)),
+    "weights' label": lambda spec: dataclasses.replace(spec, weights=dataclasses.replace(LABELS, label="random:1")),
+    "image size": lambda spec: dataclasses.replace(spec, preprocessing=Preprocessing(64)),
+    "precision": lambda spec: dataclasses.replace(spec, device=dataclasses.replace(CPU, precision="bf16")),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_another_network_is_loaded_and_the_one_before_is_let_go(change: str) -> None:
     networks, load = Networks(), Loader()
-    first = Asked().of(networks, load)
-    second = CHANGES[change](Asked()).of(networks, load)
+    first = networks.get(SPEC, None, load)
+    second = networks.get(CHANGES[change](SPEC), None, load)
     assert (load.count, second.body is first.body) == (2, False)
-    assert Asked().of(networks, load).body is not first.body
+    assert networks.get(SPEC, None, load).body is not first.body
     assert load.count == 3
 
 
 def test_a_network_that_somebody_changed_is_loaded_anew() -> None:
     networks, load = Networks(), Loader()
-    first = Asked().of(networks, load)
+    first = networks.get(SPEC, None, load)
     with torch.no_grad():
         next(first.body.parameters()).add_(1)
-    second = Asked().of(networks, load)
+    second = networks.get(SPEC, None, load)
     assert (load.count, second.body is first.body) == (2, False)
     first.body.train()
     second.body.train()
-    assert Asked().of(networks, load).body is not second.body
+    assert networks.get(SPEC, None, load).body is not second.body
 
 
 def test_what_must_be_said_of_a_device_is_said_of_this_choice_of_it() -> None:
     networks, load = Networks(), Loader()
     said = [dataclasses.replace(CPU, notes=notes) for notes in (("one of 2 GPUs",), (), ("in fp32",))]
-    found = [Asked(device=device).of(networks, load).device.notes for device in said]
+    found = [networks.get(dataclasses.replace(SPEC, device=device), None, load).device.notes for device in said]
     assert (found, load.count) == ([device.notes for device in said], 1)
 
 
@@ -102,16 +90,16 @@ def test_a_loader_that_fails_leaves_none() -> None:
     def fail() -> nn.Module:
         raise OSError("no weights in this test")
 
-    Asked().of(networks, load)
+    networks.get(SPEC, None, load)
     with pytest.raises(OSError, match="no weights in this test"):
-        networks.get(get_backbone("resnet50"), LABELS, Preprocessing(32), CPU, None, fail)
-    assert Asked().of(networks, load).batch_size == CPU.batch_size(None)
+        networks.get(dataclasses.replace(SPEC, backbone=get_backbone("resnet50")), None, fail)
+    assert networks.get(SPEC, None, load).batch_size == CPU.batch_size(None)
     assert load.count == 2
 
 
 def test_threads_that_ask_at_once_load_it_once() -> None:
     networks, load, found = Networks(), Loader(), list[nn.Module]()
-    threads = [threading.Thread(target=lambda: found.append(Asked().of(networks, load).body)) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: found.append(networks.get(SPEC, None, load).body)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -121,7 +109,7 @@ def test_threads_that_ask_at_once_load_it_once() -> None:
 
 def test_what_is_forgotten_is_loaded_again() -> None:
     networks, load = Networks(), Loader()
-    Asked().of(networks, load)
+    networks.get(SPEC, None, load)
     networks.forget()
-    Asked().of(networks, load)
+    networks.get(SPEC, None, load)
     assert load.count == 2

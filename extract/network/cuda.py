@@ -1,20 +1,45 @@
-"""Pixels from the host to a CUDA device beside what the device computes: a ring of pinned buffers and a stream for copies.
+"""What only CUDA devices need: the switch for TF32, and copies of pixels beside what the device computes.
 
-A copy from ordinary memory stops the host, and pinning memory costs more than the copy
-(https://docs.pytorch.org/docs/stable/notes/cuda.html#use-pinned-memory-buffers): so the buffers are pinned once.
+torch keeps the switch for the whole process, and by default uses TF32 for the convolutions of `fp32` as well. A copy from
+ordinary memory stops the host, and pinning memory costs more than the copy
+(https://docs.pytorch.org/docs/stable/notes/cuda.html#use-pinned-memory-buffers): so buffers are pinned once, in a ring.
 """
 
-from __future__ import annotations
-
+import contextlib
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
+_CHANGED = threading.Condition()
+_inside = 0
+_before = False
+
+
+@contextlib.contextmanager
+def tf32_allowed(allow: bool) -> Iterator[None]:
+    """Set the switch for the calls made inside. Threads that want the same run side by side, others wait for them; the last
+    to leave puts back what was there."""
+    global _inside, _before
+    switch = torch.backends.cudnn
+    with _CHANGED:
+        _CHANGED.wait_for(lambda: _inside == 0 or switch.allow_tf32 == allow)
+        if _inside == 0:
+            _before, switch.allow_tf32 = switch.allow_tf32, allow
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _CHANGED:
+            _inside -= 1
+            if _inside == 0:
+                switch.allow_tf32 = _before
+                _CHANGED.notify_all()
+
 
 BUFFERS = 3
 """One being filled, one being copied, one whose copy must have come."""
@@ -31,8 +56,6 @@ class Ring:
 
     def to_device(self, images: npt.NDArray[np.uint8], device: str) -> Tensor:
         """uint8 images to the same on the device, ready for what the current stream does next."""
-        import torch
-
         with self._lock:
             buffer, copied = self._slot(images.shape, device)
             copied.synchronize()  # an event that was never recorded has come already
@@ -46,8 +69,6 @@ class Ring:
             return pixels
 
     def _slot(self, shape: tuple[int, ...], device: str) -> tuple[Tensor, torch.cuda.Event]:
-        import torch
-
         if not self._slots or self._slots[0][0].shape != shape:
             self._slots = [
                 (torch.empty(shape, dtype=torch.uint8, pin_memory=True), torch.cuda.Event()) for _ in range(BUFFERS)

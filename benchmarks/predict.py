@@ -1,6 +1,6 @@
-"""One fast path: `extract` and `predict` over the same small PNG files, and both splits of one extraction, in turns.
+"""`extract` and `predict` over the same small PNG files, and both splits of one extraction, in turns.
 
-    .venv/bin/python benchmarks/paths.py -m resnet50 --images 1000 --data-dir ../shared/data --json paths.json
+    .venv/bin/python benchmarks/predict.py -m resnet50 --images 1000 --data-dir ../shared/data --json predict.json
 
 One network serves all, loaded beforehand. What counts are ratios within a turn; a figure is the median over the turns. The
 splits are CIFAR-10's first rows, two thirds of `--rows` to train; their engine and batch size are chosen in the first turn.
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from facts import hardware
+from hardware import hardware
 from ways import Silent, random_pixels
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -56,7 +56,7 @@ def main(
 
     config = ExtractConfig(device=device, image_size=image_size)
     turns: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="paths-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="predict-") as scratch:
         write_files(Path(scratch) / "files", images)
         (files,) = jobs.plan([model], f"folder:{scratch}/files", None, [weights], config, data_dir)
         splits = jobs.plan([model], "cifar10", None, [weights], config, data_dir) if rows else []

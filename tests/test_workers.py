@@ -1,4 +1,4 @@
-"""Lanes: batches side by side give what one after the other gives, and none goes on that nobody waits for."""
+"""Worker threads: batches side by side give what one after the other gives, and none goes on that nobody waits for."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -9,13 +9,13 @@ import numpy.typing as npt
 import pytest
 import torch
 from extract_samples import noise
-from headstart.core.extract.backbones import BACKBONES
-from headstart.core.extract.network import workers as lanes
+from headstart.core.extract.backbones import get_backbone
+from headstart.core.extract.network import workers
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.engines import steps
 from headstart.core.extract.network.extractor import FeatureExtractor, build
-from headstart.core.extract.network.tuning import Way
-from headstart.core.extract.network.workers import Check, InLane, Prepared, Stopped
+from headstart.core.extract.network.interface import EngineConfig
+from headstart.core.extract.network.workers import Check, PreparedBatch, Stopped, WorkerBatch
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from hypothesis import strategies as st
 from torch import nn
@@ -29,7 +29,7 @@ def nothing(check: Check) -> npt.NDArray[np.float32]:
 
 
 def threads_here(check: Check) -> npt.NDArray[np.float32]:
-    """How many threads torch has in the lane."""
+    """How many threads torch has in a worker."""
     check()
     return np.full((1, 1), torch.get_num_threads(), dtype=np.float32)
 
@@ -45,21 +45,21 @@ def threads() -> Iterator[int]:
 
 def extractor(name: str = "resnet18", batch_size: int = 3, precision: str = "fp32") -> FeatureExtractor:
     torch.manual_seed(0)
-    return build(BACKBONES[name].body(), Preprocessing(64), Device("cpu", precision, "this CPU"), batch_size)
+    return build(get_backbone(name).body(), Preprocessing(64), Device("cpu", precision, "this CPU"), batch_size)
 
 
 @pytest.mark.usefixtures("threads")
-def test_lanes_share_torchs_threads() -> None:
-    assert lanes.count() == 2
-    found = InLane(threads_here).result()
+def test_workers_share_torchs_threads() -> None:
+    assert workers.worker_count() == 2
+    found = WorkerBatch(threads_here).result()
     assert found.item() == 1
     assert torch.get_num_threads() == 2
 
 
-def test_no_more_lanes_than_memory_allows(threads: int) -> None:
-    torch.set_num_threads(2 * lanes.MOST)
-    assert lanes.count() == lanes.MOST
-    assert InLane(threads_here).result().item() == threads
+def test_no_more_workers_than_memory_allows(threads: int) -> None:
+    torch.set_num_threads(2 * workers.MOST)
+    assert workers.worker_count() == workers.MOST
+    assert WorkerBatch(threads_here).result().item() == threads
 
 
 @pytest.mark.usefixtures("threads")
@@ -70,7 +70,7 @@ def test_two_batches_are_computed_at_once() -> None:
         both.wait()  # breaks where the second never comes
         return NOTHING
 
-    asked = [InLane(meet) for _ in range(2)]
+    asked = [WorkerBatch(meet) for _ in range(2)]
     assert [pending.result() is NOTHING for pending in asked] == [True, True]
 
 
@@ -87,7 +87,7 @@ def test_a_dropped_batch_stops_at_its_next_check_and_one_that_waits_never_starts
             stopped.append(threading.current_thread().name)
             raise
 
-    asked = [InLane(until_dropped) for _ in range(4)]
+    asked = [WorkerBatch(until_dropped) for _ in range(4)]
     for _ in range(2):
         assert started.acquire(timeout=30)
     for pending in reversed(asked):  # those that wait first
@@ -97,23 +97,23 @@ def test_a_dropped_batch_stops_at_its_next_check_and_one_that_waits_never_starts
 
 
 @pytest.mark.usefixtures("threads")
-def test_an_error_reaches_who_waits_and_the_lane_goes_on() -> None:
+def test_an_error_reaches_who_waits_and_the_worker_goes_on() -> None:
     def fail(check: Check) -> npt.NDArray[np.float32]:
         raise MemoryError("no room in this test")
 
     with pytest.raises(MemoryError, match="no room in this test"):
-        InLane(fail).result()
-    assert InLane(nothing).result() is NOTHING
+        WorkerBatch(fail).result()
+    assert WorkerBatch(nothing).result() is NOTHING
 
 
 def test_a_batch_that_is_done_can_be_cancelled() -> None:
-    pending = InLane(nothing)
+    pending = WorkerBatch(nothing)
     pending.result()
     pending.cancel()
     assert pending.result() is NOTHING
 
 
-# ---- the extractor in lanes
+# ---- the extractor
 
 
 @pytest.mark.parametrize("name", ["vgg16", "resnet18", "resnet50", "densenet169"])
@@ -141,9 +141,9 @@ def test_a_sequential_with_a_forward_of_its_own_is_one_step() -> None:
 @hypothesis.given(rows=st.lists(st.integers(1, 3), min_size=1, max_size=6))
 @hypothesis.settings(max_examples=8, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 @pytest.mark.usefixtures("threads")
-def test_lanes_give_the_features_of_one_batch_after_the_other(precision: str, rows: list[int]) -> None:
+def test_workers_give_the_features_of_one_batch_after_the_other(precision: str, rows: list[int]) -> None:
     ours = extractor(precision=precision)
-    assert ours.lanes == 2
+    assert ours.concurrent_batches == 2
     batches = [noise(count, 64, seed=i) for i, count in enumerate(rows)]
     asked = [ours.submit(batch) for batch in batches]
     for pending, batch in zip(asked, batches, strict=True):
@@ -155,25 +155,25 @@ def test_lanes_give_the_features_of_one_batch_after_the_other(precision: str, ro
 
 
 @pytest.mark.usefixtures("threads")
-def test_the_same_batch_in_a_lane_is_the_same_bit_for_bit() -> None:
+def test_the_same_batch_by_a_worker_is_the_same_bit_for_bit() -> None:
     ours, batch = extractor(), noise(3, 64)
     asked = [ours.submit(batch) for _ in range(6)]
     assert len({pending.result().tobytes() for pending in asked}) == 1
 
 
 @pytest.mark.usefixtures("threads")
-def test_one_thread_needs_no_lanes() -> None:
+def test_one_thread_needs_no_workers() -> None:
     torch.set_num_threads(1)
     ours, batch = extractor(), noise(3, 64)
-    assert ours.lanes == 1
+    assert ours.concurrent_batches == 1
     assert np.array_equal(ours.submit(batch).result(), ours(batch))
 
 
 @pytest.mark.usefixtures("threads")
-def test_an_extractor_out_of_memory_says_so_in_a_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_extractor_out_of_memory_says_so_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     from headstart.core.cache.errors import OutOfMemory
 
-    ours = extractor().running(Way("eager", 4))
+    ours = extractor().running(EngineConfig("eager", 4))
 
     def full(pixels: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
@@ -191,10 +191,10 @@ def test_an_extractor_out_of_memory_says_so_in_a_lane(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("cores", [1, 2, 3, 6, 8, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 31, 32, 61, 64, 96])
 def test_hardly_a_thread_is_left_idle(cores: int) -> None:
     torch.set_num_threads(cores)
-    used = lanes.count() * (cores // lanes.count())
-    assert 1 <= lanes.count() <= lanes.MOST
+    used = workers.worker_count() * (cores // workers.worker_count())
+    assert 1 <= workers.worker_count() <= workers.MOST
     assert cores * 0.88 <= used <= cores
-    assert lanes.count() == cores if cores <= lanes.MOST else lanes.count() >= 5
+    assert workers.worker_count() == cores if cores <= workers.MOST else workers.worker_count() >= 5
 
 
 def threads_of_a_new_thread() -> int:
@@ -207,20 +207,22 @@ def threads_of_a_new_thread() -> int:
 
 
 def eager_batches() -> None:
-    asked = [InLane(nothing) for _ in range(4)]
+    asked = [WorkerBatch(nothing) for _ in range(4)]
     for pending in asked:
         pending.result()
 
 
 def prepared_batches() -> None:
-    asked = [Prepared(torch.get_num_threads, lambda threads: np.full((1, 1), threads, dtype=np.float32)) for _ in range(4)]
+    asked = [
+        PreparedBatch(torch.get_num_threads, lambda threads: np.full((1, 1), threads, dtype=np.float32)) for _ in range(4)
+    ]
     assert {pending.result().item() for pending in asked} == {1}
 
 
 @pytest.fixture
 def new_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pool is there yet."""
-    monkeypatch.setattr(lanes, "_POOLS", {})
+    monkeypatch.setattr(workers, "_POOLS", {})
 
 
 @pytest.mark.usefixtures("threads", "new_pools")
@@ -250,7 +252,7 @@ def test_pools_that_are_started_by_many_threads_leave_torchs_threads_as_they_wer
     assert len(seen) == 16
     assert set(seen[1:]) <= {1, 2}  # one that begins while a pool starts may find its threads
     assert (threads_of_a_new_thread(), torch.get_num_threads()) == (2, 2)
-    assert InLane(threads_here).result().item() == 1
+    assert WorkerBatch(threads_here).result().item() == 1
 
 
 # ---- batches prepared ahead
@@ -268,8 +270,8 @@ def test_a_batch_is_prepared_while_the_one_before_it_is_computed() -> None:
         assert begun.wait(timeout=30)
         return NOTHING
 
-    first = Prepared(lambda: 1, compute)
-    second = Prepared(prepare, compute)
+    first = PreparedBatch(lambda: 1, compute)
+    second = PreparedBatch(prepare, compute)
     assert [first.result() is NOTHING, second.result() is NOTHING, second.result() is NOTHING] == [True] * 3
     assert told == [threading.current_thread().name] * 2  # computed once each, by whoever waits
 
@@ -279,8 +281,8 @@ def test_an_error_while_preparing_reaches_who_waits_and_the_next_batch_is_prepar
         raise MemoryError("no room in this test")
 
     with pytest.raises(MemoryError, match="no room in this test"):
-        Prepared(fail, lambda _: NOTHING).result()
-    assert Prepared(lambda: 1, lambda _: NOTHING).result() is NOTHING
+        PreparedBatch(fail, lambda _: NOTHING).result()
+    assert PreparedBatch(lambda: 1, lambda _: NOTHING).result() is NOTHING
 
 
 def test_dropped_batches_are_not_prepared_and_never_computed() -> None:
@@ -294,7 +296,7 @@ def test_dropped_batches_are_not_prepared_and_never_computed() -> None:
     def compute(_: int) -> npt.NDArray[np.float32]:
         raise AssertionError("nobody waits for it")
 
-    first, second = Prepared(wait, compute), Prepared(wait, compute)
+    first, second = PreparedBatch(wait, compute), PreparedBatch(wait, compute)
     assert started.wait(timeout=30)
     started.clear()
     second.cancel()

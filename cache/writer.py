@@ -1,0 +1,148 @@
+"""One feature set open for writing: shards are put, the manifest is written last, and what is damaged is found."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesOfAnotherVersion
+from headstart.core.cache.execution import NAME as EXECUTION
+from headstart.core.cache.execution import Execution, read_execution
+from headstart.core.cache.feature_set import FeatureSet, checked_bytes
+from headstart.core.cache.files import MAX_JSON_BYTES, read_regular, sha256, sync_folder, write_durably
+from headstart.core.cache.foreign import ForeignReader
+from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.manifest import NAME, Manifest, Provenance, ShardRecord, read_manifest
+from headstart.core.cache.shard import MOST_BYTES, Shard, ShardFacts, encode_shard
+from headstart.core.cache.shard_plan import Part, shard_number
+
+
+class SetWriter:
+    """One set open for writing; exists only while its lock is held (see `FeatureStore.writing`)."""
+
+    def __init__(self, folder: Path, key: FeatureKey, split: str) -> None:
+        self.folder = folder
+        self.key = key
+        self.split = split
+        self.damaged: list[str] = []
+        self._remove_temporaries()
+
+    def present(self) -> dict[int, ShardRecord]:
+        """The valid shards by number. Those that can't be used are named in `damaged`, and are to be computed again.
+
+        Shards that a manifest lists are checked against it; those of a run that never wrote one by their own checksums,
+        and since anyone may have put them there, in another process. Raises FeaturesStale where the folder holds a set
+        of another key, OSError.
+        """
+        listed = {record.part.index: record for record in self._listed()}
+        paths = {index: path for path in self._shards() if (index := shard_number(path.name)) is not None}
+        self.damaged = [name for name in self.damaged if name == NAME]
+        with ForeignReader() as foreign:
+            found = {i: self._valid(listed.get(i), i, path, foreign) for i, path in sorted(paths.items())}
+        self.damaged += [record.file for index, record in listed.items() if index not in paths]
+        return {index: record for index, record in found.items() if record is not None}
+
+    def put(self, shard: Shard, index: int, inputs_stat: str | None, elapsed_s: float) -> ShardRecord:
+        """Write a shard durably under its final name and return what the manifest will say of it. Raises OSError."""
+        part = Part(index, shard.start, shard.stop)
+        content = encode_shard(shard)
+        write_durably(self.folder / part.file, content)
+        return _record(part, shard.facts, content, inputs_stat, elapsed_s)
+
+    def commit(self, shards: Sequence[ShardRecord], feature_dim: int, dtype: str, provenance: Provenance) -> FeatureSet:
+        """Write the manifest, which makes the set complete. Raises OSError, FeaturesInvalid where it gets too large."""
+        manifest = Manifest(self.key, self.split, feature_dim, dtype, tuple(shards), provenance)
+        content = manifest.to_bytes()
+        if len(content) > MAX_JSON_BYTES:  # which no reader would accept
+            raise FeaturesInvalid(
+                f"{self.folder / NAME}: {manifest.skipped:,} images left out make {len(content):,} bytes, expected at most "
+                f"{MAX_JSON_BYTES:,}; take the unreadable pictures out of the data set"
+            )
+        write_durably(self.folder / NAME, content)
+        begun = read_execution(self.folder)
+        if begun is None or begun.rows <= manifest.stop:  # a longer run that was killed still needs its own
+            (self.folder / EXECUTION).unlink(missing_ok=True)
+        return FeatureSet(self.folder, manifest)
+
+    def execution(self) -> Execution | None:
+        """How the run that began this set, or extended it, computes its features; None where that is not known.
+
+        A run under way has it in a file of its own, which goes when the manifest has come to say it.
+        """
+        found = read_execution(self.folder)
+        if found is None and (manifest := self.manifest()) is not None:
+            return Execution.of(manifest)
+        return found
+
+    def record_execution(self, execution: Execution) -> None:
+        """Remember it before the first shard, for the run that goes on after a kill. Raises OSError."""
+        if execution != self.execution():
+            write_durably(self.folder / EXECUTION, execution.to_bytes())
+
+    def discard(self, shards: Sequence[ShardRecord]) -> None:
+        """Remove shards that this run made and that must not be used. Raises OSError."""
+        for record in shards:
+            (self.folder / record.file).unlink(missing_ok=True)
+        sync_folder(self.folder)
+
+    def remove(self) -> None:
+        """Remove the set: the manifest first, so that no reader takes what is left for a complete set. Raises OSError."""
+        (self.folder / NAME).unlink(missing_ok=True)
+        sync_folder(self.folder)
+        for path in (*self._shards(), self.folder / EXECUTION):
+            path.unlink(missing_ok=True)
+
+    def manifest(self) -> Manifest | None:
+        """The manifest that is there, or None; a damaged one counts as none, since the shards can vouch for themselves.
+
+        Raises FeaturesOfAnotherVersion: a newer headstart may have more to say of the set than we would write.
+        """
+        try:
+            return read_manifest(self.folder)
+        except FileNotFoundError:
+            return None
+        except FeaturesOfAnotherVersion:
+            raise
+        except FeaturesDamaged:
+            self.damaged = list(dict.fromkeys([*self.damaged, NAME]))
+            return None
+
+    def _listed(self) -> Sequence[ShardRecord]:
+        manifest = self.manifest()
+        if manifest is None:
+            return ()
+        FeatureSet(self.folder, manifest).check_made_from(self.key, self.split)
+        return manifest.shards
+
+    def _valid(self, record: ShardRecord | None, index: int, path: Path, foreign: ForeignReader) -> ShardRecord | None:
+        try:
+            if record is not None:
+                checked_bytes(path, record)
+                return record
+            content = read_regular(path, MOST_BYTES)
+            facts = foreign.read(content, str(path))
+            if facts.key == self.key.digest:
+                return _record(Part(index, facts.start, facts.stop), facts, content, None, None)
+        except (FeaturesDamaged, ValueError):
+            pass  # named below; computing the shard again is the cure for each kind of damage
+        self.damaged.append(path.name)
+        return None
+
+    def _shards(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("shard-*.h5") if shard_number(path.name) is not None)
+
+    def _remove_temporaries(self) -> None:
+        for path in self.folder.glob(".*.tmp"):  # left by a killed run: we hold the lock, so nobody is writing them
+            path.unlink(missing_ok=True)
+
+
+def _record(part: Part, facts: ShardFacts, content: bytes, inputs_stat: str | None, elapsed_s: float | None) -> ShardRecord:
+    return ShardRecord(
+        file=part.file,
+        start=part.start,
+        stop=part.stop,
+        rows=facts.rows,
+        sha256=sha256(content),
+        inputs=facts.inputs,
+        inputs_stat=inputs_stat,
+        elapsed_s=elapsed_s,
+        skipped=facts.skipped,
+    )

@@ -1,0 +1,42 @@
+"""Images are read batch by batch, and what a run waited for them is told where it matters."""
+
+import dataclasses
+import time
+
+import pytest
+from extract_samples import array_images, noise
+from headstart.core.extract.images import Batch, Images
+from headstart.core.extract.reading import LEAST_S, READING_SLOWS, Pace, Reader
+
+
+def test_a_slow_reader_is_noticed() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Slow:
+        """Images that take their time."""
+
+        images: Images
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.images, name)
+
+        def read(self, start: int, stop: int, size: int, workers: int) -> Batch:
+            time.sleep(0.01)
+            return self.images.read(start, stop, size, workers)
+
+    pace = Pace()
+    reader = Reader(Slow(array_images(noise(18, 8))), 16, 1, pace)  # type: ignore[arg-type]
+    assert [len(batch.rows) for batch in reader.batches((0, 18), 4)] == [4, 4, 4, 4, 2]
+    assert pace.images == 18
+    assert 0.05 <= pace.reading_s <= pace.total_s
+
+
+def test_a_run_that_waited_for_pictures_says_so_and_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.core.extract.reading.cores", lambda: 16)
+    slow = Pace(reading_s=6.0, total_s=10.0, images=1000)
+    assert slow.remark(4) == "waited 60% of the time for pictures, 100.0 images/s with 4 threads; -j 16 reads with more"
+    assert slow.remark(16) == (
+        "waited 60% of the time for pictures, 100.0 images/s with 16 threads; a faster disk or smaller files would help"
+    )
+    assert dataclasses.replace(slow, reading_s=READING_SLOWS * 10 - 0.1).remark(4) is None
+    assert Pace(LEAST_S - 0.1, LEAST_S - 0.1, 9).remark(4) is None
+    assert Pace().remark(4) is None
