@@ -9,10 +9,12 @@ import torch
 from heads_samples import DIM, blobs, make_config, silent, trained_head
 from heads_samples import one_thread as one_thread
 from headstart.core.heads.config import HEADS, RECIPES, BenchConfig, HeadName, TrainConfig
-from headstart.core.heads.kinds import KINDS, ClosedFormHead, GradientHead, Head, Knn, Mlp
+from headstart.core.heads.kinds import kind as kind_of
+from headstart.core.heads.kinds.base import Batch, ClosedFormHead, GradientHead, Head, laid
+from headstart.core.heads.kinds.knn import Knn
+from headstart.core.heads.kinds.mlp import Mlp
 from headstart.core.heads.statistics.accuracy import evaluate
 from headstart.core.heads.training.data import Labelled
-from headstart.core.heads.training.optimise import Batch, laid
 from headstart.core.heads.training.train import predict, probabilities, train
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,7 +35,7 @@ def overlapping(rows: int, classes: int, seed: int, dim: int = DIM) -> Labelled:
 def random_head(kind: str, classes: int, sigmoid: bool, scale: float, seed: int, dim: int = 4) -> Head:
     """An untrained head with parameters of the size `scale`."""
     generator = torch.Generator().manual_seed(seed)
-    head = KINDS[kind](dim, classes, make_config(sigmoid=sigmoid), 1)
+    head = kind_of(kind)(dim, classes, make_config(sigmoid=sigmoid), 1)
     state = {name: scale * torch.randn(value.shape, generator=generator) for name, value in head.named_parameters()}
     head.load_state_dict({**head.state_dict(), **state})
     return head.eval().requires_grad_(False)
@@ -83,7 +85,16 @@ def test_inference_is_warmed_up_before_it_is_timed() -> None:
 
 
 def test_every_head_that_is_offered_exists() -> None:
-    assert tuple(KINDS) == HEADS
+    assert HEADS[0] == TrainConfig.head
+    for name in HEADS:
+        assert issubclass(kind_of(name), Head)
+        assert trained_head(name).kind == name
+
+
+@pytest.mark.parametrize("name", ["base", "svd", "../knn"])
+def test_what_is_no_head_is_refused_by_name(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^'{name}' is no head; expected mlp, "):
+        kind_of(name)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -104,7 +115,7 @@ def test_one_row_scores_as_it_does_among_others(kind: HeadName) -> None:
 @pytest.mark.parametrize("kind", HEADS)
 def test_what_a_head_learned_is_in_its_state_alone(kind: HeadName) -> None:
     head = trained_head(kind)
-    other = KINDS[kind](head.dim, head.classes, head.config, head.rows).eval()
+    other = kind_of(kind)(head.dim, head.classes, head.config, head.rows).eval()
     other.load_state_dict(head.state_dict())
     features = torch.from_numpy(blobs(20, seed=1).features)
     assert torch.equal(head(features), other(features))
@@ -243,7 +254,7 @@ def test_heads_without_epochs_report_none(kind: HeadName) -> None:
 
 @pytest.mark.parametrize(
     ("base", "lacks"),
-    [(Head, "'?score'?"), (ClosedFormHead, "'?fit'?, '?score'?"), (GradientHead, "'?learn'?, '?scores'?")],
+    [(Head, "'?score'?"), (ClosedFormHead, "'?fit'?, '?score'?"), (GradientHead, "'?learn'?, '?scores'?, '?shapes'?")],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_a_head_that_lacks_its_methods_cannot_be_made(base: type[Head], lacks: str) -> None:
@@ -264,7 +275,7 @@ def test_the_gradients_written_out_are_autograds(
     kind: str, sigmoid: bool, kept: bool, weighted: bool, heads: int, rows: int, classes: int, seed: int
 ) -> None:
     draw = torch.Generator().manual_seed(seed)
-    head = KINDS[kind](4, classes, make_config(sigmoid=sigmoid), 1)
+    head = kind_of(kind)(4, classes, make_config(sigmoid=sigmoid), 1)
     assert isinstance(head, GradientHead)
     stack = {
         name: torch.randn((heads, *laid(value).shape), generator=draw, requires_grad=True)

@@ -16,9 +16,10 @@ from heads_samples import DIM, ROOT, blobs, same_head, silent
 from heads_samples import one_thread as one_thread
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
-from headstart.core.heads.kinds import GradientHead, Mlp
+from headstart.core.heads.kinds.base import Batch, GradientHead, Rows
+from headstart.core.heads.kinds.mlp import Mlp
 from headstart.core.heads.training import optimise
-from headstart.core.heads.training.optimise import Batch, History, Part, Rows, descend
+from headstart.core.heads.training.optimise import History, Part, descend
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn

@@ -4,8 +4,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from headstart.core.heads.kinds import Ridge
-from headstart.core.heads.kinds import leave_one_out as ridge
+from headstart.core.heads.kinds import ridge
+from headstart.core.heads.kinds.ridge import Ridge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import RidgeCV

@@ -5,20 +5,16 @@ and a layer is one batched product. Each sees the rows, the order and the dropou
 as if it had been trained alone.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.kinds.base import Batch, GradientHead, Rows, laid, precise
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from headstart.core.heads.kinds import GradientHead
 
 _DRAWN = 2**22
 """Numbers of one head's dropout that are drawn at once: more would take memory by rows, fewer a step's time each."""
@@ -26,32 +22,6 @@ _DRAWN = 2**22
 OnEpoch = Callable[[int, Sequence[float], Sequence[float]], None]
 """Called after each epoch with its number from 1, and every head's mean training loss and validation accuracy (none of
 these where there is no validation part)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """Standardised features (N, D) float32 and labels (N,) int64, on the device.
-
-    `weights` (N,), as `precise` as the device allows and above 0, say how much each row counts: None where all count alike.
-    """
-
-    features: Tensor
-    labels: Tensor
-    weights: Tensor | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """What K stacked heads take a step on: features (K, n, D) float32 and labels (K, n) int64.
-
-    `weights` (K, n) multiply each row's loss, None where all count alike. `keep` (K, n, units) is what each unit is
-    multiplied by, 0 or 1 / (1 - dropout), None where dropout leaves none out.
-    """
-
-    features: Tensor
-    labels: Tensor
-    weights: Tensor | None = None
-    keep: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,11 +82,6 @@ def descend(
     found = [head.score(rows.features[: config.batch_size]).abs().max().item() for head in heads]
     _refuse(found, heads, f"the scores are not finite after epoch {config.epochs}")
     return [_history(k, losses, accuracies, watched) for k in range(len(heads))]
-
-
-def laid(value: Tensor) -> Tensor:
-    """A parameter as it lies in a stack: matrices transposed (in, out), so that their gradients are contiguous."""
-    return value.t() if value.ndim == 2 else value
 
 
 def _stacked(heads: Sequence[GradientHead]) -> dict[str, Tensor]:
@@ -279,8 +244,3 @@ def _accuracies(head: GradientHead, rows: Rows, chosen: Sequence[Tensor], stack:
             weights = None if rows.weights is None else rows.weights[own]
             found.append(right.mean() if weights is None else right @ weights / weights.sum())
     return torch.stack(found).tolist()
-
-
-def precise(values: Tensor) -> Tensor:
-    """The values in float64, or in float32 on Apple's GPUs, which have no doubles."""
-    return values.float() if values.device.type == "mps" else values.double()

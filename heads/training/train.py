@@ -5,18 +5,19 @@ import copy
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
-from headstart.core.heads.kinds import KINDS, ClosedFormHead, GradientHead, Head
+from headstart.core.heads.kinds import kind
+from headstart.core.heads.kinds.base import ClosedFormHead, GradientHead, Head, Rows, layer_shapes, precise
 from headstart.core.heads.training import memory, sampling, threads
 from headstart.core.heads.training.data import Labelled, counted
 from headstart.core.heads.training.groups import groups, together
-from headstart.core.heads.training.optimise import History, OnEpoch, Part, Rows, descend, precise, prepare
+from headstart.core.heads.training.optimise import History, OnEpoch, Part, descend, prepare
 from torch import Tensor
 
 _ROWS_AT_ONCE = 8192
@@ -36,6 +37,16 @@ class Trained:
     together: int
     rows: int
     val_rows: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """What all heads are given: rows, those that are only watched, and the mean and deviation that were applied to both."""
+
+    rows: Rows
+    watch: Rows | None
+    mean: Tensor | None = None
+    std: Tensor | None = None
 
 
 def train(data: Labelled, classes: int, config: TrainConfig, device: str, on_epoch: OnEpoch) -> Trained:
@@ -79,31 +90,43 @@ def train_many(
         started = time.perf_counter()
         given = {alike: _standardised(plain) if alike else plain for alike in {c.standardise for c in configs}}
         places = groups(configs, device)
-        work = [
-            functools.partial(_train_group, given[configs[own[0]].standardise], classes, [configs[i] for i in own], device)
-            for own in places
-        ]
-        dim = data.features.shape[1]
-        told = together(configs, places, on_epoch)
-        several = [_several(configs[own[0]], len(own), len(data.labels), dim, classes) for own in places]
-        if len(work) > 1 and device == "cpu" and not any(several):
-            trained = threads.run_groups([functools.partial(_checked, *both) for both in zip(work, told, strict=True)])
-        else:
-            trained = []
-            for piece, tell, all_of_them in zip(work, told, several, strict=True):
-                with contextlib.nullcontext() if all_of_them or device != "cpu" else threads.limited(1):
-                    trained.append(piece(tell))
+        trained = _train_groups(given, classes, configs, places, device, on_epoch)
         _synchronize(device)
         elapsed_s = time.perf_counter() - started
     found = {i: one for own, group in zip(places, trained, strict=True) for i, one in zip(own, group, strict=True)}
     return [dataclasses.replace(found[i], elapsed_s=elapsed_s, together=len(configs)) for i in range(len(configs))]
 
 
+def _train_groups(
+    given: Mapping[bool, _Given],
+    classes: int,
+    configs: Sequence[TrainConfig],
+    places: Sequence[Sequence[int]],
+    device: str,
+    on_epoch: OnEpoch,
+) -> list[list[Trained]]:
+    """The heads of each group, side by side where each has one thread; `given` is by whether rows are standardised."""
+    work = [
+        functools.partial(_train_group, given[configs[own[0]].standardise], classes, [configs[i] for i in own], device)
+        for own in places
+    ]
+    rows, dim = given[configs[0].standardise].rows.features.shape if configs else (0, 0)
+    told = together(configs, places, on_epoch)
+    several = [_several(configs[own[0]], len(own), rows, dim, classes) for own in places]
+    if len(work) > 1 and device == "cpu" and not any(several):
+        trained = threads.run_groups([functools.partial(_checked, *both) for both in zip(work, told, strict=True)])
+    else:
+        trained = []
+        for piece, tell, all_of_them in zip(work, told, several, strict=True):
+            with contextlib.nullcontext() if all_of_them or device != "cpu" else threads.limited(1):
+                trained.append(piece(tell))
+    return trained
+
+
 def _several(config: TrainConfig, heads: int, rows: int, dim: int, classes: int) -> bool:
     """Whether a group's products have all threads; those of heads without epochs always do."""
-    width = config.hidden if config.head == "mlp" else classes
-    batch = min(config.batch_size, rows)
-    return not config.trained_by_gradient or threads.shared(heads, batch, dim, width)
+    shapes = layer_shapes(dim, classes, config)
+    return not shapes or threads.shared(heads, min(config.batch_size, rows), *shapes[0])
 
 
 def _checked(piece: Callable[[OnEpoch], list[Trained]], on_epoch: OnEpoch, check: Callable[[], None]) -> list[Trained]:
@@ -119,16 +142,6 @@ def _on(device: str, data: Labelled) -> Rows:
     if data.weights is None:
         return Rows(features, labels)
     return Rows(features, labels, torch.from_numpy(data.weights).to(device, precise(features[:0]).dtype))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Given:
-    """What all heads are given: rows, those that are only watched, and the mean and deviation that were applied to both."""
-
-    rows: Rows
-    watch: Rows | None
-    mean: Tensor | None = None
-    std: Tensor | None = None
 
 
 def _standardised(plain: _Given) -> _Given:
@@ -182,7 +195,7 @@ def _new_head(given: _Given, classes: int, config: TrainConfig, count: int) -> H
     Its weights are those that PyTorch's layers draw after `torch.manual_seed(config.seed)`, from a generator of its own.
     """
     generator = torch.Generator().manual_seed(config.seed)
-    head = KINDS[config.head](given.rows.features.shape[1], classes, config, count, generator)
+    head = kind(config.head)(given.rows.features.shape[1], classes, config, count, generator)
     present = torch.bincount(given.rows.labels.cpu(), minlength=classes)
     head.never((present == 0).nonzero().flatten().tolist())
     head = head.to(given.rows.features.device)

@@ -1,9 +1,13 @@
-"""Ridge regression with the penalty chosen by leave-one-out, in the memory of one chunk of rows beside the features."""
+"""ridge: least squares with the penalty chosen by leave-one-out, in the memory of one chunk of rows beside the features."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.kinds.base import ClosedFormHead, Layer, Rows
+from torch import Tensor
 
 _CHUNK = 2048
 """Rows that are in double precision at once."""
@@ -11,6 +15,32 @@ _CHUNK = 2048
 Doubles = npt.NDArray[np.float64]
 Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
+
+
+class Ridge(ClosedFormHead):
+    """Least squares on one-against-all targets, the penalty chosen by leave-one-out on the training rows (scikit-learn's
+    RidgeClassifierCV). Its scores are distances, not log-odds: the probabilities rank rightly but are too even."""
+
+    caveat = "a ridge head's scores are not log-odds: its probabilities rank rightly, but are far too even"
+    penalties = tuple(10.0**power for power in range(-3, 10))
+
+    def __init__(
+        self, dim: int, classes: int, config: TrainConfig, rows: int, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(dim, classes, config, rows)
+        self.out = Layer(dim, classes, generator)
+
+    def score(self, features: Tensor) -> Tensor:
+        scores: Tensor = self.out(features)
+        return scores
+
+    def fit(self, rows: Rows) -> None:
+        features, labels = rows.features.cpu().numpy(), rows.labels.cpu().numpy()
+        given = None if rows.weights is None else rows.weights.cpu().numpy()
+        weights, biases = fit(features, labels, self.classes, self.penalties, given)
+        with torch.no_grad():
+            self.out.weight.copy_(torch.from_numpy(weights))
+            self.out.bias.copy_(torch.from_numpy(biases))
 
 
 def fit(
