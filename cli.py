@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from headstart.core.extract.network.extractor import FeatureExtractor
     from headstart.core.extract.run import Outcome
     from headstart.core.heads.checkpoint import Checkpoint
+    from headstart.core.heads.data import Pair
     from headstart.core.heads.predict import Photo
     from headstart.core.heads.runs import Run
     from headstart.core.heads.study.answer_store import Question
     from headstart.core.heads.study.estimate import Plan
     from headstart.core.heads.study.questions import Budget
     from headstart.core.heads.timings import Timing
-    from headstart.core.heads.training.data import Pair
     from headstart.core.heads.training.online import OnlineHead
     from headstart.core.heads.training.optimise import OnEpoch
 
@@ -581,8 +581,7 @@ def train_head_command(
     from headstart.core.cache.store import FeatureStore
     from headstart.core.extract.naming import known_as
     from headstart.core.extract.plan import expand_models
-    from headstart.core.heads import text
-    from headstart.core.heads.training import data
+    from headstart.core.heads import data, text
 
     changes = {name: value for name, value in given.items() if value is not None}
     config = dataclasses.replace(RECIPES[recipe], **changes)
@@ -629,8 +628,7 @@ def train_heads(settings: Settings, pair: Pair, configs: Sequence[TrainConfig]) 
 
 def _announce(pair: Pair, config: TrainConfig, what: str) -> OnEpoch:
     """Say what is trained; what then says each epoch."""
-    from headstart.core.heads import text
-    from headstart.core.heads.training import data
+    from headstart.core.heads import data, text
 
     rows = pair.train.manifest.rows
     rows -= data.held_out(rows) if pair.test is None else 0
@@ -1037,8 +1035,8 @@ def study_command(
     """
     from headstart.core.cache.store import FeatureStore
     from headstart.core.extract import plan as jobs
+    from headstart.core.heads import data
     from headstart.core.heads.study.questions import Budget
-    from headstart.core.heads.training import data
 
     lengths = tuple(n for n in Budget().epochs if n < curve_epochs)
     budget = Budget(seeds, curve_seeds, (*lengths, curve_epochs))
@@ -1205,9 +1203,9 @@ def _done(
 ) -> tuple[bool, bool]:
     """Whether a recipe's questions are answered, and whether its inference is timed; the features are all there."""
     from headstart.core.cache.store import FeatureStore
+    from headstart.core.heads import data
     from headstart.core.heads.runs import RunStore
     from headstart.core.heads.study.answer_store import AnswerStore
-    from headstart.core.heads.training import data
     from headstart.core.heads.training.session import same
 
     pairs = data.pairs(FeatureStore(settings.features_dir), None, job.key.digest)
@@ -1228,9 +1226,9 @@ def _question(run: Run, budget: Budget) -> Question:
 def ask(settings: Settings, pair: Pair, run: Run, budget: Budget) -> None:
     """Answer the study's questions for one run, unless its answers are there."""
     from headstart.core.extract.network.devices import resolve
+    from headstart.core.heads import data
     from headstart.core.heads.study import questions
     from headstart.core.heads.study.answer_store import AnswerStore
-    from headstart.core.heads.training import data
 
     store, question = AnswerStore(settings.runs_dir), _question(run, budget)
     if store.get(question) is not None:
@@ -1294,7 +1292,7 @@ def demo_command(settings: Settings) -> None:
     1,797 scanned digits run through a ResNet18 with random weights, which is enough to see both stages work.
     """
     from headstart.core.cache.store import FeatureStore
-    from headstart.core.heads.training import data
+    from headstart.core.heads import data
 
     started = time.perf_counter()
     out("STAGE ONE, extract: each image runs through the frozen backbone once, and its features are kept.")

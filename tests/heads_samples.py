@@ -18,12 +18,12 @@ from headstart.core.cache.shard import Rows, Shard, Skipped
 from headstart.core.cache.store import FeatureSet, FeatureStore
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import RECIPES, HeadName, TrainConfig
+from headstart.core.heads.data import Labelled, Pair, choose, pairs
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.kinds.base import Head
 from headstart.core.heads.runs import Extraction, Run
 from headstart.core.heads.statistics.accuracy import Evaluation, Score
 from headstart.core.heads.timings import Timing, Way
-from headstart.core.heads.training.data import Labelled, Pair, choose, pairs
 from headstart.core.heads.training.train import train
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays

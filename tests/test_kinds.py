@@ -9,12 +9,12 @@ import torch
 from heads_samples import DIM, blobs, make_config, silent, trained_head
 from heads_samples import one_thread as one_thread
 from headstart.core.heads.config import HEADS, RECIPES, BenchConfig, HeadName, TrainConfig
+from headstart.core.heads.data import Labelled
 from headstart.core.heads.kinds import kind as kind_of
 from headstart.core.heads.kinds.base import Batch, ClosedFormHead, GradientHead, Head, laid
 from headstart.core.heads.kinds.knn import Knn
 from headstart.core.heads.kinds.mlp import Mlp
 from headstart.core.heads.statistics.accuracy import evaluate
-from headstart.core.heads.training.data import Labelled
 from headstart.core.heads.training.train import predict, probabilities, train
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -15,11 +15,11 @@ from heads_samples import DIM, blobs, same_head, silent
 from heads_samples import one_thread as one_thread
 from headstart.core.extract.network.devices import Device
 from headstart.core.heads.config import HeadName, TrainConfig
+from headstart.core.heads.data import Labelled
 from headstart.core.heads.kinds.base import Head
 from headstart.core.heads.kinds.linear import Linear
 from headstart.core.heads.kinds.mlp import Mlp
 from headstart.core.heads.training import groups
-from headstart.core.heads.training.data import Labelled
 from headstart.core.heads.training.train import Trained, predict, train, train_many
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -10,7 +10,7 @@ from heads_samples import DIM, axis_head, blobs, make_config, same_head, silent,
 from heads_samples import one_thread as one_thread
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import HEADS, RECIPES, HeadName, TrainConfig
-from headstart.core.heads.training.data import Labelled
+from headstart.core.heads.data import Labelled
 from headstart.core.heads.training.train import Trained, carve, predict, probabilities, train, train_many
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st

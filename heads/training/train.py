@@ -12,10 +12,10 @@ import numpy.typing as npt
 import torch
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.data import Labelled, counted, sampling
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.kinds.base import ClosedFormHead, GradientHead, Head, Rows, layer_shapes, precise
-from headstart.core.heads.training import memory, sampling, threads
-from headstart.core.heads.training.data import Labelled, counted
+from headstart.core.heads.training import memory, threads
 from headstart.core.heads.training.groups import groups, together
 from headstart.core.heads.training.optimise import History, OnEpoch, Part, descend, prepare
 from torch import Tensor
