@@ -41,9 +41,10 @@ lint: $(INSTALLED)
 
 # mypy finds modules by folders alone: build/types links the rooms below headstart.core, as an installation has them.
 types: $(INSTALLED)
+	rm -rf build/types
 	mkdir -p build/types/headstart/core
-	ln -sfn $(CURDIR)/headstart/*.py $(CURDIR)/headstart/console $(CURDIR)/headstart/study build/types/headstart/
-	ln -sfn $(CURDIR)/headstart/core/__init__.py $(CURDIR)/cache $(CURDIR)/extract $(CURDIR)/heads $(CURDIR)/cli.py build/types/headstart/core/
+	ln -s $(filter-out %/core %/__pycache__,$(wildcard $(CURDIR)/headstart/*)) build/types/headstart/
+	ln -s $(addprefix $(CURDIR)/,headstart/core/__init__.py cache extract heads cli.py) build/types/headstart/core/
 	$(BIN)/mypy
 
 clean:

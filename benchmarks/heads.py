@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from headstart.core.cache.errors import HeadstartError
 from headstart.core.extract.network.devices import resolve
 from headstart.core.heads.config import RECIPES, TrainConfig
-from headstart.core.heads.training.data import Labelled
+from headstart.core.heads.data import Labelled
 from headstart.core.heads.training.train import train_many
 
 CLASSES = 10

@@ -21,7 +21,8 @@ from headstart.core.cache.errors import RunDamaged, RunNotFound
 from headstart.core.cache.files import canonical_json, parse_json, sha256, write_durably
 from headstart.core.cache.key import FeatureKey
 from headstart.core.heads.config import TrainConfig
-from headstart.core.heads.kinds import KINDS, Head
+from headstart.core.heads.kinds import kind
+from headstart.core.heads.kinds.base import Head
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -101,7 +102,7 @@ def _parse(content: bytes) -> Checkpoint:
 
 def _head(facts: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Head:
     config = TrainConfig.from_json(facts["config"])
-    head = KINDS[facts["kind"]](int(facts["dim"]), len(facts["classes"]), config, int(facts["rows"]))
+    head = kind(facts["kind"])(int(facts["dim"]), len(facts["classes"]), config, int(facts["rows"]))
     head.load_state_dict(tensors)
     head.never([int(i) for i in facts.get("absent", ())])
     return head.eval().requires_grad_(False)

@@ -1,30 +1,21 @@
-"""The recipes: how a head is trained. Imports nothing heavy: the command line reads its defaults from here."""
+"""The recipes: how a head is trained. Importing it is cheap: the command line reads its choices and defaults from here."""
 
 import dataclasses
 import math
 from collections.abc import Collection, Mapping
-from typing import Any, Literal, get_args
+from typing import Any
 
 from headstart.core.cache.errors import FeaturesInvalid
+from headstart.core.heads import kinds
 
 TRAINING_VERSION = 2
 """Raised whenever a change to our code changes the head that the same rows, settings and seed give, or what is measured of
 it: results of another version are not found again. Version 1 drew the initial weights of heads in several groups from one
 generator at the same time, so that a seed did not name a head."""
 
-HeadName = Literal["mlp", "linear", "ridge", "knn"]
-HEADS: tuple[str, ...] = get_args(HeadName)
-
-
-_DESCENT = frozenset({"epochs", "lr", "batch_size", "weight_decay", "val_fraction"})
-USES: Mapping[str, frozenset[str]] = {
-    "mlp": _DESCENT | {"hidden", "dropout"},
-    "linear": _DESCENT,
-    "ridge": frozenset(),
-    "knn": frozenset(),
-}
-"""The fields of `TrainConfig` that each head takes from its user. One that takes none is not random either: every seed
-gives the same head."""
+HEADS = kinds.NAMES
+HeadName = str
+"""One of `HEADS`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +23,12 @@ class TrainConfig:
     """One head's training. `lr` and the rest are PyTorch's; `hidden` in units, `epochs` in passes over the training rows.
 
     `val_fraction` of the training rows is set aside to choose the best epoch on; 0 keeps the last epoch. `train_limit`
-    is how many training rows are used. `sigmoid` squashes the scores before the loss, as the study did. `USES` says which
-    of these concern which head.
+    is how many training rows are used. `sigmoid` squashes the scores before the loss, as the study did. A head's class says
+    which of these concern it (`uses`).
     """
 
     recipe: str
-    head: HeadName = "mlp"
+    head: str = kinds.DEFAULT
     epochs: int = 5
     lr: float = 1e-3
     batch_size: int = 64
@@ -54,7 +45,7 @@ class TrainConfig:
     @property
     def trained_by_gradient(self) -> bool:
         """True for the heads that have epochs."""
-        return "epochs" in USES[self.head]
+        return "epochs" in kinds.kind(self.head).uses
 
     def held(self, rows: int) -> int:
         """How many of so many training rows are set aside to choose the epoch."""
@@ -104,23 +95,27 @@ def refusal(config: TrainConfig, given: Collection[str], *, seeds: int = 1, swee
 
     A field is named as the option is: `batch_size` as --batch-size.
     """
-    random = config.trained_by_gradient
-    if sweep and not random:
-        return f"--sweep: a {config.head} head has no learning rate to try; use --head mlp or linear"
+    head = kinds.kind(config.head)
+    if sweep and not head.uses >= SWEPT:
+        return f"--sweep: a {config.head} head has no learning rate to try; use --head {_users('lr')}"
     for name in given:
         option = "--" + name.replace("_", "-")
-        if name == "seed" and not random:
+        if name == "seed" and not head.random:
             return f"{option}: a {config.head} head is the same for every seed; leave it out"
-        if name != "seed" and name not in USES[config.head]:
-            users = [head for head in HEADS if name in USES[head]]
-            return f"{option}: a {config.head} head has none; leave it out, or use --head {' or '.join(users)}"
+        if name != "seed" and name not in head.uses:
+            return f"{option}: a {config.head} head has none; leave it out, or use --head {_users(name)}"
         if sweep and name in SWEPT:
             return f"{option}: --sweep tries values of its own; leave one of the two out"
     if sweep and "val_fraction" in given and not config.val_fraction:
         return "--val-fraction 0: --sweep chooses by validation rows; give a part above 0, or leave it out"
-    if seeds > 1 and not random:
+    if seeds > 1 and not head.random:
         return f"--seeds {seeds}: a {config.head} head is the same for every seed; leave it out"
     return None
+
+
+def _users(field: str) -> str:
+    """The heads that take a field, as an option names them."""
+    return " or ".join(name for name in HEADS if field in kinds.kind(name).uses)
 
 
 def grid(config: TrainConfig) -> list[TrainConfig]:

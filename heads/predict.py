@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.checkpoint import Checkpoint
-from headstart.core.heads.kinds import Head
+from headstart.core.heads.kinds.base import Head
 from headstart.core.heads.training.train import probabilities
 
 Labels = tuple[tuple[str, float], ...]
@@ -44,10 +44,8 @@ def label(head: Checkpoint, features: Sequence[npt.NDArray[np.float32]], device:
 
 def caveat(head: Head) -> str | None:
     """What must be said of a head's probabilities, in one sentence; None where they can be read as they are."""
-    if head.kind == "ridge":
-        return "a ridge head's scores are not log-odds: its probabilities rank rightly, but are far too even"
-    if head.kind == "knn":
-        return "a knn head's probabilities are the weighted votes of the nearest training rows"
+    if head.caveat is not None:
+        return head.caveat
     if head.config.sigmoid:
         most = math.e / (math.e + head.classes - 1)
         return f"with the study recipe's sigmoid no probability can exceed {most:.0%}"

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from headstart.core.heads.config import BenchConfig
-from headstart.core.heads.kinds import Head
+from headstart.core.heads.kinds.base import Head
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,8 @@ from headstart.core.extract.images import Images
 from headstart.core.extract.images.unchanged import same_images
 from headstart.core.extract.pictures import thumbnails as gallery
 from headstart.core.extract.pictures.preprocess import Preprocessing
-from headstart.core.heads import timings
+from headstart.core.heads import data, timings
+from headstart.core.heads.data import Labelled
 from headstart.core.heads.predict import Photo
 from headstart.core.heads.report import answers
 from headstart.core.heads.report import markdown as report_answers
@@ -34,8 +35,6 @@ from headstart.core.heads.runs import Run, RunStore, versions
 from headstart.core.heads.statistics import maps
 from headstart.core.heads.study.answer_store import AnswerStore
 from headstart.core.heads.timings import Timing
-from headstart.core.heads.training import data
-from headstart.core.heads.training.data import Labelled
 from headstart.core.heads.training.session import load_head
 from headstart.core.heads.training.train import probabilities
 from headstart.workspace import Note, Workspace

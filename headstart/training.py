@@ -9,10 +9,11 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.naming import known_as
 from headstart.core.extract.network.devices import Device, resolve
 from headstart.core.extract.plan import expand_models
+from headstart.core.heads import data
 from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.data import Pair
 from headstart.core.heads.runs import Run, RunStore
-from headstart.core.heads.training import data, session
-from headstart.core.heads.training.data import Pair
+from headstart.core.heads.training import session
 from headstart.core.heads.training.optimise import OnEpoch
 from headstart.observer import Epoch, Observer, TrainingStart
 from headstart.requests import TrainingRequest

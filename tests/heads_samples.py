@@ -19,11 +19,12 @@ from headstart.core.cache.shard import Rows, Shard, Skipped
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import RECIPES, HeadName, TrainConfig
-from headstart.core.heads.kinds import KINDS, Head
+from headstart.core.heads.data import Labelled, Pair, choose, pairs
+from headstart.core.heads.kinds import kind
+from headstart.core.heads.kinds.base import Head
 from headstart.core.heads.runs import Extraction, Run
 from headstart.core.heads.statistics.accuracy import Evaluation, Score
 from headstart.core.heads.timings import Timing, Way
-from headstart.core.heads.training.data import Labelled, Pair, choose, pairs
 from headstart.core.heads.training.train import train
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -94,7 +95,7 @@ def same_head(one: Head, other: Head) -> bool:
 
 def axis_head(classes: int = len(CLASSES), dim: int = DIM) -> Head:
     """An untrained linear head whose scores are the first `classes` features themselves."""
-    head = KINDS["linear"](dim, classes, make_config("linear"), 1)
+    head = kind("linear")(dim, classes, make_config("linear"), 1)
     head.load_state_dict(
         {**head.state_dict(), "out.weight": torch.eye(classes, dim), "out.bias": torch.zeros(classes)},
     )

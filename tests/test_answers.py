@@ -7,11 +7,11 @@ import numpy as np
 from heads_samples import CLASSES, make_key, make_run
 from headstart.core.cache.files import canonical_json
 from headstart.core.heads.config import RECIPES
+from headstart.core.heads.data import Labelled
 from headstart.core.heads.report import answers
 from headstart.core.heads.report.answers import facts
 from headstart.core.heads.report.grouping import Group
 from headstart.core.heads.report.page.document import to_html
-from headstart.core.heads.training.data import Labelled
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 

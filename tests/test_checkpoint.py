@@ -17,7 +17,7 @@ from headstart.core.cache.key import FeatureKey
 from headstart.core.heads import checkpoint
 from headstart.core.heads.checkpoint import Checkpoint, load, save
 from headstart.core.heads.config import HEADS, HeadName
-from headstart.core.heads.kinds import Linear
+from headstart.core.heads.kinds.linear import Linear
 from headstart.core.heads.training.train import probabilities
 from torch import Tensor
 

@@ -7,22 +7,22 @@ import pytest
 from click.testing import CliRunner
 from heads_samples import blobs, make_config, write_pair
 from headstart.core.cache.errors import FeaturesInvalid
-from headstart.core.heads.config import HEADS, RECIPES, USES, HeadName, TrainConfig, grid, refusal
+from headstart.core.heads.config import HEADS, RECIPES, HeadName, TrainConfig, grid, refusal
+from headstart.core.heads.kinds import kind as kind_of
 
 from headstart.core import cli
 
 
 def test_every_head_says_which_fields_it_uses() -> None:
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
-    assert set(USES) == set(HEADS)
-    assert all(used <= fields for used in USES.values())
+    assert all(kind_of(name).uses <= fields for name in HEADS)
 
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_fields_that_are_used_change_the_head_and_others_are_refused(kind: HeadName) -> None:
-    for field in USES["mlp"]:
+    for field in kind_of("mlp").uses:
         reason = refusal(make_config(kind), [field])
-        assert (reason is None) == (field in USES[kind])
+        assert (reason is None) == (field in kind_of(kind).uses)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import torch
 from heads_samples import CLASSES, blobs, only_pair, write_set
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads.config import RECIPES, TrainConfig
+from headstart.core.heads.data import Labelled, load
 from headstart.core.heads.study import estimate, questions
 from headstart.core.heads.study.estimate import Plan, Training, divided, measured, seconds, trainings
 from headstart.core.heads.study.questions import Budget, Task
-from headstart.core.heads.training.data import Labelled, load
 from headstart.core.heads.training.train import Trained, train_many
 
 BUDGET = Budget(seeds=3, curve_seeds=2, epochs=(1, 2, 3), sizes=(40, 90, 10_000))

@@ -11,7 +11,7 @@ from heads_samples import CLASSES, DIM, Features, Labels, blobs, make_key, numbe
 from headstart.core.cache.errors import FeaturesAmbiguous, FeaturesInvalid, FeaturesNotFound
 from headstart.core.cache.manifest import Order
 from headstart.core.cache.store import FeatureStore
-from headstart.core.heads.training.data import Labelled, choose, load, pairs
+from headstart.core.heads.data import Labelled, choose, load, pairs
 
 
 def write_all(root: Path, data: Labelled, **options: Any) -> FeatureStore:

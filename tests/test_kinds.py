@@ -9,10 +9,12 @@ import torch
 from heads_samples import DIM, blobs, make_config, silent, trained_head
 from heads_samples import one_thread as one_thread
 from headstart.core.heads.config import HEADS, RECIPES, BenchConfig, HeadName, TrainConfig
-from headstart.core.heads.kinds import KINDS, ClosedFormHead, GradientHead, Head, Knn, Mlp
+from headstart.core.heads.data import Labelled
+from headstart.core.heads.kinds import kind as kind_of
+from headstart.core.heads.kinds.base import Batch, ClosedFormHead, GradientHead, Head, laid
+from headstart.core.heads.kinds.knn import Knn
+from headstart.core.heads.kinds.mlp import Mlp
 from headstart.core.heads.statistics.accuracy import evaluate
-from headstart.core.heads.training.data import Labelled
-from headstart.core.heads.training.optimise import laid
 from headstart.core.heads.training.train import predict, probabilities, train
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,7 +35,7 @@ def overlapping(rows: int, classes: int, seed: int, dim: int = DIM) -> Labelled:
 def random_head(kind: str, classes: int, sigmoid: bool, scale: float, seed: int, dim: int = 4) -> Head:
     """An untrained head with parameters of the size `scale`."""
     generator = torch.Generator().manual_seed(seed)
-    head = KINDS[kind](dim, classes, make_config(sigmoid=sigmoid), 1)
+    head = kind_of(kind)(dim, classes, make_config(sigmoid=sigmoid), 1)
     state = {name: scale * torch.randn(value.shape, generator=generator) for name, value in head.named_parameters()}
     head.load_state_dict({**head.state_dict(), **state})
     return head.eval().requires_grad_(False)
@@ -83,7 +85,16 @@ def test_inference_is_warmed_up_before_it_is_timed() -> None:
 
 
 def test_every_head_that_is_offered_exists() -> None:
-    assert tuple(KINDS) == HEADS
+    assert HEADS[0] == TrainConfig.head
+    for name in HEADS:
+        assert issubclass(kind_of(name), Head)
+        assert trained_head(name).kind == name
+
+
+@pytest.mark.parametrize("name", ["base", "svd", "../knn"])
+def test_what_is_no_head_is_refused_by_name(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^'{name}' is no head; expected mlp, "):
+        kind_of(name)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -104,7 +115,7 @@ def test_one_row_scores_as_it_does_among_others(kind: HeadName) -> None:
 @pytest.mark.parametrize("kind", HEADS)
 def test_what_a_head_learned_is_in_its_state_alone(kind: HeadName) -> None:
     head = trained_head(kind)
-    other = KINDS[kind](head.dim, head.classes, head.config, head.rows).eval()
+    other = kind_of(kind)(head.dim, head.classes, head.config, head.rows).eval()
     other.load_state_dict(head.state_dict())
     features = torch.from_numpy(blobs(20, seed=1).features)
     assert torch.equal(head(features), other(features))
@@ -243,7 +254,7 @@ def test_heads_without_epochs_report_none(kind: HeadName) -> None:
 
 @pytest.mark.parametrize(
     ("base", "lacks"),
-    [(Head, "'?score'?"), (ClosedFormHead, "'?fit'?, '?score'?"), (GradientHead, "'?learn'?, '?scores'?")],
+    [(Head, "'?score'?"), (ClosedFormHead, "'?fit'?, '?score'?"), (GradientHead, "'?learn'?, '?scores'?, '?shapes'?")],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_a_head_that_lacks_its_methods_cannot_be_made(base: type[Head], lacks: str) -> None:
@@ -254,16 +265,17 @@ def test_a_head_that_lacks_its_methods_cannot_be_made(base: type[Head], lacks: s
 # ---- the gradients
 
 
+@pytest.mark.parametrize("weighted", [False, True], ids=["rows alike", "weighted rows"])
 @pytest.mark.parametrize("kept", [False, True], ids=["all units", "some left out"])
 @pytest.mark.parametrize("sigmoid", [False, True], ids=["scores", "sigmoid"])
 @pytest.mark.parametrize("kind", ["mlp", "linear"])
 @given(heads=st.integers(1, 3), rows=st.integers(1, 9), classes=st.integers(2, 5), seed=seeds)
 @settings(max_examples=15)
 def test_the_gradients_written_out_are_autograds(
-    kind: str, sigmoid: bool, kept: bool, heads: int, rows: int, classes: int, seed: int
+    kind: str, sigmoid: bool, kept: bool, weighted: bool, heads: int, rows: int, classes: int, seed: int
 ) -> None:
     draw = torch.Generator().manual_seed(seed)
-    head = KINDS[kind](4, classes, make_config(sigmoid=sigmoid), 1)
+    head = kind_of(kind)(4, classes, make_config(sigmoid=sigmoid), 1)
     assert isinstance(head, GradientHead)
     stack = {
         name: torch.randn((heads, *laid(value).shape), generator=draw, requires_grad=True)
@@ -271,14 +283,16 @@ def test_the_gradients_written_out_are_autograds(
     }
     features, labels = torch.randn((heads, rows, 4), generator=draw), torch.randint(classes, (heads, rows), generator=draw)
     keep = 2.0 * (torch.rand((heads, rows, head.dropped), generator=draw) < 0.5) if kept and head.dropped else None
-    losses = functional.cross_entropy(
+    weights = torch.rand((heads, rows), generator=draw) if weighted else None
+    each = functional.cross_entropy(
         head.scores(stack, features, keep).flatten(0, 1), labels.flatten(), reduction="none"
-    ).view(labels.shape).mean(dim=1)  # fmt: skip
+    ).view(labels.shape)  # fmt: skip
+    losses = (each if weights is None else each * weights).mean(dim=1)
     expected = torch.autograd.grad(losses.sum(), list(stack.values()))
 
     gradients = {name: torch.full_like(value, math.nan) for name, value in stack.items()}  # what is there means nothing
     with torch.no_grad():
-        found = head.learn(stack, features, keep, labels, gradients)
+        found = head.learn(stack, Batch(features, labels, weights, keep), gradients)
     torch.testing.assert_close(found, losses.detach())
     for name, value in zip(stack, expected, strict=True):
         torch.testing.assert_close(gradients[name], value, msg=name)

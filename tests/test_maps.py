@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from headstart.core.cache.files import canonical_json
+from headstart.core.heads.data import Labelled
 from headstart.core.heads.statistics.maps import FEWEST, feature_map, thumbnails
-from headstart.core.heads.training.data import Labelled
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_score

@@ -84,20 +84,20 @@ def test_heads_without_a_seed_are_fitted_once_and_share_their_numbers(kind: Head
 
 
 def test_similarities_are_bounded_whatever_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    from headstart.core.heads import kinds
+    from headstart.core.heads.kinds import knn
 
     head = train(blobs(90), 3, make_config("knn"), "cpu", silent).head
     features = torch.from_numpy(blobs(50, seed=1).features)
     whole = head(features)
     seen: list[int] = []
-    votes = kinds.Knn._votes
+    votes = knn.Knn._votes
 
-    def count(self: kinds.Knn, chunk: torch.Tensor) -> torch.Tensor:
+    def count(self: knn.Knn, chunk: torch.Tensor) -> torch.Tensor:
         seen.append(len(chunk) * len(self.known))
         return votes(self, chunk)
 
-    monkeypatch.setattr(kinds.Knn, "_votes", count)
-    monkeypatch.setattr(kinds, "_MOST_SIMILARITIES", 900)
+    monkeypatch.setattr(knn.Knn, "_votes", count)
+    monkeypatch.setattr(knn, "_MOST_SIMILARITIES", 900)
     np.testing.assert_allclose(head(features), whole, rtol=1e-4, atol=1e-4)
     assert max(seen) <= 900
 

@@ -9,7 +9,7 @@ from heads_samples import CLASSES, DIM, blobs
 from heads_samples import one_thread as one_thread
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import RECIPES, TrainConfig
-from headstart.core.heads.training.data import Labelled
+from headstart.core.heads.data import Labelled
 from headstart.core.heads.training.online import OnlineHead
 from headstart.core.heads.training.train import predict, train
 from torch import nn

@@ -9,10 +9,10 @@ import pytest
 from heads_samples import CLASSES, blobs, silent
 from headstart.core.cache.files import canonical_json
 from headstart.core.heads.config import RECIPES, TrainConfig
+from headstart.core.heads.data import Labelled
+from headstart.core.heads.data.sampling import sample
 from headstart.core.heads.statistics.calibration import calibration
 from headstart.core.heads.study.questions import Budget, Task, answer, curve_sizes
-from headstart.core.heads.training.data import Labelled
-from headstart.core.heads.training.sampling import sample
 from headstart.core.heads.training.train import predict, probabilities, train_many
 
 BUDGET = Budget(seeds=3, curve_seeds=2, epochs=(1, 2, 3), sizes=(40, 90, 10_000))

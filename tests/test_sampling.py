@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from headstart.core.heads.training.sampling import divide, in_shares, named, sample
+from headstart.core.heads.data.sampling import divide, in_shares, named, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -16,9 +16,9 @@ from headstart.core.cache.files import sha256_file
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads import checkpoint
 from headstart.core.heads.config import HEADS, HeadName, TrainConfig
+from headstart.core.heads.data import Labelled, Pair
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.statistics.accuracy import evaluate
-from headstart.core.heads.training.data import Labelled, Pair
 from headstart.core.heads.training.session import fit, load_head, load_path, same
 from headstart.core.heads.training.train import predict
 

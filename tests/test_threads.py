@@ -13,8 +13,8 @@ import pytest
 import torch
 from heads_samples import same_head, silent
 from headstart.core.heads.config import RECIPES, HeadName, TrainConfig
+from headstart.core.heads.data import Labelled
 from headstart.core.heads.training import threads
-from headstart.core.heads.training.data import Labelled
 from headstart.core.heads.training.train import train, train_many
 
 

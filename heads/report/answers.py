@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from headstart.core.heads.data import Labelled
 from headstart.core.heads.report.grouping import Group
 from headstart.core.heads.statistics.compare import all_pairs, bootstrap_accuracy, holm, over_seeds
 from headstart.core.heads.statistics.counts import confusion, label_ratios, label_shift, predicted_counts, recalls
 from headstart.core.heads.statistics.disagreement import agreement, confident_mistakes
-from headstart.core.heads.training.data import Labelled
 
 MISTAKES = 12
 DISAGREEMENTS = 24

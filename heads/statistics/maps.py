@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from headstart.core.heads.training.data import Labelled
+from headstart.core.heads.data import Labelled
 
 POINTS = 1_000
 THUMBNAILS = 24

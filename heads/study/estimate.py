@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from headstart.core.heads.config import VALIDATION_FRACTION, TrainConfig
+from headstart.core.heads.data import Labelled, held_out
 from headstart.core.heads.study.questions import Budget, curve_sizes, equal_steps
-from headstart.core.heads.training.data import Labelled, held_out
 from headstart.core.heads.training.train import train_many
 
 MEASURED_S = 0.05

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from headstart.core.heads.config import VALIDATION_FRACTION, TrainConfig
-from headstart.core.heads.training.data import Labelled
-from headstart.core.heads.training.sampling import sample
+from headstart.core.heads.data import Labelled
+from headstart.core.heads.data.sampling import sample
 from headstart.core.heads.training.train import Trained, carve, predict, scores, train_many
 
 

@@ -1,1 +1,1 @@
-"""From feature sets to trained heads: rows, samples, optimisation, sessions."""
+"""From rows to trained heads: optimisation, groups of heads, sessions."""

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from headstart.core.cache.errors import HeadstartError, OutOfMemory
 from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.kinds import kind
+from headstart.core.heads.kinds.base import layer_shapes
 
 _SIGNS = (
     "out of memory",  # CUDA's allocator, a CUDA error, MPS
@@ -32,9 +34,9 @@ def check(configs: Sequence[TrainConfig], rows: int, dim: int, classes: int, dev
 
 
 def _needed(config: TrainConfig, rows: int, dim: int, classes: int) -> int:
-    hidden = config.hidden if config.head == "mlp" else 0
-    parameters = dim * hidden + hidden * classes if hidden else dim * classes
-    batch = min(config.batch_size, rows) * (dim + 2 * hidden + 2 * classes)
+    shapes = layer_shapes(dim, classes, config)
+    parameters = sum(inputs * outputs for inputs, outputs in shapes)
+    batch = min(config.batch_size, rows) * (dim + 2 * sum(outputs for _, outputs in shapes))
     return 4 * (5 * parameters + batch)  # the head, its place in a stack, its gradient and Adam's two moments
 
 
@@ -66,5 +68,5 @@ def _message(configs: Sequence[TrainConfig], dim: int, classes: int, reason: str
     )
     if not config.trained_by_gradient:
         return f"{what}: no room ({reason}); use fewer rows (--train-limit), or --head linear"
-    hidden = f", --hidden {config.hidden}" if config.head == "mlp" else ""
+    hidden = f", --hidden {config.hidden}" if "hidden" in kind(config.head).uses else ""
     return f"{what}{hidden}, --batch-size {config.batch_size}: no room ({reason}); try smaller numbers, or fewer --seeds"

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
-from headstart.core.heads.kinds import Mlp
+from headstart.core.heads.kinds.mlp import Mlp
 from torch import Tensor
 from torch.nn import functional
 

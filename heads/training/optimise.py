@@ -5,20 +5,16 @@ and a layer is one batched product. Each sees the rows, the order and the dropou
 as if it had been trained alone.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.kinds.base import Batch, GradientHead, Rows, laid, precise
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from headstart.core.heads.kinds import GradientHead
 
 _DRAWN = 2**22
 """Numbers of one head's dropout that are drawn at once: more would take memory by rows, fewer a step's time each."""
@@ -26,14 +22,6 @@ _DRAWN = 2**22
 OnEpoch = Callable[[int, Sequence[float], Sequence[float]], None]
 """Called after each epoch with its number from 1, and every head's mean training loss and validation accuracy (none of
 these where there is no validation part)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """Standardised features (N, D) float32 and labels (N,) int64, on the device."""
-
-    features: Tensor
-    labels: Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +38,9 @@ class Part:
 class History:
     """Mean training loss and validation accuracy of each epoch, and the epoch (from 1) whose weights were kept.
 
-    A loss is the mean over the epoch's rows. The published study printed the mean over its batches: another number where
-    the last batch is a smaller one, the same where, as there, it is not. `watched` is the accuracy of each epoch on rows
-    that were only watched.
+    A loss is the weighted mean over the epoch's rows. The published study printed the mean over its batches: another number
+    where the last batch is a smaller one, the same where, as there, it is not. `watched` is the accuracy of each epoch on
+    rows that were only watched.
     """
 
     losses: tuple[float, ...]
@@ -94,11 +82,6 @@ def descend(
     found = [head.score(rows.features[: config.batch_size]).abs().max().item() for head in heads]
     _refuse(found, heads, f"the scores are not finite after epoch {config.epochs}")
     return [_history(k, losses, accuracies, watched) for k in range(len(heads))]
-
-
-def laid(value: Tensor) -> Tensor:
-    """A parameter as it lies in a stack: matrices transposed (in, out), so that their gradients are contiguous."""
-    return value.t() if value.ndim == 2 else value
 
 
 def _stacked(heads: Sequence[GradientHead]) -> dict[str, Tensor]:
@@ -186,18 +169,29 @@ def _epoch(
     count = len(parts[0].train)
     size = min(heads[0].config.batch_size, count)
     order = torch.stack([part.train[_shuffled(part)] for part in parts])
+    weights = _weights(rows, order)
     dropout = _Dropout(heads, parts, size)
     sums, room = [], torch.empty(len(heads) * size, rows.features.shape[1], device=rows.features.device)
     for start in range(0, count, size):
-        batch = order[:, start : start + size]
-        kept = dropout.kept(start, batch.shape[1])
-        features = torch.index_select(rows.features, 0, batch.flatten(), out=room[: batch.numel()])
-        given = features.view(*batch.shape, -1), kept, rows.labels[batch]
-        losses = heads[0].learn(stack, *given, optimiser.gradients)
+        places = order[:, start : start + size]
+        keep = dropout.kept(start, places.shape[1])
+        features = torch.index_select(rows.features, 0, places.flatten(), out=room[: places.numel()])
+        own = None if weights is None else weights[:, start : start + size]
+        batch = Batch(features.view(*places.shape, -1), rows.labels[places], own, keep)
+        losses = heads[0].learn(stack, batch, optimiser.gradients)
         optimiser.step()
-        sums.append(losses * batch.shape[1])
+        sums.append(losses * places.shape[1])
     total: list[float] = (torch.stack(sums).cpu().double().sum(dim=0) / count).tolist()  # Apple's GPUs have no doubles
     return total
+
+
+def _weights(rows: Rows, order: Tensor) -> Tensor | None:
+    """The weights of each head's rows in its order (K, n), with a mean of 1: so batches of n rows add up to the weighted
+    mean of all."""
+    if rows.weights is None:
+        return None
+    found = rows.weights[order]
+    return (found / found.mean(dim=1, keepdim=True)).float()
 
 
 def _shuffled(part: Part) -> Tensor:
@@ -239,12 +233,14 @@ class _Dropout:
 
 
 def _accuracies(head: GradientHead, rows: Rows, chosen: Sequence[Tensor], stack: Mapping[str, Tensor]) -> list[float]:
-    """Each head's accuracy on the rows chosen for it; one head at a time, since the gathered rows are large."""
+    """Each head's weighted accuracy on the rows chosen for it; one head at a time, since the gathered rows are large."""
     found = []
     with torch.inference_mode():
         for k, own in enumerate(chosen):
             parameters = {name: value[k : k + 1] for name, value in stack.items()}
             features = rows.features if len(own) == len(rows.labels) else rows.features[own]
             predicted = head.allowed(head.scores(parameters, features[None], None)[0]).argmax(dim=1)
-            found.append((predicted == rows.labels[own]).double().mean())
+            right = precise(predicted == rows.labels[own])
+            weights = None if rows.weights is None else rows.weights[own]
+            found.append(right.mean() if weights is None else right @ weights / weights.sum())
     return torch.stack(found).tolist()

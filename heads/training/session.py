@@ -9,13 +9,12 @@ import numpy.typing as npt
 from headstart.core.cache.errors import FeaturesInvalid, RunDamaged
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import sha256_file
-from headstart.core.heads import checkpoint
+from headstart.core.heads import checkpoint, data
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import TRAINING_VERSION, TrainConfig, grid
+from headstart.core.heads.data import Labelled, Pair
 from headstart.core.heads.runs import NAME, Extraction, Run, RunStore, read, versions
 from headstart.core.heads.statistics.accuracy import evaluate
-from headstart.core.heads.training import data
-from headstart.core.heads.training.data import Labelled, Pair
 from headstart.core.heads.training.optimise import OnEpoch
 from headstart.core.heads.training.train import Trained, predict, train_many
 

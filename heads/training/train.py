@@ -5,18 +5,19 @@ import copy
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
-from headstart.core.heads.kinds import KINDS, ClosedFormHead, GradientHead, Head
-from headstart.core.heads.training import memory, sampling, threads
-from headstart.core.heads.training.data import Labelled
+from headstart.core.heads.data import Labelled, counted, sampling
+from headstart.core.heads.kinds import kind
+from headstart.core.heads.kinds.base import ClosedFormHead, GradientHead, Head, Rows, layer_shapes, precise
+from headstart.core.heads.training import memory, threads
 from headstart.core.heads.training.groups import groups, together
-from headstart.core.heads.training.optimise import History, OnEpoch, Part, Rows, descend, prepare
+from headstart.core.heads.training.optimise import History, OnEpoch, Part, descend, prepare
 from torch import Tensor
 
 _ROWS_AT_ONCE = 8192
@@ -36,6 +37,16 @@ class Trained:
     together: int
     rows: int
     val_rows: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """What all heads are given: rows, those that are only watched, and the mean and deviation that were applied to both."""
+
+    rows: Rows
+    watch: Rows | None
+    mean: Tensor | None = None
+    std: Tensor | None = None
 
 
 def train(data: Labelled, classes: int, config: TrainConfig, device: str, on_epoch: OnEpoch) -> Trained:
@@ -62,43 +73,60 @@ def train_many(
     after 1,875 steps, measured with stacks of four on a CPU). No generator but the heads' own is touched, and no class is
     predicted of which there is no row.
 
+    A row counts by its weight, and one of weight 0 is left out. To heads that have epochs only the ratios of weights
+    matter; ridge sets its penalty against their sum, as scikit-learn does.
+
     On the rows to `watch` the accuracy is told after each epoch, and nothing is chosen by it. Raises FeaturesInvalid where
-    the rows are too few or a loss diverges, OutOfMemory where there is no room.
+    the rows are too few, a weight is no finite number of 0 or more, the head takes no weights or a loss diverges,
+    OutOfMemory where there is no room.
     """
+    data = counted(data)
     memory.check(configs, len(data.labels), data.features.shape[1], classes, device)
     with memory.known_errors(configs, data.features.shape[1], classes):
-        plain = _Given(_on(device, data), None if watch is None else _on(device, watch))
+        plain = _Given(_on(device, data), None if watch is None else _on(device, counted(watch)))
         if any(config.trained_by_gradient for config in configs):
             prepare()
         _synchronize(device)
         started = time.perf_counter()
         given = {alike: _standardised(plain) if alike else plain for alike in {c.standardise for c in configs}}
         places = groups(configs, device)
-        work = [
-            functools.partial(_train_group, given[configs[own[0]].standardise], classes, [configs[i] for i in own], device)
-            for own in places
-        ]
-        dim = data.features.shape[1]
-        told = together(configs, places, on_epoch)
-        several = [_several(configs[own[0]], len(own), len(data.labels), dim, classes) for own in places]
-        if len(work) > 1 and device == "cpu" and not any(several):
-            trained = threads.run_groups([functools.partial(_checked, *both) for both in zip(work, told, strict=True)])
-        else:
-            trained = []
-            for piece, tell, all_of_them in zip(work, told, several, strict=True):
-                with contextlib.nullcontext() if all_of_them or device != "cpu" else threads.limited(1):
-                    trained.append(piece(tell))
+        trained = _train_groups(given, classes, configs, places, device, on_epoch)
         _synchronize(device)
         elapsed_s = time.perf_counter() - started
     found = {i: one for own, group in zip(places, trained, strict=True) for i, one in zip(own, group, strict=True)}
     return [dataclasses.replace(found[i], elapsed_s=elapsed_s, together=len(configs)) for i in range(len(configs))]
 
 
+def _train_groups(
+    given: Mapping[bool, _Given],
+    classes: int,
+    configs: Sequence[TrainConfig],
+    places: Sequence[Sequence[int]],
+    device: str,
+    on_epoch: OnEpoch,
+) -> list[list[Trained]]:
+    """The heads of each group, side by side where each has one thread; `given` is by whether rows are standardised."""
+    work = [
+        functools.partial(_train_group, given[configs[own[0]].standardise], classes, [configs[i] for i in own], device)
+        for own in places
+    ]
+    rows, dim = given[configs[0].standardise].rows.features.shape if configs else (0, 0)
+    told = together(configs, places, on_epoch)
+    several = [_several(configs[own[0]], len(own), rows, dim, classes) for own in places]
+    if len(work) > 1 and device == "cpu" and not any(several):
+        trained = threads.run_groups([functools.partial(_checked, *both) for both in zip(work, told, strict=True)])
+    else:
+        trained = []
+        for piece, tell, all_of_them in zip(work, told, several, strict=True):
+            with contextlib.nullcontext() if all_of_them or device != "cpu" else threads.limited(1):
+                trained.append(piece(tell))
+    return trained
+
+
 def _several(config: TrainConfig, heads: int, rows: int, dim: int, classes: int) -> bool:
     """Whether a group's products have all threads; those of heads without epochs always do."""
-    width = config.hidden if config.head == "mlp" else classes
-    batch = min(config.batch_size, rows)
-    return not config.trained_by_gradient or threads.shared(heads, batch, dim, width)
+    shapes = layer_shapes(dim, classes, config)
+    return not shapes or threads.shared(heads, min(config.batch_size, rows), *shapes[0])
 
 
 def _checked(piece: Callable[[OnEpoch], list[Trained]], on_epoch: OnEpoch, check: Callable[[], None]) -> list[Trained]:
@@ -110,31 +138,35 @@ def _checked(piece: Callable[[OnEpoch], list[Trained]], on_epoch: OnEpoch, check
 
 
 def _on(device: str, data: Labelled) -> Rows:
-    return Rows(torch.from_numpy(data.features).to(device), torch.from_numpy(data.labels).to(device))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Given:
-    """What all heads are given: rows, those that are only watched, and the mean and deviation that were applied to both."""
-
-    rows: Rows
-    watch: Rows | None
-    mean: Tensor | None = None
-    std: Tensor | None = None
+    features, labels = torch.from_numpy(data.features).to(device), torch.from_numpy(data.labels).to(device)
+    if data.weights is None:
+        return Rows(features, labels)
+    return Rows(features, labels, torch.from_numpy(data.weights).to(device, precise(features[:0]).dtype))
 
 
 def _standardised(plain: _Given) -> _Given:
-    """The rows by their own mean and deviation, validation rows included and test rows not. A feature that never varies
-    gets the deviation 1: it stays 0 instead of dividing by nothing."""
+    """The rows by their own mean and deviation, by weight, validation rows included and test rows not. A feature that never
+    varies gets the deviation 1: it stays 0 instead of dividing by nothing."""
     stds, means = [], []
     for features in plain.rows.features.split(256, 1):
-        found, mean = torch.std_mean(_precise(features), dim=0, correction=0)
+        found, mean = _std_mean(precise(features), plain.rows.weights)
         stds.append(torch.where(found > 1e-6 * mean.abs().clamp_min(1e-6), found, 1.0).float())
         means.append(mean.float())
     mean, std = torch.cat(means), torch.cat(stds)
-    rows, watch = (part and Rows((part.features - mean).div_(std), part.labels) for part in (plain.rows, plain.watch))
+    rows, watch = (
+        part and dataclasses.replace(part, features=(part.features - mean).div_(std)) for part in (plain.rows, plain.watch)
+    )
     assert rows is not None
     return _Given(rows, watch, mean, std)
+
+
+def _std_mean(features: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The deviation and the mean (D,) of features (N, D), each row counted by its weight."""
+    if weights is None:
+        return torch.std_mean(features, dim=0, correction=0)
+    shares = weights / weights.sum()
+    mean = shares @ features
+    return (shares @ (features - mean).square()).sqrt(), mean
 
 
 def _train_group(
@@ -163,7 +195,7 @@ def _new_head(given: _Given, classes: int, config: TrainConfig, count: int) -> H
     Its weights are those that PyTorch's layers draw after `torch.manual_seed(config.seed)`, from a generator of its own.
     """
     generator = torch.Generator().manual_seed(config.seed)
-    head = KINDS[config.head](given.rows.features.shape[1], classes, config, count, generator)
+    head = kind(config.head)(given.rows.features.shape[1], classes, config, count, generator)
     present = torch.bincount(given.rows.labels.cpu(), minlength=classes)
     head.never((present == 0).nonzero().flatten().tolist())
     head = head.to(given.rows.features.device)
@@ -199,10 +231,6 @@ def carve(labels: npt.NDArray[np.int64], config: TrainConfig, device: str) -> Pa
     if count and not len(val):
         raise FeaturesInvalid(f"{rows} training rows, one of each class, leave none for validation; use --val-fraction 0")
     return Part(torch.from_numpy(train).to(device), torch.from_numpy(val).to(device), generator)
-
-
-def _precise(features: Tensor) -> Tensor:
-    return features if features.device.type == "mps" else features.double()  # Apple's GPUs have no doubles
 
 
 def probabilities(head: Head, features: npt.NDArray[np.float32], device: str) -> npt.NDArray[np.float32]:

@@ -11,12 +11,12 @@ from headstart.core.extract.network.devices import resolve
 from headstart.core.extract.network.interface import EngineConfig
 from headstart.core.extract.plan import load
 from headstart.core.extract.tuning.trials import Trials
+from headstart.core.heads import data
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.runs import RunStore
 from headstart.core.heads.study import estimate
 from headstart.core.heads.study.answer_store import AnswerStore
 from headstart.core.heads.study.estimate import Plan
-from headstart.core.heads.training import data
 from headstart.core.heads.training.session import same
 from headstart.extraction import Survey, survey_job
 from headstart.observer import ModelPlan, Observer

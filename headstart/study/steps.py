@@ -13,13 +13,13 @@ from headstart.core.cache.errors import DataInvalid
 from headstart.core.extract import plan as jobs
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import resolve
+from headstart.core.heads import data
 from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.data import Pair
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.study import questions
 from headstart.core.heads.study.answer_store import AnswerStore, Question
 from headstart.core.heads.study.questions import Budget
-from headstart.core.heads.training import data
-from headstart.core.heads.training.data import Pair
 from headstart.core.heads.training.session import same
 from headstart.observer import Answers, Observer
 from headstart.requests import StudyRequest

@@ -27,7 +27,7 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.heads import timings
 from headstart.core.heads.checkpoint import Checkpoint, save
 from headstart.core.heads.config import TrainConfig
-from headstart.core.heads.kinds import KINDS
+from headstart.core.heads.kinds import kind
 from headstart.core.heads.runs import Extraction, Run, RunStore
 from headstart.core.heads.statistics.accuracy import Evaluation, Score
 from headstart.core.heads.timings import Timing, Way
@@ -96,7 +96,7 @@ def write_features(root: Path) -> FeatureSet:
 def write_run(root: Path, features: FeatureSet) -> None:
     """An MLP of three hidden units with round weights, its record, and what was measured of it."""
     config = TrainConfig(recipe="standard", epochs=2, hidden=3, val_fraction=0.1, cosine=True, standardise=True)
-    head = KINDS["mlp"](4, len(CLASSES), config, 5)
+    head = kind("mlp")(4, len(CLASSES), config, 5)
     head.load_state_dict(
         {
             "mean": torch.tensor([2.5, 2.75, -2.5, 0.5]),

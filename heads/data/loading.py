@@ -1,108 +1,23 @@
-"""Which feature sets belong to a question, and their rows ready for training: loaded, checked, on the device."""
+"""The rows of feature sets ready for training: loaded, checked, divided, with what must be said of them."""
 
 import dataclasses
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from headstart.core.cache.errors import FeaturesAmbiguous, FeaturesInvalid, FeaturesNotFound
+from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
-from headstart.core.cache.files import sha256
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.shard import Rows
-from headstart.core.cache.store import FeatureStore
-from headstart.core.heads.training import sampling
+from headstart.core.heads.data import sampling
+from headstart.core.heads.data.labelled import Labelled
+from headstart.core.heads.data.selection import Pair
 
 TEST_FRACTION = 0.2
 """The part of a set without a test split that is held out for testing."""
 _MIXED = ("cifar10", "digits")
 """Data sets whose order is known to have nothing to do with classes, where older manifests do not say so."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Pair:
-    """The training and the test set of one key; a set of the split `all` has no test set of its own."""
-
-    train: FeatureSet
-    test: FeatureSet | None
-
-    @property
-    def key(self) -> FeatureKey:
-        """What both were computed from."""
-        return self.train.manifest.key
-
-    @property
-    def name(self) -> str:
-        """The pair in words, with the digits that `--key` takes."""
-        key = self.key
-        return f"{key.backbone} {key.dataset} {key.image_size} px {key.precision} {key.weights} --key {key.digest8}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Labelled:
-    """Features (N, D) float32 and labels (N,) int64 of one part, with what is to be said of it.
-
-    `rows` (N,) are their row numbers in the split that `images` names by content (`Manifest.images_digest`).
-    """
-
-    features: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int64]
-    notes: tuple[str, ...] = ()
-    rows: npt.NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    images: str = ""
-
-    @property
-    def digest(self) -> str:
-        """64 hexadecimal digits that name the images of these rows, by content and in their order."""
-        return sha256(self.images.encode(), self.rows.astype("<i8").tobytes())
-
-
-def pairs(store: FeatureStore, datasets: Sequence[str] | None = None, digest: str | None = None) -> list[Pair]:
-    """Every key with training features, by name; the names of `datasets` and the start of the key's `digest` narrow the
-    choice."""
-    found = [
-        features
-        for features in store.sets()
-        if (datasets is None or features.manifest.key.dataset in datasets)
-        and features.manifest.key.digest.startswith(digest or "")
-    ]
-    found.sort(key=lambda features: (features.manifest.key.backbone, features.manifest.key.digest))
-    groups = itertools.groupby(found, key=lambda features: features.manifest.key)
-    by_split = [{features.manifest.split: features for features in group} for _, group in groups]
-    return [pair for splits in by_split if (pair := _pair(splits)) is not None]
-
-
-def _pair(splits: Mapping[str, FeatureSet]) -> Pair | None:
-    """Training and test rows that belong together, else all rows, which are divided, else training rows alone."""
-    if "train" in splits and "test" in splits:
-        return Pair(splits["train"], splits["test"])
-    first = splits.get("all") or splits.get("train")
-    return Pair(first, splits.get("test")) if first else None
-
-
-def choose(found: Sequence[Pair], models: Sequence[str], where: object) -> list[Pair]:
-    """One pair for each of `models`, or for each model that there is where none is named.
-
-    Raises FeaturesNotFound where a model has none, FeaturesAmbiguous where it has several.
-    """
-    there = list(dict.fromkeys(pair.key.backbone for pair in found))
-    chosen = []
-    for model in models or there:
-        matching = [pair for pair in found if pair.key.backbone == model]
-        if not matching:
-            others = f"there are features of {', '.join(there)}" if there else "there are none yet"
-            raise FeaturesNotFound(
-                f"{where}: no training features of {model} ({others}); make them with `headstart extract --model {model}`"
-            )
-        if len(matching) > 1:
-            listed = "; ".join(pair.name for pair in matching)
-            raise FeaturesAmbiguous(f"{where}: several feature sets of {model}; add one of these --key options: {listed}")
-        chosen += matching
-    if not chosen:
-        raise FeaturesNotFound(f"{where}: no training features; make them with `headstart extract`")
-    return chosen
 
 
 def load(pair: Pair, train_limit: int | None = None) -> tuple[Labelled, Labelled]:
