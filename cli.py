@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from headstart.core.heads.checkpoint import Checkpoint
     from headstart.core.heads.predict import Photo
     from headstart.core.heads.runs import Run
-    from headstart.core.heads.study.answer_store import Question
+    from headstart.core.heads.study.analyses import Budget
+    from headstart.core.heads.study.analysis_store import AnalysisKey
     from headstart.core.heads.study.estimate import Plan
-    from headstart.core.heads.study.questions import Budget
     from headstart.core.heads.timings import Timing
     from headstart.core.heads.training.data import Pair
     from headstart.core.heads.training.online import OnlineHead
@@ -985,10 +985,10 @@ def write_report(
         chosen = [Chosen(load_head(run, store), run, run.name) for run in some]
         return label_photos(settings, chosen, files, weights, None, EXTRACT.workers, 1)
 
-    facts = reporting.write(settings, runs, folder, label if files else None, dataset, note)
-    out(facts.pop("markdown").rstrip("\n"))
+    written = reporting.write(settings, runs, folder, label if files else None, dataset, note)
+    out(written.markdown.rstrip("\n"))
     note(f"written to {folder}/report.html, .md, .csv and .json")
-    document(settings, facts)
+    document(settings, written.json)
 
 
 @command(cli, "study", "headstart study --photos holiday/")
@@ -1037,7 +1037,7 @@ def study_command(
     """
     from headstart.core.cache.store import FeatureStore
     from headstart.core.extract import plan as jobs
-    from headstart.core.heads.study.questions import Budget
+    from headstart.core.heads.study.analyses import Budget
     from headstart.core.heads.training import data
 
     lengths = tuple(n for n in Budget().epochs if n < curve_epochs)
@@ -1102,9 +1102,10 @@ def batch_norm_cost(
     from headstart.core.cache.store import FeatureStore
     from headstart.core.extract import batchnorm
     from headstart.core.extract.network.devices import resolve
-    from headstart.core.heads.study.answer_store import AnswerStore, BatchNormQuestion
+    from headstart.core.heads.study.analysis_store import AnalysisStore, BatchNormKey
+    from headstart.core.heads.study.results import BatchNormResults, Drift
 
-    store, device = AnswerStore(settings.runs_dir), resolve(settings.device, "auto")
+    store, device = AnalysisStore(settings.runs_dir), resolve(settings.device, "auto")
     plan = batchnorm.Imitation(train_images=images, test_images=min(images, batchnorm.Imitation().test_images))
     for model in models:
         try:
@@ -1115,7 +1116,7 @@ def batch_norm_cost(
                 note(f"{model}: no BatchNorm experiment: {dataset} has no test split")
                 return
             features = FeatureStore(settings.features_dir).open(kept["test"].key, "test")
-            question = BatchNormQuestion(
+            question = BatchNormKey(
                 key=train.key.digest,
                 train_rows=batchnorm.rows_digest(train, plan.train_images),
                 test_rows=batchnorm.rows_digest(others[0], plan.test_images),
@@ -1131,8 +1132,8 @@ def batch_norm_cost(
             note(f"{model}: no BatchNorm experiment: {error}")
             continue
         note_text = f"{found.epochs} epochs, {found.image_size} px, {found.precision}, on {found.device}"
-        facts = {"eval": found.accuracy_eval, "train": found.accuracy_train, "note": note_text, **dataclasses.asdict(found)}
-        store.put(question, facts)
+        drift = tuple(Drift(**vars(one)) for one in found.drift)
+        store.put(question, BatchNormResults(**{**vars(found), "drift": drift}, note=note_text))
         return
 
 
@@ -1206,7 +1207,7 @@ def _done(
     """Whether a recipe's questions are answered, and whether its inference is timed; the features are all there."""
     from headstart.core.cache.store import FeatureStore
     from headstart.core.heads.runs import RunStore
-    from headstart.core.heads.study.answer_store import AnswerStore
+    from headstart.core.heads.study.analysis_store import AnalysisStore
     from headstart.core.heads.training import data
     from headstart.core.heads.training.session import same
 
@@ -1214,32 +1215,32 @@ def _done(
     run = same(pairs[0], config, RunStore(settings.runs_dir)) if len(pairs) == 1 else None
     if run is None:
         return False, False
-    answered = AnswerStore(settings.runs_dir).get(_question(run, budget)) is not None
+    answered = AnalysisStore(settings.runs_dir).get(_question(run, budget)) is not None
     return answered, _is_timed(settings, run, bench, None)
 
 
-def _question(run: Run, budget: Budget) -> Question:
+def _question(run: Run, budget: Budget) -> AnalysisKey:
     """What a study asks of a run's settings."""
-    from headstart.core.heads.study.answer_store import Question
+    from headstart.core.heads.study.analysis_store import AnalysisKey
 
-    return Question(run.config, run.train.digest, run.test.digest, dataclasses.asdict(budget))
+    return AnalysisKey(run.config, run.train.digest, run.test.digest, budget)
 
 
 def ask(settings: Settings, pair: Pair, run: Run, budget: Budget) -> None:
     """Answer the study's questions for one run, unless its answers are there."""
     from headstart.core.extract.network.devices import resolve
-    from headstart.core.heads.study import questions
-    from headstart.core.heads.study.answer_store import AnswerStore
+    from headstart.core.heads.study import analyses
+    from headstart.core.heads.study.analysis_store import AnalysisStore
     from headstart.core.heads.training import data
 
-    store, question = AnswerStore(settings.runs_dir), _question(run, budget)
+    store, question = AnalysisStore(settings.runs_dir), _question(run, budget)
     if store.get(question) is not None:
         out(f"{run.title}: questions already answered")
         return
     training, testing = data.load(pair, run.config.train_limit)
-    task = questions.Task(training, testing, pair.key.classes, resolve(settings.device, "fp32").name)
+    task = analyses.Task(training, testing, pair.key.classes, resolve(settings.device, "fp32").name)
     started = time.perf_counter()
-    store.put(question, questions.answer(task, run.config, budget, lambda what: note(f"{run.title}: {what}")))
+    store.put(question, analyses.analyse(task, run.config, budget, lambda what: note(f"{run.title}: {what}")))
     out(f"{run.title}: questions answered in {clock(time.perf_counter() - started)}")
 
 

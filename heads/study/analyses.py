@@ -1,7 +1,8 @@
-"""The study's open questions for one model and recipe, answered on kept features: seeds, epochs, training-set size, the
-sigmoid, calibration, and what is mistaken for what.
+"""The study's analyses of one model and recipe on kept features: many seeds, epochs, training-set size, the sigmoid and
+calibration.
 
-Test rows are watched and counted, never used to choose. What was answered once is kept (`heads.study.answer_store`).
+Test rows are watched and counted, never used to choose. What was computed once is kept (`heads.study.analysis_store`).
+To add an analysis: a function here, its field in `heads.study.results`, and a page section that shows it.
 """
 
 import dataclasses
@@ -11,6 +12,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from headstart.core.heads.config import VALIDATION_FRACTION, TrainConfig
+from headstart.core.heads.statistics.calibration import calibration, fit_temperature, softmax
+from headstart.core.heads.statistics.compare import bootstrap_accuracy
+from headstart.core.heads.study.results import (
+    Analyses,
+    CurvePoint,
+    EqualStepsPoint,
+    SeedResults,
+    SigmoidResults,
+    TemperatureResults,
+)
 from headstart.core.heads.training.data import Labelled
 from headstart.core.heads.training.sampling import sample
 from headstart.core.heads.training.train import Trained, carve, predict, scores, train_many
@@ -44,47 +55,27 @@ Advance = Callable[[str], None]
 """Told what is trained next."""
 
 
-def answer(task: Task, config: TrainConfig, budget: Budget, advance: Advance) -> dict[str, Any]:
-    """All answers for one recipe as JSON values. Accuracies are fractions of 1 on the test rows, one for each seed.
-
-    seeds              {accuracies, elapsed_s, together}: seconds by the clock for all `together` heads
-    both               [low, high], the 95 % interval over seeds and images
-    calibration        see `_calibrated`
-    epochs             [{epoch, accuracies}]
-    sizes              [{rows, accuracies}], each in as many epochs as the recipe has
-    sizes_equal_steps  [{rows, epochs, steps, accuracies}], each in as many optimiser steps as all rows take
-    sigmoid            {with: accuracies, without: accuracies}
-    """
+def analyse(task: Task, config: TrainConfig, budget: Budget, advance: Advance) -> Analyses:
+    """All analyses of one recipe. `advance` is told what is trained next."""
     advance(f"{budget.seeds} seeds")
     heads = _train(task, [dataclasses.replace(config, seed=config.seed + i) for i in range(budget.seeds)])
     right = [predict(found.head, task.testing.features, task.device) == task.testing.labels for found in heads]
     sizes = _sizes(task, config, budget, advance)
-    return {
-        "seeds": {
-            "accuracies": [float(found.mean()) for found in right],
-            "elapsed_s": round(heads[0].elapsed_s, 3),
-            "together": heads[0].together,
-        },
-        "both": _both(np.stack(right)),
-        "calibration": _calibrated(task, config, heads[0], advance),
-        "epochs": _epochs(task, config, budget, advance),
-        "sizes": sizes,
-        "sizes_equal_steps": _sizes_equal_steps(task, config, budget, sizes, advance),
-        "sigmoid": _sigmoid(task, config, budget, advance),
-    }
+    accuracies = tuple(float(found.mean()) for found in right)
+    return Analyses(
+        seeds=SeedResults(accuracies, round(heads[0].elapsed_s, 3), heads[0].together),
+        both=bootstrap_accuracy(np.stack(right), np.random.default_rng(0)),
+        calibration=_calibrated(task, config, heads[0], advance),
+        epochs=_epochs(task, config, budget, advance),
+        sizes=sizes,
+        sizes_equal_steps=_sizes_equal_steps(task, config, budget, sizes, advance),
+        sigmoid=_sigmoid(task, config, budget, advance),
+    )
 
 
 def _train(task: Task, configs: Sequence[TrainConfig], watch: bool = False) -> list[Trained]:
     testing = task.testing if watch else None
     return train_many(task.training, len(task.classes), configs, task.device, lambda *_: None, testing)
-
-
-def _both(right: npt.NDArray[np.bool_]) -> list[float]:
-    """A 95 % interval over seeds and images at once, (seeds, images) right or wrong."""
-    from headstart.core.heads.statistics.compare import bootstrap_accuracy
-
-    low, high = bootstrap_accuracy(right, np.random.default_rng(0))
-    return [float(low), float(high)]
 
 
 def _accuracy(task: Task, trained: Trained) -> float:
@@ -96,22 +87,25 @@ def _curve_configs(config: TrainConfig, budget: Budget, **changes: Any) -> list[
     return [dataclasses.replace(config, seed=config.seed + i, **changes) for i in range(budget.curve_seeds)]
 
 
-def _epochs(task: Task, config: TrainConfig, budget: Budget, advance: Advance) -> list[dict[str, Any]]:
+def _accuracies(task: Task, heads: Sequence[Trained]) -> tuple[float, ...]:
+    return tuple(_accuracy(task, trained) for trained in heads)
+
+
+def _epochs(task: Task, config: TrainConfig, budget: Budget, advance: Advance) -> tuple[CurvePoint, ...]:
     """Test accuracy against epochs. Without a schedule one long training passes through all the shorter ones; under a
     cosine each length is a training of its own."""
     if not config.cosine and not config.val_fraction:
-        advance(f"up to {max(budget.epochs)} epochs")
-        heads = _train(task, _curve_configs(config, budget, epochs=max(budget.epochs)), watch=True)
-        return [
-            {"epoch": epoch, "accuracies": [trained.history.watched[epoch - 1] for trained in heads]}
-            for epoch in range(1, max(budget.epochs) + 1)
-        ]
+        most = max(budget.epochs)
+        advance(f"up to {most} epochs")
+        heads = _train(task, _curve_configs(config, budget, epochs=most), watch=True)
+        watched = [trained.history.watched for trained in heads]
+        return tuple(CurvePoint(epoch, tuple(one[epoch - 1] for one in watched)) for epoch in range(1, most + 1))
     found = []
     for epochs in budget.epochs:
         advance(f"{epochs} epochs")
         heads = _train(task, _curve_configs(config, budget, epochs=epochs))
-        found.append({"epoch": epochs, "accuracies": [_accuracy(task, trained) for trained in heads]})
-    return found
+        found.append(CurvePoint(epochs, _accuracies(task, heads)))
+    return tuple(found)
 
 
 def curve_sizes(budget: Budget, there: int, classes: int) -> list[int]:
@@ -135,60 +129,50 @@ def _part(task: Task, rows: int) -> Task:
     return dataclasses.replace(task, training=part)
 
 
-def _sizes(task: Task, config: TrainConfig, budget: Budget, advance: Advance) -> list[dict[str, Any]]:
+def _sizes(task: Task, config: TrainConfig, budget: Budget, advance: Advance) -> tuple[CurvePoint, ...]:
     """Test accuracy against the number of training rows. The epochs are the recipe's, so that fewer rows mean fewer
     optimiser steps too."""
     found = []
     for rows in curve_sizes(budget, len(task.training.labels), len(task.classes)):
         advance(f"{rows:,} training rows")
         heads = _train(_part(task, rows), _curve_configs(config, budget))
-        found.append({"rows": rows, "accuracies": [_accuracy(task, trained) for trained in heads]})
-    return found
+        found.append(CurvePoint(rows, _accuracies(task, heads)))
+    return tuple(found)
 
 
 def _sizes_equal_steps(
-    task: Task, config: TrainConfig, budget: Budget, known: Sequence[dict[str, Any]], advance: Advance
-) -> list[dict[str, Any]]:
+    task: Task, config: TrainConfig, budget: Budget, known: Sequence[CurvePoint], advance: Advance
+) -> tuple[EqualStepsPoint, ...]:
     """Test accuracy against the number of training rows alone, the number of optimiser steps staying that of all rows.
 
-    Where the epochs are the recipe's own, the point is the one of `known`, `_sizes`' answer.
+    Where the epochs are the recipe's own, the point is the one of `known`, the curve of equal epochs.
     """
     there, found = len(task.training.labels), []
     for point in known:
-        rows = point["rows"]
-        longer = equal_steps(config, rows, there)
-        accuracies = point["accuracies"]
+        longer, accuracies = equal_steps(config, point.at, there), point.accuracies
         if longer != config:
-            advance(f"{rows:,} training rows, {longer.epochs:,} epochs")
-            heads = _train(_part(task, rows), _curve_configs(longer, budget))
-            accuracies = [_accuracy(task, trained) for trained in heads]
-        found.append({"rows": rows, "epochs": longer.epochs, "steps": longer.steps(rows), "accuracies": accuracies})
-    return found
+            advance(f"{point.at:,} training rows, {longer.epochs:,} epochs")
+            accuracies = _accuracies(task, _train(_part(task, point.at), _curve_configs(longer, budget)))
+        found.append(EqualStepsPoint(point.at, accuracies, longer.epochs, longer.steps(point.at)))
+    return tuple(found)
 
 
-def _sigmoid(task: Task, config: TrainConfig, budget: Budget, advance: Advance) -> dict[str, list[float]]:
+def _sigmoid(task: Task, config: TrainConfig, budget: Budget, advance: Advance) -> SigmoidResults:
     """Accuracies of the same training with the study's sigmoid before the loss, and without."""
-    found = {}
+    found = []
     for name, sigmoid in (("with", True), ("without", False)):
         advance(f"{name} the sigmoid")
-        heads = _train(task, _curve_configs(config, budget, sigmoid=sigmoid))
-        found[name] = [_accuracy(task, trained) for trained in heads]
-    return found
+        found.append(_accuracies(task, _train(task, _curve_configs(config, budget, sigmoid=sigmoid))))
+    return SigmoidResults(*found)
 
 
-def _calibrated(task: Task, config: TrainConfig, own: Trained, advance: Advance) -> dict[str, Any]:
+def _calibrated(task: Task, config: TrainConfig, own: Trained, advance: Advance) -> TemperatureResults:
     """Calibration of the recipe's own head on the test rows, before and after a temperature.
 
-        before, after  figures of `heads.statistics.calibration.Calibration`; after is None where there is no temperature
-        temperature    fitted on `rows` validation rows, or None, and then
-        reason         says why (None where there is one)
-        fitted_with    the head whose scores the temperature was fitted to, in words: the recipe's own where it sets
-                       validation rows aside, else one trained in the same way on the rows that remain
-
-    The own head's validation rows chose its epoch before the temperature was fitted to them.
+    The temperature is fitted to the own head's scores where the recipe sets validation rows aside, else to those of a head
+    trained in the same way on the rows that remain. The own head's validation rows chose its epoch before the temperature
+    was fitted to them.
     """
-    from headstart.core.heads.statistics.calibration import calibration, fit_temperature, softmax
-
     fitted, words = own, "the head itself, on its validation rows"
     if not config.val_fraction:
         advance("calibration")
@@ -198,20 +182,8 @@ def _calibrated(task: Task, config: TrainConfig, own: Trained, advance: Advance)
     aside = carve(task.training.labels, fitted.head.config, "cpu").val.numpy()
     found = fit_temperature(_scores(fitted, task.training.features[aside], task.device), task.training.labels[aside])
     scored, labels = _scores(own, task.testing.features, task.device), task.testing.labels
-    after = None if found.value is None else _plain(calibration(softmax(scored, found.value), labels))
-    return {
-        "temperature": found.value,
-        "reason": found.reason,
-        "rows": found.rows,
-        "fitted_with": words,
-        "before": _plain(calibration(softmax(scored), labels)),
-        "after": after,
-    }
-
-
-def _plain(value: Any) -> dict[str, Any]:
-    found: dict[str, Any] = dataclasses.asdict(value)
-    return found
+    after = None if found.value is None else calibration(softmax(scored, found.value), labels)
+    return TemperatureResults(found, words, calibration(softmax(scored), labels), after)
 
 
 def _scores(trained: Trained, features: npt.NDArray[np.float32], device: str) -> npt.NDArray[np.float64]:
