@@ -24,7 +24,7 @@ from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.heads import timings
 from headstart.core.heads.predict import Photo
 from headstart.core.heads.report.csv_file import to_csv
-from headstart.core.heads.report.evaluation import Tested, evaluated
+from headstart.core.heads.report.evaluation import Predictions, evaluated
 from headstart.core.heads.report.facts import Photograph, Report, Section, TitledImage, with_pictures
 from headstart.core.heads.report.facts import Preprocessing as PreprocessingFigure
 from headstart.core.heads.report.grouping import Group, GroupedRuns, grouped
@@ -127,7 +127,7 @@ def _section(part: GroupedRuns, sources: _Sources) -> Section:
     return _with_pictures(evaluated(section, there), part, sources)
 
 
-def _row(group: Group, timing: Timing | None, tested: Tested | None, sources: _Sources) -> Row:
+def _row(group: Group, timing: Timing | None, tested: Predictions | None, sources: _Sources) -> Row:
     row = row_of(group, timing, tested.interval if tested else None)
     return dataclasses.replace(row, folder=str(sources.store.root / group.first.name))
 
@@ -137,7 +137,7 @@ def _timing(store: RunStore, group: Group) -> Timing | None:
     return max((timing for timing in found if timing), key=lambda timing: (timing.images, timing.created), default=None)
 
 
-def _tested(group: Group, sources: _Sources) -> Tested | None:
+def _tested(group: Group, sources: _Sources) -> Predictions | None:
     """The group's heads on the rows that they were tested on, or None where their features are not there."""
     features = sources.sets.get(group.first.test.digest)
     if features is None:
@@ -149,10 +149,10 @@ def _tested(group: Group, sources: _Sources) -> Tested | None:
     heads = [load_head(run, sources.store).head for run in group.runs]
     shares = [probabilities(head, testing.features, "cpu") for head in heads]
     labelled = np.stack([found.argmax(axis=1) for found in shares])
-    return Tested(group, shares[0], labelled, testing, sources.analyses.about(group.first))
+    return Predictions(group, shares[0], labelled, testing, sources.analyses.about(group.first))
 
 
-def _maps(tested: Sequence[Tested]) -> dict[str, FeatureMap | None]:
+def _maps(tested: Sequence[Predictions]) -> dict[str, FeatureMap | None]:
     """A map of each model's features, whatever its heads; rows are numbered as in the split."""
     by_model = {found.group.model: found.testing for found in tested}
     return {model: feature_map(found) for model, found in by_model.items()}

@@ -1,16 +1,16 @@
-"""The answers are those of trainings that anyone can repeat, and no test row chooses anything."""
+"""The analyses are those of trainings that anyone can repeat, and no test row chooses anything."""
 
 import dataclasses
 import time
-from typing import Any
 
 import numpy as np
 import pytest
 from heads_samples import CLASSES, blobs, silent
-from headstart.core.cache.files import canonical_json
+from headstart.core.cache.files import canonical_json, parse_json
 from headstart.core.heads.config import RECIPES, TrainConfig
 from headstart.core.heads.statistics.calibration import calibration
-from headstart.core.heads.study.questions import Budget, Task, answer, curve_sizes
+from headstart.core.heads.study.analyses import Budget, Task, analyse, curve_sizes
+from headstart.core.heads.study.results import Analyses, CurvePoint, from_json, to_json
 from headstart.core.heads.training.data import Labelled
 from headstart.core.heads.training.sampling import sample
 from headstart.core.heads.training.train import predict, probabilities, train_many
@@ -23,15 +23,16 @@ def recipe(name: str) -> TrainConfig:
     return dataclasses.replace(RECIPES[name], epochs=2, hidden=8, batch_size=32)
 
 
-def answers(name: str, task: Task = TASK) -> dict[str, Any]:
-    return answer(task, recipe(name), BUDGET, list[str]().append)
+def analysed(name: str, task: Task = TASK) -> Analyses:
+    return analyse(task, recipe(name), BUDGET, list[str]().append)
 
 
-def accuracies(config: TrainConfig, task: Task = TASK) -> list[float]:
+def accuracies(config: TrainConfig, task: Task = TASK) -> tuple[float, ...]:
     """Of heads trained here, two seeds from the configuration's on."""
     configs = [dataclasses.replace(config, seed=config.seed + i) for i in range(2)]
     heads = train_many(task.training, len(CLASSES), configs, "cpu", silent)
-    return [float((predict(one.head, task.testing.features, "cpu") == task.testing.labels).mean()) for one in heads]
+    right = [predict(one.head, task.testing.features, "cpu") == task.testing.labels for one in heads]
+    return tuple(float(one.mean()) for one in right)
 
 
 def part(rows: int) -> Task:
@@ -42,27 +43,26 @@ def part(rows: int) -> Task:
 
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_every_answer_is_a_training_of_its_own(name: str) -> None:
-    found, config = answers(name), recipe(name)
-    assert found["seeds"]["accuracies"][:2] == accuracies(config)
-    assert len(found["seeds"]["accuracies"]) == 3
-    low, high = found["both"]
-    assert low <= np.mean(found["seeds"]["accuracies"]) <= high
-    assert [point["epoch"] for point in found["epochs"]] == [1, 2, 3]
-    for point in found["epochs"]:
-        assert point["accuracies"] == accuracies(dataclasses.replace(config, epochs=point["epoch"]))
-    assert [point["rows"] for point in found["sizes"]] == [40, 90, 240]
-    assert found["sizes"][0]["accuracies"] == accuracies(config, part(40))
-    assert found["sizes"][-1]["accuracies"] == accuracies(config)
-    assert [point["rows"] for point in found["sizes_equal_steps"]] == [40, 90, 240]
-    longer = dataclasses.replace(config, epochs=found["sizes_equal_steps"][0]["epochs"])
+    found, config = analysed(name), recipe(name)
+    assert found.seeds.accuracies[:2] == accuracies(config)
+    assert len(found.seeds.accuracies) == 3
+    low, high = found.both
+    assert low <= np.mean(found.seeds.accuracies) <= high
+    assert found.epochs == tuple(CurvePoint(n, accuracies(dataclasses.replace(config, epochs=n))) for n in (1, 2, 3))
+    assert [point.at for point in found.sizes] == [40, 90, 240]
+    assert found.sizes[0].accuracies == accuracies(config, part(40))
+    assert found.sizes[-1].accuracies == accuracies(config)
+    assert [point.at for point in found.sizes_equal_steps] == [40, 90, 240]
+    longer = dataclasses.replace(config, epochs=found.sizes_equal_steps[0].epochs)
     assert longer.epochs > config.epochs
-    assert found["sizes_equal_steps"][0]["accuracies"] == accuracies(longer, part(40))
-    assert found["sizes_equal_steps"][-1] == found["sizes"][-1] | {"epochs": 2, "steps": config.steps(240)}
-    for point in found["sizes_equal_steps"]:  # to the nearest epoch
-        assert abs(point["steps"] - config.steps(240)) <= point["steps"] / point["epochs"] / 2
-    for key, sigmoid in (("with", True), ("without", False)):
-        assert found["sigmoid"][key] == accuracies(dataclasses.replace(config, sigmoid=sigmoid))
-    canonical_json(found)
+    assert found.sizes_equal_steps[0].accuracies == accuracies(longer, part(40))
+    last = found.sizes_equal_steps[-1]
+    assert (last.accuracies, last.epochs, last.steps) == (found.sizes[-1].accuracies, 2, config.steps(240))
+    for point in found.sizes_equal_steps:  # to the nearest epoch
+        assert abs(point.steps - config.steps(240)) <= point.steps / point.epochs / 2
+    assert found.sigmoid.with_sigmoid == accuracies(dataclasses.replace(config, sigmoid=True))
+    assert found.sigmoid.without == accuracies(dataclasses.replace(config, sigmoid=False))
+    assert from_json(parse_json(canonical_json(to_json(found)))) == found
 
 
 def test_a_curve_of_images_is_none_of_classes() -> None:
@@ -70,9 +70,9 @@ def test_a_curve_of_images_is_none_of_classes() -> None:
     order = np.argsort(TASK.training.labels, kind="stable")
     data = Labelled(TASK.training.features[order], TASK.training.labels[order])
     config = dataclasses.replace(recipe("study"), lr=3e-2)
-    point = answer(dataclasses.replace(TASK, training=data), config, BUDGET, list[str]().append)["sizes_equal_steps"][0]
-    assert point["rows"] == 40
-    assert np.mean(point["accuracies"]) > 0.8
+    point = analyse(dataclasses.replace(TASK, training=data), config, BUDGET, list[str]().append).sizes_equal_steps[0]
+    assert point.at == 40
+    assert np.mean(point.accuracies) > 0.8
 
 
 def test_sizes_leave_two_rows_a_class_and_no_more_than_there_are() -> None:
@@ -86,15 +86,15 @@ def test_sizes_leave_two_rows_a_class_and_no_more_than_there_are() -> None:
 def test_more_classes_than_rows_for_them_leave_the_answers_whole() -> None:
     data = blobs(40, classes=20, dim=30)
     task = Task(data, blobs(60, seed=2, classes=20, dim=30), tuple(f"class {i}" for i in range(20)), "cpu")
-    found = answers("standard", task)
-    assert [point["rows"] for point in found["sizes"]] == [40]
+    found = analysed("standard", task)
+    assert [point.at for point in found.sizes] == [40]
 
 
 def test_the_time_of_all_seeds_is_by_the_clock() -> None:
     started = time.perf_counter()
-    found = answers("study")["seeds"]
-    assert 0 < found["elapsed_s"] < time.perf_counter() - started
-    assert found["together"] == 3
+    found = analysed("study").seeds
+    assert 0 < found.elapsed_s < time.perf_counter() - started
+    assert found.together == 3
 
 
 def noisy(data: Labelled) -> Labelled:
@@ -107,11 +107,12 @@ def noisy(data: Labelled) -> Labelled:
 def test_the_temperature_comes_from_rows_set_aside_from_training(name: str) -> None:
     task = dataclasses.replace(TASK, training=noisy(TASK.training))
     spoiled = Labelled(TASK.testing.features[::-1].copy(), TASK.testing.labels)
-    one, other = (answers(name, dataclasses.replace(task, testing=rows))["calibration"] for rows in (TASK.testing, spoiled))
-    assert one["temperature"] == other["temperature"] is not None
-    assert one["reason"] is None
-    assert one["before"] != other["before"]
-    assert one["rows"] == round(0.1 * 240)
+    one, other = (analysed(name, dataclasses.replace(task, testing=rows)).calibration for rows in (TASK.testing, spoiled))
+    assert one.temperature == other.temperature
+    assert one.temperature.value is not None
+    assert one.not_fitted is None
+    assert one.before != other.before
+    assert one.temperature.rows == round(0.1 * 240)
 
 
 @pytest.mark.parametrize(
@@ -123,27 +124,27 @@ def test_the_temperature_comes_from_rows_set_aside_from_training(name: str) -> N
 )
 def test_calibration_is_that_of_the_recipes_own_head(name: str, words: str) -> None:
     task = dataclasses.replace(TASK, training=noisy(TASK.training))
-    found = answers(name, task)["calibration"]
+    found = analysed(name, task).calibration
     (own,) = train_many(task.training, len(CLASSES), [recipe(name)], "cpu", silent)
     shares = probabilities(own.head, TASK.testing.features, "cpu")
     expected = calibration(shares, TASK.testing.labels)
-    assert found["before"]["ece"] == pytest.approx(expected.ece, abs=1e-6)
-    assert found["after"]["nll"] != found["before"]["nll"]
-    assert found["fitted_with"] == words
+    assert found.before.ece == pytest.approx(expected.ece, abs=1e-6)
+    assert found.after is not None
+    assert found.after.nll != found.before.nll
+    assert found.fitted_with == words
 
 
 def test_a_temperature_that_nothing_speaks_for_is_none_with_the_reason() -> None:
-    found = answer(TASK, dataclasses.replace(recipe("standard"), lr=3e-2, epochs=10), BUDGET, list[str]().append)[
-        "calibration"
-    ]
-    assert (found["temperature"], found["after"]) == (None, None)
-    assert found["reason"] == "not fitted: all 24 validation rows are right"
-    assert found["before"]["rows"] == 90
+    config = dataclasses.replace(recipe("standard"), lr=3e-2, epochs=10)
+    found = analyse(TASK, config, BUDGET, list[str]().append).calibration
+    assert (found.temperature.value, found.after) == (None, None)
+    assert found.not_fitted == "all 24 validation rows are right"
+    assert found.before.rows == 90
 
 
 def test_test_rows_of_a_class_without_a_training_row_count_as_wrong() -> None:
     task = dataclasses.replace(TASK, training=blobs(240, seed=1, classes=2))
-    found = answers("study", task)
-    assert max(found["seeds"]["accuracies"]) <= 2 / 3
-    assert found["calibration"]["before"]["nll"] > 20
-    canonical_json(found)
+    found = analysed("study", task)
+    assert max(found.seeds.accuracies) <= 2 / 3
+    assert found.calibration.before.nll > 20
+    canonical_json(to_json(found))

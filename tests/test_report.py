@@ -7,27 +7,21 @@ import json
 import re
 from typing import Any
 
+import page_samples
 import pytest
 from heads_samples import make_evaluation, make_key, make_run, make_timing
 from headstart.core.cache.files import canonical_json, parse_json
-from headstart.core.heads.config import RECIPES
+from headstart.core.heads.config import RECIPES, TrainConfig
 from headstart.core.heads.predict import Photo
+from headstart.core.heads.report.csv_file import to_csv
+from headstart.core.heads.report.facts import Photograph, Report, Section, with_pictures
 from headstart.core.heads.report.grouping import Group
-from headstart.core.heads.report.published import TABLE_1, TABLE_2
-from headstart.core.heads.report.tables import (
-    Inference,
-    Part,
-    Report,
-    Row,
-    percent,
-    row,
-    seconds,
-    squashed,
-    table,
-    to_csv,
-    to_json,
-    to_markdown,
-)
+from headstart.core.heads.report.json_file import VERSION, to_json
+from headstart.core.heads.report.markdown.document import to_markdown
+from headstart.core.heads.report.markdown.text import table
+from headstart.core.heads.report.published import STUDY, TABLE_1
+from headstart.core.heads.report.row import Inference, Row, row_of
+from headstart.core.heads.report.units import percent, seconds
 from headstart.core.heads.runs import Extraction, Run
 from headstart.core.heads.settings import settings_label
 from headstart.core.heads.timings import Timing
@@ -40,7 +34,7 @@ BENCH = make_timing(images=200, elapsed_s=12.345)
 def line_of(*runs: Run, timing: Timing | None = None) -> Row:
     """The line of runs that differ in their seeds alone."""
     first = runs[0]
-    return row(Group(first.model, settings_label(first.config), runs), timing)
+    return row_of(Group(first.model, settings_label(first.config), runs), timing)
 
 
 def make_row(**changes: Any) -> Row:
@@ -50,7 +44,13 @@ def make_row(**changes: Any) -> Row:
 
 def make_report(*rows: Row, photos: tuple[Photo, ...] = ()) -> Report:
     """A report of one set of test images."""
-    return Report((Part("pets", rows, photos),))
+    return Report((make_section(*rows, photos=photos),))
+
+
+def make_section(*rows: Row, title: str = "pets", photos: tuple[Photo, ...] = ()) -> Section:
+    """A section of these lines; the published figures stand beside those that may."""
+    study = STUDY if any(row.published for row in rows) else None
+    return Section(title, "pets", "test", (), rows, tuple(map(Photograph, photos)), published=study)
 
 
 def runs_of_two_models() -> tuple[Run, Run]:
@@ -216,13 +216,14 @@ def test_what_is_not_known_says_so() -> None:
 
 
 def test_several_parts_have_a_heading_each_and_theirs_a_level_lower() -> None:
-    report = Report((Part("pets", (make_row(),)), Part("digits\n## x", (make_row(),))))
-    text = to_markdown(report, {"pets": "\n## Labels given\n\n| class |\n"})
+    report = Report((make_section(make_row()), make_section(make_row(), title="digits\n## x")))
+    apart = dataclasses.replace(report.sections[0], not_compared=("vgg16: tested on other images",))
+    text = to_markdown(Report((apart, *report.sections[1:])))
     assert re.findall("^#+ .*", text, re.MULTILINE) == [
         "# Frozen backbones compared", "## pets", "### All heads, on a computer", "### Mean training loss of each epoch",
-        "### Labels given", "## digits ## x", "### All heads, on a computer", "### Mean training loss of each epoch",
+        "### Not compared", "## digits ## x", "### All heads, on a computer", "### Mean training loss of each epoch",
     ]  # fmt: skip
-    assert "\n## All heads" in to_markdown(Report(report.parts[:1]))
+    assert "\n## All heads" in to_markdown(Report(report.sections[:1]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -426,31 +427,31 @@ def test_json_is_strict_and_holds_all() -> None:
     found = parse_json(canonical_json(to_json(report)))  # neither NaN nor a key twice
     (part,) = found["sections"]
     assert (found["title"], part["title"]) == (report.title, "pets")
-    assert [line["run"] for line in part["rows"]] == [line.run for line in report.parts[0].rows]
+    assert [line["run"] for line in part["rows"]] == [line.run for line in report.sections[0].rows]
     assert part["photos"][0] == {
         "name": "ä|\n.jpg",
         "labels": {"resnet50-study-mlp-20230901-120000": [["frog", 0.5], ["cat", 0.25]]},
         "error": None,
+        "image": None,
     }
-    assert part["photos"][1] == {"name": "bad.jpg", "labels": {}, "error": "cut off"}
+    assert part["photos"][1] == {"name": "bad.jpg", "labels": {}, "error": "cut off", "image": None}
+    assert found["version"] == VERSION
 
 
 @pytest.mark.parametrize(
-    ("settings", "expected"),
+    ("config", "expected"),
     [
-        ("study", True),
-        ("study, linear", True),
-        ("study, changed: epochs 60, lr 0.003", True),
-        ("study, changed: epochs 60, sigmoid off", False),
-        ("study, knn", False),
-        ("study, ridge", False),
-        ("standard", False),
-        ("standard, changed: sigmoid on", True),
-        ("standard, on 400 rows", False),
+        (RECIPES["study"], True),
+        (dataclasses.replace(RECIPES["study"], head="linear"), True),
+        (dataclasses.replace(RECIPES["study"], sigmoid=False), False),
+        (dataclasses.replace(RECIPES["study"], head="knn"), False),
+        (dataclasses.replace(RECIPES["study"], head="ridge"), False),
+        (RECIPES["standard"], False),
+        (dataclasses.replace(RECIPES["standard"], sigmoid=True), True),
     ],
 )
-def test_the_sigmoid_is_known_from_the_settings(settings: str, expected: bool) -> None:
-    assert squashed(settings) is expected
+def test_a_row_knows_whether_its_head_has_the_sigmoid(config: TrainConfig, expected: bool) -> None:
+    assert line_of(make_run(config=config)).sigmoid is expected
 
 
 def test_json_holds_the_published_tables() -> None:
@@ -468,11 +469,36 @@ def test_the_published_tables_are_the_studys() -> None:
         "resnet50": (12 * 60 + 23, 59, 0.8066),
         "resnet152": (22 * 60 + 4, 60 + 45, 0.8193),
     }
-    right = {name: sum(label == "✓" for label in labels) for name, labels in TABLE_2.items()}
+    right = {name: sum(label == "✓" for label in labels.values()) for name, labels in STUDY.table_2.items()}
     assert right == {"frog 1": 3, "frog 2": 2, "ship 1": 2, "ship 2": 2, "plane 1": 4, "plane 2": 4}
 
 
 def test_a_note_of_one_part_alone_is_not_in_the_title() -> None:
-    parts = (Part("a", (make_row(notes=("untrained", "held out")),)), Part("b", (make_row(notes=("untrained",)),)))
-    assert Report(parts).title == "Frozen backbones compared (untrained)"
+    sections = (make_section(make_row(notes=("untrained", "held out"))), make_section(make_row(notes=("untrained",))))
+    assert Report(sections).title == "Frozen backbones compared (untrained)"
     assert Report(()).title == "Frozen backbones compared"
+
+
+def test_json_holds_what_was_measured_of_each_head() -> None:
+    found = page_samples.section(page_samples.MODELS[:2], points=40)
+    (section,) = parse_json(canonical_json(to_json(page_samples.report(found))))["sections"]
+    head, shown = found.heads[0], section["models"]["vgg16"]["study"]
+    assert head.analyses is not None
+    assert shown["confusion"] == [list(row) for row in head.confusion]
+    assert shown["seeds"]["accuracies"] == list(head.analyses.seeds.accuracies)
+    assert (shown["seeds"]["count"], shown["seeds"]["together"]) == (30, 30)
+    assert shown["ratio"]["cat"] == {"ratio": 1.25, "low": 1.1, "high": 1.4}
+    calibration = {name: shown["calibration"][name] for name in ("ece", "ece_after", "temperature", "not_fitted", "of")}
+    assert calibration == {
+        "ece": 0.4231, "ece_after": 0.0123, "temperature": 0.141, "not_fitted": None,
+        "of": "a head trained on 90 % of the rows",
+    }  # fmt: skip
+    assert shown["epochs"][4] == {"epoch": 5, "accuracies": list(head.analyses.epochs[4].accuracies)}
+    (pair, *_) = section["comparisons"]
+    assert (pair["recipe"], pair["first"], pair["second"]) == ("study", "vgg16", "vgg19")
+    assert (pair["only_first"], pair["p"], pair["p_holm"], pair["low"]) == (312, 0.00072, 0.0043, -0.014)
+    assert set(section["maps"]["vgg16"]) == {"method", "rows", "points", "thumbnails", "explained", "tsne"}
+    assert section["batch_norm"]["eval"] == [0.627, 0.631, 0.625]
+    assert section["sigmoid"][0]["with"]["mean"] == 0.8521
+    without = with_pictures(found, {}.get)
+    assert "image" not in to_json(page_samples.report(without))["sections"][0]["disagreements"][0]

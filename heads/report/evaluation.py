@@ -1,4 +1,4 @@
-"""What test rows say of heads: each head's labels, pairs of models, and test images on which heads are wrong or disagree."""
+"""What test rows say of heads: their labels, pairs of models, and test images on which heads are wrong or disagree."""
 
 import dataclasses
 import itertools
@@ -28,7 +28,7 @@ DISAGREEMENTS = 24
 
 
 @dataclasses.dataclass(frozen=True)
-class Tested:
+class Predictions:
     """A group's heads on their test rows: the probabilities (N, C) of the first seed's, the labels (S, N) that those of all
     seeds give, the rows themselves, and what a study measured of them, if there was one."""
 
@@ -57,7 +57,7 @@ class Tested:
         return bootstrap_accuracy(self.labelled == self.labels, np.random.default_rng(0))
 
 
-def evaluated(section: Section, tested: Sequence[Tested]) -> Section:
+def evaluated(section: Section, tested: Sequence[Predictions]) -> Section:
     """The section with what test rows say of its heads.
 
     Only heads that were tested on the same images, by content, are compared; `not_compared` says which were not.
@@ -82,9 +82,9 @@ def evaluated(section: Section, tested: Sequence[Tested]) -> Section:
     )
 
 
-def _on_the_same_images(tested: Sequence[Tested]) -> tuple[list[Tested], list[Tested]]:
+def _on_the_same_images(tested: Sequence[Predictions]) -> tuple[list[Predictions], list[Predictions]]:
     """The heads on the images that most heads were tested on, and the others."""
-    by_images: dict[str, list[Tested]] = {}
+    by_images: dict[str, list[Predictions]] = {}
     for found in tested:
         by_images.setdefault(found.testing.digest, []).append(found)
     most = max(by_images, key=lambda images: len(by_images[images]))
@@ -95,11 +95,11 @@ def _shown(settings: Sequence[str]) -> str:
     return "standard" if "standard" in settings else settings[-1]
 
 
-def _of(tested: Sequence[Tested], settings: str) -> dict[str, Tested]:
+def _of(tested: Sequence[Predictions], settings: str) -> dict[str, Predictions]:
     return {found.group.model: found for found in tested if found.group.settings == settings}
 
 
-def _results(tested: Tested) -> HeadResults:
+def _results(tested: Predictions) -> HeadResults:
     classes = tested.group.first.key.classes
     matrix = confusion(tested.labels, tested.predicted, classes)
     ratios = [Ratio(found.ratio, found.interval) for found in label_ratios(matrix)]
@@ -119,14 +119,14 @@ def _results(tested: Tested) -> HeadResults:
     )
 
 
-def _mistakes(tested: Tested, classes: Sequence[str]) -> tuple[Mistake, ...]:
+def _mistakes(tested: Predictions, classes: Sequence[str]) -> tuple[Mistake, ...]:
     return tuple(
         Mistake(int(tested.testing.rows[found.row]), classes[found.label], classes[found.predicted], found.probability)
         for found in confident_mistakes(tested.probabilities, tested.labels, MISTAKES)
     )
 
 
-def _sigmoid(tested: Tested) -> SigmoidCost | None:
+def _sigmoid(tested: Predictions) -> SigmoidCost | None:
     """What the sigmoid before the loss costs, all else being the same."""
     if tested.analyses is None or not tested.group.first.config.sigmoid:
         return None
@@ -134,7 +134,7 @@ def _sigmoid(tested: Tested) -> SigmoidCost | None:
     return SigmoidCost(tested.group.model, over_seeds(found.with_sigmoid), over_seeds(found.without))
 
 
-def _pairs(tested: Mapping[str, Tested], settings: str) -> list[ModelPair]:
+def _pairs(tested: Mapping[str, Predictions], settings: str) -> list[ModelPair]:
     """McNemar's test for every pair of models with one kind of head, corrected by Holm for all pairs of that kind."""
     if len(tested) < 2:
         return []
@@ -151,7 +151,7 @@ def _trained_apart(first: Group, second: Group) -> str | None:
     return f"not trained on the same images ({one.train_rows + one.val_rows:,} and {other.train_rows + other.val_rows:,})"
 
 
-def _shifts(tested: Mapping[str, Tested], settings: str, classes: Sequence[str]) -> list[LabelShift]:
+def _shifts(tested: Mapping[str, Predictions], settings: str, classes: Sequence[str]) -> list[LabelShift]:
     """Whether two models give a label equally often, for every label and pair; corrected by Holm for all of them."""
     found = [
         (name, first, second, label_shift(tested[first].predicted, tested[second].predicted, i, classes))
@@ -165,7 +165,7 @@ def _shifts(tested: Mapping[str, Tested], settings: str, classes: Sequence[str])
     ]
 
 
-def _disagreements(tested: Mapping[str, Tested], classes: Sequence[str]) -> tuple[Disagreement, ...]:
+def _disagreements(tested: Mapping[str, Predictions], classes: Sequence[str]) -> tuple[Disagreement, ...]:
     if len(tested) < 2:
         return ()
     testing = next(iter(tested.values())).testing

@@ -7,7 +7,7 @@ import cache_samples
 from heads_samples import make_key, make_run
 from headstart.core.cache.manifest import Manifest, ShardRecord
 from headstart.core.heads.config import RECIPES
-from headstart.core.heads.report.grouping import sections
+from headstart.core.heads.report.grouping import grouped
 from headstart.core.heads.runs import Run
 
 
@@ -21,7 +21,7 @@ def run(name: str, day: int = 1, seed: int = 0, **changes: Any) -> Run:
 
 def shown(*runs: Run) -> list[tuple[str, list[tuple[str, str, list[str]]]]]:
     """Sections by title, their lines by model and settings, and the names of their runs."""
-    found = sections(runs, {})
+    found = grouped(runs, {})
     return [
         (part.title, [(group.model, group.settings, [one.name for one in group.runs]) for group in part.groups])
         for part in found
@@ -94,7 +94,7 @@ def test_a_record_that_does_not_say_which_images_it_is_of_is_looked_up_by_its_fe
     old = run("old", test_images="", training_version=1)
     old = dataclasses.replace(old, test=dataclasses.replace(old.test, digest=manifest.digest, split=""))
     new = run("new", test_images=manifest.images_digest, model="vgg16")
-    (part,) = sections([old, new], {manifest.digest: manifest})
+    (part,) = grouped([old, new], {manifest.digest: manifest})
     assert (part.images, [group.model for group in part.groups]) == (manifest.images_digest, ["resnet50", "vgg16"])
     assert part.groups[0].first.test.split == "test"
-    assert len(sections([old, new], {})) == 2
+    assert len(grouped([old, new], {})) == 2
