@@ -155,7 +155,7 @@ def _tested(group: Group, sources: _Sources) -> Predictions | None:
 def _maps(tested: Sequence[Predictions]) -> dict[str, FeatureMap | None]:
     """A map of each model's features, whatever its heads; rows are numbered as in the split."""
     by_model = {found.group.model: found.testing for found in tested}
-    return {model: feature_map(found) for model, found in by_model.items()}
+    return {model: feature_map(it.features, it.labels, it.rows) for model, it in by_model.items()}
 
 
 def _with_pictures(section: Section, part: GroupedRuns, sources: _Sources) -> Section:

@@ -4,7 +4,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from headstart.core.heads.statistics.maps import FEWEST, FeatureMap, feature_map
-from headstart.core.heads.training.data import Labelled
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_score
@@ -20,9 +19,9 @@ def clouds(rows: int = 300, dim: int = 6) -> npt.NDArray[np.float32]:
     return found.astype(np.float32)
 
 
-def labelled(features: npt.NDArray[np.float32], first: int = 0) -> Labelled:
-    """Rows with their labels in turn, numbered from `first` on."""
-    return Labelled(features, LABELS[: len(features)], rows=np.arange(first, first + len(features)))
+def mapped(features: npt.NDArray[np.float32]) -> FeatureMap | None:
+    """The map of rows with their labels in turn, numbered from 0 on."""
+    return feature_map(features, LABELS[: len(features)], np.arange(len(features)))
 
 
 def standardised(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -32,7 +31,7 @@ def standardised(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 def test_the_map_shows_the_principal_axes_and_pictures_that_lie_apart() -> None:
     features = (np.random.default_rng(0).standard_normal((300, 6)) * [9, 5, 1, 1, 1, 1]).astype(np.float32)
-    found = feature_map(labelled(features))
+    found = mapped(features)
     assert found is not None
     axes = PCA(2, svd_solver="full").fit(standardised(features))
     assert np.allclose(found.pca.explained, axes.explained_variance_ratio_)
@@ -49,7 +48,7 @@ def test_the_map_shows_the_principal_axes_and_pictures_that_lie_apart() -> None:
 
 def test_tsne_is_scikit_learns_of_fifty_components_of_the_same_rows() -> None:
     features = clouds(dim=80)
-    found = feature_map(labelled(features))
+    found = mapped(features)
     assert found is not None
     with threadpool_limits(limits=1):
         reduced = PCA(50, random_state=0).fit_transform(standardised(features))
@@ -70,19 +69,19 @@ def test_the_same_rows_give_the_same_map_on_any_number_of_threads() -> None:
     found: list[FeatureMap | None] = []
     for threads in (1, 2, 4):
         with threadpool_limits(limits=threads):
-            found.append(feature_map(labelled(features)))
+            found.append(mapped(features))
     assert found[0] == found[1] == found[2]
 
 
 def test_few_rows_have_a_perplexity_that_fits_and_fewer_have_no_tsne() -> None:
-    enough, few = (feature_map(labelled(clouds(rows))) for rows in (FEWEST, FEWEST - 1))
+    enough, few = (mapped(clouds(rows)) for rows in (FEWEST, FEWEST - 1))
     assert enough is not None
     assert few is not None
     assert enough.tsne is not None
     assert enough.tsne.perplexity == (FEWEST - 1) / 3
     assert few.tsne is None
     assert len(few.pca.points) == FEWEST - 1
-    two = feature_map(labelled(clouds(2)))
+    two = mapped(clouds(2))
     assert two is not None
     assert len(two.pca.points) == 2
 
@@ -91,13 +90,12 @@ def test_few_rows_have_a_perplexity_that_fits_and_fewer_have_no_tsne() -> None:
     "features", [clouds(1), clouds(20, 1), np.ones((20, 4), np.float32)], ids=["one row", "one number", "all alike"]
 )
 def test_rows_without_two_directions_have_no_map(features: npt.NDArray[np.float32]) -> None:
-    assert feature_map(labelled(features)) is None
+    assert mapped(features) is None
 
 
 def test_of_many_rows_some_are_drawn_evenly_and_keep_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstart.core.heads.statistics.maps.POINTS", 40)
-    in_order = Labelled(clouds(), np.sort(LABELS), rows=np.arange(1000, 1300))  # sorted by class
-    found = feature_map(in_order)
+    found = feature_map(clouds(), np.sort(LABELS), np.arange(1000, 1300))  # sorted by class
     assert found is not None
     assert found.tsne is not None
     assert len(found.tsne.points) == len(found.pca.points) == 40

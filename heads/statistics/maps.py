@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from headstart.core.heads.training.data import Labelled
 
 POINTS = 1_000
 THUMBNAILS = 24
@@ -54,19 +53,19 @@ class FeatureMap:
     tsne: Projection | None
 
 
-def feature_map(data: Labelled) -> FeatureMap | None:
-    """Some rows' features on their two principal axes (scikit-learn's PCA, of standardised features), and the same rows by
-    t-SNE.
+def feature_map(features: npt.NDArray[np.float32], labels: Rows, rows: Rows) -> FeatureMap | None:
+    """Some features (N, D) on their two principal axes (scikit-learn's PCA, of standardised features), and the same ones
+    by t-SNE, each with its class index from `labels` (N,).
 
     Up to `POINTS` rows are drawn evenly over all. The same rows give the same map; one row, or features that never vary,
-    give None. Rows are numbered as `data.rows` says.
+    give None. `rows` (N,) are the numbers by which they are known.
     """
     from sklearn.decomposition import PCA
     from threadpoolctl import threadpool_limits
 
     # evenly, not the first ones: those of a set sorted by class would be of a few classes
-    chosen = np.linspace(0, len(data.labels) - 1, min(POINTS, len(data.labels))).round().astype(np.int64)
-    standard, labels, rows = _standardised(data.features[chosen]), data.labels[chosen], data.rows[chosen]
+    chosen = np.linspace(0, len(labels) - 1, min(POINTS, len(labels))).round().astype(np.int64)
+    standard, labels, rows = _standardised(features[chosen]), labels[chosen], rows[chosen]
     if min(standard.shape) < 2 or not standard.any():
         return None
     with threadpool_limits(limits=1):  # threads add in another order, and t-SNE makes much of the last digit (measured)
