@@ -971,6 +971,8 @@ def write_report(
     """Print the comparison of these runs and keep it in four files, all made from one document."""
     from headstart.core.cache.errors import RunNotFound
     from headstart.core.extract.featurise import expand
+    from headstart.core.heads.report.json_file import to_json
+    from headstart.core.heads.report.markdown.document import to_markdown
     from headstart.core.heads.runs import RunStore
     from headstart.core.heads.training.session import load_head
 
@@ -985,10 +987,10 @@ def write_report(
         chosen = [Chosen(load_head(run, store), run, run.name) for run in some]
         return label_photos(settings, chosen, files, weights, None, EXTRACT.workers, 1)
 
-    written = reporting.write(settings, runs, folder, label if files else None, dataset, note)
-    out(written.markdown.rstrip("\n"))
+    report = reporting.write(settings, runs, folder, label if files else None, dataset, note)
+    out(to_markdown(report).rstrip("\n"))
     note(f"written to {folder}/report.html, .md, .csv and .json")
-    document(settings, written.json)
+    document(settings, to_json(report))
 
 
 @command(cli, "study", "headstart study --photos holiday/")

@@ -8,7 +8,6 @@ import dataclasses
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -50,15 +49,6 @@ Label = Callable[[Sequence[Run]], list[Photo]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Written:
-    """A report as it was written: the data, and the Markdown and the JSON document made from it."""
-
-    report: Report
-    markdown: str
-    json: Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
 class _Sources:
     """Where a report's facts come from: the feature sets by digest, the heads with their timings, and the analyses."""
 
@@ -73,19 +63,18 @@ class _Sources:
 
 def write(
     workspace: Workspace, runs: Sequence[Run], output: Path, label: Label | None, dataset: str | None, note: Note
-) -> Written:
+) -> Report:
     """Compare the runs, oldest first, and keep the comparison as report.html, .md, .csv and .json in `output`.
 
     `label` gives the outside photographs' labels; `dataset` says where the test images are, to show some. Raises
     RunDamaged, FeaturesDamaged, OSError.
     """
     report = gather(workspace, runs, label, dataset, note)
-    written = Written(report, to_markdown(report), to_json(report))
-    for suffix, text in {"md": written.markdown, "csv": to_csv(report, runs), "html": to_html(report)}.items():
+    for suffix, text in {"md": to_markdown(report), "csv": to_csv(report, runs), "html": to_html(report)}.items():
         write_durably(output / f"report.{suffix}", text.encode("utf-8", "surrogateescape"))
     # not indented: 1,000 classes would take 38 MB
-    write_durably(output / "report.json", canonical_json(written.json) + b"\n")
-    return written
+    write_durably(output / "report.json", canonical_json(to_json(report)) + b"\n")
+    return report
 
 
 def gather(workspace: Workspace, runs: Sequence[Run], label: Label | None, dataset: str | None, note: Note) -> Report:

@@ -32,7 +32,7 @@ class View(Frame):
         return found
 
     def heads(self) -> Iterator[HeadResults]:
-        """The same in one row, settings by settings."""
+        """The same heads one after the other, settings by settings."""
         for models in self.heads_by_settings().values():
             yield from models.values()
 
