@@ -62,7 +62,7 @@ def _section(found: Section) -> dict[str, Any]:
 
 def _row(row: Row) -> dict[str, Any]:
     found = dataclasses.asdict(row)
-    del found["sigmoid"]
+    del found["sigmoid"]  # `recipe` says it in words
     return found
 
 

@@ -74,7 +74,7 @@ def _header(report: Report, views: Sequence[View]) -> Html:
     rest = f' <span class="doubts">({esc(doubts)}</span>' if bracket else ""
     said = ["Backbones run once over the images, small heads trained on the kept features."]
     said += [_tested(views[0])] if len(views) == 1 else []
-    said += [f"On {report.hardware}."]
+    said += [f"On {report.hardware}."] if report.hardware else []
     lead = " ".join(filter(None, said)) if any(found.rows for found in report.sections) else ""
     return Html(f"<header><h1>{esc(head)}{rest}</h1>{paragraph(lead, 'lead')}</header>")
 
