@@ -76,7 +76,7 @@ def _row(i: int, model: str, recipe: str) -> Row:
     accuracy = 0.8521 + 0.0061 * i + (0.0132 if recipe == "standard" else 0)
     start = 1.71 if recipe == "study" else 0.62
     return Row(
-        run=run_name(model, recipe), model=model, recipe=recipe, head="mlp", dataset="cifar10",
+        run=run_name(model, recipe), model=model, settings=recipe, head="mlp", dataset="cifar10",
         weights="IMAGENET1K_V1 0a1b2c3d", device="cpu (AMD EPYC)", train_rows=24_000, test_rows=10_000,
         extraction_s=612.5 + 415.25 * i, training_s=3.68 + i, together=1,
         inference=Inference(10_000, 254.1 + i) if recipe == "study" else None,
@@ -134,7 +134,7 @@ def _head(seed: int, row: Row, classes: tuple[str, ...]) -> HeadResults:
     matrix = _confusion(chance, len(classes))
     return HeadResults(
         model=row.model,
-        settings=row.recipe,
+        settings=row.settings,
         test_interval=(mean - 0.0066, mean + 0.0064),
         confusion=matrix,
         recall={name: matrix[i][i] / sum(matrix[i]) for i, name in enumerate(classes)},

@@ -41,7 +41,7 @@ def test_heads_tested_on_other_images_are_not_ranked() -> None:
 
 
 def test_two_heads_of_one_model_have_a_line_each() -> None:
-    text = to_markdown(make_report(make_row(), make_row(run="another", recipe="study, linear", accuracy=0.5)))
+    text = to_markdown(make_report(make_row(), make_row(run="another", settings="study, linear", accuracy=0.5)))
     assert len(cells(text, "resnet50 (study)")) == 2  # one of accuracies, one of losses
     assert len(cells(text, "resnet50 (study, linear)")) == 2
 

@@ -262,7 +262,7 @@ def test_data_of_ones_own_is_not_set_beside_the_published_study(name: str, pages
 
 def test_only_heads_trained_as_the_study_trained_stand_beside_it(undrawn: Undrawn) -> None:
     facts = page_samples.section(page_samples.MODELS[:2], points=40)
-    page = undrawn(page_samples.with_rows(facts, 0, published=False, recipe="study, changed: epochs 60"))
+    page = undrawn(page_samples.with_rows(facts, 0, published=False, settings="study, changed: epochs 60"))
     lines = page.table("Table 1")[1:]
     beside = {line[0]: line[2].split(" training")[0] for line in lines}
     assert beside["vgg161 study, changed: epochs 60"] == "–"
@@ -285,7 +285,7 @@ def test_table_1_holds_each_heads_numbers(page: Page) -> None:
     for line, row in zip(lines, FACTS.rows, strict=True):
         low, high = row.interval
         marks = " ".join(str(i + 1) for i in range(len(row.notes)))
-        assert line[0] == f"{row.model}{marks} {row.recipe} recipe"
+        assert line[0] == f"{row.model}{marks} {row.settings} recipe"
         assert line[1] == f"{percent(row.accuracy)} 95 %: {percent(low)} to {percent(high)}, over images"
         assert line[3:5] == [seconds(row.extraction_s or 0), seconds(row.training_s)]
         timed = row.inference and f"{seconds(row.inference.elapsed_s)} 10,000 images"
@@ -583,7 +583,7 @@ def test_the_findings_are_computed(page: Page) -> None:
 def test_the_owners_questions_are_answered(pages: dict[str, Page]) -> None:
     page, facts = pages["own"], SAMPLES["own"].sections[0]
     best = max(facts.rows, key=lambda row: row.accuracy)
-    it = next(head for head in facts.heads if (head.model, head.settings) == (best.model, best.recipe))
+    it = next(head for head in facts.heads if (head.model, head.settings) == (best.model, best.settings))
     for words in (
         f"{percent(best.accuracy)} of 60 test images get their right label from vgg19 (standard), mean of 3 seeds.",
         f"95 % interval: {percent(best.interval[0])} to {percent(best.interval[1])}, over seeds and images.",

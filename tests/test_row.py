@@ -16,7 +16,7 @@ from report_samples import BENCH, cells, line_of, make_report, seeds
 
 def test_a_row_holds_what_the_run_and_its_bench_say() -> None:
     found = line_of(make_run(), timing=BENCH)
-    assert (found.model, found.recipe, found.head, found.dataset) == ("resnet50", "study", "mlp", "pets")
+    assert (found.model, found.settings, found.head, found.dataset) == ("resnet50", "study", "mlp", "pets")
     assert (found.train_rows, found.test_rows, found.training_s) == (100, 300, 0.42)
     assert (found.accuracy, found.inference) == (0.8, Inference(200, 12.345))
     assert found.weights == "IMAGENET1K_V1 0a1b2c3d"

@@ -21,7 +21,7 @@ def to_csv(report: Report, runs: Sequence[Run]) -> str:
     names = [field.name for field in dataclasses.fields(Row) if field.name not in _NOT_IN_CSV]
     extra = ["seed", "inference_images", "inference_s", "accuracy_low", "accuracy_high", "losses", "notes"]
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names + extra)
+    writer.writerow(["recipe" if name == "settings" else name for name in names] + extra)
     lines = {name: line for section in report.sections for line in section.rows for name in line.runs}
     for run in runs:
         if (line := lines.get(run.name)) is None:  # a newer run of the same seed stands in its place

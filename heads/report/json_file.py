@@ -61,9 +61,9 @@ def _section(found: Section) -> dict[str, Any]:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    found = dataclasses.asdict(row)
-    del found["sigmoid"]  # `recipe` says it in words
-    return found
+    """The row's fields; its settings are called `recipe`, and say in words whether there is a sigmoid."""
+    names = {"settings": "recipe"}
+    return {names.get(name, name): value for name, value in dataclasses.asdict(row).items() if name != "sigmoid"}
 
 
 def _photograph(found: Photograph) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Row:
     runs: tuple[str, ...]
     seeds: tuple[int, ...]
     model: str
-    recipe: str
+    settings: str
     head: str
     dataset: str
     weights: str
@@ -80,7 +80,7 @@ def row_of(group: Group, timing: Timing | None, interval: tuple[float, float] | 
         runs=tuple(one.name for one in group.runs),
         seeds=tuple(one.config.seed for one in group.runs),
         model=group.model,
-        recipe=group.settings,
+        settings=group.settings,
         head=run.config.head,
         dataset=run.key.dataset,
         weights=f"{run.key.weights} {run.key.weights_sha256[:8]}",

@@ -53,7 +53,7 @@ def _best(rows: Sequence[Row]) -> str:
 
 def title(line: Row) -> str:
     """A head in few words."""
-    return one_line(f"{line.model} ({line.recipe})")
+    return one_line(f"{line.model} ({line.settings})")
 
 
 def _table_1(rows: Sequence[Row], published: bool) -> str:

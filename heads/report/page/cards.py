@@ -28,6 +28,6 @@ def cards(view: View) -> Html:
 
 
 def _entry(row: Row, links: Html) -> str:
-    title = ", ".join(filter(None, (settings_words(row.recipe), seeds_of(row))))
+    title = ", ".join(filter(None, (settings_words(row.settings), seeds_of(row))))
     small = "".join(f"<small>{esc(text)}</small>" for text in (interval_of(row), spread_of(row)) if text)
     return f"<div><dt>{esc(title)}</dt><dd><strong>{share(row.accuracy)}</strong>{links}{small}</dd></div>"

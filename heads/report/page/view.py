@@ -42,7 +42,7 @@ class View(Frame):
 
     def results_of(self, row: Row) -> HeadResults | None:
         """What test rows say of a row's head."""
-        found = (head for head in self.section.heads if (head.model, head.settings) == (row.model, row.recipe))
+        found = (head for head in self.section.heads if (head.model, head.settings) == (row.model, row.settings))
         return next(found, None)
 
     def hardware(self) -> str:

@@ -14,7 +14,7 @@ def settings_words(settings: str) -> str:
 
 def title_of(row: Row) -> str:
     """A head in few words: its model, and its settings in brackets."""
-    return f"{clean(row.model)} ({clean(row.recipe)})"
+    return f"{clean(row.model)} ({clean(row.settings)})"
 
 
 def named(model: str, settings: str) -> Html:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def losses(key: str, recipe: str, rows: Sequence[Row], order: Sequence[str]) -> str:
     """Mean training loss of each epoch, a line for each run of one recipe. Empty where none has any."""
-    found = [row for row in rows if row.recipe == recipe and row.losses]
+    found = [row for row in rows if row.settings == recipe and row.losses]
     if not found:
         return ""
     words = said(

@@ -26,11 +26,11 @@ def time_accuracy(key: str, rows: Sequence[Row], published: PublishedStudy | Non
     place = f"published, {published.hardware}" if published else ""
     words = said(
         ["Accuracy against time to a trained head, logarithmic"]
-        + [f"{row.model} {row.recipe}: {share(row.accuracy)} after {time(row.trained_in_s)}" for row in ours]
+        + [f"{row.model} {row.settings}: {share(row.accuracy)} after {time(row.trained_in_s)}" for row in ours]
         + [f"{place}: {model} {share(it.accuracy)} after {time(it.training_s)}" for model, it in theirs.items()]
     )
     models = [svg.label(model) for model in dict.fromkeys([*(row.model for row in ours), *theirs])]
-    recipes = [svg.label(settings_words(recipe), 44) for recipe in dict.fromkeys(row.recipe for row in ours)]
+    recipes = [svg.label(settings_words(recipe), 44) for recipe in dict.fromkeys(row.settings for row in ours)]
     texts = [*models, *recipes, *([svg.label(place, 44)] if theirs else [])]
     return svg.draw(key, words, 210, texts, partial(_paint_time, ours, theirs, texts, order))
 
@@ -41,12 +41,12 @@ def _paint_time(
     axes = svg.panel(
         figure, "Accuracy against time", "time to a trained head: extraction + training (s)", "test accuracy (%)", texts
     )
-    recipes = list(dict.fromkeys(row.recipe for row in ours))
+    recipes = list(dict.fromkeys(row.settings for row in ours))
     for row in ours:
         colour, _ = style(order, row.model)
         at = row.trained_in_s or 0
         axes.plot([at] * 2, [100 * end for end in row.interval], color=colour, linewidth=1.2)
-        axes.plot(at, 100 * row.accuracy, svg.MARKERS[recipes.index(row.recipe) % 3], color=colour, markersize=7)
+        axes.plot(at, 100 * row.accuracy, svg.MARKERS[recipes.index(row.settings) % 3], color=colour, markersize=7)
     for model, it in theirs.items():
         look: dict[str, Any] = {"color": style(order, model)[0], "markerfacecolor": "none", "markersize": 7}
         axes.plot(it.training_s, 100 * it.accuracy, "D", **look)

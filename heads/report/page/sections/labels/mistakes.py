@@ -11,7 +11,7 @@ MOST_SHEETS = 12
 
 def _mistakes(view: View) -> Html:
     best = view.best()
-    shown = (best.model, best.recipe) if best else None
+    shown = (best.model, best.settings) if best else None
     sheets = []
     for head in view.heads():
         if head.mistakes:

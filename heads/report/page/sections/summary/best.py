@@ -126,7 +126,7 @@ def _labels(view: View, head: HeadResults | None) -> Html:
 
 
 def _backbone(view: View, best: Row) -> Html:
-    pairs = [pair for pair in view.section.comparisons if pair.settings == best.recipe]
+    pairs = [pair for pair in view.section.comparisons if pair.settings == best.settings]
     said = [text for pair in pairs if (text := _against(pair, best.model))]
     if said:
         more = link(view, "comparisons", "all differences")

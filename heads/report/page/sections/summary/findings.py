@@ -45,7 +45,7 @@ def _findings(view: View) -> Html:
 def _best(view: View) -> Said:
     by_settings: dict[str, list[Row]] = {}
     for row in view.comparable():
-        by_settings.setdefault(row.recipe, []).append(row)
+        by_settings.setdefault(row.settings, []).append(row)
     for recipe, rows in by_settings.items():
         ordered = sorted(rows, key=lambda row: -row.accuracy)
         ends = [ordered[0], *ordered[-1:]] if len(ordered) > 1 else ordered

@@ -31,7 +31,7 @@ def _heads(view: View) -> Html:
 
 def _line(view: View, row: Row, notes: Sequence[str]) -> list[str]:
     several = f"<small>{count(row.together)} heads at once</small>" if row.together > 1 else ""
-    own = f"<small>{esc(settings_words(row.recipe))}</small>"
+    own = f"<small>{esc(settings_words(row.settings))}</small>"
     made = f"{name(row.dataset)}, {esc(row.device)}"
     timed = "not timed"
     if row.inference:

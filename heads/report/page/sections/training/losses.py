@@ -10,11 +10,11 @@ def _losses(view: View) -> Html:
     rows = [row for row in view.section.rows if row.losses]
     if not rows:
         return Html("")
-    recipes = dict.fromkeys(row.recipe for row in rows)
+    recipes = dict.fromkeys(row.settings for row in rows)
     drawn = [figures.losses(view.key(f"loss-{i}"), recipe, rows, view.models()) for i, recipe in enumerate(recipes)]
     caption = "Mean training loss of each epoch. Recipes with and without the sigmoid have different scales."
     body = [
-        [named(row.model, row.recipe), count(len(row.losses)), *(number(row.losses[i], "{:.4f}".format) for i in (0, -1))]
+        [named(row.model, row.settings), count(len(row.losses)), *(number(row.losses[i], "{:.4f}".format) for i in (0, -1))]
         for row in rows
     ]
     numbers = table("Mean training loss", ["head", "epochs", "first epoch", "last epoch"], body)
