@@ -28,6 +28,7 @@ from headstart.console.terminal import Terminal
 
 if TYPE_CHECKING:
     from headstart.core.cache.store import FeatureStore
+    from headstart.core.heads.report.facts import Report
 
 BENCH, STUDY = BenchConfig(), requests.StudyRequest()
 
@@ -286,11 +287,14 @@ def report_command(settings: Settings, **given: Any) -> None:
     print_report(settings, request, comparison.report(settings, request, terminal(settings)))
 
 
-def print_report(settings: Settings, request: requests.ReportRequest, facts: dict[str, Any]) -> None:
+def print_report(settings: Settings, request: requests.ReportRequest, report: Report) -> None:
     """Print a report's Markdown, where its files are, and its document."""
-    out(facts.pop("markdown").rstrip("\n"))
+    from headstart.core.heads.report.json_file import to_json
+    from headstart.core.heads.report.markdown.document import to_markdown
+
+    out(to_markdown(report).rstrip("\n"))
     note(f"written to {request.folder(settings.runs_dir)}/report.html, .md, .csv and .json")
-    document(settings, facts)
+    document(settings, to_json(report))
 
 
 @command(cli, "study", "headstart study --photos holiday/")

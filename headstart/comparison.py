@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from headstart import reporting
 from headstart.core.cache.errors import RunNotFound
 from headstart.core.extract.featurise import expand
 from headstart.core.heads.predict import Photo
+from headstart.core.heads.report.facts import Report
 from headstart.core.heads.runs import Run, RunStore
 from headstart.observer import Observer
 from headstart.prediction import label_files
@@ -17,12 +17,12 @@ from headstart.trained import of_run
 from headstart.workspace import Workspace
 
 
-def report(workspace: Workspace, request: ReportRequest, observer: Observer) -> dict[str, Any]:
+def report(workspace: Workspace, request: ReportRequest, observer: Observer) -> Report:
     """Compare every run there is. Raises RunNotFound, and what `compare` raises."""
     return compare(workspace, RunStore(workspace.runs_dir).runs(), request, observer)
 
 
-def compare(workspace: Workspace, runs: Sequence[Run], request: ReportRequest, observer: Observer) -> dict[str, Any]:
+def compare(workspace: Workspace, runs: Sequence[Run], request: ReportRequest, observer: Observer) -> Report:
     """Compare these runs and keep the comparison in four files; returns what `reporting.write` returns.
 
     Raises RunNotFound where there is no run, DataNotFound, and what `reporting.write` and `label_files` raise.

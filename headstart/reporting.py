@@ -1,14 +1,13 @@
-"""A report's facts: from runs, features and pictures to one document, which every rendering shows.
+"""The report of runs: gathered from runs, features and pictures, and written as a page, Markdown, CSV and JSON.
 
-Nothing is found by a name alone: features by their digest, pictures by the digest of the images, answers and timings by all
-that they depend on.
+Nothing is found by a name alone: features by their digest, pictures by the digest of the images, analyses and timings by
+all that they depend on.
 """
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,17 +22,20 @@ from headstart.core.extract.images.unchanged import same_images
 from headstart.core.extract.pictures import thumbnails as gallery
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.heads import data, timings
-from headstart.core.heads.data import Labelled
 from headstart.core.heads.predict import Photo
-from headstart.core.heads.report import answers
-from headstart.core.heads.report import markdown as report_answers
-from headstart.core.heads.report import tables as report
-from headstart.core.heads.report.grouping import Group, Section, sections
-from headstart.core.heads.report.page import document as page
-from headstart.core.heads.report.tables import Part, Report
+from headstart.core.heads.report.csv_file import to_csv
+from headstart.core.heads.report.evaluation import Predictions, evaluated
+from headstart.core.heads.report.facts import Photograph, Report, Section, TitledImage, with_pictures
+from headstart.core.heads.report.facts import Preprocessing as PreprocessingFigure
+from headstart.core.heads.report.grouping import Group, GroupedRuns, grouped
+from headstart.core.heads.report.json_file import to_json
+from headstart.core.heads.report.markdown.document import to_markdown
+from headstart.core.heads.report.page.document import to_html
+from headstart.core.heads.report.published import STUDY
+from headstart.core.heads.report.row import Row, row_of
 from headstart.core.heads.runs import Run, RunStore, versions
-from headstart.core.heads.statistics import maps
-from headstart.core.heads.study.answer_store import AnswerStore
+from headstart.core.heads.statistics.maps import FeatureMap, feature_map
+from headstart.core.heads.study.analysis_store import AnalysisStore
 from headstart.core.heads.timings import Timing
 from headstart.core.heads.training.session import load_head
 from headstart.core.heads.training.train import probabilities
@@ -45,74 +47,78 @@ THUMBNAIL = 96
 Label = Callable[[Sequence[Run]], list[Photo]]
 """Labels the outside photographs with the heads of these runs."""
 
-Facts = dict[str, Any]
+
+@dataclasses.dataclass(frozen=True)
+class _Sources:
+    """Where a report's facts come from: the feature sets by digest, the heads with their timings, and the analyses."""
+
+    workspace: Workspace
+    sets: Mapping[str, FeatureSet]
+    store: RunStore
+    analyses: AnalysisStore
+    label: Label | None
+    dataset: str | None
+    note: Note
 
 
 def write(
     workspace: Workspace, runs: Sequence[Run], output: Path, label: Label | None, dataset: str | None, note: Note
-) -> Facts:
+) -> Report:
     """Compare the runs, oldest first, and keep the comparison as report.html, .md, .csv and .json in `output`.
 
-    `label` gives the outside photographs' labels; `dataset` says where the test images are, to show some. Returns the JSON
-    document, with the Markdown under `markdown`. Raises RunDamaged, FeaturesDamaged, OSError.
+    `label` gives the outside photographs' labels; `dataset` says where the test images are, to show some. Raises
+    RunDamaged, FeaturesDamaged, OSError.
     """
-    sets = {found.manifest.digest: found for found in FeatureStore(workspace.features_dir).sets()}
-    found = sections(runs, {digest: features.manifest for digest, features in sets.items()})
-    made = [_section(workspace, section, sets, label, dataset, note) for section in found]
-    document = Report(tuple(part for part, _ in made))
-    facts = report.to_json(document)
-    facts["sections"] = [base | more for base, (_, more) in zip(facts["sections"], made, strict=True)]
-    facts |= {
-        "hardware": "; ".join(dict.fromkeys(run.device for run in runs)),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
-    }
-    tables = {part.title: report_answers.to_markdown(more) for part, more in made}
-    markdown = report.to_markdown(document, tables)
-    files = {"md": markdown, "csv": report.to_csv(document, runs), "html": page.to_html(facts)}
-    for suffix, text in files.items():
+    report = gather(workspace, runs, label, dataset, note)
+    for suffix, text in {"md": to_markdown(report), "csv": to_csv(report, runs), "html": to_html(report)}.items():
         write_durably(output / f"report.{suffix}", text.encode("utf-8", "surrogateescape"))
-    write_durably(output / "report.json", canonical_json(facts) + b"\n")  # indented, 1,000 classes would take 38 MB
-    return facts | {"markdown": markdown}
+    # not indented: 1,000 classes would take 38 MB
+    write_durably(output / "report.json", canonical_json(to_json(report)) + b"\n")
+    return report
 
 
-def _section(
-    workspace: Workspace,
-    section: Section,
-    sets: Mapping[str, FeatureSet],
-    label: Label | None,
-    dataset: str | None,
-    note: Note,
-) -> tuple[Part, Facts]:
-    store, kept = RunStore(workspace.runs_dir), AnswerStore(workspace.runs_dir)
-    tested = [_tested(group, sets, store, kept, note) for group in section.groups]
-    timed = [_timing(store, group) for group in section.groups]
-    rows = [
-        dataclasses.replace(
-            report.row(group, timing, found.interval if found else None),
-            folder=str(workspace.runs_dir / group.first.name),
-        )
-        for group, timing, found in zip(section.groups, timed, tested, strict=True)
-    ]
+def gather(workspace: Workspace, runs: Sequence[Run], label: Label | None, dataset: str | None, note: Note) -> Report:
+    """The report of the runs, oldest first; the arguments are those of `write`. Raises RunDamaged, FeaturesDamaged."""
+    sets = {found.manifest.digest: found for found in FeatureStore(workspace.features_dir).sets()}
+    store, analyses = RunStore(workspace.runs_dir), AnalysisStore(workspace.runs_dir)
+    sources = _Sources(workspace, sets, store, analyses, label, dataset, note)
+    found = grouped(runs, {digest: features.manifest for digest, features in sets.items()})
+    return Report(
+        sections=tuple(_section(part, sources) for part in found),
+        hardware="; ".join(dict.fromkeys(run.device for run in runs)),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        versions=versions(),
+    )
+
+
+def _section(part: GroupedRuns, sources: _Sources) -> Section:
+    tested = [_tested(group, sources) for group in part.groups]
+    timed = [_timing(sources.store, group) for group in part.groups]
+    rows = tuple(_row(*one, sources) for one in zip(part.groups, timed, tested, strict=True))
     there = [found for found in tested if found is not None]
-    photos = label([group.first for group in section.groups]) if label else []
-    more = answers.facts(there)
-    more |= {
-        "dataset": section.dataset,
-        "split": section.groups[-1].first.test.split,
-        "classes": list(section.classes),
-        "maps": _maps(there),
-        "stages": {
+    photos = sources.label([group.first for group in part.groups]) if sources.label else []
+    section = Section(
+        title=part.title,
+        dataset=part.dataset,
+        split=part.groups[-1].first.test.split,
+        classes=part.classes,
+        rows=rows,
+        photos=tuple(Photograph(photo, _photograph(photo)) for photo in photos),
+        maps=_maps(there),
+        stages={
             group.model: dict(timing.stages_s)
-            for group, timing in zip(section.groups, timed, strict=True)
+            for group, timing in zip(part.groups, timed, strict=True)
             if timing and timing.stages_s
         },
-        "batch_norm": kept.batch_norm(section.images),
-    }
-    _add_pictures(workspace, section, more, sets, dataset, note)
-    part = Part(section.title, tuple(rows), tuple(photos))
-    more["photos"] = [{**vars(photo), "image": _photograph(photo)} for photo in photos]
-    return part, more
+        batch_norm=sources.analyses.batch_norm(part.images),
+        published=STUDY if any(row.published for row in rows) else None,
+    )
+    return _with_pictures(evaluated(section, there), part, sources)
+
+
+def _row(group: Group, timing: Timing | None, tested: Predictions | None, sources: _Sources) -> Row:
+    row = row_of(group, timing, tested.interval if tested else None)
+    return dataclasses.replace(row, folder=str(sources.store.root / group.first.name))
 
 
 def _timing(store: RunStore, group: Group) -> Timing | None:
@@ -120,78 +126,63 @@ def _timing(store: RunStore, group: Group) -> Timing | None:
     return max((timing for timing in found if timing), key=lambda timing: (timing.images, timing.created), default=None)
 
 
-def _tested(
-    group: Group, sets: Mapping[str, FeatureSet], store: RunStore, kept: AnswerStore, note: Note
-) -> answers.Tested | None:
+def _tested(group: Group, sources: _Sources) -> Predictions | None:
     """The group's heads on the rows that they were tested on, or None where their features are not there."""
-    testing = _testing(group.first, sets)
-    if testing is None:
-        note(f"{group.first.name}: the features it was tested on are not in the features directory; it is in Table 1 only")
+    features = sources.sets.get(group.first.test.digest)
+    if features is None:
+        sources.note(
+            f"{group.first.name}: the features it was tested on are not in the features directory; it is in Table 1 only"
+        )
         return None
-    heads = [load_head(run, store).head for run in group.runs]
+    testing = data.testing(features)
+    heads = [load_head(run, sources.store).head for run in group.runs]
     shares = [probabilities(head, testing.features, "cpu") for head in heads]
     labelled = np.stack([found.argmax(axis=1) for found in shares])
-    return answers.Tested(group, shares[0], labelled, testing, kept.about(group.first))
+    return Predictions(group, shares[0], labelled, testing, sources.analyses.about(group.first))
 
 
-def _testing(run: Run, sets: Mapping[str, FeatureSet]) -> Labelled | None:
-    features = sets.get(run.test.digest)
-    return data.testing(features) if features else None
-
-
-def _maps(tested: Sequence[answers.Tested]) -> Facts:
+def _maps(tested: Sequence[Predictions]) -> dict[str, FeatureMap | None]:
     """A map of each model's features, whatever its heads; rows are numbered as in the split."""
     by_model = {found.group.model: found.testing for found in tested}
-    return {model: maps.feature_map(found) for model, found in by_model.items()}
+    return {model: feature_map(it.features, it.labels, it.rows) for model, it in by_model.items()}
 
 
-def _add_pictures(
-    workspace: Workspace, section: Section, facts: Facts, sets: Mapping[str, FeatureSet], dataset: str | None, note: Note
-) -> None:
-    """Put the test images that are shown into the document, where they can be read and are still the same."""
-    images = _images(workspace, section, sets, dataset, note)
+def _with_pictures(section: Section, part: GroupedRuns, sources: _Sources) -> Section:
+    """The section with the test images that it shows, where they can be read and are still the same."""
+    images = _images(part, sources)
     if images is None:
-        return
-    for one in _shown(facts):
-        one["image"] = _thumbnail(images, one["row"])
-    preprocessing = Preprocessing(image_size=section.groups[-1].first.key.image_size)
+        return section
+    shown = with_pictures(section, lambda row: _thumbnail(images, row))
+    preprocessing = Preprocessing(image_size=part.groups[-1].first.key.image_size)
     try:
         before_after = gallery.figure_1(images, 0, preprocessing)
     except HeadstartError as error:
-        note(f"no figure of the preprocessing in the report: {error}")
-        return
-    facts["figure_1"] = {
-        "caption": f"Image 0 of {section.dataset} on its way to the backbone.",
-        "images": [{"title": title, "image": gallery.data_uri(png)} for title, png in before_after],
-    }
+        sources.note(f"no figure of the preprocessing in the report: {error}")
+        return shown
+    figure = PreprocessingFigure(
+        f"Image 0 of {section.dataset} on its way to the backbone.",
+        tuple(TitledImage(title, gallery.data_uri(png)) for title, png in before_after),
+    )
+    return dataclasses.replace(shown, preprocessing=figure)
 
 
-def _shown(facts: Facts) -> Iterator[Facts]:
-    for settings in facts.get("models", {}).values():
-        for one in settings.values():
-            yield from one["mistakes"]
-    yield from facts.get("disagreements", ())
-    yield from maps.thumbnails(facts["maps"])
-
-
-def _images(
-    workspace: Workspace, section: Section, sets: Mapping[str, FeatureSet], dataset: str | None, note: Note
-) -> Images | None:
-    """The images that the section's heads were tested on: where `dataset` says, or where the features found them."""
-    features = sets.get(section.groups[-1].first.test.digest)
+def _images(part: GroupedRuns, sources: _Sources) -> Images | None:
+    """The images that the heads were tested on: where the user says, or where the features found them."""
+    features = sources.sets.get(part.groups[-1].first.test.digest)
     if features is None:
         return None
-    manifest, reasons = features.manifest, []
-    for place in dict.fromkeys([*([dataset] if dataset else []), *_places(section.dataset, manifest)]):
+    manifest, reasons, data_dir = features.manifest, [], sources.workspace.data_dir
+    asked = [sources.dataset] if sources.dataset else []
+    for place in dict.fromkeys([*asked, *_places(part.dataset, manifest)]):
         try:
-            (split,) = datasets.splits(place, manifest.split, workspace.data_dir)
-            images = datasets.open_split(place, split, workspace.data_dir).in_order(manifest.provenance.order)
+            (split,) = datasets.splits(place, manifest.split, data_dir)
+            images = datasets.open_split(place, split, data_dir).in_order(manifest.provenance.order)
             if same_images(images, manifest):
                 return images
             reasons.append(f"{images.source} holds other images than the features are of")
         except (HeadstartError, OSError) as error:
             reasons.append(str(error))
-    note(f"no images of {section.title} in the report: {reasons[0]}; say where they are with --dataset")
+    sources.note(f"no images of {part.title} in the report: {reasons[0]}; say where they are with --dataset")
     return None
 
 

@@ -13,7 +13,7 @@ from headstart.core.extract.config import STUDY_MODELS, ExtractConfig
 from headstart.core.heads.config import RECIPES, BenchConfig, TrainConfig
 
 if TYPE_CHECKING:
-    from headstart.core.heads.study.questions import Budget
+    from headstart.core.heads.study.analyses import Budget
 
 
 EXTRACT, BENCH = ExtractConfig(), BenchConfig()
@@ -126,7 +126,7 @@ class StudyRequest:
     @property
     def budget(self) -> Budget:
         """How much is trained to answer the study's questions."""
-        from headstart.core.heads.study.questions import Budget
+        from headstart.core.heads.study.analyses import Budget
 
         shorter = tuple(epochs for epochs in Budget().epochs if epochs < self.curve_epochs)
         return Budget(self.seeds, self.curve_seeds, (*shorter, self.curve_epochs))

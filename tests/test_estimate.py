@@ -12,9 +12,9 @@ from heads_samples import CLASSES, blobs, only_pair, write_set
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads.config import RECIPES, TrainConfig
 from headstart.core.heads.data import Labelled, load
-from headstart.core.heads.study import estimate, questions
+from headstart.core.heads.study import analyses, estimate
+from headstart.core.heads.study.analyses import Budget, Task
 from headstart.core.heads.study.estimate import Plan, Training, divided, measured, seconds, trainings
-from headstart.core.heads.study.questions import Budget, Task
 from headstart.core.heads.training.train import Trained, train_many
 
 BUDGET = Budget(seeds=3, curve_seeds=2, epochs=(1, 2, 3), sizes=(40, 90, 10_000))
@@ -35,9 +35,9 @@ def counted(monkeypatch: pytest.MonkeyPatch, config: TrainConfig) -> list[Traini
         seen.append(Training(configs[0], len(configs), len(data.labels), len(watch.labels) if watch else 0))
         return train_many(data, classes, configs, device, on_epoch, watch)
 
-    monkeypatch.setattr(questions, "train_many", count)
+    monkeypatch.setattr(analyses, "train_many", count)
     task = Task(blobs(ROWS, seed=1), blobs(WATCHED, seed=2), CLASSES, "cpu")
-    questions.answer(task, config, BUDGET, list[str]().append)
+    analyses.analyse(task, config, BUDGET, list[str]().append)
     return seen
 
 

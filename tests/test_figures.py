@@ -1,42 +1,59 @@
 """The figures: valid SVG that asks for nothing, the same each time, whatever classes and models are called."""
 
+import dataclasses
 import re
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 from xml.etree import ElementTree
 
 import matplotlib
 import page_samples
 import pytest
-from headstart.core.heads.report.page import charts as figures
-from headstart.core.heads.report.page import class_charts as page_classes
-from headstart.core.heads.report.page import svg as page_svg
+from headstart.core.heads.report.page.figures import classes, curves, maps, marks, reliability, seeds, times
+from headstart.core.heads.report.page.figures import svg as page_svg
+from headstart.core.heads.statistics.compare import over_seeds
+from headstart.core.heads.statistics.maps import Projection, Thumbnail
+from headstart.core.heads.study.results import Analyses, CurvePoint
 
 FACTS = page_samples.section(points=80)
-MODELS = FACTS["models"]
 ORDER = list(page_samples.MODELS)
-STUDY = {model: recipes["study"] for model, recipes in MODELS.items()}
-CLASSES = FACTS["classes"]
+STUDY = {head.model: head for head in FACTS.heads if head.settings == "study"}
+ANALYSES = {model: head.analyses for model, head in STUDY.items() if head.analyses}
+CLASSES = FACTS.classes
+PUBLISHED = FACTS.published
+MAP = FACTS.maps["vgg16"]
+assert MAP is not None
+assert MAP.tsne is not None
+PCA, TSNE = MAP.pca, MAP.tsne
+DOTS = [
+    seeds.SeedDots(head.model, head.settings, head.analyses.seeds.accuracies, head.spread, head.analyses.both)
+    for head in FACTS.heads
+    if head.analyses and head.spread
+]
 
 
-def of(field: str) -> dict[str, Any]:
-    """One answer of the study recipe, by model."""
-    return {model: it[field] for model, it in STUDY.items()}
+def of(points: Callable[[Analyses], Sequence[CurvePoint]]) -> dict[str, Sequence[CurvePoint]]:
+    """A curve of the study recipe, by model."""
+    return {model: points(it) for model, it in ANALYSES.items()}
+
+
+def some(*points: tuple[float, float, int], thumbnails: tuple[Thumbnail, ...] = ()) -> Projection:
+    """A map of these points."""
+    return Projection("projection", points, thumbnails)
 
 
 FIGURES: dict[str, Callable[[], str]] = {
-    "time": lambda: figures.time_accuracy("k", FACTS["rows"], FACTS["published"], ORDER),
-    "stages": lambda: figures.stage_bars("k", FACTS["stages"]),
-    "losses": lambda: figures.losses("k", "study", FACTS["rows"], ORDER),
-    "epochs": lambda: figures.curve("k", "More epochs", "epochs (number)", "epoch", of("epochs"), ORDER),
-    "sizes": lambda: figures.curve("k", "More images", "training images (number)", "rows", of("sizes"), ORDER),
-    "confusion": lambda: page_classes.confusion("k", "vgg16", STUDY["vgg16"]["confusion"], CLASSES),
-    "recall": lambda: page_classes.recall("k", "study", of("recall"), CLASSES, ORDER),
-    "reliability": lambda: figures.reliability("k", "vgg16", STUDY["vgg16"]["calibration"]),
-    "seeds": lambda: figures.seeds("k", MODELS, ORDER),
-    "map": lambda: page_classes.feature_map("k", "vgg16", FACTS["maps"]["vgg16"], CLASSES, "maps.vgg16"),
-    "tsne": lambda: page_classes.feature_map("k", "vgg16", FACTS["maps"]["vgg16"]["tsne"], CLASSES, "maps.vgg16.tsne"),
+    "time": lambda: times.time_accuracy("k", FACTS.rows, PUBLISHED, ORDER),
+    "stages": lambda: times.stage_bars("k", FACTS.stages),
+    "losses": lambda: curves.losses("k", "study", FACTS.rows, ORDER),
+    "epochs": lambda: curves.curve("k", "More epochs", "epochs (number)", of(lambda it: it.epochs), ORDER),
+    "sizes": lambda: curves.curve("k", "More images", "training images (number)", of(lambda it: it.sizes), ORDER),
+    "confusion": lambda: classes.confusion("k", "vgg16", STUDY["vgg16"].confusion, CLASSES),
+    "recall": lambda: classes.recall("k", "study", {model: it.recall for model, it in STUDY.items()}, CLASSES, ORDER),
+    "reliability": lambda: reliability.reliability("k", "vgg16", ANALYSES["vgg16"].calibration),
+    "seeds": lambda: seeds.seeds("k", DOTS, ORDER),
+    "map": lambda: maps.feature_map("k", "vgg16", PCA, CLASSES, "maps.vgg16"),
+    "tsne": lambda: maps.feature_map("k", "vgg16", TSNE, CLASSES, "maps.vgg16.tsne"),
 }
 
 
@@ -114,7 +131,7 @@ def test_threads_draw_the_same_figures(drawn: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("name", page_samples.HOSTILE, ids=ascii)
 def test_any_name_can_be_drawn(name: str) -> None:
-    svg = page_classes.confusion("k", name, [[3, 1], [0, 4]], [name, "cat"])
+    svg = classes.confusion("k", name, [[3, 1], [0, 4]], [name, "cat"])
     assert "cat" in texts(svg)
     assert not any(node.tag.endswith("}script") for node in ElementTree.fromstring(svg).iter())
 
@@ -131,8 +148,9 @@ def test_any_name_can_be_drawn(name: str) -> None:
     ],
 )
 def test_names_stay_readable(name: str, shown: str) -> None:
-    svg = figures.stage_bars("k", {name: {"read": 0.001}})
-    found = figures.losses("k", "study", [{"model": name, "recipe": "study", "losses": [1.0, 0.5]}], [name])
+    svg = times.stage_bars("k", {name: {"read": 0.001}})
+    row = dataclasses.replace(FACTS.rows[0], model=name, losses=(1.0, 0.5))
+    found = curves.losses("k", "study", [row], [name])
     assert shown in texts(found)
     assert "read" in texts(svg)
 
@@ -146,21 +164,19 @@ def test_the_words_hold_the_main_numbers(drawn: dict[str, str]) -> None:
     assert "vgg16 study: mean 85.21 % of 30 seeds, interval 85.13 % to 85.29 %" in words(drawn["seeds"])
     assert "axis 1 of PCA (12% of the variance)" in words(drawn["map"])
     assert "of vgg16 by t-SNE (perplexity 30, KL divergence 1.23): axis 1 of t-SNE (no unit)" in words(drawn["tsne"])
-    right = sum(STUDY["vgg16"]["confusion"][i][i] for i in range(10))
+    right = sum(STUDY["vgg16"].confusion[i][i] for i in range(10))
     assert f"{right:,} of 10,000 right" in words(drawn["confusion"])
 
 
 def test_published_points_are_labelled_as_other_hardware(drawn: dict[str, str]) -> None:
     assert "published, one NVIDIA T4" in texts(drawn["time"])
-    assert "published" not in figures.time_accuracy("k", FACTS["rows"], {}, ORDER)
+    assert "published" not in times.time_accuracy("k", FACTS.rows, None, ORDER)
 
 
 def test_counts_stand_in_the_cells_of_up_to_20_classes() -> None:
-    def matrix(classes: int) -> str:
-        names = [f"class {i}" for i in range(classes)]
-        return page_classes.confusion(
-            "k", "x", [[977 if i == j else 0 for i in range(classes)] for j in range(classes)], names
-        )
+    def matrix(many: int) -> str:
+        names = [f"class {i}" for i in range(many)]
+        return classes.confusion("k", "x", [[977 if i == j else 0 for i in range(many)] for j in range(many)], names)
 
     assert texts(matrix(20)).count("977") == 20
     assert "977" not in texts(matrix(21))
@@ -169,11 +185,11 @@ def test_counts_stand_in_the_cells_of_up_to_20_classes() -> None:
 
 def test_a_matrix_that_does_not_fit_the_classes_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^confusion matrix of x: expected 3 rows and columns, one for each class$"):
-        page_classes.confusion("k", "x", [[1, 2], [3, 4]], ["a", "b", "c"])
+        classes.confusion("k", "x", [[1, 2], [3, 4]], ["a", "b", "c"])
 
 
 def test_the_most_frequent_mix_up_comes_first() -> None:
-    found = page_classes.mix_ups([[5, 1, 0], [7, 9, 2], [0, 0, 4]], ["a", "b", "c"])
+    found = classes.mix_ups([[5, 1, 0], [7, 9, 2], [0, 0, 4]], ["a", "b", "c"])
     assert found == [(7, "b", "a"), (2, "b", "c"), (1, "a", "b")]
 
 
@@ -190,14 +206,14 @@ def test_thumbnails_are_pictures_within_the_page_that_do_not_cover_each_other(dr
 
 
 def test_a_thumbnail_from_elsewhere_is_refused() -> None:
-    facts = {"points": [[0, 0, 0], [1, 1, 1]], "thumbnails": [{"x": 0, "y": 0, "image": "https://example.org/a.png"}]}
+    found = some((0, 0, 0), (1, 1, 1), thumbnails=(Thumbnail(0, 0, 3, "https://example.org/a.png"),))
     with pytest.raises(ValueError, match=r"^maps\.m\.thumbnails\[0\]\.image: expected data:image/png"):
-        page_classes.feature_map("k", "m", facts, ["a", "b"], "maps.m")
+        maps.feature_map("k", "m", found, ["a", "b"], "maps.m")
 
 
 def test_a_thumbnail_without_its_picture_is_left_out() -> None:
-    facts = {"points": [[0, 0, 0], [1, 1, 1]], "thumbnails": [{"x": 0, "y": 0, "row": 3}]}
-    assert "<image" not in page_classes.feature_map("k", "m", facts, ["a", "b"], "maps.m")
+    found = some((0, 0, 0), (1, 1, 1), thumbnails=(Thumbnail(0, 0, 3),))
+    assert "<image" not in maps.feature_map("k", "m", found, ["a", "b"], "maps.m")
 
 
 def test_the_names_of_both_axes_of_a_confusion_matrix_stand_within_it(drawn: dict[str, str]) -> None:
@@ -208,43 +224,48 @@ def test_the_names_of_both_axes_of_a_confusion_matrix_stand_within_it(drawn: dic
 
 
 def test_of_many_points_some_are_drawn() -> None:
-    facts = {"points": [[i % 97, i % 89, 0] for i in range(10 * page_classes.MOST_POINTS)]}
-    svg = page_classes.feature_map("k", "m", facts, ["a"], "maps.m")
+    found = some(*((i % 97, i % 89, 0) for i in range(10 * maps.MOST_POINTS)))
+    svg = maps.feature_map("k", "m", found, ["a"], "maps.m")
     uses = sum(node.tag.endswith("}use") for node in ElementTree.fromstring(svg).iter())
-    assert page_classes.MOST_POINTS <= uses < page_classes.MOST_POINTS + 40
+    assert maps.MOST_POINTS <= uses < maps.MOST_POINTS + 40
     assert len(svg) < 400_000
 
 
 @pytest.mark.parametrize("many", [1, 2, 4, 9])
 def test_models_have_colours_of_their_own_while_there_are_any(many: int) -> None:
     order = [f"m{i}" for i in range(many)]
-    looks = [figures.style(order, model) for model in order]
+    looks = [marks.style(order, model) for model in order]
     assert len(set(looks)) == many
     assert len({colour for colour, _ in looks}) == min(many, len(page_svg.SERIES))
 
 
+ONE = dataclasses.replace(FACTS.rows[0], model="m", accuracy=0.5, training_s=3.0, extraction_s=0.0, losses=(1.0,))
+
+
 def test_without_anything_to_draw_there_is_no_figure() -> None:
-    row = {"model": "m", "recipe": "study", "accuracy": 0.5, "training_s": 3.0, "extraction_s": None, "losses": []}
-    assert figures.time_accuracy("k", [row], FACTS["published"], ["m"]) == ""
-    assert figures.stage_bars("k", {}) == ""
-    assert figures.losses("k", "study", [row], ["m"]) == ""
-    assert figures.curve("k", "t", "x", "epoch", {"m": [{"epoch": 1, "accuracies": []}]}, ["m"]) == ""
-    assert figures.reliability("k", "t", {"bins": None}) == ""
-    assert figures.seeds("k", {"m": {"study": {"seeds": None}}}, ["m"]) == ""
-    assert page_classes.recall("k", "study", {"m": {}}, ["a"], ["m"]) == ""
-    assert page_classes.feature_map("k", "m", {"points": []}, ["a"], "maps.m") == ""
+    row = dataclasses.replace(ONE, extraction_s=None, losses=())
+    assert times.time_accuracy("k", [row], PUBLISHED, ["m"]) == ""
+    assert times.stage_bars("k", {}) == ""
+    assert curves.losses("k", "study", [row], ["m"]) == ""
+    assert curves.curve("k", "t", "x", {"m": ()}, ["m"]) == ""
+    empty = dataclasses.replace(ANALYSES["vgg16"].calibration.before, bins=())
+    found = dataclasses.replace(ANALYSES["vgg16"].calibration, before=empty)
+    assert reliability.reliability("k", "t", found) == ""
+    assert seeds.seeds("k", [], ["m"]) == ""
+    assert classes.recall("k", "study", {"m": {}}, ["a"], ["m"]) == ""
+    assert maps.feature_map("k", "m", some(), ["a"], "maps.m") == ""
 
 
 def test_one_point_is_enough() -> None:
-    row = {"model": "m", "recipe": "study", "accuracy": 0.5, "training_s": 3.0, "extraction_s": 0, "losses": [1.0]}
-    assert figures.time_accuracy("k", [row], {}, ["m"])
-    assert figures.losses("k", "study", [row], ["m"])
-    assert figures.curve("k", "t", "x", "epoch", {"m": [{"epoch": 1, "accuracies": [0.5]}]}, ["m"])
-    assert figures.seeds("k", {"m": {"study": {"seeds": {"accuracies": [0.5], "mean": 0.5, "low": None}}}}, ["m"])
+    assert times.time_accuracy("k", [ONE], None, ["m"])
+    assert curves.losses("k", "study", [ONE], ["m"])
+    assert curves.curve("k", "t", "x", {"m": (CurvePoint(1, (0.5,)),)}, ["m"])
+    alone = seeds.SeedDots("m", "study", (0.5,), over_seeds([0.5]), (0.4, 0.6))
+    assert seeds.seeds("k", [alone], ["m"])
 
 
 def test_a_head_of_several_trained_at_once_took_its_share_of_the_time() -> None:
-    row = {"extraction_s": 100.0, "training_s": 60.0, "together": 30}
-    assert figures.trained_in(row) == 102.0
-    assert figures.trained_in({**row, "together": None}) == 160.0
-    assert figures.trained_in({**row, "extraction_s": None}) is None
+    row = dataclasses.replace(ONE, extraction_s=100.0, training_s=60.0, together=30)
+    assert row.trained_in_s == 102.0
+    assert dataclasses.replace(row, together=1).trained_in_s == 160.0
+    assert dataclasses.replace(row, extraction_s=None).trained_in_s is None

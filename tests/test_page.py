@@ -1,5 +1,6 @@
 """The report's page: well formed, honest about what stands beside what, nothing unescaped, every number the document's."""
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Callable
@@ -9,12 +10,35 @@ from typing import Any
 
 import page_samples
 import pytest
-from headstart.core.heads.report.page.document import OWN_PARTS, POLICY, STUDY_PARTS, to_html
+from headstart.core.heads.predict import Photo
+from headstart.core.heads.report.facts import (
+    Disagreement,
+    HeadResults,
+    Mistake,
+    Photograph,
+    Preprocessing,
+    Report,
+    Section,
+    TitledImage,
+)
+from headstart.core.heads.report.page.document import POLICY, to_html
 from headstart.core.heads.report.page.html import MOST_COLUMNS, picture, table
-from headstart.core.heads.report.page.sections.labels import probability
-from headstart.core.heads.report.page.sections.overview import command
-from headstart.core.heads.report.tables import percent, seconds
+from headstart.core.heads.report.page.sections.labels.comparisons import probability
+from headstart.core.heads.report.page.sections.summary.best import command
+from headstart.core.heads.report.published import STUDY
+from headstart.core.heads.report.row import Inference
+from headstart.core.heads.report.units import percent, seconds
+from headstart.core.heads.statistics.maps import FeatureMap, Projection, Thumbnail
+from headstart.core.heads.study.results import CurvePoint
 
+STUDY_PARTS = [
+    "findings", "table-1", "table-2", "figure-1", "best", "comparisons", "seeds", "epochs", "sizes", "classes", "sigmoid",
+    "batch-norm", "calibration", "mistakes", "disagreements", "maps", "losses", "stages",
+]  # fmt: skip
+OWN_PARTS = [
+    "at-a-glance", "best", "table-1", "classes", "mistakes", "disagreements", "comparisons", "sizes", "table-2", "findings",
+    "stages", "seeds", "epochs", "calibration", "maps", "sigmoid", "batch-norm", "losses", "figure-1",
+]  # fmt: skip
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
@@ -78,18 +102,16 @@ class Page(HTMLParser):
 
 FACTS = page_samples.section()
 SAMPLES = {
-    "whole": page_samples.document(FACTS),
+    "whole": page_samples.report(FACTS),
     "two": page_samples.whole(page_samples.MODELS[:2], points=50),
-    "own": page_samples.document(page_samples.own()),
-    "sections": page_samples.document(page_samples.section(page_samples.MODELS[:2], points=40), page_samples.own()),
+    "own": page_samples.report(page_samples.own()),
+    "sections": page_samples.report(page_samples.section(page_samples.MODELS[:2], points=40), page_samples.own()),
     "small": page_samples.small(),
     "hostile": page_samples.hostile(),
     **page_samples.odd(),
 }
-DOCUMENT = SAMPLES["whole"]
-
-
-Undrawn = Callable[[dict[str, Any]], Page]
+HEADS = {(head.model, head.settings): head for head in FACTS.heads}
+Undrawn = Callable[[Section], Page]
 DRAWN = ("whole", "two", "small", "hostile", "many classes")
 """The samples whose figures are drawn: that is test_figures' matter, and takes seconds for a page."""
 
@@ -102,15 +124,15 @@ def sketch(key: str, words: str, *_: Any, **__: Any) -> str:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> Undrawn:
     """The page of a section, its figures left out."""
-    monkeypatch.setattr("headstart.core.heads.report.page.svg.draw", sketch)
-    return lambda facts: Page(to_html(page_samples.document(facts)))
+    monkeypatch.setattr("headstart.core.heads.report.page.figures.svg.draw", sketch)
+    return lambda facts: Page(to_html(page_samples.report(facts)))
 
 
 @pytest.fixture(scope="module")
 def html() -> dict[str, str]:
     found = {name: to_html(SAMPLES[name]) for name in DRAWN}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headstart.core.heads.report.page.svg.draw", sketch)
+        patch.setattr("headstart.core.heads.report.page.figures.svg.draw", sketch)
         return {name: found[name] if name in found else to_html(facts) for name, facts in SAMPLES.items()}
 
 
@@ -240,8 +262,7 @@ def test_data_of_ones_own_is_not_set_beside_the_published_study(name: str, pages
 
 def test_only_heads_trained_as_the_study_trained_stand_beside_it(undrawn: Undrawn) -> None:
     facts = page_samples.section(page_samples.MODELS[:2], points=40)
-    facts["rows"][0].update(published=False, recipe="study, changed: epochs 60")
-    page = undrawn(facts)
+    page = undrawn(page_samples.with_rows(facts, 0, published=False, settings="study, changed: epochs 60"))
     lines = page.table("Table 1")[1:]
     beside = {line[0]: line[2].split(" training")[0] for line in lines}
     assert beside["vgg161 study, changed: epochs 60"] == "–"
@@ -261,13 +282,13 @@ def test_table_1_holds_each_heads_numbers(page: Page) -> None:
     head, *lines = page.table("Table 1: our heads")
     assert head == ["head", "accuracy", "published, one NVIDIA T4", "extraction", "head training", "inference",
                     "trained on / tested on"]  # fmt: skip
-    for line, row in zip(lines, FACTS["rows"], strict=True):
-        low, high = row["interval"]
-        marks = " ".join(str(i + 1) for i in range(len(row["notes"])))
-        assert line[0] == f"{row['model']}{marks} {row['recipe']} recipe"
-        assert line[1] == f"{percent(row['accuracy'])} 95 %: {percent(low)} to {percent(high)}, over images"
-        assert line[3:5] == [seconds(row["extraction_s"]), seconds(row["training_s"])]
-        timed = row["inference"] and f"{seconds(row['inference']['elapsed_s'])} 10,000 images"
+    for line, row in zip(lines, FACTS.rows, strict=True):
+        low, high = row.interval
+        marks = " ".join(str(i + 1) for i in range(len(row.notes)))
+        assert line[0] == f"{row.model}{marks} {row.settings} recipe"
+        assert line[1] == f"{percent(row.accuracy)} 95 %: {percent(low)} to {percent(high)}, over images"
+        assert line[3:5] == [seconds(row.extraction_s or 0), seconds(row.training_s)]
+        timed = row.inference and f"{seconds(row.inference.elapsed_s)} 10,000 images"
         assert line[5] == (timed or "not timed")
         assert line[6].startswith("24,000 / 10,000")
 
@@ -275,8 +296,8 @@ def test_table_1_holds_each_heads_numbers(page: Page) -> None:
 def test_published_figures_stand_in_a_column_of_their_own_with_their_hardware(page: Page) -> None:
     lines = page.table("Table 1: our heads")[1:]
     assert [line[2] for line in lines if line[2] != "–"] == [
-        f"{percent(it['accuracy'])} training {seconds(it['training_s'])} inference {seconds(it['inference_s'])}"
-        for it in FACTS["published"]["table_1"].values()
+        f"{percent(it.accuracy)} training {seconds(it.training_s)} inference {seconds(it.inference_s)}"
+        for it in STUDY.table_1.values()
     ]
     assert "compare accuracies, not times" in page.captions[page.tables.index(page.table("Table 1"))]
 
@@ -287,12 +308,12 @@ def test_a_published_model_that_was_not_run_has_a_line_of_its_own(pages: dict[st
 
 
 def test_seeds_of_a_head_are_one_line_with_their_mean_and_spread(pages: dict[str, Page]) -> None:
-    page, rows = pages["own"], SAMPLES["own"]["sections"][0]["rows"]
+    page, rows = pages["own"], SAMPLES["own"].sections[0].rows
     lines = page.table("Heads on cpu (AMD EPYC)")[1:]
     assert len(lines) == len(rows) == 4
     for line, row in zip(lines, rows, strict=True):
-        low, high = row["accuracies"][0], row["accuracies"][-1]
-        assert line[1].startswith(f"{percent(row['accuracy'])} 95 %: ")
+        low, high = row.accuracies[0], row.accuracies[-1]
+        assert line[1].startswith(f"{percent(row.accuracy)} 95 %: ")
         assert line[1].endswith(f"over seeds and images mean of 3 seeds, seeds {percent(low)} to {percent(high)}")
     assert page.text.count("study recipe, mean of 3 seeds") == 2  # the cards
     assert not re.search(r"(vgg1\d) \w+ with [^.]*\1 last", page.text)
@@ -319,9 +340,8 @@ def test_what_was_not_measured_says_so(pages: dict[str, Page]) -> None:
 
 
 def test_heads_trained_at_once_say_so() -> None:
-    facts = page_samples.small()
-    facts["sections"][0]["rows"][0]["together"] = 30
-    assert Page(to_html(facts)).table("Heads on")[1][3] == "3.68 s 30 heads at once"
+    report = Report((page_samples.with_rows(page_samples.small().sections[0], together=30),))
+    assert Page(to_html(report)).table("Heads on")[1][3] == "3.68 s 30 heads at once"
 
 
 def test_photographs_have_their_labels_and_pictures(page: Page) -> None:
@@ -330,16 +350,16 @@ def test_photographs_have_their_labels_and_pictures(page: Page) -> None:
     assert lines[0][:2] == ["frog 1.jpg", "airplane 23% automobile 10% bird 5%"]
     assert lines[3] == ["cut-off.jpg", *["can't be read: truncated after 12 bytes"] * 8]
     shown = [attrs for attrs in page.all("img") if attrs.get("class") == "photo"]
-    assert [attrs["src"] for attrs in shown] == [photo["image"] for photo in FACTS["photos"][:3]]
+    assert [attrs["src"] for attrs in shown] == [photo.image for photo in FACTS.photos[:3]]
     published = page.table("Table 2 as published, on one NVIDIA T4")
-    assert published[2] == ["ship 1", "✓", "✓", "plane", "plane"]
+    assert published[3] == ["ship 1", "✓", "✓", "plane", "plane"]
     assert "e / (e + C − 1), 23% for 10 classes" in page.text
 
 
 def test_photographs_are_named_by_their_files_with_the_path_as_title(undrawn: Undrawn) -> None:
     facts = page_samples.own()
-    facts["photos"][0]["name"] = "/home/some body/pictures/frog 1.jpg"
-    page = undrawn(facts)
+    photo = Photograph(Photo("/home/some body/pictures/frog 1.jpg", facts.photos[0].photo.labels))
+    page = undrawn(dataclasses.replace(facts, photos=(photo,)))
     assert page.table("Our photographs")[1][0] == "frog 1.jpg"
     assert ("span", {"title": "/home/some body/pictures/frog 1.jpg"}) in page.tags
     assert "/home" not in page.text
@@ -354,8 +374,11 @@ def test_pairs_of_models_are_compared_with_both_p_values(page: Page) -> None:
 
 def test_what_was_not_trained_or_tested_alike_is_told(pages: dict[str, Page], undrawn: Undrawn) -> None:
     facts = page_samples.own()
-    facts["comparisons"][0]["note"] = "not trained on the same images (240 and 24,000)"
-    pair = undrawn(facts).table("study recipe: difference of accuracies")[1][0]
+    first, *others = facts.comparisons
+    first = dataclasses.replace(first, note="not trained on the same images (240 and 24,000)")
+    pair = undrawn(dataclasses.replace(facts, comparisons=(first, *others))).table(
+        "study recipe: difference of accuracies"
+    )[1][0]
     assert pair == "vgg16 and vgg19 not trained on the same images (240 and 24,000)"
     assert "vgg19, study: tested on other images than the others, not compared with them" in pages["apart"].text
     assert "comparisons" in parts_of(pages["apart"])
@@ -378,8 +401,9 @@ def test_p_values_are_said_with_as_many_digits_as_matter(value: float, text: str
 
 def test_seeds_show_three_intervals(page: Page) -> None:
     line = page.table("Test accuracy over seeds")[1]
-    it = FACTS["models"]["vgg16"]["study"]
-    values = it["seeds"]["accuracies"]
+    analyses = HEADS["vgg16", "study"].analyses
+    assert analyses is not None
+    values = analyses.seeds.accuracies
     assert line == [
         "vgg16 study recipe", "85.21 % 30 seeds", "85.13 % to 85.29 %", "0.22 points",
         f"{percent(min(values))} to {percent(max(values))}", "84.55 % to 85.85 %", "84.50 % to 85.90 %",
@@ -390,7 +414,9 @@ def test_seeds_show_three_intervals(page: Page) -> None:
 def test_curves_have_a_table_of_means(page: Page) -> None:
     epochs = page.table("More epochs, study recipe")
     assert epochs[0] == ["model", "1", "2", "5", "10", "20", "50", "100"]
-    values = FACTS["models"]["vgg16"]["study"]["epochs"][4]["accuracies"]
+    analyses = HEADS["vgg16", "study"].analyses
+    assert analyses is not None
+    values = analyses.epochs[4].accuracies
     assert epochs[1][3] == f"{percent(sum(values) / 3)} {percent(min(values))} to {percent(max(values))}"
     assert page.table("More training images, equal epochs, study recipe")[0][1:] == [
         "100",
@@ -410,10 +436,7 @@ def test_both_curves_of_training_images_are_named(pages: dict[str, Page]) -> Non
 
 
 def test_a_curve_of_one_point_is_none(undrawn: Undrawn) -> None:
-    facts = page_samples.own()
-    for recipes in facts["models"].values():
-        for it in recipes.values():
-            it["sizes"] = it["sizes"][:1]
+    facts = page_samples.with_analyses(page_samples.own(), sizes=(CurvePoint(100, (0.8, 0.9)),))
     assert "sizes" not in parts_of(undrawn(facts))
 
 
@@ -437,22 +460,23 @@ def test_of_many_classes_the_worst_are_shown_and_it_is_said(pages: dict[str, Pag
 
 
 def test_a_class_without_test_images_says_so(undrawn: Undrawn) -> None:
-    facts = page_samples.own()
-    facts["models"]["vgg16"]["study"]["recall"]["dog"] = None
-    page = undrawn(facts)
+    def without_dogs(head: HeadResults) -> HeadResults:
+        return dataclasses.replace(head, recall={**head.recall, "dog": None})
+
+    page = undrawn(page_samples.with_heads(page_samples.own(), without_dogs, "vgg16"))
     assert page.table("Recall of each class, study recipe")[2][:2] == ["dog", "no test image"]
 
 
 def test_classes_show_recall_and_how_often_each_label_is_given(page: Page) -> None:
-    it = FACTS["models"]["resnet50"]["study"]
+    it = HEADS["resnet50", "study"]
     recall, given = (
         page.table("Recall of each class, study recipe"),
         page.table("Labels given to test images, study recipe"),
     )
-    assert [line[0] for line in recall[1:]] == FACTS["classes"]
-    assert [line[3] for line in recall[1:]] == [percent(it["recall"][name]) for name in FACTS["classes"]]
+    assert [line[0] for line in recall[1:]] == list(FACTS.classes)
+    assert [line[3] for line in recall[1:]] == [percent(it.recall[name] or 0) for name in FACTS.classes]
     assert [line[1] for line in given[1:]] == ["1,000"] * 10
-    assert [line[4] for line in given[1:]] == [f"{it['predicted'][name]:,}" for name in FACTS["classes"]]
+    assert [line[4] for line in given[1:]] == [f"{it.predicted[name]:,}" for name in FACTS.classes]
 
 
 def test_sigmoid_batch_norm_and_calibration_have_their_numbers(page: Page) -> None:
@@ -504,26 +528,25 @@ def test_each_model_has_both_maps_side_by_side(page: Page, html: dict[str, str])
 
 def test_published_models_that_were_not_run_have_colours_of_their_own() -> None:
     facts = page_samples.section(("resnet50",), points=40)
-    (section,) = re.findall(r'<section id="table-1".*?</section>', to_html(page_samples.document(facts)), re.DOTALL)
-    assert len(facts["published"]["table_1"]) == 4
+    (section,) = re.findall(r'<section id="table-1".*?</section>', to_html(page_samples.report(facts)), re.DOTALL)
+    assert len(STUDY.table_1) == 4
     assert set(re.findall(r"stroke: var\(--(c\d)", section)) == {"c0", "c1", "c2", "c3"}
 
 
 def test_one_seed_is_not_called_seeds() -> None:
-    facts = page_samples.small()
-    facts["sections"][0]["batch_norm"] = {"model": "vgg16", "eval": [0.7], "train": [0.5], "test_images": 9}
-    assert "over 1 seed on 9 test images." in to_html(facts)
+    found = FACTS.batch_norm
+    assert found is not None
+    found = dataclasses.replace(found, accuracy_eval=(0.7,), accuracy_train=(0.5,), test_images=9)
+    section = dataclasses.replace(page_samples.small().sections[0], batch_norm=found)
+    assert "over 1 seed on 9 test images." in to_html(Report((section,)))
 
 
-@pytest.mark.parametrize("left", [None, {}, "absent"], ids=["null", "empty", "absent"])
-def test_a_report_without_tsne_shows_the_other_map(left: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.core.heads.report.page.svg.draw", sketch)
+def test_a_report_without_tsne_shows_the_other_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.core.heads.report.page.figures.svg.draw", sketch)
     facts = page_samples.section(page_samples.MODELS[:2], points=40)
-    for it in facts["maps"].values():
-        it["tsne"] = left
-        if left == "absent":
-            del it["tsne"]
-    text = to_html(page_samples.document(facts))
+    maps = {model: it and dataclasses.replace(it, tsne=None) for model, it in facts.maps.items()}
+    facts = dataclasses.replace(facts, maps=maps)
+    text = to_html(page_samples.report(facts))
     assert re.findall(r"Map of 40 features of (\w+) by ([\w-]+)", text) == [("vgg16", "PCA"), ("vgg19", "PCA")]
     assert NOTHING not in text
     (section,) = re.findall(r'<section id="maps".*?</section>', text, re.DOTALL)
@@ -532,8 +555,8 @@ def test_a_report_without_tsne_shows_the_other_map(left: Any, monkeypatch: pytes
 
 def test_a_model_without_a_map_is_left_out(undrawn: Undrawn) -> None:
     facts = page_samples.section(page_samples.MODELS[:2], points=40)
-    facts["maps"]["vgg16"] = None
-    labels = [str(attrs["aria-label"]) for attrs in undrawn(facts).all("svg")]
+    without = dataclasses.replace(facts, maps={**facts.maps, "vgg16": None})
+    labels = [str(attrs["aria-label"]) for attrs in undrawn(without).all("svg")]
     assert [label.split()[5] for label in labels if label.startswith("Map of")] == ["vgg19", "vgg19"]
 
 
@@ -558,12 +581,12 @@ def test_the_findings_are_computed(page: Page) -> None:
 
 
 def test_the_owners_questions_are_answered(pages: dict[str, Page]) -> None:
-    page, facts = pages["own"], SAMPLES["own"]["sections"][0]
-    best = max(facts["rows"], key=lambda row: row["accuracy"])
-    it = facts["models"][best["model"]][best["recipe"]]
+    page, facts = pages["own"], SAMPLES["own"].sections[0]
+    best = max(facts.rows, key=lambda row: row.accuracy)
+    it = next(head for head in facts.heads if (head.model, head.settings) == (best.model, best.settings))
     for words in (
-        f"{percent(best['accuracy'])} of 60 test images get their right label from vgg19 (standard), mean of 3 seeds.",
-        f"95 % interval: {percent(best['interval'][0])} to {percent(best['interval'][1])}, over seeds and images.",
+        f"{percent(best.accuracy)} of 60 test images get their right label from vgg19 (standard), mean of 3 seeds.",
+        f"95 % interval: {percent(best.interval[0])} to {percent(best.interval[1])}, over seeds and images.",
         "It is the highest of 4 heads on these images, so expect a little less on new ones (all heads).",
         "Found least often: ",
         "More pictures? ",
@@ -574,18 +597,17 @@ def test_the_owners_questions_are_answered(pages: dict[str, Page]) -> None:
         "headstart bench-inference --head runs/vgg19-standard-mlp-20261122-120000",
     ):
         assert words in page.text, words
-    matrix = it["confusion"]
+    matrix = it.confusion
     wrong = sum(map(sum, matrix)) - sum(matrix[i][i] for i in range(3))
     assert f"{wrong:,} of 3,000; those it is surest of (more):" in page.text
     most = max((matrix[i][j], i, j) for i in range(3) for j in range(3) if i != j)
-    assert f"{facts['classes'][most[1]]} taken for {facts['classes'][most[2]]}, {most[0]} times" in page.text
+    assert f"{facts.classes[most[1]]} taken for {facts.classes[most[2]]}, {most[0]} times" in page.text
     shown = [attrs for attrs in page.all("img") if str(attrs["alt"]).startswith("Test image")]
-    assert [attrs["src"] for attrs in shown[:6]] == [mistake["image"] for mistake in it["mistakes"][:6]]
+    assert [attrs["src"] for attrs in shown[:6]] == [mistake.image for mistake in it.mistakes[:6]]
 
 
 def test_what_was_measured_of_the_best_head_is_said_instead_of_how_to(undrawn: Undrawn) -> None:
-    facts = page_samples.own()
-    facts["rows"][-1]["inference"] = {"images": 60, "elapsed_s": 1.2}
+    facts = page_samples.with_rows(page_samples.own(), -1, inference=Inference(60, 1.2))
     assert "50.0 images a second, raw image to label (60 images, cpu (AMD EPYC))." in undrawn(facts).text
     assert "bench-inference --head" not in undrawn(facts).text
 
@@ -600,8 +622,10 @@ def test_what_is_not_known_is_not_answered(pages: dict[str, Page]) -> None:
 
 
 def test_a_head_without_mistakes_has_none(undrawn: Undrawn) -> None:
-    facts = page_samples.own()
-    facts["models"]["vgg19"]["standard"].update(confusion=[[5, 0, 0], [0, 5, 0], [0, 0, 5]], mistakes=[])
+    right = ((5, 0, 0), (0, 5, 0), (0, 0, 5))
+    facts = page_samples.with_heads(
+        page_samples.own(), lambda head: dataclasses.replace(head, confusion=right, mistakes=()), "vgg19", "standard"
+    )
     text = undrawn(facts).text
     assert "None: every test image got its label." in text
     assert "Which pictures are wrong?" not in text
@@ -614,12 +638,13 @@ def test_a_wide_interval_and_a_lone_backbone_are_told(pages: dict[str, Page]) ->
 
 
 @pytest.mark.parametrize(
-    ("last", "verdict"), [([0.9, 0.91], "Probably: +10.50 points"), ([0.79, 0.82], "Hardly: +0.50 points")]
+    ("last", "verdict"), [((0.9, 0.91), "Probably: +10.50 points"), ((0.79, 0.82), "Hardly: +0.50 points")]
 )
-def test_more_pictures_would_help_where_the_curve_still_rises(last: list[float], verdict: str, undrawn: Undrawn) -> None:
-    facts = page_samples.own()
-    curve = [{"rows": 100, "accuracies": [0.8, 0.8]}, {"rows": 190, "accuracies": last}, {"rows": 200, "accuracies": last}]
-    facts["models"]["vgg19"]["standard"]["sizes_equal_steps"] = curve
+def test_more_pictures_would_help_where_the_curve_still_rises(
+    last: tuple[float, ...], verdict: str, undrawn: Undrawn
+) -> None:
+    curve = (CurvePoint(100, (0.8, 0.8)), CurvePoint(190, last), CurvePoint(200, last))
+    facts = page_samples.with_analyses(page_samples.own(), "vgg19", "standard", sizes_equal_steps=curve)
     assert f"More pictures? {verdict} from 100 to 200 training images (curve)." in undrawn(facts).text
 
 
@@ -637,21 +662,19 @@ def test_the_study_page_says_how_to_use_its_best_head_below_its_tables(page: Pag
     ],
 )
 def test_a_command_can_be_typed_as_it_stands(run: str, words: str) -> None:
-    assert command("predict", {"run": run}, "PICTURES") == words
+    assert command("predict", dataclasses.replace(FACTS.rows[0], run=run), "PICTURES") == words
 
 
 @pytest.mark.parametrize(("p", "verdict"), [(0.01, "differ"), (0.2, "are not told apart")])
 def test_a_single_pair_is_no_share_of_pairs(p: float, verdict: str, undrawn: Undrawn) -> None:
     facts = page_samples.own()
-    for pair in facts["comparisons"]:
-        pair["p_holm"] = p
+    facts = dataclasses.replace(facts, comparisons=tuple(page_samples.with_p(pair, p) for pair in facts.comparisons))
     assert f"Differences, study recipe: the two models {verdict} at the 5 % level." in undrawn(facts).text
 
 
 def test_of_many_pairs_some_are_named(undrawn: Undrawn) -> None:
     facts = page_samples.own(tuple(f"m{i}" for i in range(5)))
-    for pair in facts["comparisons"]:
-        pair["p_holm"] = 0.5
+    facts = dataclasses.replace(facts, comparisons=tuple(page_samples.with_p(pair, 0.5) for pair in facts.comparisons))
     assert (
         "Not told apart: m0 and m1, m0 and m2, m0 and m3, m0 and m4, m1 and m2, m1 and m3 and 4 more."
         in undrawn(facts).text
@@ -687,27 +710,19 @@ def test_a_table_of_many_columns_is_several() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "facts"), list(page_samples.with_nulls()), ids=lambda it: it if isinstance(it, str) else ""
+    ("part", "report"), list(page_samples.with_gaps()), ids=lambda it: it if isinstance(it, str) else ""
 )
-def test_what_is_null_is_left_out(part: str, facts: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.core.heads.report.page.svg.draw", sketch)
-    page = Page(to_html(facts))
+def test_what_is_not_there_is_left_out(part: str, report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.core.heads.report.page.figures.svg.draw", sketch)
+    page = Page(to_html(report))
     assert page.faults == []
     assert "None" not in page.text
     assert "nan" not in re.findall(r"\w+", page.text)
 
 
-@pytest.mark.parametrize(
-    "facts",
-    [
-        {},
-        {"title": None, "sections": None},
-        {"sections": [{}, {"title": None, "rows": None}]},
-        {"sections": [{"rows": [], "models": {}, "unknown": {"a": 1}}]},
-    ],
-)
-def test_facts_without_anything_make_a_page_that_says_how(facts: dict[str, Any]) -> None:
-    page = Page(to_html(facts))
+@pytest.mark.parametrize("sections", [(), (page_samples.bare(),), (page_samples.bare(),) * 2], ids=["none", "one", "two"])
+def test_a_report_without_anything_makes_a_page_that_says_how(sections: tuple[Section, ...]) -> None:
+    page = Page(to_html(Report(sections)))
     assert page.faults == []
     assert [attrs["id"] for attrs in page.all("section")] == ["making"]
 
@@ -739,11 +754,9 @@ def test_names_cannot_leave_their_place(html: dict[str, str], pages: dict[str, P
         "data:image/png;base64,AAAA\n",
         "javascript:alert(1)",
         "",
-        7,
-        None,
     ],
 )
-def test_only_png_and_jpeg_within_the_document_are_pictures(uri: Any) -> None:
+def test_only_png_and_jpeg_within_the_document_are_pictures(uri: str) -> None:
     with pytest.raises(ValueError, match=r"^photos\[0\]\.image: expected data:image/png;base64,… or .* found "):
         picture(uri, "photos[0].image")
 
@@ -754,22 +767,20 @@ def test_a_picture_passes_unchanged(kind: str) -> None:
     assert picture(uri, "here") == uri
 
 
-@pytest.mark.parametrize(
-    ("place", "facts"),
-    [
-        ("photos[0].image", {"photos": [{"name": "a", "labels": {}, "image": "http://a"}]}),
-        ("figure_1.images[0].image", {"figure_1": {"images": [{"title": "a", "image": "http://a"}]}}),
-        ("models.m.r.mistakes[0].image", {"models": {"m": {"r": {"mistakes": [{"row": 1, "image": "http://a"}]}}}}),
-        ("disagreements[0].image", {"disagreements": [{"row": 1, "label": "a", "image": "http://a", "predicted": {}}]}),
-        (
-            "maps.m.thumbnails[0].image",
-            {
-                "maps": {"m": {"points": [[0, 0, 0]], "thumbnails": [{"x": 0, "y": 0, "image": "http://a"}]}},
-                "classes": ["a"],
-            },
-        ),
-    ],
-)
-def test_a_picture_from_elsewhere_is_refused_wherever_it_stands(place: str, facts: dict[str, Any]) -> None:
+ELSEWHERE = "http://a"
+ALONE = HeadResults("m", "r", (0.0, 1.0), ((1,),), {}, {}, {}, {}, (Mistake(1, "a", "b", 0.9, ELSEWHERE),))
+MAP = FeatureMap(Projection("PCA", ((0.0, 0.0, 0),), (Thumbnail(0.0, 0.0, 1, ELSEWHERE),)), None)
+PLACES: dict[str, dict[str, Any]] = {
+    "photos[0].image": {"photos": (Photograph(Photo("a", {}), ELSEWHERE),)},
+    "figure_1.images[0].image": {"preprocessing": Preprocessing("a", (TitledImage("a", ELSEWHERE),))},
+    "models.m.r.mistakes[0].image": {"heads": (ALONE,), "classes": ("a",)},
+    "disagreements[0].image": {"disagreements": (Disagreement(1, "a", {}, ELSEWHERE),)},
+    "maps.m.thumbnails[0].image": {"maps": {"m": MAP}, "classes": ("a",)},
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_picture_from_elsewhere_is_refused_wherever_it_stands(place: str) -> None:
+    section = dataclasses.replace(page_samples.bare(), **PLACES[place])
     with pytest.raises(ValueError, match=f"^{re.escape(f'sections[0].{place}')}: expected data:image/png"):
-        to_html({"sections": [facts]})
+        to_html(Report((section,)))

@@ -3,6 +3,7 @@
 Chromium is driven through its own pipe (https://chromedevtools.github.io/devtools-protocol), without further packages.
 """
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -149,15 +150,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Pages of two models, of several data sets, of names meant to break out, of many heads, and of one run."""
     models = tuple(f"backbone_with_a_long_name_{i}" for i in range(12))
-    many = page_samples.own(models)
-    many["maps"] = None  # their tables are looked at, and drawing takes seconds
-    for recipes in many["models"].values():
-        for it in recipes.values():
-            it.update(calibration=None, confusion=None)
+    # their tables are looked at, and drawing takes seconds
+    many = dataclasses.replace(page_samples.own(models), maps={})
+    many = page_samples.with_heads(many, lambda head: dataclasses.replace(head, analyses=None))
     facts = {
         "whole": page_samples.whole(page_samples.MODELS[1:3], points=120),
-        "sections": page_samples.document(page_samples.section(points=60), page_samples.many_classes()),
-        "heads": page_samples.document(many),
+        "sections": page_samples.report(page_samples.section(points=60), page_samples.many_classes()),
+        "heads": page_samples.report(many),
         "hostile": page_samples.hostile(),
         "small": page_samples.small(),
     }

@@ -30,8 +30,8 @@ class Group:
 
 
 @dataclasses.dataclass(frozen=True)
-class Section:
-    """The groups whose heads were tested on the images of one split, as `images` names it (empty where not known)."""
+class GroupedRuns:
+    """Groups whose heads were tested on the images of one split, as `images` names it (empty where not known)."""
 
     title: str
     dataset: str
@@ -40,7 +40,7 @@ class Section:
     groups: tuple[Group, ...]
 
 
-def sections(runs: Sequence[Run], manifests: Mapping[str, Manifest]) -> list[Section]:
+def grouped(runs: Sequence[Run], manifests: Mapping[str, Manifest]) -> list[GroupedRuns]:
     """The runs, oldest first, by test images and then by all but their seeds; of equal ones the newest counts.
 
     `manifests` holds the feature sets that are there, by digest: records of version 1 do not say which images they are of.
@@ -58,7 +58,7 @@ def sections(runs: Sequence[Run], manifests: Mapping[str, Manifest]) -> list[Sec
         ],
     )
     return [
-        Section(title, part[-1].key.dataset, part[-1].key.classes, part[-1].test.images, _groups(part))
+        GroupedRuns(title, part[-1].key.dataset, part[-1].key.classes, part[-1].test.images, _groups(part))
         for title, part in zip(titles, parts, strict=True)
     ]
 

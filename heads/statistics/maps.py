@@ -1,11 +1,10 @@
-"""Features (N, D) in two dimensions: PCA, and t-SNE where there are rows enough. JSON values, as the report keeps them."""
+"""Features (N, D) in two dimensions: PCA, and t-SNE where there are rows enough."""
 
-from collections.abc import Iterator, Mapping
+import dataclasses
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from headstart.core.heads.data import Labelled
 
 POINTS = 1_000
 THUMBNAILS = 24
@@ -20,33 +19,61 @@ Floats = npt.NDArray[np.floating[Any]]
 Rows = npt.NDArray[np.int64]
 
 
-def feature_map(data: Labelled) -> dict[str, Any] | None:
-    """Some rows' features on their two principal axes (scikit-learn's PCA, of standardised features), and the same rows by
-    t-SNE under `tsne`, None where they are too few.
+@dataclasses.dataclass(frozen=True)
+class Thumbnail:
+    """A point that is to be shown as the picture of its row; `image` is the picture as a data URI, once there is one."""
+
+    x: float
+    y: float
+    row: int
+    image: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Projection:
+    """Points (x, y, class index), some with a picture.
+
+    `explained` are both axes' shares of the variance (PCA); `perplexity` and `kl_divergence` are t-SNE's. None where the
+    method has none.
+    """
+
+    method: str
+    points: tuple[tuple[float, float, int], ...]
+    thumbnails: tuple[Thumbnail, ...]
+    explained: tuple[float, float] | None = None
+    perplexity: float | None = None
+    kl_divergence: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureMap:
+    """The same rows by both methods; `tsne` is None where they are too few."""
+
+    pca: Projection
+    tsne: Projection | None
+
+
+def feature_map(features: npt.NDArray[np.float32], labels: Rows, rows: Rows) -> FeatureMap | None:
+    """Some features (N, D) on their two principal axes (scikit-learn's PCA, of standardised features), and the same ones
+    by t-SNE, each with its class index from `labels` (N,).
 
     Up to `POINTS` rows are drawn evenly over all. The same rows give the same map; one row, or features that never vary,
-    give None. Rows are numbered as `data.rows` says.
+    give None. `rows` (N,) are the numbers by which they are known.
     """
     from sklearn.decomposition import PCA
     from threadpoolctl import threadpool_limits
 
     # evenly, not the first ones: those of a set sorted by class would be of a few classes
-    chosen = np.linspace(0, len(data.labels) - 1, min(POINTS, len(data.labels))).round().astype(np.int64)
-    standard, labels, rows = _standardised(data.features[chosen]), data.labels[chosen], data.rows[chosen]
+    chosen = np.linspace(0, len(labels) - 1, min(POINTS, len(labels))).round().astype(np.int64)
+    standard, labels, rows = _standardised(features[chosen]), labels[chosen], rows[chosen]
     if min(standard.shape) < 2 or not standard.any():
         return None
     with threadpool_limits(limits=1):  # threads add in another order, and t-SNE makes much of the last digit (measured)
         axes = PCA(n_components=2, random_state=0)
         points = axes.fit_transform(standard)
-        explained = [float(share) for share in axes.explained_variance_ratio_]
-        return {**_described("PCA", points, labels, rows), "explained": explained, "tsne": _tsne(standard, labels, rows)}
-
-
-def thumbnails(maps: Mapping[str, Mapping[str, Any] | None]) -> Iterator[dict[str, Any]]:
-    """Every point of the models' maps that is to be shown as its picture, of both methods."""
-    for found in filter(None, maps.values()):
-        yield from found["thumbnails"]
-        yield from (found.get("tsne") or {}).get("thumbnails", ())
+        first, second = (float(share) for share in axes.explained_variance_ratio_)
+        pca = dataclasses.replace(_projection("PCA", points, labels, rows), explained=(first, second))
+        return FeatureMap(pca, _tsne(standard, labels, rows))
 
 
 def _standardised(features: npt.NDArray[np.float32]) -> Floats:
@@ -56,7 +83,7 @@ def _standardised(features: npt.NDArray[np.float32]) -> Floats:
     return found
 
 
-def _tsne(standard: Floats, labels: Rows, numbers: Rows) -> dict[str, Any] | None:
+def _tsne(standard: Floats, labels: Rows, numbers: Rows) -> Projection | None:
     """L. van der Maaten and G. Hinton, Visualizing Data using t-SNE, JMLR 9, 2008: neighbours stay neighbours.
 
     1,000 test rows of ResNet50 (D = 2048) took 4.3 to 5.0 s on one core of an AMD EPYC (Zen 4), the PCA 0.2 s.
@@ -71,20 +98,16 @@ def _tsne(standard: Floats, labels: Rows, numbers: Rows) -> dict[str, Any] | Non
     perplexity = min(PERPLEXITY, (rows - 1) / 3)
     found = TSNE(n_components=2, init="pca", perplexity=perplexity, random_state=0)
     points = found.fit_transform(reduced)
-    divergence = float(found.kl_divergence_)
-    return {**_described("t-SNE", points, labels, numbers), "perplexity": perplexity, "kl_divergence": divergence}
+    projection = _projection("t-SNE", points, labels, numbers)
+    return dataclasses.replace(projection, perplexity=perplexity, kl_divergence=float(found.kl_divergence_))
 
 
-def _described(method: str, points: Floats, labels: Rows, numbers: Rows) -> dict[str, Any]:
-    return {
-        "method": method,
-        "rows": len(points),
-        "points": [[float(x), float(y), int(label)] for (x, y), label in zip(points, labels, strict=True)],
-        "thumbnails": [
-            {"x": float(points[row, 0]), "y": float(points[row, 1]), "row": int(numbers[row])}
-            for row in _spread_out(points)
-        ],
-    }
+def _projection(method: str, points: Floats, labels: Rows, numbers: Rows) -> Projection:
+    return Projection(
+        method,
+        tuple((float(x), float(y), int(label)) for (x, y), label in zip(points, labels, strict=True)),
+        tuple(Thumbnail(float(points[i, 0]), float(points[i, 1]), int(numbers[i])) for i in _spread_out(points)),
+    )
 
 
 def _spread_out(points: Floats) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from headstart.core.heads.config import VALIDATION_FRACTION, TrainConfig
 from headstart.core.heads.data import Labelled, held_out
-from headstart.core.heads.study.questions import Budget, curve_sizes, equal_steps
+from headstart.core.heads.study.analyses import Budget, curve_sizes, equal_steps
 from headstart.core.heads.training.train import train_many
 
 MEASURED_S = 0.05
@@ -69,8 +69,8 @@ def divided(splits: Sequence[int]) -> tuple[int, int]:
 
 
 def trainings(config: TrainConfig, budget: Budget, rows: int, watched: int, classes: int = 1) -> list[Training]:
-    """What a study trains for one recipe on `rows` rows of so many classes: its head, and all that `questions.answer`
-    asks for."""
+    """What a study trains for one recipe on `rows` rows of so many classes: its head, and all that `analyses.analyse`
+    trains."""
     few = functools.partial(Training, heads=budget.curve_seeds)
     through = not config.cosine and not config.val_fraction  # one long training passes through the shorter ones
     lengths = (max(budget.epochs),) if through else budget.epochs

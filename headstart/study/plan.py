@@ -15,13 +15,13 @@ from headstart.core.heads import data
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.runs import RunStore
 from headstart.core.heads.study import estimate
-from headstart.core.heads.study.answer_store import AnswerStore
+from headstart.core.heads.study.analysis_store import AnalysisStore
 from headstart.core.heads.study.estimate import Plan
 from headstart.core.heads.training.session import same
 from headstart.extraction import Survey, survey_job
 from headstart.observer import ModelPlan, Observer
 from headstart.requests import StudyRequest
-from headstart.study.steps import models_of, plan_model, question
+from headstart.study.steps import analysis_key, models_of, plan_model
 from headstart.workspace import Workspace
 
 
@@ -84,5 +84,5 @@ def _done(workspace: Workspace, request: StudyRequest, job: Job, config: TrainCo
     run = same(pairs[0], config, RunStore(workspace.runs_dir)) if len(pairs) == 1 else None
     if run is None:
         return False, False
-    answered = AnswerStore(workspace.runs_dir).get(question(run, request.budget)) is not None
+    answered = AnalysisStore(workspace.runs_dir).get(analysis_key(run, request.budget)) is not None
     return answered, timing.is_timed(workspace, run, request.timing.config, request.timing.options.asked)

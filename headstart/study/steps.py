@@ -5,7 +5,6 @@ A step that was done with the same settings on the same rows is not done again.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 
 from headstart import extraction, timing, trained, training
@@ -17,9 +16,9 @@ from headstart.core.heads import data
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Pair
 from headstart.core.heads.runs import Run, RunStore
-from headstart.core.heads.study import questions
-from headstart.core.heads.study.answer_store import AnswerStore, Question
-from headstart.core.heads.study.questions import Budget
+from headstart.core.heads.study import analyses
+from headstart.core.heads.study.analyses import Budget
+from headstart.core.heads.study.analysis_store import AnalysisKey, AnalysisStore
 from headstart.core.heads.training.session import same
 from headstart.observer import Answers, Observer
 from headstart.requests import StudyRequest
@@ -64,9 +63,9 @@ def plan_model(workspace: Workspace, request: StudyRequest, model: str, observer
     return found
 
 
-def question(run: Run, budget: Budget) -> Question:
-    """What a study asks of a run's settings."""
-    return Question(run.config, run.train.digest, run.test.digest, dataclasses.asdict(budget))
+def analysis_key(run: Run, budget: Budget) -> AnalysisKey:
+    """What a study's analyses of a run's settings depend on."""
+    return AnalysisKey(run.config, run.train.digest, run.test.digest, budget)
 
 
 def _trained(workspace: Workspace, pair: Pair, config: TrainConfig, observer: Observer) -> Run:
@@ -81,12 +80,12 @@ def _trained(workspace: Workspace, pair: Pair, config: TrainConfig, observer: Ob
 
 def _answer(workspace: Workspace, pair: Pair, run: Run, budget: Budget, observer: Observer) -> None:
     """Answer the study's questions of one run's settings, unless the answers are there."""
-    store, asked = AnswerStore(workspace.runs_dir), question(run, budget)
+    store, asked = AnalysisStore(workspace.runs_dir), analysis_key(run, budget)
     if store.get(asked) is not None:
         observer.study_answered(Answers(run, None))
         return
     train, test = data.load(pair, run.config.train_limit)
-    task = questions.Task(train, test, pair.key.classes, resolve(workspace.device, "fp32").name)
+    task = analyses.Task(train, test, pair.key.classes, resolve(workspace.device, "fp32").name)
     started = time.perf_counter()
-    store.put(asked, questions.answer(task, run.config, budget, lambda what: observer.note(f"{run.title}: {what}")))
+    store.put(asked, analyses.analyse(task, run.config, budget, lambda what: observer.note(f"{run.title}: {what}")))
     observer.study_answered(Answers(run, time.perf_counter() - started))

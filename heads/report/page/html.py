@@ -10,10 +10,10 @@ import html
 import math
 import re
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeGuard
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeGuard
 
-from headstart.core.heads.report.tables import percent, seconds
+from headstart.core.heads.report.units import percent, seconds
 
 
 class Html(str):
@@ -33,30 +33,20 @@ _SHORT = re.compile(r"[+−-]?[\d.,]+( ?%| m?s|m \d\ds| points)?")
 MOST_COLUMNS = 8
 """Columns beside the first that a table has room for; of more, the rest stand in further tables."""
 
-Facts = Mapping[str, Any]
-
 
 @dataclasses.dataclass(frozen=True)
-class View:
-    """A section of the report on its page: its facts, what its identifiers begin with, the level of its parts' headings,
-    and where its facts stand in the document, for messages."""
+class Frame:
+    """Where something stands on the page: what its identifiers begin with, and the level of its headings."""
 
-    facts: Facts
     prefix: str = ""
     level: int = 2
-    place: str = "sections[0]"
-
-    @property
-    def published(self) -> dict[str, Any]:
-        """The published study's figures; empty where they may not stand beside ours."""
-        return part(self.facts, "published")
 
     def key(self, name: str) -> str:
-        """An identifier that no other section of the page has."""
+        """An identifier that no other frame has."""
         return self.prefix + name
 
 
-def clean(text: Any) -> str:
+def clean(text: object) -> str:
     """Text without characters that HTML or XML cannot hold or that turn round other text; each becomes U+FFFD.
 
     None is not known.
@@ -64,12 +54,12 @@ def clean(text: Any) -> str:
     return NOT_KNOWN if text is None else _NOT_TEXT.sub("\ufffd", str(text))
 
 
-def esc(text: Any) -> Html:
+def esc(text: object) -> Html:
     """Text for a page, quotes escaped too; Html stays as it is, a name from outside keeps its direction to itself."""
     return text if isinstance(text, Html) else Html(html.escape(clean(text)))
 
 
-def name(text: Any) -> Html:
+def name(text: object) -> Html:
     """A name from outside, of any script: isolated, so that it does not turn round what stands beside it."""
     return Html(f"<bdi>{esc(text)}</bdi>")
 
@@ -79,20 +69,20 @@ def join(parts: Iterable[str], between: str = "") -> Html:
     return Html(esc(between).join(esc(part) for part in parts))
 
 
-def picture(uri: Any, place: str) -> Html:
+def picture(uri: str, place: str) -> Html:
     """The URI of a picture for `src`. Raises ValueError unless it is a PNG or JPEG within the URI, in valid base64."""
-    found = _PICTURE.fullmatch(uri) if isinstance(uri, str) else None
+    found = _PICTURE.fullmatch(uri)
     try:
         base64.b64decode(found[1] if found else "?", validate=True)
     except binascii.Error:
         raise ValueError(
             f"{place}: expected data:image/png;base64,… or data:image/jpeg;base64,… with valid base64, "
-            f"found {str(uri)[:40]!r}; put the picture itself into the report, not where it lies"
+            f"found {uri[:40]!r}; put the picture itself into the report, not where it lies"
         ) from None
     return Html(uri)
 
 
-def img(uri: Any, alt: str, place: str, kind: str = "") -> Html:
+def img(uri: str, alt: str, place: str, kind: str = "") -> Html:
     """A picture with words in its place; `kind` is its CSS class."""
     return Html(f'<img src="{picture(uri, place)}" alt="{esc(alt)}"{_class(kind)}>')
 
@@ -100,45 +90,44 @@ def img(uri: Any, alt: str, place: str, kind: str = "") -> Html:
 # ------------------------------------------------------------------------------------------------------------- values
 
 
-def known(value: Any) -> TypeGuard[float]:
+def known(value: float | None) -> TypeGuard[float]:
     """Whether it is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value is not None and math.isfinite(value)
 
 
-def number(value: Any, form: Callable[[float], str]) -> str:
+def number(value: float | None, form: Callable[[float], str]) -> str:
     """A number in words, or that it is not known."""
     return form(value) if known(value) else NOT_KNOWN
 
 
-def share(value: Any) -> str:
+def share(value: float | None) -> str:
     """A fraction of 1 as a percentage."""
     return number(value, percent)
 
 
-def time(value: Any) -> str:
+def time(value: float | None) -> str:
     """Seconds as people say them."""
     return number(value, seconds)
 
 
-def count(value: Any) -> str:
+def count(value: float | None) -> str:
     """A whole number with its thousands."""
     return number(value, lambda found: f"{found:,.0f}")
 
 
-def points(value: Any) -> str:
+def points(value: float | None) -> str:
     """A difference of two fractions in percentage points, with its sign."""
     return number(value, lambda found: f"{100 * found:+.2f}".replace("-", "−"))
 
 
-def interval(low_high: Any, form: Callable[[Any], str] = share) -> str:
-    """Two ends in words, or nothing where one is not known."""
-    ends = list(low_high or ())
-    return f"{form(ends[0])} to {form(ends[1])}" if len(ends) == 2 and all(map(known, ends)) else ""
+def interval(ends: tuple[float, float] | None, form: Callable[[float], str] = share) -> str:
+    """Two ends in words, or nothing where there are none."""
+    return f"{form(ends[0])} to {form(ends[1])}" if ends else ""
 
 
-def with_interval(value: Any, low_high: Any) -> str:
+def with_interval(value: float, ends: tuple[float, float] | None) -> str:
     """A percentage, its interval in brackets behind it."""
-    found = interval(low_high)
+    found = interval(ends)
     return share(value) + (f" ({found})" if found else "")
 
 
@@ -148,18 +137,6 @@ def mean_of(values: Sequence[float] | None) -> Html:
         return Html(NOT_KNOWN)
     ends = f"<small>{interval((min(values), max(values)))}</small>" if len(values) > 1 else ""
     return Html(f"{share(statistics.fmean(values))}{ends}")
-
-
-def part(facts: Any, key: str) -> dict[str, Any]:
-    """An object within the facts; an empty one where it is absent or null."""
-    found = facts.get(key) if isinstance(facts, Mapping) else None
-    return dict(found) if isinstance(found, Mapping) else {}
-
-
-def items(facts: Any, key: str) -> list[Any]:
-    """A list within the facts without its nulls; an empty one where it is absent or null."""
-    found = facts.get(key) if isinstance(facts, Mapping) else None
-    return [item for item in found if item is not None] if isinstance(found, list | tuple) else []
 
 
 # --------------------------------------------------------------------------------------------------------------- page
@@ -181,24 +158,24 @@ def listed(entries: Sequence[str], kind: str = "") -> Html:
     )
 
 
-def section(view: View, key: str, heading: str, *content: str) -> Html:
+def section(frame: Frame, key: str, heading: str, *content: str) -> Html:
     """A part of a section with its heading, named for links to it."""
-    own, tag = view.key(key), f"h{view.level}"
+    own, tag = frame.key(key), f"h{frame.level}"
     return Html(
         f'<section id="{own}" class="part" aria-labelledby="{own}-h">'
         f'<{tag} id="{own}-h">{esc(heading)}</{tag}>{join(content)}</section>'
     )
 
 
-def below(view: View, heading: str, *content: str) -> Html:
+def below(frame: Frame, heading: str, *content: str) -> Html:
     """A piece of a part with its heading."""
-    tag = f"h{view.level + 1}"
+    tag = f"h{frame.level + 1}"
     return Html(f"<{tag}>{esc(heading)}</{tag}>{join(content)}")
 
 
-def link(view: View, key: str, text: str) -> Html:
+def link(frame: Frame, key: str, text: str) -> Html:
     """A link to a part of the same section."""
-    return Html(f'<a href="#{view.key(key)}">{esc(text)}</a>')
+    return Html(f'<a href="#{frame.key(key)}">{esc(text)}</a>')
 
 
 def figure(content: str, caption: str, kind: str = "") -> Html:

@@ -1,6 +1,6 @@
 """How the report's page looks: one style sheet for light, dark, narrow and paper; no font or picture from elsewhere."""
 
-from headstart.core.heads.report.page.svg import COLOURS
+from headstart.core.heads.report.page.figures.svg import COLOURS
 
 
 def _variables(shade: int) -> str:

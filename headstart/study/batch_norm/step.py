@@ -13,7 +13,8 @@ from headstart.core.extract.config import Precision
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import resolve
 from headstart.core.heads.config import RECIPES
-from headstart.core.heads.study.answer_store import AnswerStore, BatchNormQuestion
+from headstart.core.heads.study.analysis_store import AnalysisStore, BatchNormKey
+from headstart.core.heads.study.results import BatchNormResults, Drift
 from headstart.core.heads.training.online import OnlineHead
 from headstart.observer import Observer, progress
 from headstart.requests import ExtractionRequest, StudyRequest
@@ -36,7 +37,7 @@ def measure_cost(workspace: Workspace, models: Sequence[str], request: StudyRequ
 
 def _measure_model(workspace: Workspace, asked: ExtractionRequest, images: int, observer: Observer) -> None:
     """The experiment runs in the device's own precision, and its answer belongs to the test images of the features."""
-    (model,), store = asked.models, AnswerStore(workspace.runs_dir)
+    (model,), store = asked.models, AnalysisStore(workspace.runs_dir)
     device = resolve(workspace.device, "auto")
     kept = {job.images.split: job for job in extraction.plan(workspace, asked, observer)}
     config = dataclasses.replace(asked.config, precision=cast(Precision, device.precision))
@@ -46,7 +47,7 @@ def _measure_model(workspace: Workspace, asked: ExtractionRequest, images: int, 
         return
     features = FeatureStore(workspace.features_dir).open(kept["test"].key, "test")
     protocol = Imitation(train_images=images, test_images=min(images, Imitation.test_images))
-    question = BatchNormQuestion(
+    question = BatchNormKey(
         key=train.key.digest,
         train_rows=rows_digest(train, protocol.train_images),
         test_rows=rows_digest(others[0], protocol.test_images),
@@ -55,7 +56,7 @@ def _measure_model(workspace: Workspace, asked: ExtractionRequest, images: int, 
         device=device.description,
     )
     if store.get(question) is None:
-        store.put(question, _to_json(_measured(train, others[0], protocol, observer)))
+        store.put(question, _results(_measured(train, others[0], protocol, observer)))
 
 
 def _measured(train: Job, test: Job, protocol: Imitation, observer: Observer) -> BatchNormCost:
@@ -69,7 +70,8 @@ def study_head(dim: int, classes: int, seed: int) -> OnlineHead:
     return OnlineHead(dim, classes, RECIPES["study"], seed)
 
 
-def _to_json(found: BatchNormCost) -> dict[str, object]:
-    """The answer as a report reads it: accuracies as `eval` and `train`, a `note` in words, and all that was measured."""
+def _results(found: BatchNormCost) -> BatchNormResults:
+    """What was measured, as it is kept and reported."""
     note = f"{found.epochs} epochs, {found.image_size} px, {found.precision}, on {found.device}"
-    return {"eval": found.accuracy_eval, "train": found.accuracy_train, "note": note, **dataclasses.asdict(found)}
+    drift = tuple(Drift(**vars(one)) for one in found.drift)
+    return BatchNormResults(**{**vars(found), "drift": drift}, note=note)

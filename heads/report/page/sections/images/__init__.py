@@ -1,0 +1,1 @@
+"""Pictures: photographs, preprocessing and maps of the features."""

@@ -1,0 +1,1 @@
+"""What training depends on: seeds, epochs, numbers of images, settings; and how long it takes."""

@@ -1,0 +1,104 @@
+"""A line of the report's table of heads: what was trained, how long it took, and how good it is."""
+
+import dataclasses
+import statistics
+
+from headstart.core.heads.report.grouping import Group
+from headstart.core.heads.settings import is_published
+from headstart.core.heads.statistics.accuracy import Score
+from headstart.core.heads.timings import Timing
+
+
+@dataclasses.dataclass(frozen=True)
+class Inference:
+    """What `bench-inference` measured of a run: `images` labelled in `elapsed_s` seconds."""
+
+    images: int
+    elapsed_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A line of the table of heads, for heads that differ in their seed alone. Times in seconds, accuracies as fractions
+    of 1; None where it was not measured.
+
+    `run` is the one that stands for them, `accuracy` the mean over `seeds` and `deviation` the standard deviation (None for
+    one seed). `interval` is at 95 %, over test images, or over seeds and images where there are several (`interval_over`).
+    `extraction_s` is the share of the training rows used, `training_s` the time of the `together` heads trained at once.
+    `test_used` names the images that it was tested on, empty where that was not recorded. `published` says whether the
+    published figures may stand beside it, `notes` what must stand beside the figures, `folder` where
+    the run is, `sigmoid` whether the head was trained with the study's sigmoid before its loss.
+    """
+
+    run: str
+    runs: tuple[str, ...]
+    seeds: tuple[int, ...]
+    model: str
+    settings: str
+    head: str
+    dataset: str
+    weights: str
+    device: str
+    train_rows: int
+    test_rows: int
+    extraction_s: float | None
+    training_s: float
+    together: int
+    inference: Inference | None
+    accuracies: tuple[float, ...]
+    accuracy: float
+    deviation: float | None
+    interval: tuple[float, float]
+    interval_over: str
+    losses: tuple[float, ...]
+    published: bool
+    notes: tuple[str, ...]
+    folder: str = ""
+    test_used: str = ""
+    sigmoid: bool = False
+
+    @property
+    def trained_in_s(self) -> float | None:
+        """Seconds from images to a trained head: extraction, and its share of a training of several; None where that is
+        not known."""
+        return None if self.extraction_s is None else self.extraction_s + self.training_s / self.together
+
+
+def row_of(group: Group, timing: Timing | None, interval: tuple[float, float] | None = None) -> Row:
+    """A group's line. `interval` is that over seeds and images where the group's heads could be tested again;
+    without it several seeds have the interval over images of a head that is right as often as they are on average."""
+    run = group.first
+    extraction = run.train
+    used = run.train_rows + run.val_rows
+    share = None if extraction.elapsed_s is None else extraction.elapsed_s * min(1.0, used / extraction.rows)
+    total = run.evaluation.overall.total
+    accuracies = tuple(one.evaluation.overall.accuracy for one in group.runs)
+    mean = statistics.fmean(accuracies)
+    several = len(accuracies) > 1
+    return Row(
+        run=run.name,
+        runs=tuple(one.name for one in group.runs),
+        seeds=tuple(one.config.seed for one in group.runs),
+        model=group.model,
+        settings=group.settings,
+        head=run.config.head,
+        dataset=run.key.dataset,
+        weights=f"{run.key.weights} {run.key.weights_sha256[:8]}",
+        device=run.device,
+        train_rows=used,
+        test_rows=total,
+        extraction_s=share,
+        training_s=run.elapsed_s,
+        together=run.together,
+        inference=Inference(timing.images, timing.elapsed_s) if timing else None,
+        accuracies=accuracies,
+        accuracy=mean,
+        deviation=statistics.stdev(accuracies) if several else None,
+        interval=interval or Score(round(mean * total), total).interval,
+        interval_over="seeds and images" if several and interval else "images",
+        losses=run.losses,
+        published=is_published(run.config, run.key),
+        notes=tuple(dict.fromkeys(note for one in group.runs for note in one.notes)),
+        test_used=run.test.used,
+        sigmoid=run.config.sigmoid and run.config.trained_by_gradient,
+    )
