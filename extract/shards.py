@@ -16,7 +16,7 @@ import numpy.typing as npt
 from headstart.core.cache.errors import FeaturesInvalid, ImageUnreadable
 from headstart.core.cache.plan import Part
 from headstart.core.cache.shard import Rows, Shard, Skipped
-from headstart.core.extract.datasets.images import Batch, Images, inputs_digest
+from headstart.core.extract.datasets.images import Batch, Readable, inputs_digest
 from headstart.core.extract.job import Extractor, Job
 from headstart.core.extract.network.tuning import Pending
 
@@ -92,7 +92,7 @@ def _refuse(job: Job, batch: Batch) -> None:
 
 
 def computed(
-    images: Images,
+    images: Readable,
     extractor: Extractor,
     span: tuple[int, int],
     size: int,
@@ -130,7 +130,7 @@ def _answered(asked: deque[tuple[Batch, Pending | None]]) -> tuple[Batch, npt.ND
 
 
 def _batches(
-    images: Images, span: tuple[int, int], batch_size: int, size: int, workers: int, pace: Pace
+    images: Readable, span: tuple[int, int], batch_size: int, size: int, workers: int, pace: Pace
 ) -> Iterator[Batch]:
     """The span's images in order, each batch read while the one before it is computed."""
     edges = [*range(*span, batch_size), span[1]]

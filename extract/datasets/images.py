@@ -35,7 +35,25 @@ class Batch:
     skipped: Sequence[Skipped] = ()
 
 
-class Images(Protocol):
+class Readable(Protocol):
+    """What features are computed of: pictures by row number."""
+
+    @property
+    def rows(self) -> int: ...
+
+    def noticed(self) -> list[str]:
+        """What had to be guessed of images that were read since this was last asked."""
+        ...
+
+    def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
+        """The pixels: at their own size where all rows have one, else resized by Pillow to `image_size` squared.
+
+        Rows that can't be decoded are in `skipped`, with the reason.
+        """
+        ...
+
+
+class Images(Readable, Protocol):
     """One split of a data set. Rows are numbered from 0 in the order that `order` names; ranges are half-open.
 
     `notes` are what must be said wherever a figure from these images stands, `remarks` what should be said once before the
@@ -49,8 +67,6 @@ class Images(Protocol):
     @property
     def classes(self) -> tuple[str, ...]: ...
     @property
-    def rows(self) -> int: ...
-    @property
     def notes(self) -> tuple[str, ...]: ...
     @property
     def remarks(self) -> tuple[str, ...]: ...
@@ -62,10 +78,6 @@ class Images(Protocol):
     def in_order(self, order: Order) -> Self:
         """The same images in the order that features were kept in by a version that had no other: `unknown`, the data set's
         own. In any other order, as they are."""
-        ...
-
-    def noticed(self) -> list[str]:
-        """What had to be guessed of images that were read since this was last asked."""
         ...
 
     def labels(self, start: int, stop: int) -> Labels:
@@ -83,13 +95,6 @@ class Images(Protocol):
     def stat(self, start: int, stop: int) -> str | None:
         """A digest that stays the same only while `fingerprints`, ids and labels do: of these two, and of what the file
         system says of the files without reading them. None where there is no such shortcut."""
-        ...
-
-    def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
-        """The pixels: at their own size where all rows have one, else resized by Pillow to `image_size` squared.
-
-        Rows that can't be decoded are in `skipped`, with the reason.
-        """
         ...
 
 
