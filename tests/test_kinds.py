@@ -12,7 +12,7 @@ from headstart.core.heads.config import HEADS, RECIPES, BenchConfig, HeadName, T
 from headstart.core.heads.kinds import KINDS, ClosedFormHead, GradientHead, Head, Knn, Mlp
 from headstart.core.heads.statistics.accuracy import evaluate
 from headstart.core.heads.training.data import Labelled
-from headstart.core.heads.training.optimise import laid
+from headstart.core.heads.training.optimise import Batch, laid
 from headstart.core.heads.training.train import predict, probabilities, train
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -254,13 +254,14 @@ def test_a_head_that_lacks_its_methods_cannot_be_made(base: type[Head], lacks: s
 # ---- the gradients
 
 
+@pytest.mark.parametrize("weighted", [False, True], ids=["rows alike", "weighted rows"])
 @pytest.mark.parametrize("kept", [False, True], ids=["all units", "some left out"])
 @pytest.mark.parametrize("sigmoid", [False, True], ids=["scores", "sigmoid"])
 @pytest.mark.parametrize("kind", ["mlp", "linear"])
 @given(heads=st.integers(1, 3), rows=st.integers(1, 9), classes=st.integers(2, 5), seed=seeds)
 @settings(max_examples=15)
 def test_the_gradients_written_out_are_autograds(
-    kind: str, sigmoid: bool, kept: bool, heads: int, rows: int, classes: int, seed: int
+    kind: str, sigmoid: bool, kept: bool, weighted: bool, heads: int, rows: int, classes: int, seed: int
 ) -> None:
     draw = torch.Generator().manual_seed(seed)
     head = KINDS[kind](4, classes, make_config(sigmoid=sigmoid), 1)
@@ -271,14 +272,16 @@ def test_the_gradients_written_out_are_autograds(
     }
     features, labels = torch.randn((heads, rows, 4), generator=draw), torch.randint(classes, (heads, rows), generator=draw)
     keep = 2.0 * (torch.rand((heads, rows, head.dropped), generator=draw) < 0.5) if kept and head.dropped else None
-    losses = functional.cross_entropy(
+    weights = torch.rand((heads, rows), generator=draw) if weighted else None
+    each = functional.cross_entropy(
         head.scores(stack, features, keep).flatten(0, 1), labels.flatten(), reduction="none"
-    ).view(labels.shape).mean(dim=1)  # fmt: skip
+    ).view(labels.shape)  # fmt: skip
+    losses = (each if weights is None else each * weights).mean(dim=1)
     expected = torch.autograd.grad(losses.sum(), list(stack.values()))
 
     gradients = {name: torch.full_like(value, math.nan) for name, value in stack.items()}  # what is there means nothing
     with torch.no_grad():
-        found = head.learn(stack, features, keep, labels, gradients)
+        found = head.learn(stack, Batch(features, labels, weights, keep), gradients)
     torch.testing.assert_close(found, losses.detach())
     for name, value in zip(stack, expected, strict=True):
         torch.testing.assert_close(gradients[name], value, msg=name)

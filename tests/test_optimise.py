@@ -18,7 +18,7 @@ from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds import GradientHead, Mlp
 from headstart.core.heads.training import optimise
-from headstart.core.heads.training.optimise import History, Part, Rows, descend
+from headstart.core.heads.training.optimise import Batch, History, Part, Rows, descend
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -241,13 +241,10 @@ class Watched(Mlp):
         self.keep.append(keep)
         return super().scores(parameters, features, keep)
 
-    def learn(
-        self, parameters: Mapping[str, Tensor], features: Tensor, keep: Tensor | None, labels: Tensor,
-        gradients: Mapping[str, Tensor],
-    ) -> Tensor:  # fmt: skip
-        self.given.append(features.clone())
-        self.keep.append(keep)
-        return super().learn(parameters, features, keep, labels, gradients)
+    def learn(self, parameters: Mapping[str, Tensor], batch: Batch, gradients: Mapping[str, Tensor]) -> Tensor:
+        self.given.append(batch.features.clone())
+        self.keep.append(batch.keep)
+        return super().learn(parameters, batch, gradients)
 
 
 def watched(rates: Sequence[float], epochs: int, val_rows: int) -> Watched:
@@ -338,7 +335,7 @@ def test_a_last_step_that_diverges_is_an_error_too() -> None:
 def test_preparing_leaves_nothing_to_import_for_the_first_training() -> None:
     """In a process of its own: what torch imports late is no time of a training."""
     code = (
-        "import sys; from optimise import prepare; prepare(); before = set(sys.modules); "
+        "import sys; from headstart.core.heads.training.optimise import prepare; prepare(); before = set(sys.modules); "
         "import torch; torch.optim.AdamW([torch.nn.Parameter(torch.zeros(2))], fused=True); "
         "print(len(set(sys.modules) - before))"
     )

@@ -50,6 +50,27 @@ def test_a_class_of_one_row_and_one_of_none_and_features_that_never_vary() -> No
     np.testing.assert_allclose(features @ weights.T + biases, theirs.predict(features), rtol=1e-6, atol=1e-6)
 
 
+@given(rows=st.integers(3, 120), dim=st.integers(1, 60), classes=st.integers(2, 6), seed=st.integers(0, 999))
+@settings(max_examples=40)
+def test_weighted_rows_give_the_weights_and_penalty_of_scikit_learn(rows: int, dim: int, classes: int, seed: int) -> None:
+    features, labels = sample(rows, dim, classes, seed)
+    weights = np.random.default_rng(seed).uniform(0.05, 4, rows)
+    targets = 2.0 * np.eye(classes)[labels] - 1
+    theirs = RidgeCV(alphas=np.array(Ridge.penalties)).fit(features.astype(np.float64), targets, sample_weight=weights)
+    coefficients, intercepts = ridge.fit(features, labels, classes, Ridge.penalties, weights)
+    np.testing.assert_allclose(features @ coefficients.T + intercepts, theirs.predict(features), rtol=1e-6, atol=1e-6)
+
+
+def test_a_row_of_weight_3_is_three_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    # for a given penalty; in the choice a row is left out with its whole weight, of three equal rows only one
+    features, labels = sample(500, 40, 5)
+    counts = np.random.default_rng(0).integers(1, 4, 500)
+    monkeypatch.setattr(ridge, "_CHUNK", 64)
+    repeated = ridge.fit(features.repeat(counts, axis=0), labels.repeat(counts), 5, [10.0])
+    for ours, theirs in zip(ridge.fit(features, labels, 5, [10.0], counts.astype(np.float64)), repeated, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
 def test_many_classes_take_no_memory_by_rows() -> None:
     features, labels = sample(12_000, 32, 500)
     tracemalloc.start()

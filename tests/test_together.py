@@ -16,8 +16,8 @@ from heads_samples import one_thread as one_thread
 from headstart.core.extract.network.devices import Device
 from headstart.core.heads.config import HeadName, TrainConfig
 from headstart.core.heads.kinds import Head, Linear, Mlp
+from headstart.core.heads.training import groups
 from headstart.core.heads.training.data import Labelled
-from headstart.core.heads.training.groups import groups
 from headstart.core.heads.training.train import Trained, predict, train, train_many
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,7 +41,7 @@ def stacked() -> Iterator[None]:
 
 def division(configs: Sequence[TrainConfig], device: str = "cpu") -> list[int]:
     """How many heads each is stacked with."""
-    sizes = {i: len(places) for places in groups(configs, device) for i in places}
+    sizes = {i: len(places) for places in groups.groups(configs, device) for i in places}
     return [sizes[i] for i in range(len(configs))]
 
 

@@ -353,3 +353,126 @@ def test_a_label_is_the_highest_score_even_where_float32_makes_probabilities_equ
     features = np.zeros((1, 6), dtype=np.float32)
     features[0, :3] = (0.0, 200.0, 200.00002)  # both have the probability 0.5 in float32
     assert predict(head, features, "cpu").tolist() == [2]
+
+
+# --------------------------------------------------------------------------------------------------- sample weights
+
+
+WEIGHTED: tuple[HeadName, ...] = ("mlp", "linear", "ridge")
+
+
+def weighted(data: Labelled, seed: int = 0, most: int = 4) -> Labelled:
+    """The data with weights of 0 to `most` - 1."""
+    counts = np.random.default_rng(seed).integers(0, most, len(data.labels))
+    return dataclasses.replace(data, weights=counts.astype(np.float64))
+
+
+def repeated(data: Labelled) -> Labelled:
+    """Each row as often as its weight says."""
+    assert data.weights is not None
+    counts = data.weights.astype(int)
+    return Labelled(data.features.repeat(counts, axis=0), data.labels.repeat(counts))
+
+
+@pytest.mark.parametrize("sigmoid", [False, True], ids=["scores", "sigmoid"])
+@pytest.mark.parametrize("kind", ["mlp", "linear"])
+def test_weights_that_are_whole_numbers_count_rows_that_often(kind: HeadName, sigmoid: bool) -> None:
+    # one batch holds all rows, so that neither their order nor their number matters
+    data = weighted(blobs(90))
+    config = make_config(kind, epochs=5, batch_size=10**6, val_fraction=0.0, dropout=0.0, sigmoid=sigmoid)
+    one, other = fit(data, config), fit(repeated(data), config)
+    assert one.history.losses == pytest.approx(other.history.losses, rel=1e-4)
+    for name, value in one.head.state_dict().items():
+        torch.testing.assert_close(value, other.head.state_dict()[name], rtol=1e-3, atol=1e-4, msg=name)
+    assert (one.rows, other.rows) == ((data.weights > 0).sum(), data.weights.sum())  # type: ignore[union-attr,operator]
+
+
+@pytest.mark.parametrize("kind", WEIGHTED)
+def test_a_row_of_weight_0_is_as_if_it_were_not_there(kind: HeadName) -> None:
+    data = weighted(blobs(90), most=2)
+    assert data.weights is not None
+    there = data.weights > 0
+    left = Labelled(data.features[there], data.labels[there], weights=data.weights[there])
+    assert same_head(fit(data, make_config(kind)).head, fit(left, make_config(kind)).head)
+
+
+@pytest.mark.parametrize("kind", WEIGHTED)
+def test_a_class_whose_rows_all_weigh_0_is_never_predicted(kind: HeadName) -> None:
+    data = blobs(90)
+    found = fit(dataclasses.replace(data, weights=(data.labels != 1).astype(np.float64)), make_config(kind))
+    assert found.head.absent == (1,)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "linear"])
+def test_batches_of_weighted_rows_step_by_the_weighted_mean_of_all(kind: HeadName) -> None:
+    # each batch is divided by the mean weight of all rows, not by that of its own: a step of 1e-30 leaves the loss to see
+    data = dataclasses.replace(blobs(90), weights=np.random.default_rng(0).uniform(0.1, 3, 90))
+    still = make_config(kind, epochs=1, lr=1e-30, val_fraction=0.0, dropout=0.0, weight_decay=0.0)
+    losses = [fit(data, dataclasses.replace(still, batch_size=size)).history.losses[0] for size in (16, 7, 90)]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+    scaled = dataclasses.replace(data, weights=1e-60 * data.weights)  # type: ignore[operator]
+    assert fit(scaled, still).history.losses[0] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_the_best_epoch_and_watched_rows_go_by_weight() -> None:
+    data, test = blobs(60), blobs(30, seed=1)
+    config = make_config(epochs=1, lr=1e-9, standardise=False, val_fraction=0.5)
+    heavy = np.where(test.labels == 0, 1000.0, 1.0)
+    (found,) = train_many(data, 3, [config], "cpu", silent, dataclasses.replace(test, weights=heavy))
+    right = predict(found.head, test.features, "cpu") == test.labels
+    assert found.history.watched == pytest.approx([np.average(right, weights=heavy)])
+    own = dataclasses.replace(data, weights=np.where(data.labels == 0, 1000.0, 1.0))
+    (found,) = train_many(own, 3, [config], "cpu", silent)
+    val = validation_rows(60, config)
+    right = predict(found.head, data.features[val], "cpu") == data.labels[val]
+    assert own.weights is not None
+    assert found.history.val_accuracies == pytest.approx([np.average(right, weights=own.weights[val])])
+
+
+@pytest.mark.parametrize("kind", WEIGHTED)
+def test_a_class_of_heavy_rows_wins_where_classes_overlap(kind: HeadName) -> None:
+    rng = np.random.default_rng(0)
+    data = Labelled(rng.standard_normal((200, DIM), dtype=np.float32), np.arange(200) % 2)
+    shares = []
+    for weight in (0.1, 10.0):
+        own = dataclasses.replace(data, weights=np.where(data.labels == 0, weight, 1.0))
+        shares.append((predict(fit(own, make_config(kind, epochs=20)).head, data.features, "cpu") == 0).mean())
+    assert shares[0] < 0.2
+    assert shares[1] > 0.8
+
+
+def test_standardisation_is_by_weight() -> None:
+    data = weighted(blobs(90))
+    head, rows = fit(data, make_config("ridge")).head, repeated(data).features.astype(np.float64)
+    np.testing.assert_allclose(head.mean, rows.mean(axis=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(head.std, rows.std(axis=0), rtol=1e-5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    name: str
+    values: list[float] | list[list[float]]
+    message: str
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Weights("too few", [1.0, 1.0], r"^sample weights of shape \(2,\), expected \(3,\): one for each row$"),
+        Weights("a matrix", [[1.0], [1.0], [1.0]], r"^sample weights of shape \(3, 1\), expected \(3,\)"),
+        Weights(
+            "negative", [1.0, -2.0, 1.0], r"^the sample weight of row 1 is -2\.0, expected a finite number, 0 or more$"
+        ),
+        Weights("not finite", [1.0, 1.0, float("nan")], r"^the sample weight of row 2 is nan, expected a finite number"),
+        Weights("none", [0.0, 0.0, 0.0], r"^all sample weights are 0: there is no row to learn from$"),
+    ],
+    ids=lambda case: case.name,
+)
+def test_weights_that_are_none_are_refused(case: Weights) -> None:
+    with pytest.raises(FeaturesInvalid, match=case.message):
+        fit(dataclasses.replace(blobs(3), weights=np.array(case.values)), make_config("ridge"))
+
+
+def test_knn_takes_no_weights() -> None:
+    with pytest.raises(FeaturesInvalid, match=r"^a knn head takes no sample weights; leave them out, or train "):
+        fit(weighted(blobs(90)), make_config("knn"))

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
+from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds import leave_one_out as ridge
-from headstart.core.heads.training.optimise import Rows, laid
+from headstart.core.heads.training.optimise import Batch, Rows, laid
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -109,12 +110,9 @@ class GradientHead(Head):
         """
 
     @abc.abstractmethod
-    def learn(
-        self, parameters: Mapping[str, Tensor], features: Tensor, keep: Tensor | None, labels: Tensor,
-        gradients: Mapping[str, Tensor],
-    ) -> Tensor:  # fmt: skip
-        """The mean cross entropy (K,) of each head's rows with these labels (K, n), the rest as in `scores`; its gradient
-        by each parameter is written into `gradients`."""
+    def learn(self, parameters: Mapping[str, Tensor], batch: Batch, gradients: Mapping[str, Tensor]) -> Tensor:
+        """The mean cross entropy (K,) of each head's rows, by their weights; the parameters are as in `scores`, and its
+        gradient by each of them is written into `gradients`."""
 
     def score(self, features: Tensor) -> Tensor:
         with torch.no_grad():
@@ -124,11 +122,15 @@ class GradientHead(Head):
     def _squashed(self, scores: Tensor) -> Tensor:
         return scores.sigmoid() if self.config.sigmoid else scores
 
-    def _cross_entropy(self, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _cross_entropy(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The mean loss (K,) of scores (K, n, C), and its gradient by them as they were before the recipe's sigmoid."""
-        logs, at, share = scores.log_softmax(dim=2), labels[..., None], 1 / labels.shape[1]
-        losses = logs.gather(2, at).squeeze(2).mean(dim=1).neg()
-        onward = torch.zeros_like(logs).scatter_(2, at, -share)
+        logs, at, share = scores.log_softmax(dim=2), batch.labels[..., None], 1 / batch.labels.shape[1]
+        picked = logs.gather(2, at).squeeze(2)
+        if batch.weights is None:
+            losses, onward = picked.mean(dim=1).neg(), torch.zeros_like(logs).scatter_(2, at, -share)
+        else:
+            losses = (picked * batch.weights).mean(dim=1).neg()
+            onward = torch.zeros_like(logs).scatter_(2, at, -share * batch.weights[..., None])
         # the operation that autograd uses: its exponentials differ from `exp` in their last digits
         gradient = torch.ops.aten._log_softmax_backward_data(onward, logs, 2, logs.dtype)
         return losses, gradient.mul_(1 - scores).mul_(scores) if self.config.sigmoid else gradient
@@ -162,17 +164,14 @@ class Mlp(GradientHead):
         hidden = functional.relu(_affine(parameters, "hidden", features))
         return self._squashed(_affine(parameters, "out", hidden if keep is None else hidden * keep))
 
-    def learn(
-        self, parameters: Mapping[str, Tensor], features: Tensor, keep: Tensor | None, labels: Tensor,
-        gradients: Mapping[str, Tensor],
-    ) -> Tensor:  # fmt: skip
-        hidden = _affine(parameters, "hidden", features).relu_()
+    def learn(self, parameters: Mapping[str, Tensor], batch: Batch, gradients: Mapping[str, Tensor]) -> Tensor:
+        keep, hidden = batch.keep, _affine(parameters, "hidden", batch.features).relu_()
         kept = hidden if keep is None else hidden * keep
-        losses, gradient = self._cross_entropy(self._squashed(_affine(parameters, "out", kept)), labels)
+        losses, gradient = self._cross_entropy(self._squashed(_affine(parameters, "out", kept)), batch)
         _affine_gradients(gradients, "out", kept, gradient)
         onward = torch.bmm(gradient, parameters["out.weight"].mT)
         onward = (onward if keep is None else onward.mul_(keep)).masked_fill_(hidden <= 0, 0)
-        _affine_gradients(gradients, "hidden", features, onward)
+        _affine_gradients(gradients, "hidden", batch.features, onward)
         return losses
 
 
@@ -190,12 +189,9 @@ class Linear(GradientHead):
     def scores(self, parameters: Mapping[str, Tensor], features: Tensor, keep: Tensor | None) -> Tensor:
         return self._squashed(_affine(parameters, "out", features))
 
-    def learn(
-        self, parameters: Mapping[str, Tensor], features: Tensor, keep: Tensor | None, labels: Tensor,
-        gradients: Mapping[str, Tensor],
-    ) -> Tensor:  # fmt: skip
-        losses, gradient = self._cross_entropy(self._squashed(_affine(parameters, "out", features)), labels)
-        _affine_gradients(gradients, "out", features, gradient)
+    def learn(self, parameters: Mapping[str, Tensor], batch: Batch, gradients: Mapping[str, Tensor]) -> Tensor:
+        losses, gradient = self._cross_entropy(self._squashed(_affine(parameters, "out", batch.features)), batch)
+        _affine_gradients(gradients, "out", batch.features, gradient)
         return losses
 
 
@@ -218,7 +214,8 @@ class Ridge(ClosedFormHead):
 
     def fit(self, rows: Rows) -> None:
         features, labels = rows.features.cpu().numpy(), rows.labels.cpu().numpy()
-        weights, biases = ridge.fit(features, labels, self.classes, self.penalties)
+        given = None if rows.weights is None else rows.weights.cpu().numpy()
+        weights, biases = ridge.fit(features, labels, self.classes, self.penalties, given)
         with torch.no_grad():
             self.out.weight.copy_(torch.from_numpy(weights))
             self.out.bias.copy_(torch.from_numpy(biases))
@@ -255,6 +252,10 @@ class Knn(ClosedFormHead):
         return votes / votes.sum(dim=1, keepdim=True)
 
     def fit(self, rows: Rows) -> None:
+        if rows.weights is not None:
+            raise FeaturesInvalid(
+                "a knn head takes no sample weights; leave them out, or train a mlp, linear or ridge head"
+            )
         self.known = functional.normalize(rows.features)  # not copied: it is as large as all the features
         self.labels = rows.labels.clone()
 

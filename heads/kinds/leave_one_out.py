@@ -13,55 +13,86 @@ Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
 
-def fit(features: Features, labels: Labels, classes: int, penalties: Sequence[float]) -> tuple[Doubles, Doubles]:
-    """Weights (C, D) and biases (C,) of least squares from features (N, D) on targets of 1 for a row's own class and -1 for
-    others, with the penalty whose leave-one-out errors have the smallest mean square, the first of equals.
+def fit(
+    features: Features, labels: Labels, classes: int, penalties: Sequence[float], weights: Doubles | None = None
+) -> tuple[Doubles, Doubles]:
+    """Coefficients (C, D) and intercepts (C,) of least squares from features (N, D) on targets of 1 for a row's own class
+    and -1 for others, with the penalty whose leave-one-out errors have the smallest mean square, the first of equals.
+
+    `weights` (N,) above 0 multiply the squared errors of their rows, in the fit and in the choice of the penalty; a row is
+    left out with its whole weight.
 
     What scikit-learn's RidgeCV finds. That copies features and targets several times over in double precision; of more rows
     than features one needs only their products (D, D), so here they go through in chunks.
     """
     if len(features) <= features.shape[1]:
-        return _dual(features, labels, classes, penalties)
-    mean, middle = features.mean(axis=0, dtype=np.float64), _means(labels, classes)
+        return _dual(features, labels, classes, penalties, weights)
+    rows = _Centred(features, labels, classes, weights)
     gram, cross = np.zeros((features.shape[1],) * 2), np.zeros((features.shape[1], classes))
-    for rows, targets in _chunks(features, labels, mean, middle):
-        gram += rows.T @ rows
-        cross += rows.T @ targets
+    for inputs, targets, _ in rows.chunks():
+        gram += inputs.T @ inputs
+        cross += inputs.T @ targets
     values, vectors = np.linalg.eigh(gram)
     values, along = np.maximum(values, 0), vectors.T @ cross
+    best = penalties[int(_errors(rows, values, vectors, along, penalties).argmin())]
+    coefficients = (vectors @ (along / (values + best)[:, None])).T
+    return coefficients, rows.target_mean - coefficients @ rows.mean
+
+
+def _errors(rows: "_Centred", values: Doubles, vectors: Doubles, along: Doubles, penalties: Sequence[float]) -> Doubles:
+    """For each penalty the sum of all squared leave-one-out errors: a residual over 1 less its row's leverage."""
     errors = np.zeros(len(penalties))
-    for rows, targets in _chunks(features, labels, mean, middle):
-        turned = rows @ vectors
+    for inputs, targets, shares in rows.chunks():
+        turned = inputs @ vectors
         for i, penalty in enumerate(penalties):
             left = turned @ (along / (values + penalty)[:, None])
             np.subtract(targets, left, out=left)
-            left /= (1 - 1 / len(features) - turned**2 @ (1 / (values + penalty)))[
-                :, None
-            ]  # as if the row had been left out
+            left /= (1 - shares - turned**2 @ (1 / (values + penalty)))[:, None]
             errors[i] += (left**2).sum()
-    best = penalties[int(errors.argmin())]
-    weights = (vectors @ (along / (values + best)[:, None])).T
-    return weights, middle - weights @ mean
+    return errors
 
 
-def _means(labels: Labels, classes: int) -> Doubles:
-    found: Doubles = 2 * np.bincount(labels, minlength=classes) / len(labels) - 1
-    return found
+class _Centred:
+    """Features and targets less their weighted means, each row multiplied by the root of its weight."""
+
+    def __init__(self, features: Features, labels: Labels, classes: int, weights: Doubles | None) -> None:
+        self._features, self._labels, self._weights = features, labels, weights
+        if weights is None:
+            self.mean: Doubles = features.mean(axis=0, dtype=np.float64)
+            counts, self._total = np.bincount(labels, minlength=classes), float(len(labels))
+        else:
+            self._total = float(weights.sum())
+            sums = np.stack([weights[own] @ features[own] for own in _slices(len(labels))])
+            self.mean = sums.sum(axis=0) / self._total
+            counts = np.bincount(labels, weights, minlength=classes)
+        self.target_mean: Doubles = 2 * counts / self._total - 1
+
+    def chunks(self) -> Iterator[tuple[Doubles, Doubles, Doubles | float]]:
+        """Some rows at a time: features (n, D), targets (n, C), and each row's share of the sum of weights."""
+        for own in _slices(len(self._labels)):
+            labels = self._labels[own]
+            targets = np.full((len(labels), len(self.target_mean)), -1.0)
+            targets[np.arange(len(labels)), labels] = 1
+            inputs, targets = self._features[own] - self.mean, targets - self.target_mean
+            if self._weights is None:
+                yield inputs, targets, 1 / self._total
+            else:
+                roots = np.sqrt(self._weights[own])[:, None]
+                yield inputs * roots, targets * roots, self._weights[own] / self._total
 
 
-def _chunks(features: Features, labels: Labels, mean: Doubles, middle: Doubles) -> Iterator[tuple[Doubles, Doubles]]:
-    """Features and targets less their means, some rows at a time."""
-    for start in range(0, len(labels), _CHUNK):
-        own = labels[start : start + _CHUNK]
-        targets = np.full((len(own), len(middle)), -1.0)
-        targets[np.arange(len(own)), own] = 1
-        yield features[start : start + _CHUNK] - mean, targets - middle
+def _slices(rows: int) -> Iterator[slice]:
+    for start in range(0, rows, _CHUNK):
+        yield slice(start, start + _CHUNK)
 
 
-def _dual(features: Features, labels: Labels, classes: int, penalties: Sequence[float]) -> tuple[Doubles, Doubles]:
+def _dual(
+    features: Features, labels: Labels, classes: int, penalties: Sequence[float], weights: Doubles | None
+) -> tuple[Doubles, Doubles]:
+    """The same for no more rows than features, by scikit-learn itself: the copies are small there."""
     from sklearn.linear_model import RidgeCV
 
     targets = np.full((len(labels), classes), -1.0)
     targets[np.arange(len(labels)), labels] = 1
-    found = RidgeCV(alphas=np.array(penalties)).fit(features.astype(np.float64), targets)
+    found = RidgeCV(alphas=np.array(penalties)).fit(features.astype(np.float64), targets, sample_weight=weights)
     return np.asarray(found.coef_), np.asarray(found.intercept_)

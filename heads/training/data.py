@@ -43,7 +43,9 @@ class Pair:
 class Labelled:
     """Features (N, D) float32 and labels (N,) int64 of one part, with what is to be said of it.
 
-    `rows` (N,) are their row numbers in the split that `images` names by content (`Manifest.images_digest`).
+    `rows` (N,) are their row numbers in the split that `images` names by content (`Manifest.images_digest`). `weights` (N,)
+    float say how much each row counts: a row of weight 2 counts as two, one of weight 0 as none. Without them all count
+    alike.
     """
 
     features: npt.NDArray[np.float32]
@@ -51,11 +53,33 @@ class Labelled:
     notes: tuple[str, ...] = ()
     rows: npt.NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     images: str = ""
+    weights: npt.NDArray[np.float64] | None = None
 
     @property
     def digest(self) -> str:
         """64 hexadecimal digits that name the images of these rows, by content and in their order."""
         return sha256(self.images.encode(), self.rows.astype("<i8").tobytes())
+
+
+def counted(data: Labelled) -> Labelled:
+    """The rows whose weight is above 0. Raises FeaturesInvalid for weights that are not (N,), finite and 0 or more, or all
+    of them 0."""
+    if data.weights is None:
+        return data
+    weights = np.asarray(data.weights, dtype=np.float64)
+    if weights.shape != data.labels.shape:
+        raise FeaturesInvalid(f"sample weights of shape {weights.shape}, expected {data.labels.shape}: one for each row")
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        row = int((~np.isfinite(weights) | (weights < 0)).argmax())
+        raise FeaturesInvalid(f"the sample weight of row {row} is {weights[row]}, expected a finite number, 0 or more")
+    if not (used := weights > 0).any():
+        raise FeaturesInvalid("all sample weights are 0: there is no row to learn from")
+    if used.all():
+        return dataclasses.replace(data, weights=weights)
+    rows = data.rows[used] if len(data.rows) else data.rows
+    return dataclasses.replace(
+        data, features=data.features[used], labels=data.labels[used], rows=rows, weights=weights[used]
+    )
 
 
 def pairs(store: FeatureStore, datasets: Sequence[str] | None = None, digest: str | None = None) -> list[Pair]:

@@ -30,10 +30,28 @@ these where there is no validation part)."""
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Standardised features (N, D) float32 and labels (N,) int64, on the device."""
+    """Standardised features (N, D) float32 and labels (N,) int64, on the device.
+
+    `weights` (N,), as `precise` as the device allows and above 0, say how much each row counts: None where all count alike.
+    """
 
     features: Tensor
     labels: Tensor
+    weights: Tensor | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """What K stacked heads take a step on: features (K, n, D) float32 and labels (K, n) int64.
+
+    `weights` (K, n) multiply each row's loss, None where all count alike. `keep` (K, n, units) is what each unit is
+    multiplied by, 0 or 1 / (1 - dropout), None where dropout leaves none out.
+    """
+
+    features: Tensor
+    labels: Tensor
+    weights: Tensor | None = None
+    keep: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +68,9 @@ class Part:
 class History:
     """Mean training loss and validation accuracy of each epoch, and the epoch (from 1) whose weights were kept.
 
-    A loss is the mean over the epoch's rows. The published study printed the mean over its batches: another number where
-    the last batch is a smaller one, the same where, as there, it is not. `watched` is the accuracy of each epoch on rows
-    that were only watched.
+    A loss is the weighted mean over the epoch's rows. The published study printed the mean over its batches: another number
+    where the last batch is a smaller one, the same where, as there, it is not. `watched` is the accuracy of each epoch on
+    rows that were only watched.
     """
 
     losses: tuple[float, ...]
@@ -186,18 +204,29 @@ def _epoch(
     count = len(parts[0].train)
     size = min(heads[0].config.batch_size, count)
     order = torch.stack([part.train[_shuffled(part)] for part in parts])
+    weights = _weights(rows, order)
     dropout = _Dropout(heads, parts, size)
     sums, room = [], torch.empty(len(heads) * size, rows.features.shape[1], device=rows.features.device)
     for start in range(0, count, size):
-        batch = order[:, start : start + size]
-        kept = dropout.kept(start, batch.shape[1])
-        features = torch.index_select(rows.features, 0, batch.flatten(), out=room[: batch.numel()])
-        given = features.view(*batch.shape, -1), kept, rows.labels[batch]
-        losses = heads[0].learn(stack, *given, optimiser.gradients)
+        places = order[:, start : start + size]
+        keep = dropout.kept(start, places.shape[1])
+        features = torch.index_select(rows.features, 0, places.flatten(), out=room[: places.numel()])
+        own = None if weights is None else weights[:, start : start + size]
+        batch = Batch(features.view(*places.shape, -1), rows.labels[places], own, keep)
+        losses = heads[0].learn(stack, batch, optimiser.gradients)
         optimiser.step()
-        sums.append(losses * batch.shape[1])
+        sums.append(losses * places.shape[1])
     total: list[float] = (torch.stack(sums).cpu().double().sum(dim=0) / count).tolist()  # Apple's GPUs have no doubles
     return total
+
+
+def _weights(rows: Rows, order: Tensor) -> Tensor | None:
+    """The weights of each head's rows in its order (K, n), with a mean of 1: so batches of n rows add up to the weighted
+    mean of all."""
+    if rows.weights is None:
+        return None
+    found = rows.weights[order]
+    return (found / found.mean(dim=1, keepdim=True)).float()
 
 
 def _shuffled(part: Part) -> Tensor:
@@ -239,12 +268,19 @@ class _Dropout:
 
 
 def _accuracies(head: GradientHead, rows: Rows, chosen: Sequence[Tensor], stack: Mapping[str, Tensor]) -> list[float]:
-    """Each head's accuracy on the rows chosen for it; one head at a time, since the gathered rows are large."""
+    """Each head's weighted accuracy on the rows chosen for it; one head at a time, since the gathered rows are large."""
     found = []
     with torch.inference_mode():
         for k, own in enumerate(chosen):
             parameters = {name: value[k : k + 1] for name, value in stack.items()}
             features = rows.features if len(own) == len(rows.labels) else rows.features[own]
             predicted = head.allowed(head.scores(parameters, features[None], None)[0]).argmax(dim=1)
-            found.append((predicted == rows.labels[own]).double().mean())
+            right = precise(predicted == rows.labels[own])
+            weights = None if rows.weights is None else rows.weights[own]
+            found.append(right.mean() if weights is None else right @ weights / weights.sum())
     return torch.stack(found).tolist()
+
+
+def precise(values: Tensor) -> Tensor:
+    """The values in float64, or in float32 on Apple's GPUs, which have no doubles."""
+    return values.float() if values.device.type == "mps" else values.double()

@@ -14,9 +14,9 @@ from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds import KINDS, ClosedFormHead, GradientHead, Head
 from headstart.core.heads.training import memory, sampling, threads
-from headstart.core.heads.training.data import Labelled
+from headstart.core.heads.training.data import Labelled, counted
 from headstart.core.heads.training.groups import groups, together
-from headstart.core.heads.training.optimise import History, OnEpoch, Part, Rows, descend, prepare
+from headstart.core.heads.training.optimise import History, OnEpoch, Part, Rows, descend, precise, prepare
 from torch import Tensor
 
 _ROWS_AT_ONCE = 8192
@@ -62,12 +62,17 @@ def train_many(
     after 1,875 steps, measured with stacks of four on a CPU). No generator but the heads' own is touched, and no class is
     predicted of which there is no row.
 
+    A row counts by its weight, and one of weight 0 is left out. To heads that have epochs only the ratios of weights
+    matter; ridge sets its penalty against their sum, as scikit-learn does.
+
     On the rows to `watch` the accuracy is told after each epoch, and nothing is chosen by it. Raises FeaturesInvalid where
-    the rows are too few or a loss diverges, OutOfMemory where there is no room.
+    the rows are too few, a weight is no finite number of 0 or more, the head takes no weights or a loss diverges,
+    OutOfMemory where there is no room.
     """
+    data = counted(data)
     memory.check(configs, len(data.labels), data.features.shape[1], classes, device)
     with memory.known_errors(configs, data.features.shape[1], classes):
-        plain = _Given(_on(device, data), None if watch is None else _on(device, watch))
+        plain = _Given(_on(device, data), None if watch is None else _on(device, counted(watch)))
         if any(config.trained_by_gradient for config in configs):
             prepare()
         _synchronize(device)
@@ -110,7 +115,10 @@ def _checked(piece: Callable[[OnEpoch], list[Trained]], on_epoch: OnEpoch, check
 
 
 def _on(device: str, data: Labelled) -> Rows:
-    return Rows(torch.from_numpy(data.features).to(device), torch.from_numpy(data.labels).to(device))
+    features, labels = torch.from_numpy(data.features).to(device), torch.from_numpy(data.labels).to(device)
+    if data.weights is None:
+        return Rows(features, labels)
+    return Rows(features, labels, torch.from_numpy(data.weights).to(device, precise(features[:0]).dtype))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,17 +132,28 @@ class _Given:
 
 
 def _standardised(plain: _Given) -> _Given:
-    """The rows by their own mean and deviation, validation rows included and test rows not. A feature that never varies
-    gets the deviation 1: it stays 0 instead of dividing by nothing."""
+    """The rows by their own mean and deviation, by weight, validation rows included and test rows not. A feature that never
+    varies gets the deviation 1: it stays 0 instead of dividing by nothing."""
     stds, means = [], []
     for features in plain.rows.features.split(256, 1):
-        found, mean = torch.std_mean(_precise(features), dim=0, correction=0)
+        found, mean = _std_mean(precise(features), plain.rows.weights)
         stds.append(torch.where(found > 1e-6 * mean.abs().clamp_min(1e-6), found, 1.0).float())
         means.append(mean.float())
     mean, std = torch.cat(means), torch.cat(stds)
-    rows, watch = (part and Rows((part.features - mean).div_(std), part.labels) for part in (plain.rows, plain.watch))
+    rows, watch = (
+        part and dataclasses.replace(part, features=(part.features - mean).div_(std)) for part in (plain.rows, plain.watch)
+    )
     assert rows is not None
     return _Given(rows, watch, mean, std)
+
+
+def _std_mean(features: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The deviation and the mean (D,) of features (N, D), each row counted by its weight."""
+    if weights is None:
+        return torch.std_mean(features, dim=0, correction=0)
+    shares = weights / weights.sum()
+    mean = shares @ features
+    return (shares @ (features - mean).square()).sqrt(), mean
 
 
 def _train_group(
@@ -199,10 +218,6 @@ def carve(labels: npt.NDArray[np.int64], config: TrainConfig, device: str) -> Pa
     if count and not len(val):
         raise FeaturesInvalid(f"{rows} training rows, one of each class, leave none for validation; use --val-fraction 0")
     return Part(torch.from_numpy(train).to(device), torch.from_numpy(val).to(device), generator)
-
-
-def _precise(features: Tensor) -> Tensor:
-    return features if features.device.type == "mps" else features.double()  # Apple's GPUs have no doubles
 
 
 def probabilities(head: Head, features: npt.NDArray[np.float32], device: str) -> npt.NDArray[np.float32]:
