@@ -1,4 +1,4 @@
-"""A trained head with its backbone: pictures in, labels out. Trained on a feature set, or loaded from where it was saved."""
+"""A trained head with its backbone, from a training or from where it was saved: pictures in, labels out."""
 
 import contextlib
 import dataclasses
@@ -39,8 +39,8 @@ from headstart.rows import Frozen
 class Classifier:
     """A trained head and the frozen backbone that its features come from: pictures to labels and probabilities.
 
-    Pictures are a list of paths, PIL images and uint8 arrays (H, W, 3) in RGB, a batch uint8 (N, H, W, 3), one picture, or a
-    `Features` of the same backbone, weights, transform and precision. The transform, the class names and the weights are
+    Pictures are a list of paths, PIL images and uint8 arrays (H, W, 3) in RGB, a batch uint8 (N, H, W, 3), one picture, or
+    a `Features` of the same backbone, weights, transform and precision. The transform, the class names and the weights are
     those that the head recorded. The network is loaded when it is first needed; a picture seen before, by its content, is
     not computed again. Threads may share a classifier.
 
@@ -172,12 +172,12 @@ def train(
     runs_dir: str | os.PathLike[str] | None = None,
     observer: Observer | None = None,
 ) -> Classifier:
-    """Train a head on the training rows of a feature set and test it on its test rows: what `headstart train-head` does, with
-    the same names and defaults. A set without splits is divided; what was opened alone is tested on the test split beside
-    it. Nothing is saved before `Classifier.save`, except where `runs_dir` is given: then in a new folder there.
+    """Train a head on the training rows of a feature set and test it on its test rows: what `headstart train-head` does,
+    with the same names and defaults. A set without splits is divided; what was opened alone is tested on the test split
+    beside it. Nothing is saved before `Classifier.save`, except where `runs_dir` is given: then in a new folder there.
 
-    head: mlp, linear, ridge or knn; recipe: standard or study; None leaves the recipe's own value; epochs in passes over the
-    training rows, batch_size and train_limit in rows, hidden in units. `Classifier.run` has the evaluation.
+    head: mlp, linear, ridge or knn; recipe: standard or study; None leaves the recipe's own value; epochs in passes over
+    the training rows, batch_size and train_limit in rows, hidden in units. `Classifier.run` has the evaluation.
 
     Raises FeaturesNotFound without training or test rows, FeaturesInvalid for rows that no head can learn from,
     FeaturesDamaged, DeviceUnavailable, OutOfMemory; ValueError for settings out of range, or without effect on this head.
@@ -248,12 +248,10 @@ def load(
 ) -> Classifier:
     """The head in a run's folder, or in its head.safetensors, checked; no code in it is run.
 
-    weights: where the backbone's weights are now, if not where the head found them; batch_size in pictures; workers: threads
-    that decode. Raises RunNotFound, RunDamaged.
+    weights: where the backbone's weights are now, if not where the head found them; batch_size in pictures; workers:
+    threads that decode. Raises RunNotFound, RunDamaged.
 
     >>> hs.load("runs/pets").predict("rex.jpg")  # doctest: +SKIP
     """
     found, run = session.load_path(Path(path).expanduser())
-    return Classifier(
-        found, run, weights=weights, device=device, batch_size=batch_size, workers=workers, observer=observer
-    )
+    return Classifier(found, run, weights=weights, device=device, batch_size=batch_size, workers=workers, observer=observer)

@@ -18,8 +18,8 @@ from headstart.recipe import changed
 class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A head on features of any origin: mlp, linear, ridge or knn, trained as `headstart train-head` trains it.
 
-    Parameters are those of `headstart.train`, with the same defaults: None leaves the recipe's own value. The standard recipe
-    standardises the features and sets a tenth of the rows aside to choose the epoch. Fitting sets `classes_` (C,),
+    Parameters are those of `headstart.train`, with the same defaults: None leaves the recipe's own value. The standard
+    recipe standardises the features and sets a tenth of the rows aside to choose the epoch. Fitting sets `classes_` (C,),
     `n_features_in_`, `head_`, the trained torch module, and `history_`, its losses and validation accuracies.
 
     >>> import numpy as np
@@ -62,11 +62,13 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y: npt.ArrayLike,
         sample_weight: npt.ArrayLike | None = None,
     ) -> Self:
-        """Learn from features (N, D), used as float32, and labels (N,) of any kind. `sample_weight` (N,), 0 or more, says how
-        much each row counts in the loss, or in the squared error, in the standardisation and in the choice of the epoch.
+        """Learn from features (N, D), used as float32, and labels (N,) of any kind. `sample_weight` (N,), 0 or more, says
+        how much each row counts in the loss, or in the squared error, in the standardisation and in the choice of the
+        epoch.
 
-        Raises ValueError for what can't be learned from: not finite, one class only, fewer rows than the recipe needs, sample
-        weights for knn, parameters out of range or without effect on this head. Raises OutOfMemory, DeviceUnavailable.
+        Raises ValueError for what can't be learned from: not finite, one class only, fewer rows than the recipe needs,
+        sample weights for knn, parameters out of range or without effect on this head. Raises OutOfMemory,
+        DeviceUnavailable.
         """
         config = self._config()
         features, labels = validate_data(self, X, y, dtype=np.float32)
@@ -83,8 +85,8 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:  # noqa: N803
-        """Features (N, D) to labels (N,) as they were given to `fit`: those of the highest scores. Raises NotFittedError, and
-        ValueError for features of another number or not finite."""
+        """Features (N, D) to labels (N,) as they were given to `fit`: those of the highest scores. Raises NotFittedError,
+        and ValueError for features of another number or not finite."""
         found = self._checked(X)
         labels: npt.NDArray[Any] = self.classes_[predict(self.head_, found, "cpu")]
         return labels
@@ -99,7 +101,9 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return _writable(validate_data(self, X, dtype=np.float32, reset=False))
 
     def _config(self) -> TrainConfig:
-        given = {name: value for name, value in self.get_params(deep=False).items() if name not in ("head", "recipe", "device")}
+        given = {
+            name: value for name, value in self.get_params(deep=False).items() if name not in ("head", "recipe", "device")
+        }
         if "epochs" not in USES.get(self.head, "epochs"):  # a parameter of all heads, which some have no use for
             del given["seed"]
         return changed(self.recipe, self.head, given)

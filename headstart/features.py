@@ -44,8 +44,8 @@ class Features:
     """The features of a data set through one backbone, or of a part of it, as arrays.
 
     X (N, D) float32; y (N,) int64, the index in `classes` of each row's class, -1 where it is unknown; ids (N,) str, the
-    picture's path relative to its folder, or its row number; split (N,) str, the split of each row. They are read and checked
-    when they are first used, which raises FeaturesDamaged where a file is missing or altered.
+    picture's path relative to its folder, or its row number; split (N,) str, the split of each row. They are read and
+    checked when they are first used, which raises FeaturesDamaged where a file is missing or altered.
 
     It is an array to numpy (`np.asarray(features)` is X) and, as it stands, a data set to torch's DataLoader: `features[i]`
     is the pair (X[i], y[i]), and `features[a:b]` the pair of arrays.
@@ -141,7 +141,7 @@ class Features:
         labels = self.y[place]
         return self.X[place], labels if isinstance(labels, np.ndarray) else int(labels)
 
-    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         if copy:
             return np.array(self.X, dtype=dtype)
         return self.X if dtype is None else self.X.astype(dtype, copy=False)
@@ -261,7 +261,8 @@ def _remarks(job: Job) -> list[str]:
 
 
 def open(path: str | os.PathLike[str]) -> Features:  # noqa: A001  # called as headstart.open
-    """A kept feature set as arrays, each of its files checked against the SHA-256 in its manifest; see `headstart cache ls`.
+    """A kept feature set as arrays, each of its files checked against the SHA-256 in its manifest; see `headstart cache
+    ls`.
 
     Raises FeaturesNotFound where there is no complete set, FeaturesDamaged where a file is missing or altered.
 

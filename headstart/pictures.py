@@ -68,8 +68,8 @@ class Pictures:
 
     def only(self, places: Sequence[int]) -> "Pictures":
         """The pictures at these places, in this order."""
-        parts = ([values[place] for place in places] for values in (self.items, self.names, self.marks) if values)
-        return Pictures(*(tuple(part) for part in parts))
+        items, names = tuple(self.items[place] for place in places), tuple(self.names[place] for place in places)
+        return Pictures(items, names, tuple(self.marks[place] for place in places) if self.marks else ())
 
     def noticed(self) -> list[str]:
         """What had to be guessed of pictures that were read since this was last asked."""
@@ -90,7 +90,9 @@ class Pictures:
         with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
             read = list(pool.map(lambda row: self._read(row, image_size), range(start, stop)))
         found = [(row, image) for row, image in enumerate(read, start) if not isinstance(image, str)]
-        skipped = [Skipped(row, self.names[row], reason) for row, reason in enumerate(read, start) if isinstance(reason, str)]
+        skipped = [
+            Skipped(row, self.names[row], reason) for row, reason in enumerate(read, start) if isinstance(reason, str)
+        ]
         pixels = np.stack([image for _, image in found]) if found else np.zeros((0, 1, 1, 3), dtype=np.uint8)
         return Batch(start, pixels, np.array([row for row, _ in found], dtype=np.int64), marks, skipped)
 

@@ -85,8 +85,8 @@ class Frozen:
     network: "FeatureExtractor | None" = None
 
     def features(self, pictures: Pictures, observer: Observer) -> Features:
-        """Features (N, D) float32 of the pictures, as `extract` and `predict` compute them. Only pictures whose rows are not
-        cached go through the network, each content once.
+        """Features (N, D) float32 of the pictures, as `extract` and `predict` compute them. Only pictures whose rows are
+        not cached go through the network, each content once.
 
         Threads take turns. Raises ImageUnreadable, naming the picture, WeightsNotFound, WeightsMismatch, OutOfMemory.
         """

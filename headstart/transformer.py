@@ -26,7 +26,8 @@ from headstart.observer import Observer
 from headstart.pictures import Pictures, PicturesLike
 from headstart.rows import Frozen
 
-_NO_IMAGES = ArrayImages("", "all", (), 0, "no data set", lambda start, stop: (np.zeros(0, np.uint8), np.zeros(0, np.int64)))
+_NO_ROWS = (np.zeros((0, 1, 1, 3), np.uint8), np.zeros(0, np.int64))
+_NO_IMAGES = ArrayImages("", "all", (), 0, "no data set", lambda *_: _NO_ROWS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,13 +52,13 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """A frozen backbone: N pictures to features (N, `dim`) float32, as `headstart.extract` keeps them.
 
     `fit` learns nothing. The network is loaded when it is first needed, always in `eval()`, and shared by all that need the
-    same one after each other; rows are cached in the process by each picture's SHA-256, up to 1 GiB, so that folds, shuffles
-    and sub-sets of pictures seen before run no forward pass. A pickle holds digests and paths, no weights and no rows: where
-    the weights that it names have changed, it raises WeightsMismatch.
+    same one after each other; rows are cached in the process by each picture's SHA-256, up to 1 GiB, so that folds,
+    shuffles and sub-sets of pictures seen before run no forward pass. A pickle holds digests and paths, no weights and no
+    rows: where the weights that it names have changed, it raises WeightsMismatch.
 
     model: one of `headstart models`; weights: as `headstart extract --weights` takes them; image_size in pixels; precision
-    and device "auto" or as the command takes them; batch_size in pictures, None lets us choose; workers: threads that decode.
-    observer: told how the work goes; None is a bar in a notebook and silence in a script.
+    and device "auto" or as the command takes them; batch_size in pictures, None lets us choose; workers: threads that
+    decode. observer: told how the work goes; None is a bar in a notebook and silence in a script.
 
     >>> import headstart as hs
     >>> from sklearn.linear_model import LogisticRegression
@@ -93,8 +94,8 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, X: PicturesLike) -> npt.NDArray[np.float32]:  # noqa: N803
-        """Pictures to features (N, `dim`) float32: a list of paths, PIL images and uint8 arrays (H, W, 3) in RGB, a column of
-        paths, a batch uint8 (N, H, W, 3), or one picture.
+        """Pictures to features (N, `dim`) float32: a list of paths, PIL images and uint8 arrays (H, W, 3) in RGB, a column
+        of paths, a batch uint8 (N, H, W, 3), or one picture.
 
         Raises ImageUnreadable for a picture that can't be decoded, TypeError and ValueError for what is no picture,
         WeightsNotFound, WeightsMismatch, DeviceUnavailable, OutOfMemory, FeaturesInvalid where features are not finite.
