@@ -10,11 +10,11 @@ import pytest
 from api_samples import SMALL, Passes, coloured, here, passes, pets
 from click.testing import CliRunner
 from extract_samples import printed_by_python
-from headstart.core import cli
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import headstart as hs
+from headstart.core import cli
 
 __all__ = ["here", "passes"]
 

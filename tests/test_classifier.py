@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from api_samples import SMALL, Passes, coloured, here, passes, pets
+from heads_samples import Labelled, blobs, same_head, silent, write_pair, write_set
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, ImageUnreadable, RunDamaged, RunNotFound
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads import timings
 from headstart.core.heads.config import RECIPES
-from headstart.core.heads.training.session import fit
 from headstart.core.heads.runs import RunStore
-from heads_samples import Labelled, blobs, same_head, silent, write_pair, write_set
+from headstart.core.heads.training.session import fit
 
 import headstart as hs
 from headstart.features import Features
@@ -129,8 +129,8 @@ def test_two_classes_one_of_a_single_picture(tmp_path: Path) -> None:
     head = hs.train(Features([write_set(store, Labelled(data.features, labels), "all")]), epochs=2, device="cpu")
     assert head.run is not None
     assert head.run.evaluation.overall.total == 4
+    one = write_set(FeatureStore(tmp_path / "one"), Labelled(data.features, labels * 0), "all")
     with pytest.raises(FeaturesInvalid, match="all 20 training rows are of the class cat"):
-        one = write_set(FeatureStore(tmp_path / "one"), Labelled(data.features, labels * 0), "all")
         hs.train(Features([one]))
 
 

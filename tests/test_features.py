@@ -10,10 +10,10 @@ import pytest
 import torch
 from api_samples import SMALL, here, pets
 from extract_samples import write_picture
+from heads_samples import blobs, make_key, only_pair, write_pair, write_set
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesNotFound
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads.training import data
-from heads_samples import blobs, make_key, only_pair, write_pair, write_set
 from torch.utils.data import DataLoader
 
 import headstart as hs
@@ -42,7 +42,7 @@ def test_rows_stand_split_after_split(tmp_path: Path) -> None:
 def test_a_part_is_no_whole(tmp_path: Path) -> None:
     part = split_set(tmp_path).train
     assert part.train is part
-    with pytest.raises(FeaturesNotFound, match="these are the train rows alone; take .test of the whole set"):
+    with pytest.raises(FeaturesNotFound, match=r"these are the train rows alone; take \.test of the whole set"):
         part.test  # noqa: B018
 
 
