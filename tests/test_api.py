@@ -71,7 +71,7 @@ def test_what_is_named_as_an_option_has_its_default() -> None:
         options = {param.name: param for param in cli.cli.commands[command].params}
         for name, parameter in inspect.signature(function).parameters.items():
             if name in options and name not in ("weights", "features_dir", "runs_dir", "data_dir"):
-                assert parameter.default in (options[name].default, None), name
+                assert parameter.default in (options[name].default, None, False), name
 
 
 def test_the_block_of_the_readme_runs_on_a_folder(here: Path, passes: Passes) -> None:
