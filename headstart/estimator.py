@@ -9,7 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from headstart.core.extract.network.devices import resolve
-from headstart.core.heads.config import USES, TrainConfig
+from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.training.data import Labelled
 from headstart.core.heads.training.train import predict, probabilities, train
 from headstart.recipe import changed
@@ -101,12 +101,11 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return _writable(validate_data(self, X, dtype=np.float32, reset=False))
 
     def _config(self) -> TrainConfig:
-        given = {
-            name: value for name, value in self.get_params(deep=False).items() if name not in ("head", "recipe", "device")
-        }
-        if "epochs" not in USES.get(self.head, "epochs"):  # a parameter of all heads, which some have no use for
-            del given["seed"]
-        return changed(self.recipe, self.head, given)
+        names = set(self.get_params(deep=False)) - {"head", "recipe", "device", "seed"}
+        given = {name: getattr(self, name) for name in names}
+        config = changed(self.recipe, self.head, given)
+        # the seed is a parameter of all heads here, though some have no use for one
+        return changed(self.recipe, self.head, {**given, "seed": self.seed}) if config.trained_by_gradient else config
 
 
 def _writable(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
