@@ -15,6 +15,7 @@ from headstart.core.cache.store import FeatureSet, FeatureStore
 from headstart.core.extract import datasets
 from headstart.core.extract import plan as jobs
 from headstart.core.extract import run as extraction
+from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.config import Engine, ExtractConfig, OnError, Precision
 from headstart.core.extract.job import Job
 from headstart.core.heads.training import data, sampling
@@ -233,6 +234,7 @@ def extract(
     >>> features = hs.extract("folder:pets", model="resnet50")  # doctest: +SKIP
     """
     watch, store = watching(observer), FeatureStore(folder(features_dir, "features"))
+    get_backbone(model)  # one: "all" would give features of several kinds
     config = ExtractConfig(
         weights, image_size, precision, device, batch_size, engine, workers, limit, shard_rows, on_error, force
     )

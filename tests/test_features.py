@@ -11,7 +11,7 @@ import torch
 from api_samples import SMALL, here, pets
 from extract_samples import write_picture
 from heads_samples import blobs, make_key, only_pair, write_pair, write_set
-from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesNotFound
+from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesNotFound, WeightsMismatch
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads.training import data
 from torch.utils.data import DataLoader
@@ -165,3 +165,8 @@ def test_folders_come_from_the_environment(here: Path, monkeypatch: pytest.Monke
     features = hs.extract("digits", "resnet18", split="test", limit=3, **SMALL)
     assert features.folders[0].parent == here / "elsewhere"
     assert features.key.backbone != make_key().backbone
+
+
+def test_a_feature_set_is_of_one_backbone(here: Path) -> None:
+    with pytest.raises(WeightsMismatch, match="model 'all' is unknown"):
+        hs.extract("digits", "all", **SMALL)
