@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.cache.shard import Skipped
-from headstart.core.extract.images import Batch
+from headstart.core.extract.images import Batch, Readable
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.interface import EngineConfig, Extractor
@@ -77,25 +77,39 @@ def featurise(
     A few pictures are shared out in small batches: one alone in a batch of 16 would pay for 16. On a CPU they gave the same
     bits in batches of 1, 2, 4, 8 and 16 (ResNet18, ResNet50 and VGG16, bf16 and fp32). Raises OutOfMemory.
     """
-    if not paths:
+    files = FileImages("outside", "all", (), Path(), tuple(str(path) for path in paths), (-1,) * len(paths))
+    yield from featurise_read(files, extractor, device, image_size, workers, batch_size, note)
+
+
+def featurise_read(
+    pictures: Readable,
+    extractor: Extractor,
+    device: Device,
+    image_size: int,
+    workers: int,
+    batch_size: int | None,
+    note: Callable[[str], None],
+) -> Generator[Outside, None, None]:
+    """As `featurise`, of pictures wherever they are."""
+    rows = pictures.rows
+    if not rows:
         return
-    if len(paths) <= extractor.concurrent_batches * extractor.batch_size:
-        each = -(-len(paths) // extractor.concurrent_batches)
+    if rows <= extractor.concurrent_batches * extractor.batch_size:
+        each = -(-rows // extractor.concurrent_batches)
         fitting = 1 << (each - 1).bit_length()  # a power of two: few shapes, whatever their number
         extractor = extractor.running(EngineConfig(extractor.engine, min(fitting, extractor.batch_size)))
     else:
-        extractor = tune(extractor, device, image_size, EngineRequest(len(paths), batch_size=batch_size), note)
-    files = FileImages("outside", "all", (), Path(), tuple(str(path) for path in paths), (-1,) * len(paths))
-    if len(paths) == 1:  # alone it has all threads, not one worker's
-        batch = files.read(0, 1, image_size, workers)
+        extractor = tune(extractor, device, image_size, EngineRequest(rows, batch_size=batch_size), note)
+    if rows == 1:  # alone it has all threads, not one worker's
+        batch = pictures.read(0, 1, image_size, workers)
         yield _gathered([(batch, extractor(batch.pixels) if len(batch.rows) else None)])
-        _say(files.noticed(), note)
+        _say(pictures.noticed(), note)
         return
-    reader = Reader(files, image_size, workers)
-    with contextlib.closing(computed(reader, extractor, (0, len(paths)), _anything)) as found:
+    reader = Reader(pictures, image_size, workers)
+    with contextlib.closing(computed(reader, extractor, (0, rows), _anything)) as found:
         for block in _blocks(found):
             yield _gathered(block)
-    _say([*files.noticed(), *([remark] if (remark := reader.pace.remark(workers)) is not None else [])], note)
+    _say([*pictures.noticed(), *([remark] if (remark := reader.pace.remark(workers)) is not None else [])], note)
 
 
 def _say(remarks: Sequence[str], note: Callable[[str], None]) -> None:

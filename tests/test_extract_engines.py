@@ -16,9 +16,7 @@ from extract_samples import (
     file_images,
     noise,
 )
-from headstart.core.cache.errors import (
-    DeviceUnavailable,
-)
+from headstart.core.cache.errors import DeviceUnavailable
 from headstart.core.cache.execution import NAME as EXECUTION
 from headstart.core.cache.execution import Execution, read_execution
 from headstart.core.cache.store import FeatureStore

@@ -15,10 +15,7 @@ from extract_samples import (
     file_images,
     printed_by_python,
 )
-from headstart.core.cache.errors import (
-    FeaturesOfAnotherVersion,
-    FeaturesStale,
-)
+from headstart.core.cache.errors import FeaturesOfAnotherVersion, FeaturesStale
 from headstart.core.cache.files import canonical_json, sha256
 from headstart.core.cache.manifest import NAME as MANIFEST
 from headstart.core.cache.manifest import VERSION

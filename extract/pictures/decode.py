@@ -69,16 +69,28 @@ def shrink(image: Image.Image, image_size: int) -> Pixels:
     return np.asarray(image.resize((image_size, image_size), Image.Resampling.BILINEAR))
 
 
+def upright(image: Image.Image, where: str, remark: Callable[[str], None] = _nobody) -> Image.Image:
+    """A picture that Pillow has opened, as `decode` gives it: upright RGB. Raises ImageUnreadable."""
+    with _told(where):
+        return _upright(image, remark)
+
+
 @contextlib.contextmanager
 def _opened(content: bytes, where: str) -> Iterator[Image.Image]:
     """The picture, its pixels not decoded yet. Whatever goes wrong with it becomes ImageUnreadable."""
+    with _told(where), Image.open(io.BytesIO(content), formats=readable()) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ImageUnreadable(f"{where}: {image.width}x{image.height} px, more than {MAX_PIXELS} pixels")
+        if image.format == "JPEG2000" and not is_whole(content):
+            raise ImageUnreadable(f"{where}: can't be decoded (JPEG 2000 file is truncated)")
+        yield image
+
+
+@contextlib.contextmanager
+def _told(where: str) -> Iterator[None]:
+    """Turn whatever Pillow raises into ImageUnreadable."""
     try:
-        with Image.open(io.BytesIO(content), formats=readable()) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageUnreadable(f"{where}: {image.width}x{image.height} px, more than {MAX_PIXELS} pixels")
-            if image.format == "JPEG2000" and not is_whole(content):
-                raise ImageUnreadable(f"{where}: can't be decoded (JPEG 2000 file is truncated)")
-            yield image
+        yield
     except HeadstartError:
         raise
     except Exception as error:  # Pillow's plugins raise ten classes for broken files, eight of them not OSErrors

@@ -1,0 +1,257 @@
+"""A trained head with its backbone, from a training or from where it was saved: pictures in, labels out."""
+
+import contextlib
+import dataclasses
+import functools
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound
+from headstart.core.cache.files import sync_folder
+from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.store import FeatureStore
+from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.network.devices import resolve, resolve_like
+from headstart.core.extract.restore import restore
+from headstart.core.heads import checkpoint as head_files
+from headstart.core.heads import timings
+from headstart.core.heads.checkpoint import Checkpoint
+from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.data import Pair
+from headstart.core.heads.runs import NAME as RECORD
+from headstart.core.heads.runs import Run, RunStore
+from headstart.core.heads.training import session
+from headstart.core.heads.training.train import predict, probabilities
+from headstart.features import Features, folder
+from headstart.notebook import watching
+from headstart.observer import Observer
+from headstart.pictures import Pictures, PicturesLike
+from headstart.recipe import changed
+from headstart.rows import Frozen
+
+
+class Classifier:
+    """A trained head and the frozen backbone that its features come from: pictures to labels and probabilities.
+
+    Pictures are a list of paths, PIL images and uint8 arrays (H, W, 3) in RGB, a batch uint8 (N, H, W, 3), one picture, or
+    a `Features` of the same backbone, weights, transform and precision. The transform, the class names and the weights are
+    those that the head recorded. The network is loaded when it is first needed; a picture seen before, by its content, is
+    not computed again. Threads may share a classifier.
+
+    >>> head = hs.load("runs/pets")  # doctest: +SKIP
+    >>> head.predict(["rex.jpg"]), head.run.evaluation.overall.accuracy  # doctest: +SKIP
+    (array(['dog'], dtype='<U3'), 0.91)
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        run: Run | None,
+        *,
+        weights: str | None = None,
+        device: str = ExtractConfig.device,
+        batch_size: int | None = None,
+        workers: int = ExtractConfig.workers,
+        observer: Observer | None = None,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.run = run
+        self.weights = weights
+        self.device = device
+        self.batch_size = batch_size
+        self.workers = workers
+        self.observer = observer
+        self._frozen: Frozen | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the C classes, in the order of the columns of `predict_proba`."""
+        return self.checkpoint.classes
+
+    @property
+    def key(self) -> FeatureKey:
+        """What the features were computed from that the head learned from."""
+        return self.checkpoint.key
+
+    def predict(self, pictures: PicturesLike | Features) -> npt.NDArray[np.str_]:
+        """Pictures to the names of their classes (N,) str: the class of the highest score.
+
+        Raises ImageUnreadable for a picture that can't be decoded, TypeError and ValueError for what is no picture,
+        FeaturesInvalid for features of another kind, WeightsNotFound, WeightsMismatch, DeviceUnavailable, OutOfMemory.
+        """
+        return np.array(self.classes)[self._indices(pictures)]
+
+    def predict_proba(self, pictures: PicturesLike | Features) -> npt.NDArray[np.float32]:
+        """Pictures to probabilities (N, C) float32, the softmax of the head's scores; those of a class that had no training
+        picture are 0. Raises as `predict`."""
+        return probabilities(self.checkpoint.head, self._features(pictures), "cpu")
+
+    def score(self, pictures: PicturesLike | Features, labels: Sequence[object] | npt.NDArray[Any] | None = None) -> float:
+        """The share of pictures, 0 to 1, that get the right label. `labels` (N,) are class names, or integers, which are
+        indices in `classes`; a `Features` brings its own. Raises as `predict`, and ValueError for labels of another number.
+        """
+        if labels is None:
+            if not isinstance(pictures, Features):
+                raise ValueError("labels are missing: give score(pictures, labels), or a Features, which brings its own")
+            labels = pictures.y
+        right, found = np.asarray(labels), self._indices(pictures)
+        if right.shape != found.shape:
+            raise ValueError(f"labels of shape {right.shape} for {len(found)} pictures")
+        own = found if right.dtype.kind in "iu" else np.array(self.classes)[found]
+        return float(np.mean(own == right))
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write head.safetensors and, last, run.json into the folder `path`, as `headstart train-head` does: `headstart
+        predict --head path` works on it, and `headstart.load` reads it. A head that is there is replaced, with the timings
+        that were measured of it. Returns the folder. Raises OSError."""
+        place = Path(path).expanduser()
+        stale = [place / name for name in (RECORD, timings.NAME) if (place / name).exists()]
+        for old in stale:  # the record first: no reader takes what is left for a complete run
+            old.unlink()
+        if stale:
+            sync_folder(place)
+        digest = head_files.save(self.checkpoint, place / head_files.NAME)
+        if self.run is not None:
+            name = place.resolve().name
+            RunStore(place.resolve().parent).write(dataclasses.replace(self.run, name=name, head_sha256=digest))
+        return place
+
+    def _indices(self, pictures: PicturesLike | Features) -> npt.NDArray[np.int64]:
+        return predict(self.checkpoint.head, self._features(pictures), "cpu")
+
+    def _features(self, pictures: PicturesLike | Features) -> npt.NDArray[np.float32]:
+        if not isinstance(pictures, Features):
+            return self._backbone().features(Pictures.of(pictures), watching(self.observer))
+        if differences := _alone(self.key).differences(_alone(pictures.key)):
+            raise FeaturesInvalid(f"{pictures!r}: the head learned from other features: {'; '.join(differences)}")
+        return pictures.X
+
+    def _backbone(self) -> Frozen:
+        if self._frozen is None:
+            precision = resolve_like(self.device, self.key.precision).precision
+            origin = self.checkpoint.weights_from
+            load = functools.partial(restore, self.key, origin, self.weights, self.device, self.batch_size)
+            key = dataclasses.replace(_alone(self.key), precision=precision)
+            self._frozen = Frozen(key, load, self.batch_size, self.workers)
+        return self._frozen
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_frozen": None}  # a pickle holds the head, not the backbone
+
+    def __repr__(self) -> str:
+        config, key = self.checkpoint.head.config, self.key
+        return f"Classifier({key.backbone} {config.recipe} {config.head} on {key.dataset}: {len(self.classes)} classes)"
+
+
+def _alone(key: FeatureKey) -> FeatureKey:
+    """The key without the data set, which no feature depends on."""
+    return dataclasses.replace(key, dataset="", classes=())
+
+
+def train(
+    features: Features,
+    *,
+    head: str = TrainConfig.head,
+    recipe: str = "standard",
+    epochs: int | None = None,
+    lr: float | None = None,
+    batch_size: int | None = None,
+    hidden: int | None = None,
+    dropout: float | None = None,
+    weight_decay: float | None = None,
+    val_fraction: float | None = None,
+    train_limit: int | None = None,
+    seed: int | None = None,
+    device: str = ExtractConfig.device,
+    runs_dir: str | os.PathLike[str] | None = None,
+    observer: Observer | None = None,
+) -> Classifier:
+    """Train a head on the training rows of a feature set and test it on its test rows: what `headstart train-head` does,
+    with the same names and defaults. A set without splits is divided; what was opened alone is tested on the test split
+    beside it. Nothing is saved before `Classifier.save`, except where `runs_dir` is given: then in a new folder there.
+
+    head: mlp, linear, ridge or knn; recipe: standard or study; None leaves the recipe's own value; epochs in passes over
+    the training rows, batch_size and train_limit in rows, hidden in units. `Classifier.run` has the evaluation.
+
+    Raises FeaturesNotFound without training or test rows, FeaturesInvalid for rows that no head can learn from,
+    FeaturesDamaged, DeviceUnavailable, OutOfMemory; ValueError for settings out of range, or without effect on this head.
+
+    >>> head = hs.train(features, head="mlp", seed=0)  # doctest: +SKIP
+    """
+    given = {
+        "epochs": epochs, "lr": lr, "batch_size": batch_size, "hidden": hidden, "dropout": dropout,
+        "weight_decay": weight_decay, "val_fraction": val_fraction, "train_limit": train_limit, "seed": seed,
+    }  # fmt: skip
+    config, watch = changed(recipe, head, given), watching(observer)
+    config, pair = dataclasses.replace(config, train_limit=_limit(features, config.train_limit)), _pair(features)
+    chosen = resolve(device, "fp32")
+    with _store(runs_dir) as store:
+        watch.begin(f"{features.key.backbone} {head}: epochs", config.epochs if config.trained_by_gradient else 1, 0)
+        try:
+            (run,) = session.fit(pair, [config], chosen.name, chosen.description, store, lambda *_: watch.advance(1))
+        finally:
+            watch.end()
+        found = session.load_head(run, store)
+    for remark in run.notes:
+        watch.remark(remark)
+    return Classifier(found, run, device=device, observer=observer)
+
+
+@contextlib.contextmanager
+def _store(runs_dir: str | os.PathLike[str] | None) -> Iterator[RunStore]:
+    """Where a training writes what it makes: the runs directory, else a folder that is gone when the head is in memory."""
+    if runs_dir is not None:
+        yield RunStore(folder(runs_dir, "runs"))
+        return
+    with tempfile.TemporaryDirectory(prefix="headstart-") as temporary:
+        yield RunStore(Path(temporary))
+
+
+def _pair(features: Features) -> Pair:
+    """The sets to train and to test on. Raises FeaturesNotFound."""
+    if features.part:
+        raise FeaturesNotFound(
+            f"{features!r}: these are the {features.part} rows alone; give train the whole feature set, or "
+            f"headstart.Head(...).fit(features.X, features.y)"
+        )
+    sets = {found.manifest.split: found for found in features.sets}
+    first = sets.get("train") or sets.get("all")
+    if first is None:
+        raise FeaturesNotFound(f"{features.folders[0]}: holds test rows alone; extract, or open, the training split")
+    beside = FeatureStore(first.folder.parent).open(features.key, "test") if first.manifest.split == "train" else None
+    return Pair(first, sets.get("test") or beside)
+
+
+def _limit(features: Features, asked: int | None) -> int | None:
+    """How many training rows to use: no more than the features that were asked for have."""
+    limit = features.limit
+    if limit is None or limit >= features.sets[0].manifest.stop:
+        return asked
+    there = len(features.train) if features.sets[0].manifest.split == "all" else limit
+    return min(asked or there, there)
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    weights: str | None = None,
+    device: str = ExtractConfig.device,
+    batch_size: int | None = None,
+    workers: int = ExtractConfig.workers,
+    observer: Observer | None = None,
+) -> Classifier:
+    """The head in a run's folder, or in its head.safetensors, checked; no code in it is run.
+
+    weights: where the backbone's weights are now, if not where the head found them; batch_size in pictures; workers:
+    threads that decode. Raises RunNotFound, RunDamaged.
+
+    >>> hs.load("runs/pets").predict("rex.jpg")  # doctest: +SKIP
+    """
+    found, run = session.load_path(Path(path).expanduser())
+    return Classifier(found, run, weights=weights, device=device, batch_size=batch_size, workers=workers, observer=observer)

@@ -1,0 +1,113 @@
+"""A head as a scikit-learn classifier, on features of any origin."""
+
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from headstart.core.extract.network.devices import resolve
+from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.data import Labelled
+from headstart.core.heads.training.train import predict, probabilities, train
+from headstart.recipe import changed
+
+
+class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A head on features of any origin: mlp, linear, ridge or knn, trained as `headstart train-head` trains it.
+
+    Parameters are those of `headstart.train`, with the same defaults: None leaves the recipe's own value. The standard
+    recipe standardises the features and sets a tenth of the rows aside to choose the epoch. Fitting sets `classes_` (C,),
+    `n_features_in_`, `head_`, the trained torch module, and `history_`, its losses and validation accuracies.
+
+    >>> import numpy as np
+    >>> import headstart as hs
+    >>> X = np.random.default_rng(0).standard_normal((60, 4)); y = X[:, 0] > 0
+    >>> hs.Head("linear", epochs=5).fit(X, y).predict_proba(X).shape
+    (60, 2)
+    """
+
+    def __init__(
+        self,
+        head: str = TrainConfig.head,
+        *,
+        recipe: str = "standard",
+        epochs: int | None = None,
+        lr: float | None = None,
+        batch_size: int | None = None,
+        hidden: int | None = None,
+        dropout: float | None = None,
+        weight_decay: float | None = None,
+        val_fraction: float | None = None,
+        seed: int = TrainConfig.seed,
+        device: str = "auto",
+    ) -> None:
+        self.head = head
+        self.recipe = recipe
+        self.epochs = epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.hidden = hidden
+        self.dropout = dropout
+        self.weight_decay = weight_decay
+        self.val_fraction = val_fraction
+        self.seed = seed
+        self.device = device
+
+    def fit(
+        self,
+        X: npt.ArrayLike,  # noqa: N803
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> Self:
+        """Learn from features (N, D), used as float32, and labels (N,) of any kind. `sample_weight` (N,), 0 or more, says
+        how much each row counts in the loss, or in the squared error, in the standardisation and in the choice of the
+        epoch.
+
+        Raises ValueError for what can't be learned from: not finite, one class only, fewer rows than the recipe needs,
+        sample weights for knn, parameters out of range or without effect on this head. Raises OutOfMemory,
+        DeviceUnavailable.
+        """
+        config = self._config()
+        features, labels = validate_data(self, X, y, dtype=np.float32)
+        check_classification_targets(labels)
+        self.classes_, places = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"y has 1 class, {self.classes_[0]}, expected two or more")
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, features, dtype=np.float64, ensure_non_negative=True)
+        rows = Labelled(_writable(features), places.astype(np.int64), weights=weights)
+        found = train(rows, len(self.classes_), config, resolve(self.device, "fp32").name, lambda *_: None)
+        self.head_, self.history_ = found.head.to("cpu"), found.history
+        return self
+
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:  # noqa: N803
+        """Features (N, D) to labels (N,) as they were given to `fit`: those of the highest scores. Raises NotFittedError,
+        and ValueError for features of another number or not finite."""
+        found = self._checked(X)
+        labels: npt.NDArray[Any] = self.classes_[predict(self.head_, found, "cpu")]
+        return labels
+
+    def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.float32]:  # noqa: N803
+        """Features (N, D) to probabilities (N, C) float32, in the order of `classes_`. Raises as `predict`."""
+        found = self._checked(X)
+        return probabilities(self.head_, found, "cpu")
+
+    def _checked(self, X: npt.ArrayLike) -> npt.NDArray[np.float32]:  # noqa: N803
+        check_is_fitted(self)
+        return _writable(validate_data(self, X, dtype=np.float32, reset=False))
+
+    def _config(self) -> TrainConfig:
+        names = set(self.get_params(deep=False)) - {"head", "recipe", "device", "seed"}
+        given = {name: getattr(self, name) for name in names}
+        config = changed(self.recipe, self.head, given)
+        # the seed is a parameter of all heads here, though some have no use for one
+        return changed(self.recipe, self.head, {**given, "seed": self.seed}) if config.trained_by_gradient else config
+
+
+def _writable(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The same rows in memory that torch may share: not another process's, mapped to be read only."""
+    return features if features.flags.writeable and features.flags.c_contiguous else np.array(features, order="C")

@@ -1,0 +1,160 @@
+"""Pictures as a caller has them: paths, PIL images, arrays or a batch, told apart, named by content, and read."""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from headstart.core.cache.errors import ImageUnreadable
+from headstart.core.cache.files import sha256
+from headstart.core.cache.shard import Skipped
+from headstart.core.extract.images import Batch, Pixels
+from headstart.core.extract.images.files import Tally
+from headstart.core.extract.pictures.decode import decode_at, shrink, upright
+from headstart.core.extract.pictures.files import content
+
+Picture: TypeAlias = str | os.PathLike[str] | Image.Image | npt.NDArray[np.uint8]
+"""One picture: the path of a file, an image that Pillow opened, or uint8 (H, W, 3) in RGB."""
+
+PicturesLike: TypeAlias = Picture | Iterable[Picture] | npt.NDArray[Any]
+"""One picture or several: a list, a column of paths, or a batch uint8 (N, H, W, 3)."""
+
+_EXPECTED = "expected paths, PIL images, uint8 arrays (H, W, 3), or a batch (N, H, W, 3)"
+
+Item: TypeAlias = Path | Image.Image | npt.NDArray[np.uint8]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """Pictures by row number: an `extract.datasets.images.Readable`. `names` tell people which is which.
+
+    `marks` name the pictures by content, where that is known: a file that has changed since is not read.
+    """
+
+    items: tuple[Item, ...]
+    names: tuple[str, ...]
+    marks: tuple[str, ...] = ()
+    tally: Tally = dataclasses.field(default_factory=Tally, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, given: PicturesLike) -> "Pictures":
+        """The pictures that a caller means. Raises TypeError or ValueError for what is none, with its place."""
+        found = _listed(given)
+        if not found:
+            raise ValueError(f"pictures: none found, {_EXPECTED}")
+        items = tuple(_item(one, place) for place, one in enumerate(found))
+        names = tuple(str(item) if isinstance(item, Path) else f"picture {place}" for place, item in enumerate(items))
+        return cls(items, names)
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return len(self.items)
+
+    def marked(self, workers: int) -> "Pictures":
+        """The same pictures, each named by its content: the SHA-256 of a file's bytes, else of size and upright RGB pixels.
+
+        `workers` threads read them. Raises ImageUnreadable.
+        """
+        different = {id(item): place for place, item in enumerate(self.items)}  # one object is not read by two threads
+        with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+            found = dict(zip(different, pool.map(self._mark, different.values()), strict=True))
+        return dataclasses.replace(self, marks=tuple(found[id(item)] for item in self.items))
+
+    def only(self, places: Sequence[int]) -> "Pictures":
+        """The pictures at these places, in this order."""
+        items, names = tuple(self.items[place] for place in places), tuple(self.names[place] for place in places)
+        return Pictures(items, names, tuple(self.marks[place] for place in places) if self.marks else ())
+
+    def noticed(self) -> list[str]:
+        """What had to be guessed of pictures that were read since this was last asked."""
+        return [
+            f"{f'{count:,} pictures, first' if count > 1 else '1 picture,'} {self.names[row]}: {remark}"
+            for remark, count, row in self.tally.taken()
+        ]
+
+    def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
+        """Small arrays of one size as they are, all others resized by Pillow to `image_size` squared, uint8 (n, H, W, 3).
+
+        Pictures that can't be decoded, or that changed since they were marked, are in `skipped`, with the reason.
+        """
+        own = self.items[start:stop]
+        marks = self.marks[start:stop] or ("",) * len(own)
+        if (batch := _as_it_is(own, image_size)) is not None:
+            return Batch(start, batch, np.arange(start, stop), marks)
+        with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+            read = list(pool.map(lambda row: self._read(row, image_size), range(start, stop)))
+        found = [(row, image) for row, image in enumerate(read, start) if not isinstance(image, str)]
+        skipped = [
+            Skipped(row, self.names[row], reason) for row, reason in enumerate(read, start) if isinstance(reason, str)
+        ]
+        pixels = np.stack([image for _, image in found]) if found else np.zeros((0, 1, 1, 3), dtype=np.uint8)
+        return Batch(start, pixels, np.array([row for row, _ in found], dtype=np.int64), marks, skipped)
+
+    def _mark(self, row: int) -> str:
+        item = self.items[row]
+        if isinstance(item, Path):
+            try:
+                return sha256(content(item))
+            except OSError as error:
+                raise ImageUnreadable(f"{item}: can't be opened: {error.strerror}") from error
+        pixels = np.asarray(upright(item, self.names[row])) if isinstance(item, Image.Image) else item
+        return sha256(b"pixels %d %d " % pixels.shape[:2], np.ascontiguousarray(pixels).data)
+
+    def _read(self, row: int, image_size: int) -> Pixels | str:
+        """The resized pixels, or the reason why there are none."""
+        item, name = self.items[row], self.names[row]
+        try:
+            if not isinstance(item, Path):
+                image = item if isinstance(item, Image.Image) else Image.fromarray(item)
+                return shrink(upright(image, name, lambda text: self.tally.add(text, row)), image_size)
+            found = content(item)
+            if self.marks and sha256(found) != self.marks[row]:
+                return "the file changed while it was read"
+            return decode_at(found, name, image_size, lambda text: self.tally.add(text, row))
+        except OSError as error:
+            return f"can't be opened: {error.strerror}"
+        except ImageUnreadable as error:
+            return str(error).removeprefix(f"{name}: ")
+
+
+def _listed(given: PicturesLike) -> list[Any]:
+    if isinstance(given, str | os.PathLike | Image.Image):
+        return [given]
+    if isinstance(given, np.ndarray) and given.dtype.kind not in "OU":
+        if given.ndim not in (3, 4):
+            raise ValueError(f"pictures: {given.dtype} {given.shape} found, {_EXPECTED}")
+        return [given] if given.ndim == 3 else list(given)
+    if hasattr(given, "to_numpy"):  # a column of a data frame, or one of a single column
+        given = given.to_numpy()
+    if isinstance(given, np.ndarray):
+        return given.ravel().tolist() if given.ndim < 2 or given.shape[1:] == (1,) else list(given)
+    if isinstance(given, Iterable) and not isinstance(given, bytes):
+        return list(given)
+    raise TypeError(f"pictures: a {type(given).__name__} found, {_EXPECTED}")
+
+
+def _item(one: object, place: int) -> Item:
+    if isinstance(one, str | os.PathLike):
+        return Path(one).expanduser()
+    if isinstance(one, Image.Image):
+        return one
+    if not isinstance(one, np.ndarray):
+        raise TypeError(f"picture {place}: a {type(one).__name__} found, {_EXPECTED}")
+    if one.dtype != np.uint8 or one.ndim != 3 or one.shape[2] != 3 or not one.size:
+        raise ValueError(f"picture {place}: {one.dtype} {one.shape} found, expected uint8 (H, W, 3), the channels last")
+    return one
+
+
+def _as_it_is(items: Sequence[Item], image_size: int) -> Pixels | None:
+    """Arrays of one size as one batch, to be resized on the device to the same bits; None where Pillow has to."""
+    arrays = [item for item in items if isinstance(item, np.ndarray)]
+    if len(arrays) < len(items) or len({array.shape for array in arrays}) != 1 or max(arrays[0].shape[:2]) > image_size:
+        return None
+    return np.stack(arrays)
