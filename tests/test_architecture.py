@@ -1,6 +1,8 @@
 """The house's walls: who may import whom, who may print, and what every file must have. Reads the source, runs none."""
 
 import ast
+import graphlib
+import statistics
 import subprocess
 import sys
 import tomllib
@@ -180,6 +182,70 @@ def test_nothing_that_is_read_can_run_or_goes_unverified(path: Path) -> None:
     # named so that they can be refused: each would run, or let pass, what somebody else wrote into a file
     for danger in ("pickle.load", "allow_pickle=True", "weights_only=False", "verify=False"):
         assert danger not in text
+
+
+MOST_LINES, MOST_LINES_OF_A_FUNCTION, MEDIAN_LINES_OF_A_FUNCTION = 300, 50, 10
+MOST_LINES_OF_THE_COMMAND_LINE = 500
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_a_file_can_be_read_at_one_sitting(path: Path) -> None:
+    most = MOST_LINES_OF_THE_COMMAND_LINE if path.name == "cli.py" else MOST_LINES
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= most
+
+
+def lengths() -> dict[str, int]:
+    """The lines of every function, by file and name; decorators and what stands before them not counted."""
+    return {
+        f"{name_of(path)}:{node.lineno} {node.name}": node.body[-1].end_lineno - node.lineno + 1  # type: ignore[operator]
+        for path in SOURCES
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+
+def test_functions_are_small() -> None:
+    found = lengths()
+    assert {name: lines for name, lines in found.items() if lines > MOST_LINES_OF_A_FUNCTION} == {}
+    assert statistics.median(found.values()) <= MEDIAN_LINES_OF_A_FUNCTION
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in SOURCES if path.parent != ROOT}), ids=name_of)
+def test_a_folder_can_be_overseen(folder: Path) -> None:
+    assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 12
+
+
+def module_of(path: Path) -> str:
+    """The full name under which a source file is imported."""
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    return name if name.partition(".")[0] == "headstart" else f"headstart.core.{name}"
+
+
+def imports() -> dict[str, set[str]]:
+    """Which of our modules each of them imports, anywhere but for its types alone; a package stands for its own file."""
+    ours = {module_of(path): path for path in SOURCES}
+    found: dict[str, set[str]] = {}
+    for name, path in ours.items():
+        nodes = (node for statement in parsed(path).body for node in at_work(statement))
+        named = {one for node in nodes for one in modules(node)}
+        found[name] = {one if one in ours else one.rpartition(".")[0] for one in named} & ours.keys() - {name}
+    return found
+
+
+def at_work(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all below it, but what stands under `if TYPE_CHECKING`."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from at_work(child)
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    try:
+        graphlib.TopologicalSorter(imports()).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
 
 
 def test_every_room_is_a_package() -> None:
