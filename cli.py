@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
-from headstart.core.cache.text import megabytes, safe
-from headstart.core.extract.config import ON_ERROR, SPLITS, ExtractConfig
-from headstart.core.heads.config import HEADS, RECIPES, BenchConfig, TrainConfig, refusal
 
 from headstart import requests
 from headstart.console import group, options
 from headstart.console.options import EXTRACT, POSITIVE, SEED, Finite, Settings, command, override, shown
 from headstart.console.signals import Signals
 from headstart.console.terminal import Terminal
+from headstart.core.cache.text import megabytes, safe
+from headstart.core.extract.config import ON_ERROR, SPLITS, ExtractConfig
+from headstart.core.heads.config import HEADS, RECIPES, BenchConfig, TrainConfig, refusal
 
 if TYPE_CHECKING:
     from headstart.core.cache.store import FeatureStore
@@ -386,10 +386,9 @@ def demo_command(settings: Settings) -> None:
 def models(ctx: click.Context) -> None:
     """The backbones: feature dimension, parameters, operations, weights and their published accuracy."""
     if ctx.invoked_subcommand is None:
+        from headstart.console import backbones as words
         from headstart.core.extract.backbones import get_backbone, names
         from headstart.core.extract.network.summary import summarise
-
-        from headstart.console import backbones as words
 
         found = [(one, summarise(one, EXTRACT.image_size), one.accuracies) for one in map(get_backbone, names())]
         out(words.backbones(found, EXTRACT.image_size))
@@ -400,10 +399,9 @@ def models(ctx: click.Context) -> None:
 @options.image_size_option
 def show_model_command(settings: Settings, name: str, image_size: int) -> None:
     """The layers of a backbone: output shape, parameters, operations for one image."""
+    from headstart.console import backbones as words
     from headstart.core.extract.backbones import get_backbone
     from headstart.core.extract.network.summary import summarise
-
-    from headstart.console import backbones as words
 
     backbone = get_backbone(name)
     layers = summarise(backbone, image_size)
@@ -426,9 +424,8 @@ def store_of(settings: Settings) -> FeatureStore:
 @command(cache, "ls", "headstart cache ls")
 def list_command(settings: Settings) -> None:
     """The feature sets: rows, size, precision, weights, age, and whether they are complete."""
-    from headstart.core.cache.verify import survey
-
     from headstart.console import sets as words
+    from headstart.core.cache.verify import survey
 
     entries = survey(store_of(settings))
     nothing = f"{settings.features_dir}: no feature sets; make one with `headstart extract`"

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import h5py
 import numpy as np
+
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import pretty_json, sha256, sha256_file, write_durably
 from headstart.core.cache.shard import Rows, Shard, decode_shard, encode_shard

@@ -16,6 +16,7 @@ def matmul(options: dict[str, str]) -> dict[str, float]:
     operations, and the bytes moved at least, of one image in the backbone.
     """
     import torch
+
     from headstart.core.extract.backbones import get_backbone
     from headstart.core.extract.network.summary import summarise
 
@@ -51,8 +52,9 @@ def traffic(backbone: Any, image_size: int, options: dict[str, str]) -> float:
     Everything between them would be fused at best; weights are shared by a batch and do not count.
     """
     import torch
-    from headstart.core.extract.network.devices import resolve
     from torch import nn
+
+    from headstart.core.extract.network.devices import resolve
 
     with torch.device("meta"):
         body = backbone.body().eval()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesStale
 from headstart.core.cache.files import read_regular, sha256
 from headstart.core.cache.key import FeatureKey

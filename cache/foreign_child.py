@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+
 from headstart.core.cache.errors import FeaturesDamaged
 from headstart.core.cache.files import canonical_json
 from headstart.core.cache.shard import Rows, Shard, decode_shard, encode_shard

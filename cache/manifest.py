@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion
 from headstart.core.cache.files import canonical_json, pretty_json, read_json, sha256
 from headstart.core.cache.key import FeatureKey

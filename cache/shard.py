@@ -17,6 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
+
 from headstart.core.cache.errors import FeaturesDamaged
 from headstart.core.cache.files import canonical_json, parse_json, sha256
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import filelock
+
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesStale
 from headstart.core.cache.execution import NAME as EXECUTION
 from headstart.core.cache.execution import Execution, read_execution

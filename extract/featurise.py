@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.cache.shard import Skipped
 from headstart.core.extract.images import Batch, Readable

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Protocol
 
 import numpy as np
+
 from headstart.core.cache.key import FeatureKey
 from headstart.core.extract.backbones import POOLING, Backbone
 from headstart.core.extract.config import ExtractConfig

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from headstart.core.cache.errors import WeightsMismatch
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets, weights

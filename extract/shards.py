@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from headstart.core.cache.errors import FeaturesInvalid, ImageUnreadable
 from headstart.core.cache.shard import Rows, Shard, Skipped
 from headstart.core.cache.shard_plan import Part

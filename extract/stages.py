@@ -14,8 +14,9 @@ from headstart.core.extract.reading import Reader
 from headstart.core.extract.shards import computed
 
 if TYPE_CHECKING:
-    from headstart.core.extract.network.extractor import FeatureExtractor
     from torch import Tensor
+
+    from headstart.core.extract.network.extractor import FeatureExtractor
 
 
 @dataclasses.dataclass(frozen=True)

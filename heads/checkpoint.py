@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
 from headstart.core.cache.errors import RunDamaged, RunNotFound
 from headstart.core.cache.files import canonical_json, parse_json, sha256, write_durably
 from headstart.core.cache.key import FeatureKey
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.kinds.base import Head
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
 NAME = "head.safetensors"
 FORMAT = "headstart head"

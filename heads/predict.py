@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.kinds.base import Head

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from extract_samples import encoded
-from headstart.core.extract.network.extractor import FeatureExtractor
 from PIL import Image
 
 from headstart import rows
+from headstart.core.extract.network.extractor import FeatureExtractor
 
 SMALL: dict[str, Any] = {"weights": "random:0", "image_size": 32, "device": "cpu"}
 """A backbone that needs no download and little time; its precision is fp32 or bf16, as the machine has it."""

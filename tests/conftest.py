@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import hypothesis
 import pytest
 from extract_samples import ROOT, cifar_records, write_records
+
 from headstart.core.extract.network.devices import Device, resolve
 
 hypothesis.settings.register_profile("headstart", deadline=None)  # no test is timed

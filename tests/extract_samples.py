@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
+
 from headstart.core.cache.errors import FeaturesInvalid, OutOfMemory
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.images.arrays import ArrayImages
@@ -17,7 +19,6 @@ from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.interface import EngineConfig, Pending, TuningState
 from headstart.core.extract.plan import plan
-from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 CIFAR_ROWS = 10_000

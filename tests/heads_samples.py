@@ -12,6 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import Order, Provenance
@@ -26,8 +29,6 @@ from headstart.core.heads.runs import Extraction, Run
 from headstart.core.heads.statistics.accuracy import Evaluation, Score
 from headstart.core.heads.timings import Timing, Way
 from headstart.core.heads.training.train import train
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("cat", "dog", "frog")

@@ -7,6 +7,8 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from PIL import Image
+
 from headstart.core.heads.predict import Photo
 from headstart.core.heads.report.facts import (
     Disagreement,
@@ -36,7 +38,6 @@ from headstart.core.heads.study.results import (
     SigmoidResults,
     TemperatureResults,
 )
-from PIL import Image
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 MODELS = ("vgg16", "vgg19", "resnet50", "resnet152")

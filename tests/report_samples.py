@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from heads_samples import make_evaluation, make_run, make_timing
+
 from headstart.core.heads.config import RECIPES
 from headstart.core.heads.predict import Photo
 from headstart.core.heads.report.csv_file import to_csv

@@ -9,6 +9,7 @@ from extract_samples import (
     no_body,
     noise,
 )
+
 from headstart.core.cache.shard import Rows
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.backbones import Backbone

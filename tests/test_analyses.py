@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 from heads_samples import CLASSES, blobs, silent
+
 from headstart.core.cache.files import canonical_json, parse_json
 from headstart.core.heads.config import RECIPES, TrainConfig
 from headstart.core.heads.data import Labelled

@@ -9,6 +9,7 @@ from typing import Any
 import page_samples
 import pytest
 from heads_samples import make_run
+
 from headstart.core.cache.files import canonical_json, sha256
 from headstart.core.heads.config import RECIPES
 from headstart.core.heads.study.analyses import Budget

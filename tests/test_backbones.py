@@ -2,6 +2,7 @@
 
 import pytest
 from extract_samples import printed_by_python
+
 from headstart.core.cache.errors import WeightsMismatch
 from headstart.core.extract.backbones import get_backbone, names
 

@@ -6,9 +6,10 @@ import re
 import pytest
 import torch
 import torchvision
+from torch import nn
+
 from headstart.core.extract.backbones import WeightFile
 from headstart.core.extract.backbones.torchvision import BACKBONES, find, names
-from torch import nn
 
 FILES = [file for backbone in BACKBONES.values() for file in backbone.checkpoints.values()]
 DIMENSIONS = {"vgg16": 512, "vgg19": 512, "resnet18": 512, "resnet50": 2048, "resnet152": 2048, "densenet169": 1664}

@@ -10,6 +10,9 @@ import pytest
 import torch
 from extract_samples import array_images, file_images, noise
 from heads_samples import one_thread as one_thread
+from safetensors.torch import save_file
+from torch import nn
+
 from headstart.core.cache.errors import DataInvalid, ImageUnreadable, OutOfMemory, WeightsMismatch
 from headstart.core.extract import weights
 from headstart.core.extract.backbones import get_backbone
@@ -24,9 +27,6 @@ from headstart.core.extract.pictures import preprocess
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.heads.config import RECIPES
 from headstart.core.heads.training.online import OnlineHead
-from safetensors.torch import save_file
-from torch import nn
-
 from headstart.study.batch_norm import experiment, layers, loops
 from headstart.study.batch_norm.protocol import BatchNormCost, Imitation
 

@@ -1,8 +1,9 @@
 """Words that every room uses: nothing in a file may move the terminal's cursor."""
 
-from headstart.core.cache.text import did_you_mean, listed, safe
 from hypothesis import given
 from hypothesis import strategies as st
+
+from headstart.core.cache.text import did_you_mean, listed, safe
 
 
 @given(st.text(st.characters(exclude_categories=())))

@@ -7,10 +7,11 @@ import math
 import numpy as np
 import pytest
 from heads_samples import FAIR, scored
-from headstart.core.heads.statistics.calibration import Temperature, calibration, fit_temperature, softmax
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
+
+from headstart.core.heads.statistics.calibration import Temperature, calibration, fit_temperature, softmax
 
 # calibration
 

@@ -11,6 +11,8 @@ import safetensors.torch
 import torch
 from heads_samples import CLASSES, axis_head, blobs, make_checkpoint, make_config, make_key, trained_head
 from heads_samples import one_thread as one_thread
+from torch import Tensor
+
 from headstart.core.cache.errors import RunDamaged, RunNotFound
 from headstart.core.cache.files import sha256_file
 from headstart.core.cache.key import FeatureKey
@@ -19,7 +21,6 @@ from headstart.core.heads.checkpoint import Checkpoint, load, save
 from headstart.core.heads.config import HEADS, HeadName
 from headstart.core.heads.kinds.linear import Linear
 from headstart.core.heads.training.train import probabilities
-from torch import Tensor
 
 
 class ShortKey(FeatureKey):

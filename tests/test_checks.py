@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from heads_samples import FAIR, ROOT
+
 from headstart.core.heads.statistics.calibration import calibration
 from headstart.core.heads.statistics.disagreement import confident_mistakes
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from api_samples import SMALL, Passes, coloured, here, passes, pets
 from heads_samples import Labelled, blobs, same_head, silent, write_pair, write_set
+
+import headstart as hs
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, ImageUnreadable, RunDamaged, RunNotFound
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads import timings
 from headstart.core.heads.config import RECIPES
 from headstart.core.heads.runs import RunStore
 from headstart.core.heads.training.session import fit
-
-import headstart as hs
 from headstart.features import Features
 
 __all__ = ["here", "passes"]

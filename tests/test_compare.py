@@ -8,6 +8,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from heads_samples import NAMES, exact
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import ttest_1samp
+
 from headstart.core.heads.statistics.accuracy import Score, wilson
 from headstart.core.heads.statistics.compare import (
     Comparison,
@@ -18,10 +23,6 @@ from headstart.core.heads.statistics.compare import (
     mcnemar,
     over_seeds,
 )
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-from scipy.stats import ttest_1samp
 
 Z = 1.959963984540054
 

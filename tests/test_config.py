@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from heads_samples import blobs, make_config, write_pair
+
+from headstart.core import cli
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import HEADS, RECIPES, HeadName, TrainConfig, grid, refusal
 from headstart.core.heads.kinds import kind as kind_of
-
-from headstart.core import cli
 
 
 def test_every_head_says_which_fields_it_uses() -> None:

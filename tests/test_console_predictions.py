@@ -3,9 +3,8 @@
 import csv
 import io
 
-from headstart.core.heads.predict import Photo
-
 from headstart.console import predictions
+from headstart.core.heads.predict import Photo
 
 PHOTOS = (
     Photo("frog.jpg", {"one": (("frog", 0.75), ("cat", 0.25)), "two": (("cat", 0.5), ("dog", 0.25))}),

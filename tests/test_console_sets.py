@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cache_samples import make_shards, write_set, write_shards_only
-from headstart.core.cache.store import FeatureStore
-from headstart.core.cache.verify import survey
 
 from headstart.console.sets import age, listing
+from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.verify import survey
 
 NOW = datetime.datetime(2026, 1, 31, 12, tzinfo=datetime.UTC)
 

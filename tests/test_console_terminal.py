@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from heads_samples import make_key, make_run
-from headstart.core.heads.config import RECIPES
-from headstart.core.heads.study.estimate import Plan
 
 from headstart.console.progress import clock
 from headstart.console.signals import Signals
 from headstart.console.terminal import Terminal
+from headstart.core.heads.config import RECIPES
+from headstart.core.heads.study.estimate import Plan
 from headstart.observer import Answers, ModelPlan, Observer, TrainingStart, progress
 
 

@@ -3,9 +3,9 @@
 import dataclasses
 
 from heads_samples import make_timing
-from headstart.core.heads.timings import Way
 
 from headstart.console.timing import timing
+from headstart.core.heads.timings import Way
 
 TIMING = make_timing(
     images=1234,

@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 from heads_samples import make_evaluation, make_key, make_run
-from headstart.core.heads.config import RECIPES, HeadName
-from headstart.core.heads.statistics.accuracy import Evaluation, Score
 
 from headstart.console import training
+from headstart.core.heads.config import RECIPES, HeadName
+from headstart.core.heads.statistics.accuracy import Evaluation, Score
 from headstart.observer import Epoch, TrainingStart
 
 

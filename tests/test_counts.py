@@ -9,13 +9,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from heads_samples import NAMES, exact
-from headstart.core.heads.statistics.accuracy import evaluate
-from headstart.core.heads.statistics.compare import mcnemar
-from headstart.core.heads.statistics.counts import confusion, label_ratios, label_shift, predicted_counts, recalls
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import confusion_matrix
+
+from headstart.core.heads.statistics.accuracy import evaluate
+from headstart.core.heads.statistics.compare import mcnemar
+from headstart.core.heads.statistics.counts import confusion, label_ratios, label_shift, predicted_counts, recalls
 
 
 @st.composite

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from extract_samples import noise
+
 from headstart.core.extract.network.cuda import BUFFERS, Ring, tf32_allowed
 from headstart.core.extract.network.devices import Device
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pytest
 import torchvision
 from extract_samples import CIFAR_RECORD, CIFAR_ROWS, cifar_images, cifar_records, noise, write_picture, write_records
+
 from headstart.core.cache.errors import DataInvalid, DataNotFound
 from headstart.core.extract import datasets
 from headstart.core.extract.datasets import cifar10, digits

@@ -28,15 +28,15 @@ import pytest
 import torchvision.datasets
 from click.testing import CliRunner, Result
 from extract_samples import ROOT, encoded, noise, picture, printed_by_python, write_picture
+from hypothesis import strategies as st
+
+from headstart.core import cli
 from headstart.core.cache.errors import DataInvalid, DataNotFound, OutOfMemory
 from headstart.core.extract import datasets
 from headstart.core.extract.datasets import torchvision as theirs
 from headstart.core.extract.datasets.torchvision import sets
 from headstart.core.extract.images import Images
 from headstart.core.extract.images.files import FileImages
-from hypothesis import strategies as st
-
-from headstart.core import cli
 
 Pixels = npt.NDArray[np.uint8]
 

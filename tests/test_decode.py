@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from extract_samples import encoded, picture, printed_by_python
+from PIL import Image
+
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.extract.pictures import decode as module
 from headstart.core.extract.pictures.decode import MAX_PIXELS, decode, decode_at, shrink
-from PIL import Image
 
 
 def chunk(name: bytes, content: bytes) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from extract_samples import printed_by_python
+
 from headstart.core.cache.errors import DeviceUnavailable
 from headstart.core.extract.network import devices
 from headstart.core.extract.network.devices import Device, resolve, resolve_like

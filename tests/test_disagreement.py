@@ -8,11 +8,12 @@ from collections import Counter
 import numpy as np
 import pytest
 from heads_samples import FAIR, NAMES, scored
-from headstart.core.heads.statistics.calibration import softmax
-from headstart.core.heads.statistics.disagreement import Disagreement, Mistake, agreement, confident_mistakes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
+from headstart.core.heads.statistics.calibration import softmax
+from headstart.core.heads.statistics.disagreement import Disagreement, Mistake, agreement, confident_mistakes
 
 
 def sure_of(*labels: int, share: float = 0.7, classes: int = 4) -> np.ndarray:

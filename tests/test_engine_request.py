@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from extract_samples import Interrupted, QuarterMeans, RecordingObserver, array_images, no_body, noise
+
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.backbones import Backbone
 from headstart.core.extract.config import ExtractConfig

@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 import torch
 from extract_samples import ROOT, noise
+from torch import Tensor, nn
+
 from headstart.core.cache.errors import DeviceUnavailable, OutOfMemory
 from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.network.devices import Device
@@ -25,7 +27,6 @@ from headstart.core.extract.network.engines import ENGINES, TOLERANCE, code_fold
 from headstart.core.extract.network.extractor import FeatureExtractor, build
 from headstart.core.extract.network.interface import EngineConfig
 from headstart.core.extract.pictures.preprocess import Preprocessing
-from torch import Tensor, nn
 
 CODE = "TORCHINDUCTOR_CACHE_DIR"
 BF16 = Device("cpu", "bf16", "this CPU")

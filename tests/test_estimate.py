@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from heads_samples import CLASSES, blobs, only_pair, write_set
+
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads.config import RECIPES, TrainConfig
 from headstart.core.heads.data import Labelled, load

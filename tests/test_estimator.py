@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 from heads_samples import blobs, one_thread
-from headstart.core.heads.config import HEADS
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import headstart as hs
+from headstart.core.heads.config import HEADS
 
 __all__ = ["one_thread"]
 

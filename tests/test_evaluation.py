@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 from heads_samples import CLASSES, make_key, make_run
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix
+
 from headstart.core.heads.config import RECIPES
 from headstart.core.heads.data import Labelled
 from headstart.core.heads.report.evaluation import Predictions, evaluated
 from headstart.core.heads.report.facts import Disagreement, Mistake, Section
 from headstart.core.heads.report.grouping import Group
-from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix
 
 ROWS = 200
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from cache_samples import make_key, never_wait
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
 from headstart.core.cache.execution import NAME, Execution, read_execution
 from headstart.core.cache.files import canonical_json, sha256
 from headstart.core.cache.store import FeatureStore
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 RECORD = Execution("compiled", 32, 50_000, "a computer, 2 cores")
 # JSON in UTF-8 can't hold lone surrogates

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from cache_samples import make_shard, make_shards, write_set
+
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid
 from headstart.core.cache.export import export
 from headstart.core.cache.feature_set import FeatureSet

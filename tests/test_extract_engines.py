@@ -16,6 +16,8 @@ from extract_samples import (
     file_images,
     noise,
 )
+from run_samples import PIXELS, expected_rows, files, run, run_finding_all, tiny
+
 from headstart.core.cache.errors import DeviceUnavailable
 from headstart.core.cache.execution import NAME as EXECUTION
 from headstart.core.cache.execution import Execution, read_execution
@@ -25,7 +27,6 @@ from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.interface import EngineConfig
 from headstart.core.extract.run import Outcome
-from run_samples import PIXELS, expected_rows, files, run, run_finding_all, tiny
 
 
 @pytest.fixture

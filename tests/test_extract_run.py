@@ -24,6 +24,20 @@ from extract_samples import (
     file_images,
     picture,
 )
+from hypothesis import strategies as st
+from run_samples import (
+    PIXELS,
+    SHARD_ROWS,
+    assert_equal,
+    expected_rows,
+    files,
+    job,
+    run,
+    run_finding_all,
+    shards,
+    tiny,
+)
+
 from headstart.core.cache.errors import (
     DataNotFound,
     FeaturesInvalid,
@@ -45,19 +59,6 @@ from headstart.core.extract.pictures.decode import shrink
 from headstart.core.extract.reading import Pace
 from headstart.core.extract.run import extract
 from headstart.core.extract.shards import compute_shard
-from hypothesis import strategies as st
-from run_samples import (
-    PIXELS,
-    SHARD_ROWS,
-    assert_equal,
-    expected_rows,
-    files,
-    job,
-    run,
-    run_finding_all,
-    shards,
-    tiny,
-)
 
 
 @pytest.fixture

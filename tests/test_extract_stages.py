@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from extract_samples import file_images
+
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.network.devices import Device

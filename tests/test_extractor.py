@@ -11,6 +11,11 @@ import pytest
 import torch
 import torchvision
 from extract_samples import noise
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor, nn
+from torchvision import transforms
+
 from headstart.core.cache.errors import FeaturesInvalid, OutOfMemory
 from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.datasets.cifar10 import open_split
@@ -18,10 +23,6 @@ from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.extractor import FeatureExtractor, build, state_digest
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.weights import load, locate
-from hypothesis import strategies as st
-from PIL import Image
-from torch import Tensor, nn
-from torchvision import transforms
 
 FP32, BF16 = Device("cpu", "fp32", "this CPU"), Device("cpu", "bf16", "this CPU")
 TRAINED = {

@@ -23,14 +23,15 @@ from cache_samples import (
     same_shard,
     write_set,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import sha256
 from headstart.core.cache.manifest import NAME
 from headstart.core.cache.shard import Rows, Shard, encode_shard
 from headstart.core.cache.store import FeatureStore
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import torch
 from api_samples import SMALL, here, pets
 from extract_samples import write_picture
 from heads_samples import blobs, make_key, only_pair, write_pair, write_set
-from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesNotFound, WeightsMismatch
-from headstart.core.cache.store import FeatureStore
-from headstart.core.heads import data
 from torch.utils.data import DataLoader
 
 import headstart as hs
+from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesNotFound, WeightsMismatch
+from headstart.core.cache.store import FeatureStore
+from headstart.core.heads import data
 from headstart.features import Features
 
 __all__ = ["here"]

@@ -7,12 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from extract_samples import QuarterMeans, file_images, picture
+from hypothesis import strategies as st
+
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.extract.featurise import Outside, expand, featurise
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.interface import EngineConfig, Pending
 from headstart.core.extract.pictures.decode import shrink
-from hypothesis import strategies as st
 
 
 class Counting(QuarterMeans):

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import matplotlib
 import page_samples
 import pytest
+
 from headstart.core.heads.report.page.figures import classes, curves, maps, marks, reliability, seeds, times
 from headstart.core.heads.report.page.figures import svg as page_svg
 from headstart.core.heads.statistics.compare import over_seeds

@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from headstart.core.cache import files
 from headstart.core.cache.files import (
     canonical_json,
@@ -28,8 +31,6 @@ from headstart.core.cache.files import (
     sha256_file,
     write_durably,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 ROOT = Path(files.__file__).parents[1]
 OLD, NEW = b"old " * 100, b"new " * 1000

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from headstart.core.extract.network.folding import fold_batch_norm
 from test_pooled import body_of, untrained, worst
 from torch import nn
+
+from headstart.core.extract.network.folding import fold_batch_norm
 
 
 @pytest.mark.parametrize(("name", "left"), [("resnet18", 0), ("densenet169", 86)])

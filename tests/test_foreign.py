@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from cache_samples import make_shard, make_shards
 from extract_samples import ROOT
+
 from headstart.core.cache.errors import FeaturesDamaged
 from headstart.core.cache.files import canonical_json
 from headstart.core.cache.foreign import ForeignReader

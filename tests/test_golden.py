@@ -18,6 +18,9 @@ import numpy as np
 import pytest
 import torch
 from heads_samples import ROOT
+from safetensors import safe_open
+from safetensors.torch import save as save_tensors
+
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion, HeadstartError, RunDamaged
 from headstart.core.cache.execution import Execution, read_execution
 from headstart.core.cache.feature_set import FeatureSet
@@ -28,8 +31,6 @@ from headstart.core.cache.shard import Skipped, decode_shard, encode_shard
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads import checkpoint, runs, timings
 from headstart.core.heads.runs import RunStore
-from safetensors import safe_open
-from safetensors.torch import save as save_tensors
 
 GOLDEN = ROOT / "tests/golden"
 V1, V2, V3 = GOLDEN / "v1", GOLDEN / "v2", GOLDEN / "v3"

@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from extract_samples import encoded
+from PIL import Image, TiffImagePlugin
+
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.extract.pictures.decode import decode
-from PIL import Image, TiffImagePlugin
 
 RAMP = np.linspace(0, 1, 64)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import cache_samples
 from heads_samples import make_key, make_run
+
 from headstart.core.cache.manifest import Manifest, ShardRecord
 from headstart.core.heads.config import RECIPES
 from headstart.core.heads.report.grouping import grouped

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from heads_samples import CLASSES, DIM, Features, Labels, blobs, make_key, numbered, only_pair, write_pair, write_set
+
 from headstart.core.cache.errors import FeaturesAmbiguous, FeaturesInvalid, FeaturesNotFound
 from headstart.core.cache.manifest import Order
 from headstart.core.cache.store import FeatureStore

@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from extract_samples import QuarterMeans, RecordingObserver, encoded, no_body, picture, printed_by_python, write_picture
+from PIL import Image
+
 from headstart.core.cache.errors import DataInvalid, DataNotFound, ImageUnreadable
 from headstart.core.cache.manifest import read_manifest
 from headstart.core.cache.store import FeatureStore
@@ -34,7 +36,6 @@ from headstart.core.extract.pictures.files import MAX_BYTES
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.run import Outcome, extract
 from headstart.core.extract.weights import Weights
-from PIL import Image
 
 PICTURE = encoded(picture(90, 90), "PNG")
 

@@ -13,14 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from extract_samples import array_images, encoded, file_images, noise, picture, write_picture
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision import transforms
+
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.extract.images import inputs_digest
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.pictures.decode import MAX_PIXELS, decode, shrink
 from headstart.core.extract.pictures.formats import readable, suffixes
-from hypothesis import strategies as st
-from PIL import Image
-from torchvision import transforms
 
 
 def needs(form: str) -> pytest.MarkDecorator:

@@ -10,9 +10,9 @@ import pytest
 import torch
 from heads_samples import CLASSES, DIM, axis_head
 from heads_samples import one_thread as one_thread
-from headstart.core.heads.config import BenchConfig
 
 from headstart import inference
+from headstart.core.heads.config import BenchConfig
 from headstart.inference import Figures, ImageSide, measure
 
 Event = tuple[Any, ...]

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from extract_samples import write_picture
+
+from headstart import comparison, extraction, prediction, timing, trained, training
 from headstart.core.cache.errors import RunNotFound, WeightsMismatch
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.heads.config import RECIPES, BenchConfig
-
-from headstart import comparison, extraction, prediction, timing, trained, training
 from headstart.observer import SILENT, Observer
 from headstart.requests import (
     ExtractionRequest,

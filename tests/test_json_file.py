@@ -4,11 +4,12 @@ import json
 
 import page_samples
 import pytest
+from report_samples import labelled, make_report, make_row, parsed_csv, runs_of_two_models, two_rows
+
 from headstart.core.cache.files import canonical_json, parse_json
 from headstart.core.heads.predict import Photo
 from headstart.core.heads.report.facts import with_pictures
 from headstart.core.heads.report.json_file import VERSION, to_json
-from report_samples import labelled, make_report, make_row, parsed_csv, runs_of_two_models, two_rows
 
 
 def test_csv_and_json_say_the_same() -> None:

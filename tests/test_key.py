@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from cache_samples import make_key
-from headstart.core.cache.files import canonical_json, parse_json
-from headstart.core.cache.key import FeatureKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from headstart.core.cache.files import canonical_json, parse_json
+from headstart.core.cache.key import FeatureKey
 
 FIELDS = [field.name for field in dataclasses.fields(FeatureKey)]
 

@@ -8,6 +8,12 @@ import pytest
 import torch
 from heads_samples import DIM, blobs, make_config, silent, trained_head
 from heads_samples import one_thread as one_thread
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import RidgeClassifierCV
+from sklearn.neighbors import KNeighborsClassifier
+from torch.nn import functional
+
 from headstart.core.heads.config import HEADS, RECIPES, BenchConfig, HeadName, TrainConfig
 from headstart.core.heads.data import Labelled
 from headstart.core.heads.kinds import kind as kind_of
@@ -16,11 +22,6 @@ from headstart.core.heads.kinds.knn import Knn
 from headstart.core.heads.kinds.mlp import Mlp
 from headstart.core.heads.statistics.accuracy import evaluate
 from headstart.core.heads.training.train import predict, probabilities, train
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.linear_model import RidgeClassifierCV
-from sklearn.neighbors import KNeighborsClassifier
-from torch.nn import functional
 
 seeds = st.integers(0, 2**32 - 1)
 

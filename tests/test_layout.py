@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
 from headstart.core.cache.errors import DataInvalid
 from headstart.core.extract.pictures.layout import kind, layout, undivided
 

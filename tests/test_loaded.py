@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
+
 from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.interface import EngineConfig
 from headstart.core.extract.network.loaded import Networks, NetworkSpec
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.weights import Weights
-from torch import nn
 
 CPU = Device("cpu", "fp32", "this CPU")
 LABELS = Weights("random:0", "0" * 64, "drawn")

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from cache_samples import make_key, make_provenance
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from headstart.core.cache.errors import FeaturesDamaged
 from headstart.core.cache.files import canonical_json, sha256
 from headstart.core.cache.manifest import NAME, Manifest, ShardRecord, read_manifest
 from headstart.core.cache.shard import Skipped
 from headstart.core.cache.shard_plan import Part
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 Document = dict[str, Any]
 

@@ -3,11 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
-from headstart.core.heads.statistics.maps import FEWEST, FeatureMap, feature_map
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_score
 from threadpoolctl import threadpool_limits
+
+from headstart.core.heads.statistics.maps import FEWEST, FeatureMap, feature_map
 
 LABELS = np.arange(300) % 3
 

@@ -4,13 +4,14 @@ import dataclasses
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from report_samples import cells, labelled, make_report, make_row, make_section, two_rows
+
 from headstart.core.heads.predict import Photo
 from headstart.core.heads.report.facts import Report
 from headstart.core.heads.report.markdown.document import to_markdown
 from headstart.core.heads.report.markdown.text import table
-from hypothesis import given
-from hypothesis import strategies as st
-from report_samples import cells, labelled, make_report, make_row, make_section, two_rows
 
 
 def test_every_head_has_its_line() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import page_samples
 import pytest
+
 from headstart.core.heads.report.facts import HeadResults, Ratio, Section
 from headstart.core.heads.report.markdown.analyses import analyses
 from headstart.core.heads.study.results import Analyses, CurvePoint, EqualStepsPoint

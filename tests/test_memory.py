@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from heads_samples import blobs, make_config, silent
+
 from headstart.core.cache.errors import FeaturesInvalid, OutOfMemory
 from headstart.core.heads.config import HeadName, TrainConfig
 from headstart.core.heads.training import memory

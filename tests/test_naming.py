@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from extract_samples import QuarterMeans, RecordingObserver, no_body, write_picture
+
 from headstart.core.cache.errors import DataNotFound, FeaturesStale
 from headstart.core.cache.manifest import NAME
 from headstart.core.cache.store import FeatureStore

@@ -8,13 +8,13 @@ import numpy.typing as npt
 import pytest
 from click.testing import CliRunner, Result
 from extract_samples import write_picture
-from headstart.core.extract import weights
-from headstart.core.extract.network.extractor import FeatureExtractor
-from headstart.core.extract.network.loaded import NETWORKS
 from torch import nn
 
 from headstart.console import progress
 from headstart.core import cli
+from headstart.core.extract import weights
+from headstart.core.extract.network.extractor import FeatureExtractor
+from headstart.core.extract.network.loaded import NETWORKS
 
 SMALL = ("--dataset", "digits", "--weights", "random:0", "--image-size", "32", "--precision", "fp32")
 

@@ -7,12 +7,13 @@ import pytest
 import torch
 from heads_samples import CLASSES, DIM, blobs
 from heads_samples import one_thread as one_thread
+from torch import nn
+
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import RECIPES, TrainConfig
 from headstart.core.heads.data import Labelled
 from headstart.core.heads.training.online import OnlineHead
 from headstart.core.heads.training.train import predict, train
-from torch import nn
 
 STUDY = RECIPES["study"]
 UNDROPPED = dataclasses.replace(STUDY, dropout=0.0)

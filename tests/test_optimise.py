@@ -14,15 +14,16 @@ import pytest
 import torch
 from heads_samples import DIM, ROOT, blobs, same_head, silent
 from heads_samples import one_thread as one_thread
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds.base import Batch, GradientHead, Rows
 from headstart.core.heads.kinds.mlp import Mlp
 from headstart.core.heads.training import optimise
 from headstart.core.heads.training.optimise import History, Part, descend
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor, nn
 
 TRAIN, VAL = 60, 20
 

@@ -2,8 +2,9 @@
 
 import hypothesis
 import numpy as np
-from headstart.core.extract.images.order import is_grouped, stratified
 from hypothesis import strategies as st
+
+from headstart.core.extract.images.order import is_grouped, stratified
 
 LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=60)
 

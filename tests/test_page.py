@@ -10,6 +10,7 @@ from typing import Any
 
 import page_samples
 import pytest
+
 from headstart.core.heads.predict import Photo
 from headstart.core.heads.report.facts import (
     Disagreement,

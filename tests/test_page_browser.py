@@ -18,6 +18,7 @@ from typing import Any
 
 import page_samples
 import pytest
+
 from headstart.core.heads.report.page.document import to_html
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")

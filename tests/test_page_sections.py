@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from headstart.core.heads.report.page import sections
 
 

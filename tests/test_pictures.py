@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 from extract_samples import encoded, noise, picture, write_picture
-from headstart.core.extract.images.files import FileImages
 from PIL import Image
 
+from headstart.core.extract.images.files import FileImages
 from headstart.pictures import Pictures
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from extract_samples import digits_jobs
+
 from headstart.core.cache.errors import DataNotFound, WeightsMismatch
 from headstart.core.extract import plan as jobs
 from headstart.core.extract.config import STUDY_MODELS

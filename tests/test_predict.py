@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from heads_samples import CLASSES, DIM, axis_head, make_checkpoint, make_key, trained_head
 from heads_samples import one_thread as one_thread
-from headstart.core.cache.errors import FeaturesInvalid
-from headstart.core.heads.predict import label
-from headstart.core.heads.training.train import probabilities
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
+from headstart.core.cache.errors import FeaturesInvalid
+from headstart.core.heads.predict import label
+from headstart.core.heads.training.train import probabilities
 
 
 def row(*scores: float) -> np.ndarray:

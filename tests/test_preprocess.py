@@ -9,12 +9,13 @@ import pytest
 import torch
 import torchvision
 from extract_samples import noise
-from headstart.core.extract.backbones import names
-from headstart.core.extract.network.devices import Device
-from headstart.core.extract.pictures.preprocess import Preprocessing, is_exact, normalise, prepare, resize, resize_weights
 from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
+
+from headstart.core.extract.backbones import names
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.pictures.preprocess import Preprocessing, is_exact, normalise, prepare, resize, resize_weights
 
 sizes = st.integers(1, 320)
 targets = st.integers(1, 256)

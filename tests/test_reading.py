@@ -5,6 +5,7 @@ import time
 
 import pytest
 from extract_samples import array_images, noise
+
 from headstart.core.extract.images import Batch, Images
 from headstart.core.extract.reading import LEAST_S, READING_SLOWS, Pace, Reader
 

@@ -42,23 +42,20 @@ def test_make_targets_that_documents_name_are_there() -> None:
 
 
 def test_the_file_tree_is_the_repository() -> None:
-    """One line for each source file, and none for a file that is gone."""
+    """One line for each package, and none for one that is gone; a line's indent is the folder it lies in."""
     tree = README[README.index("## The files") :]
     block = re.search(r"```text\n(.*?)```", tree, re.DOTALL)
     assert block is not None
-    found, folder = set(), ""
+    found: list[str] = []
+    above: list[str] = []
     for line in block[1].splitlines():
-        name = line.split()[0] if line.strip() else ""
-        if name.endswith("/"):
-            folder = name if not line.startswith("  ") else folder.partition("/")[0] + "/" + name
-        elif name.endswith(".py"):
-            found.add((folder if line.startswith(" ") else "") + name)
-    packages = ("cache", "extract", "heads", "headstart")
-    source = {str(path.relative_to(ROOT)) for name in packages for path in (ROOT / name).rglob("*.py")}
-    assert found == {path for path in source if not path.endswith("__init__.py")} | {
-        "cli.py",
-        "extract/datasets/__init__.py",
+        depth = (len(line) - len(line.lstrip())) // 2
+        above[depth:] = [line.split()[0].rstrip("/")]
+        found.append("/".join(above))
+    packages = {
+        path.parent for room in ("cache", "extract", "heads", "headstart") for path in (ROOT / room).rglob("__init__.py")
     }
+    assert sorted(found) == sorted({str(path.relative_to(ROOT)) for path in packages} | {"cli.py", "benchmarks", "tests"})
 
 
 def test_no_document_names_a_place_of_one_machine() -> None:

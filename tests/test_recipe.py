@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from headstart.core.heads.config import RECIPES
 
+from headstart.core.heads.config import RECIPES
 from headstart.recipe import changed
 
 

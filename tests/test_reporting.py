@@ -16,11 +16,11 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from headstart.core.extract import datasets
-from headstart.core.extract.pictures import thumbnails as gallery
 from PIL import Image
 
 from headstart.core import cli
+from headstart.core.extract import datasets
+from headstart.core.extract.pictures import thumbnails as gallery
 
 SMALL = ("-m", "resnet18", "--weights", "random:0", "--image-size", "32", "--precision", "fp32")
 LITTLE = (

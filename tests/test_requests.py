@@ -3,11 +3,11 @@
 import dataclasses
 
 import pytest
-from headstart.core.extract.config import ExtractConfig
-from headstart.core.heads.config import RECIPES, BenchConfig, TrainConfig
 
 from headstart import requests
 from headstart.core import cli
+from headstart.core.extract.config import ExtractConfig
+from headstart.core.heads.config import RECIPES, BenchConfig, TrainConfig
 
 
 def defaults(command: str) -> dict[str, object]:

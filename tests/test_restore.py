@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from extract_samples import digits_jobs, offline
+
 from headstart.core.cache.errors import DeviceUnavailable, WeightsMismatch, WeightsNotFound
 from headstart.core.extract import weights
 from headstart.core.extract.backbones import get_backbone

@@ -15,6 +15,8 @@ from extract_samples import (
     file_images,
     printed_by_python,
 )
+from run_samples import PIXELS, assert_equal, expected_rows, files, job, run, run_finding_all, tiny
+
 from headstart.core.cache.errors import FeaturesOfAnotherVersion, FeaturesStale
 from headstart.core.cache.files import canonical_json, sha256
 from headstart.core.cache.manifest import NAME as MANIFEST
@@ -23,7 +25,6 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.reuse import survey
-from run_samples import PIXELS, assert_equal, expected_rows, files, job, run, run_finding_all, tiny
 
 
 @pytest.fixture

@@ -4,11 +4,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from headstart.core.heads.kinds import ridge
-from headstart.core.heads.kinds.ridge import Ridge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import RidgeCV
+
+from headstart.core.heads.kinds import ridge
+from headstart.core.heads.kinds.ridge import Ridge
 
 
 def sample(rows: int, dim: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

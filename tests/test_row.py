@@ -5,13 +5,14 @@ import re
 
 import pytest
 from heads_samples import make_key, make_run
+from report_samples import BENCH, cells, line_of, make_report, seeds
+
 from headstart.core.heads.config import RECIPES, TrainConfig
 from headstart.core.heads.report.json_file import to_json
 from headstart.core.heads.report.markdown.document import to_markdown
 from headstart.core.heads.report.row import Inference
 from headstart.core.heads.report.units import seconds
 from headstart.core.heads.runs import Extraction
-from report_samples import BENCH, cells, line_of, make_report, seeds
 
 
 def test_a_row_holds_what_the_run_and_its_bench_say() -> None:

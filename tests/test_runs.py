@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from heads_samples import make_key, make_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from headstart.core.cache.errors import RunDamaged, RunNotFound
 from headstart.core.cache.files import parse_json
 from headstart.core.heads.config import RECIPES
 from headstart.core.heads.runs import Extraction, Run, RunStore, parse, read, versions
 from headstart.core.heads.statistics.accuracy import Evaluation, Score
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

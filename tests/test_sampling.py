@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from headstart.core.heads.data.sampling import divide, in_shares, named, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from headstart.core.heads.data.sampling import divide, in_shares, named, sample
 
 labels_of = st.lists(st.integers(0, 7), min_size=1, max_size=120).map(lambda values: np.array(values, dtype=np.int64))
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from heads_samples import CLASSES, blobs, make_config, make_key, only_pair, silent, write_pair, write_set
 from heads_samples import one_thread as one_thread
+
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, RunDamaged, RunNotFound
 from headstart.core.cache.files import sha256_file
 from headstart.core.cache.store import FeatureStore

@@ -4,10 +4,11 @@ import dataclasses
 
 import pytest
 from heads_samples import make_key
-from headstart.core.heads.config import HEADS, RECIPES, TrainConfig
-from headstart.core.heads.settings import is_published, settings_label
 from hypothesis import given
 from hypothesis import strategies as st
+
+from headstart.core.heads.config import HEADS, RECIPES, TrainConfig
+from headstart.core.heads.settings import is_published, settings_label
 
 CIFAR = make_key(dataset="cifar10")
 STUDY, STANDARD = RECIPES["study"], RECIPES["standard"]

@@ -12,11 +12,12 @@ import h5py
 import numpy as np
 import pytest
 from cache_samples import make_key, make_shard, never_wait, same_shard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from headstart.core.cache.errors import FeaturesDamaged
 from headstart.core.cache.shard import Rows, Shard, Skipped, decode_shard, encode_shard
 from headstart.core.cache.store import FeatureStore
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 # libhdf5 and numpy both end fixed-length bytes at the last byte that is not zero
 id_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)

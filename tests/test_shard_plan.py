@@ -4,9 +4,10 @@ import dataclasses
 import itertools
 
 import pytest
-from headstart.core.cache.shard_plan import Part, plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from headstart.core.cache.shard_plan import Part, plan
 
 Ranges = dict[int, tuple[int, int]]
 

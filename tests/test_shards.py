@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from extract_samples import QuarterMeans, array_images, file_images, no_body, noise, picture
+from hypothesis import strategies as st
+
 from headstart.core.cache.errors import DataNotFound, FeaturesInvalid, ImageUnreadable, OutOfMemory
 from headstart.core.cache.shard import Shard
 from headstart.core.cache.shard_plan import Part
@@ -25,7 +27,6 @@ from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.reading import Reader
 from headstart.core.extract.shards import compute_shard, computed
 from headstart.core.extract.weights import Weights
-from hypothesis import strategies as st
 
 PIXELS = noise(18, 16)
 

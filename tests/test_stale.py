@@ -19,6 +19,9 @@ import hypothesis
 import numpy as np
 import pytest
 from extract_samples import Pixels, QuarterMeans, RecordingObserver, array_images, encoded, no_body, noise, picture
+from hypothesis import strategies as st
+from PIL import Image
+
 from headstart.core.cache.errors import FeaturesStale
 from headstart.core.cache.key import FEATURE_VERSION, FeatureKey
 from headstart.core.cache.shard import Rows
@@ -33,8 +36,6 @@ from headstart.core.extract.network.interface import Extractor
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.run import Outcome, extract
 from headstart.core.extract.weights import Weights
-from hypothesis import strategies as st
-from PIL import Image
 
 FILES = (
     *(f"a/{i}.bmp" for i in range(4)),

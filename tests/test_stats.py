@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from headstart.core.heads.statistics.accuracy import Score, evaluate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
+
+from headstart.core.heads.statistics.accuracy import Score, evaluate
 
 Z = 1.959963984540054  # the standard normal distribution's 97.5 % point
 

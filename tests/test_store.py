@@ -22,14 +22,15 @@ from cache_samples import (
     write_set,
     write_shards_only,
 )
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesStale, HeadstartError
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.manifest import NAME
 from headstart.core.cache.shard import Rows, Shard
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.verify import survey
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 
 @pytest.fixture

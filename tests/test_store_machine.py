@@ -12,6 +12,10 @@ from typing import Any
 
 import numpy as np
 from cache_samples import FEATURE_DIM, make_key, make_provenance, never_wait, same_rows
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.manifest import NAME, ShardRecord
@@ -20,9 +24,6 @@ from headstart.core.cache.shard_plan import Part, plan
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.verify import problems
 from headstart.core.cache.writer import SetWriter
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 SHARD_ROWS = 4
 MOST_ROWS = 14

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from headstart.core.extract.backbones import get_backbone, names
 from headstart.core.extract.network.summary import summarise
 

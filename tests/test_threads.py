@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from heads_samples import same_head, silent
+
 from headstart.core.heads.config import RECIPES, HeadName, TrainConfig
 from headstart.core.heads.data import Labelled
 from headstart.core.heads.training import threads

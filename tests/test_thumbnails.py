@@ -10,14 +10,15 @@ import numpy.typing as npt
 import pytest
 import torch
 from extract_samples import array_images, encoded, file_images, noise, picture
+from matplotlib import cm
+from PIL import Image
+
 from headstart.core.cache.errors import DataInvalid, ImageUnreadable
 from headstart.core.extract.datasets import open_split
 from headstart.core.extract.pictures import files, preprocess
 from headstart.core.extract.pictures import thumbnails as gallery
 from headstart.core.extract.pictures.decode import shrink
 from headstart.core.extract.pictures.preprocess import Preprocessing
-from matplotlib import cm
-from PIL import Image
 
 SMALL = Preprocessing(image_size=224)
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from heads_samples import make_run, make_timing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from headstart.core.cache.errors import RunDamaged
 from headstart.core.heads import timings
 from headstart.core.heads.runs import RunStore
 from headstart.core.heads.timings import Timing, Way
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 RUN = make_run()
 

@@ -13,6 +13,10 @@ import pytest
 import torch
 from heads_samples import DIM, blobs, same_head, silent
 from heads_samples import one_thread as one_thread
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
 from headstart.core.extract.network.devices import Device
 from headstart.core.heads.config import HeadName, TrainConfig
 from headstart.core.heads.data import Labelled
@@ -21,9 +25,6 @@ from headstart.core.heads.kinds.linear import Linear
 from headstart.core.heads.kinds.mlp import Mlp
 from headstart.core.heads.training import groups
 from headstart.core.heads.training.train import Trained, predict, train, train_many
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor, nn
 
 ALIKE = 1e-4
 """How far a parameter may be from that of the head trained alone, as a share of the largest of its tensor: a batched

@@ -8,13 +8,14 @@ import pytest
 import torch
 from heads_samples import DIM, axis_head, blobs, make_config, same_head, silent, trained_head
 from heads_samples import one_thread as one_thread
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import HEADS, RECIPES, HeadName, TrainConfig
 from headstart.core.heads.data import Labelled
 from headstart.core.heads.training.train import Trained, carve, predict, probabilities, train, train_many
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
-from torch import Tensor, nn
 
 
 def fit(data: Labelled, config: TrainConfig) -> Trained:

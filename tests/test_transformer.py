@@ -9,10 +9,6 @@ import numpy as np
 import pytest
 from api_samples import SMALL, Passes, arrays, coloured, here, passes, pets
 from extract_samples import encoded
-from headstart.core.cache.errors import FeaturesInvalid, ImageUnreadable, WeightsMismatch, WeightsNotFound
-from headstart.core.extract.featurise import featurise
-from headstart.core.extract.network.extractor import FeatureExtractor
-from headstart.core.extract.restore import restore
 from safetensors.torch import save_file
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -20,6 +16,10 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 import headstart as hs
+from headstart.core.cache.errors import FeaturesInvalid, ImageUnreadable, WeightsMismatch, WeightsNotFound
+from headstart.core.extract.featurise import featurise
+from headstart.core.extract.network.extractor import FeatureExtractor
+from headstart.core.extract.restore import restore
 from headstart.rows import ROWS
 
 __all__ = ["here", "passes"]

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from extract_samples import There
+from hypothesis import strategies as st
+
 from headstart.core.cache.errors import DeviceUnavailable, HeadstartError, OutOfMemory
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.interface import EngineConfig, Pending, TuningState
@@ -24,7 +26,6 @@ from headstart.core.extract.tuning.trials import (
     choose,
     tune,
 )
-from hypothesis import strategies as st
 
 
 class Rates:

@@ -9,6 +9,7 @@ from pathlib import Path
 import cache_samples
 import pytest
 from extract_samples import array_images, file_images, noise, write_picture
+
 from headstart.core.cache.manifest import Manifest, ShardRecord
 from headstart.core.cache.shard_plan import Part
 from headstart.core.extract.images import Images, inputs_digest

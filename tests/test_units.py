@@ -3,9 +3,10 @@
 import re
 
 import pytest
-from headstart.core.heads.report.units import percent, seconds
 from hypothesis import given
 from hypothesis import strategies as st
+
+from headstart.core.heads.report.units import percent, seconds
 
 
 @pytest.mark.parametrize(

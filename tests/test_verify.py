@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cache_samples import flip, make_shards, never_wait, put_all, write_set, write_shards_only
+
+from headstart.console.sets import listing
 from headstart.core.cache import feature_set
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.manifest import NAME
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.verify import folders, problems, survey
-
-from headstart.console.sets import listing
 
 
 @pytest.fixture

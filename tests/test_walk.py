@@ -9,10 +9,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 from extract_samples import write_picture
+from hypothesis import strategies as st
+
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.extract.featurise import expand
 from headstart.core.extract.pictures.walk import LINKS, NO_SUFFIX, counted, entries, holds_pictures, walk
-from hypothesis import strategies as st
 
 
 def tree(root: Path, *paths: str) -> Path:

@@ -17,12 +17,13 @@ import pytest
 import safetensors.torch
 import torch
 import torchvision
+from torch import Tensor, nn
+
 from headstart.core.cache.errors import WeightsMismatch, WeightsNotFound
 from headstart.core.cache.files import sha256_file
 from headstart.core.extract.backbones import Backbone, WeightFile, get_backbone
 from headstart.core.extract.network.extractor import state_digest
 from headstart.core.extract.weights import checkpoint_folder, load, locate
-from torch import Tensor, nn
 
 RESNET18 = get_backbone("resnet18")
 State = dict[str, Tensor]

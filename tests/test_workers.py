@@ -9,6 +9,9 @@ import numpy.typing as npt
 import pytest
 import torch
 from extract_samples import noise
+from hypothesis import strategies as st
+from torch import nn
+
 from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.network import workers
 from headstart.core.extract.network.devices import Device
@@ -17,8 +20,6 @@ from headstart.core.extract.network.extractor import FeatureExtractor, build
 from headstart.core.extract.network.interface import EngineConfig
 from headstart.core.extract.network.workers import Check, PreparedBatch, Stopped, WorkerBatch
 from headstart.core.extract.pictures.preprocess import Preprocessing
-from hypothesis import strategies as st
-from torch import nn
 
 NOTHING = np.zeros((1, 1), dtype=np.float32)
 

@@ -26,6 +26,7 @@ from cache_samples import (
     write_set,
     write_shards_only,
 )
+
 from headstart.core.cache import writer as cache_writer
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid
 from headstart.core.cache.manifest import NAME

@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
+
 from headstart.core.cache.errors import DataInvalid, DataNotFound
 from headstart.core.cache.files import write_durably
 from headstart.core.extract.images import Images, Labels, Pixels

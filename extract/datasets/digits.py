@@ -8,6 +8,7 @@ import functools
 from pathlib import Path
 
 import numpy as np
+
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.extract.images import Images, Labels, Pixels
 from headstart.core.extract.images.arrays import ArrayImages

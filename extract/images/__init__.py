@@ -6,6 +6,7 @@ from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
+
 from headstart.core.cache.files import sha256
 from headstart.core.cache.manifest import Order
 from headstart.core.cache.shard import Skipped

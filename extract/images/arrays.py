@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+
 from headstart.core.cache.files import sha256
 from headstart.core.cache.manifest import Order
 from headstart.core.extract.images import Batch, Labels, Pixels

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
+
 from headstart.core.cache.errors import DeviceUnavailable
 from headstart.core.extract.network.memory import is_out_of_memory
-from torch import Tensor, nn
 
 Network = Callable[[Tensor], Tensor]
 Example = Callable[[], Tensor]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
+
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.cache.files import sha256
 from headstart.core.extract.network.cuda import Ring, tf32_allowed
@@ -21,7 +23,6 @@ from headstart.core.extract.network.memory import memory_errors
 from headstart.core.extract.network.workers import Check, PreparedBatch, WorkerBatch, worker_count
 from headstart.core.extract.pictures import preprocess
 from headstart.core.extract.pictures.preprocess import Preprocessing
-from torch import nn
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -20,8 +20,9 @@ from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.weights import Weights
 
 if TYPE_CHECKING:
-    from headstart.core.extract.network.extractor import FeatureExtractor
     from torch import nn
+
+    from headstart.core.extract.network.extractor import FeatureExtractor
 
 
 @dataclasses.dataclass(frozen=True)

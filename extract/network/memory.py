@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 import torch
+
 from headstart.core.cache.errors import OutOfMemory
 
 _WORDS = (

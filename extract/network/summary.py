@@ -7,9 +7,10 @@ import dataclasses
 from collections.abc import Callable
 
 import torch
-from headstart.core.extract.backbones import Backbone
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from headstart.core.extract.backbones import Backbone
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import torch
+
 from headstart.core.extract.network.interface import Features
 
 MOST = 8

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
+
 from headstart.core.cache.errors import HeadstartError, ImageUnreadable
 from headstart.core.extract.pictures import grey
 from headstart.core.extract.pictures.formats import readable
 from headstart.core.extract.pictures.jpeg2000 import is_whole
-from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
+
 from headstart.core.cache.errors import DataInvalid, ImageUnreadable
 from headstart.core.extract.images import Images
 from headstart.core.extract.images.files import FileImages
@@ -19,7 +21,6 @@ from headstart.core.extract.pictures import preprocess
 from headstart.core.extract.pictures.decode import decode
 from headstart.core.extract.pictures.files import content
 from headstart.core.extract.pictures.preprocess import Preprocessing
-from PIL import Image
 
 if TYPE_CHECKING:
     from torch import Tensor

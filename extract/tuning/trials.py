@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
+
 from headstart.core.cache.errors import DeviceUnavailable, OutOfMemory
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.interface import EngineConfig, Extractor, Pending, Pixels, TuningState

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from headstart.core.cache.errors import WeightsMismatch, WeightsNotFound
 from headstart.core.cache.files import sha256, sha256_file
 from headstart.core.extract.backbones import Backbone, WeightFile

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import numpy.typing as npt
+
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.cache.files import sha256
 

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
+from torch import Tensor, nn
+
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds import kind
-from torch import Tensor, nn
 
 DESCENT = frozenset({"epochs", "lr", "batch_size", "weight_decay", "val_fraction"})
 """The fields of `TrainConfig` that gradient descent takes."""

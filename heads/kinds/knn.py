@@ -3,11 +3,12 @@
 import math
 
 import torch
+from torch import Tensor
+from torch.nn import functional
+
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds.base import ClosedFormHead, Rows
-from torch import Tensor
-from torch.nn import functional
 
 _MOST_SIMILARITIES = 2**25
 """Numbers of the (n, rows) matrix of similarities that are in memory at once."""

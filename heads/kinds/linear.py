@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
+
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds.base import Batch, GradientHead, Layer, affine, affine_gradients
-from torch import Tensor
 
 
 class Linear(GradientHead):

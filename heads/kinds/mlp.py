@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 import torch
-from headstart.core.heads.config import TrainConfig
-from headstart.core.heads.kinds.base import DESCENT, Batch, GradientHead, Layer, affine, affine_gradients
 from torch import Tensor
 from torch.nn import functional
+
+from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.kinds.base import DESCENT, Batch, GradientHead, Layer, affine, affine_gradients
 
 
 class Mlp(GradientHead):

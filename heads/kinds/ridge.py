@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
+
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds.base import ClosedFormHead, Layer, Rows
-from torch import Tensor
 
 _CHUNK = 2048
 """Rows that are in double precision at once."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
 from headstart.core.heads.data import Labelled
 from headstart.core.heads.report.facts import (
     Disagreement,

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+
 from headstart.core.heads.statistics.checks import check_labels, check_probabilities, check_scores
 
 TEMPERATURES = (1e-3, 1e3)

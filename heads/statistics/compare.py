@@ -17,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
 from headstart.core.heads.statistics.accuracy import Score, wilson
 from headstart.core.heads.statistics.checks import check_booleans, check_several
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
 from headstart.core.heads.statistics.accuracy import Score, Z
 from headstart.core.heads.statistics.checks import check_labels, check_matrix
 from headstart.core.heads.statistics.compare import Paired, mcnemar

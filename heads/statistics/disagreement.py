@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+
 from headstart.core.heads.statistics.checks import check_labels, check_probabilities, check_several
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from headstart.core.heads.config import VALIDATION_FRACTION, TrainConfig
 from headstart.core.heads.data import Labelled
 from headstart.core.heads.data.sampling import sample

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
 from headstart.core.heads.config import VALIDATION_FRACTION, TrainConfig
 from headstart.core.heads.data import Labelled, held_out
 from headstart.core.heads.study.analyses import Budget, curve_sizes, equal_steps

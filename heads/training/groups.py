@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 
 import torch
+
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.training.optimise import OnEpoch
 

@@ -3,11 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
+from torch.nn import functional
+
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds.mlp import Mlp
-from torch import Tensor
-from torch.nn import functional
 
 
 class OnlineHead:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds.base import Batch, GradientHead, Rows, laid, precise
-from torch import Tensor, nn
 
 _DRAWN = 2**22
 """Numbers of one head's dropout that are drawn at once: more would take memory by rows, fewer a step's time each."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
 from headstart.core.cache.errors import FeaturesInvalid, RunDamaged
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import sha256_file

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
+
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Labelled, counted, sampling
@@ -18,7 +20,6 @@ from headstart.core.heads.kinds.base import ClosedFormHead, GradientHead, Head, 
 from headstart.core.heads.training import memory, threads
 from headstart.core.heads.training.groups import groups, together
 from headstart.core.heads.training.optimise import History, OnEpoch, Part, descend, prepare
-from torch import Tensor
 
 _ROWS_AT_ONCE = 8192
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from headstart.core.cache.execution import NAME as EXECUTION
 from headstart.core.cache.execution import Execution
 from headstart.core.cache.feature_set import FeatureSet

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import worker
+
 from headstart.core.cache.execution import NAME as EXECUTION
 from headstart.core.cache.execution import read_execution
 from headstart.core.cache.feature_set import FeatureSet

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from cache_samples import FEATURE_DIM, make_key, make_provenance, make_shards, never_wait, write_set, write_shards_only
+
 from headstart.core.cache.errors import FeaturesNotFound, HeadstartError
 from headstart.core.cache.files import sha256
 from headstart.core.cache.manifest import NAME, ShardRecord, read_manifest

@@ -19,14 +19,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from extract_samples import encoded, picture
+from PIL import Image
+
+from headstart.console.group import quiet_pillow
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.pictures import decode as decoding
 from headstart.core.extract.pictures.decode import decode, shrink
 from headstart.core.extract.pictures.formats import readable
-from PIL import Image
-
-from headstart.console.group import quiet_pillow
 
 MOST_PIXELS = 1_000_000
 SEED = 20230901

@@ -15,9 +15,9 @@ import pytest
 import worker
 from extract_samples import RecordingObserver
 from harness import BEGUN, NOTED, RESUME, WAITING, Started, Workers, check, check_complete, moment, trials, workers
-from headstart.core.extract.run import extract
 
 from headstart.console.signals import ECHO_S
+from headstart.core.extract.run import extract
 
 pytestmark = pytest.mark.torture
 

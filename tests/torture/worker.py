@@ -26,6 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from extract_samples import QuarterMeans, There, array_images, no_body, noise  # noqa: E402
+
+from headstart import extraction  # noqa: E402
+from headstart.core import cli  # noqa: E402
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound  # noqa: E402
 from headstart.core.cache.feature_set import FeatureSet  # noqa: E402
 from headstart.core.cache.manifest import NAME  # noqa: E402
@@ -39,9 +42,6 @@ from headstart.core.extract.network.devices import Device  # noqa: E402
 from headstart.core.extract.network.interface import EngineConfig, Pending, TuningState  # noqa: E402
 from headstart.core.extract.pictures.preprocess import Preprocessing  # noqa: E402
 from headstart.core.extract.weights import Weights  # noqa: E402
-
-from headstart import extraction  # noqa: E402
-from headstart.core import cli  # noqa: E402
 
 TOTAL = 2048
 """Pictures in the data set; ROWS is the limit, so that a shorter set is a prefix of a longer one."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from headstart.core.extract.datasets.torchvision.sets import TorchvisionSet
 from headstart.core.extract.images import Images, Labels, Pixels
 from headstart.core.extract.images.arrays import ArrayImages

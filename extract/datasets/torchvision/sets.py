@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.cache.text import did_you_mean, safe
 
