@@ -296,11 +296,11 @@ def test_one_layer_that_was_folded_away_is_enough_to_refuse(checkpoint: Path) ->
         layers.check_norms(job.backbone, job.weights, body)
 
 
-@pytest.mark.parametrize(("model", "layers"), [("resnet18", 20), ("resnet50", 53)])
-def test_the_folded_checkpoints_at_hand_are_refused(model: str, layers: int, shared: Path) -> None:
+@pytest.mark.parametrize(("model", "norms"), [("resnet18", 20), ("resnet50", 53)])
+def test_the_folded_checkpoints_at_hand_are_refused(model: str, norms: int, shared: Path) -> None:
     backbone = get_backbone(model)
     found = weights.locate(backbone, str(shared / f"weights/{model}-pqf.safetensors"))
-    with pytest.raises(WeightsMismatch, match=f"{layers} of {layers} BatchNorm layers of {model} have the running mean 0"):
+    with pytest.raises(WeightsMismatch, match=f"{norms} of {norms} BatchNorm layers of {model} have the running mean 0"):
         layers.check_norms(backbone, found, weights.load(backbone, found))
 
 

@@ -40,6 +40,7 @@ def test_what_is_no_probability_is_refused(probabilities: np.ndarray, labels: li
 
 @pytest.mark.parametrize("module", ["calibration", "checks", "compare", "counts", "disagreement"])
 def test_importing_it_loads_neither_scipy_nor_scikit_learn_nor_torch(module: str) -> None:
-    code = f"import sys, heads.{module}; print([name for name in ('scipy', 'sklearn', 'torch') if name in sys.modules])"
+    name = f"headstart.core.heads.statistics.{module}"
+    code = f"import sys, {name}; print([heavy for heavy in ('scipy', 'sklearn', 'torch') if heavy in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"

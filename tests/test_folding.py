@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_pooled import body_of, untrained, worst
+from test_extractor import body_of, untrained, worst
 from torch import nn
 
 from headstart.core.extract.network.folding import fold_batch_norm
