@@ -1,18 +1,20 @@
 """A head on disk: one safetensors file with its tensors and, as JSON in its header, all that is needed to use it.
 
     head.safetensors
-    ├── tensors   mean (D,), std (D,), and the parameters of its kind
-    └── metadata  headstart: {format, version, kind, config, dim, classes, rows, key, weights_from, absent, sha256},
-                  the last one over the others and every tensor's name, dtype, shape and bytes
+    ├── tensors   mean (D,), std (D,), the parameters of its kind, and confidence.of_label (m,) float32
+    └── metadata  headstart: {format, version, kind, config, dim, classes, rows, key, weights_from, absent, confidence,
+                  sha256}, the last one over the others and every tensor's name, dtype, shape and bytes
 
-`absent` are the indices of classes that had no training row, which the head never predicts. Where there are none it is left
-out, and the version is 1: only a head that an older program would use wrongly is refused by it.
+`absent` are the indices of classes that had no training row, which the head never predicts, `confidence` the temperature
+and the number of rows it was learned from. Either is left out where there is none, and the version is the lowest that knows
+what is there: only a head that an older program would use wrongly is refused by it.
 
 safetensors itself accepts any flipped bit, hence the digest. Nothing here executes what it reads.
 """
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +26,40 @@ from safetensors.torch import save as save_tensors
 from headstart.core.cache.errors import RunDamaged, RunNotFound
 from headstart.core.cache.files import canonical_json, parse_json, sha256, write_durably
 from headstart.core.cache.key import FeatureKey
+from headstart.core.heads.confidence import Confidence
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.kinds.base import Head
 
 NAME = "head.safetensors"
 FORMAT = "headstart head"
-VERSION = 2
-READABLE = (1, 2)
-"""Version 1 has no `absent`."""
+VERSION = 3
+READABLE = (1, 2, 3)
+"""Version 1 has no `absent`, version 2 no `confidence`."""
+_OF_LABEL = "confidence.of_label"
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A head with what it was trained on: class names in index order, the features' key, where the weights were."""
+    """A head with what it was trained on: class names in index order, the features' key, where the weights were; and how
+    sure it may be, None where that was not learned."""
 
     head: Head
     classes: tuple[str, ...]
     key: FeatureKey
     weights_from: str
+    confidence: Confidence | None = None
 
 
 def save(checkpoint: Checkpoint, path: Path) -> str:
     """Write the head durably; returns the SHA-256 of the file. Raises OSError."""
-    head = checkpoint.head
+    head, sure = checkpoint.head, checkpoint.confidence
     tensors = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
+    if sure is not None:
+        tensors[_OF_LABEL] = torch.from_numpy(sure.of_label)
     facts = {
         "format": FORMAT,
-        "version": VERSION if head.absent else 1,
+        "version": 3 if sure else 2 if head.absent else 1,
         "kind": head.kind,
         "config": head.config.to_json(),
         "dim": head.dim,
@@ -60,6 +68,7 @@ def save(checkpoint: Checkpoint, path: Path) -> str:
         "key": checkpoint.key.to_json(),
         "weights_from": checkpoint.weights_from,
         **({"absent": head.absent} if head.absent else {}),
+        **({"confidence": {"temperature": sure.temperature, "rows": sure.rows}} if sure else {}),
     }
     # one entry only: safetensors writes several in an order of its own
     text = canonical_json({**facts, "sha256": _digest(facts, tensors)}).decode()
@@ -96,9 +105,18 @@ def _parse(content: bytes) -> Checkpoint:
     tensors = load_tensors(content)
     if (found := _digest(facts, tensors)) != expected:
         raise ValueError(f"SHA-256 of its contents is {found[:12]}…, expected {expected[:12]}…")
-    return Checkpoint(
-        _head(facts, tensors), tuple(facts["classes"]), FeatureKey.from_json(facts["key"]), facts["weights_from"]
-    )
+    sure = _confidence(facts.get("confidence"), tensors.pop(_OF_LABEL, None))
+    key, head = FeatureKey.from_json(facts["key"]), _head(facts, tensors)
+    return Checkpoint(head, tuple(facts["classes"]), key, facts["weights_from"], sure)
+
+
+def _confidence(found: dict[str, Any] | None, of_label: torch.Tensor | None) -> Confidence | None:
+    if found is None or of_label is None:
+        return None
+    temperature = float(found["temperature"])
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature {temperature}, expected a number above 0")
+    return Confidence(temperature, of_label.numpy(), int(found["rows"]))
 
 
 def _head(facts: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Head:

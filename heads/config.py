@@ -25,6 +25,16 @@ class TrainConfig:
     `val_fraction` of the training rows is set aside to choose the best epoch on; 0 keeps the last epoch. `train_limit`
     is how many training rows are used. `sigmoid` squashes the scores before the loss, as the study did. A head's class says
     which of these concern it (`uses`).
+
+    `penalty` is the weight of the squared coefficients beside the sum of the rows' losses: scikit-learn's alpha of ridge
+    regression, 1 / C of logistic regression and of the SVM; `neighbours` is kNN's k. None of either is chosen on training
+    rows. `class_weight` "balanced" makes every class count alike: a row by N / (C x the rows of its class), as in
+    scikit-learn. `label_smoothing` is the part of each label that goes to all classes evenly (C. Szegedy et al.,
+    https://arxiv.org/abs/1512.00567).
+
+    Of a data set without a test split, `test_fraction` is held out for testing; None tests by cross-validation over all of
+    it. `group_by` is a regular expression: rows in whose ids it finds the same text (its first group, or all it matched)
+    are never on both sides of a division.
     """
 
     recipe: str
@@ -39,6 +49,12 @@ class TrainConfig:
     cosine: bool = False
     standardise: bool = False
     sigmoid: bool = False
+    penalty: float | None = None
+    neighbours: int | None = None
+    class_weight: str | None = None
+    label_smoothing: float = 0.0
+    test_fraction: float | None = None
+    group_by: str | None = None
     train_limit: int | None = None
     seed: int = 0
 

@@ -15,7 +15,8 @@ class Labelled:
 
     `rows` (N,) are their row numbers in the split that `images` names by content (`Manifest.images_digest`). `weights` (N,)
     float say how much each row counts: a row of weight 2 counts as two, one of weight 0 as none. Without them all count
-    alike.
+    alike. `ids` (N,) are the images' ids, None where the rows come from no feature set. Rows with the same number in
+    `groups` (N,) int64 belong together (the same pixels, the same animal): they are never on both sides of a division.
     """
 
     features: npt.NDArray[np.float32]
@@ -24,11 +25,25 @@ class Labelled:
     rows: npt.NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     images: str = ""
     weights: npt.NDArray[np.float64] | None = None
+    ids: npt.NDArray[np.bytes_] | None = None
+    groups: npt.NDArray[np.int64] | None = None
 
     @property
     def digest(self) -> str:
         """64 hexadecimal digits that name the images of these rows, by content and in their order."""
         return sha256(self.images.encode(), self.rows.astype("<i8").tobytes())
+
+    def at(self, places: npt.NDArray[np.int64]) -> "Labelled":
+        """The rows at these places (n,), in their order."""
+        return dataclasses.replace(
+            self,
+            features=self.features[places],
+            labels=self.labels[places],
+            rows=self.rows[places] if len(self.rows) else self.rows,
+            weights=None if self.weights is None else self.weights[places],
+            ids=None if self.ids is None else self.ids[places],
+            groups=None if self.groups is None else self.groups[places],
+        )
 
 
 def counted(data: Labelled) -> Labelled:
@@ -46,7 +61,4 @@ def counted(data: Labelled) -> Labelled:
         raise FeaturesInvalid("all sample weights are 0: there is no row to learn from")
     if used.all():
         return dataclasses.replace(data, weights=weights)
-    rows = data.rows[used] if len(data.rows) else data.rows
-    return dataclasses.replace(
-        data, features=data.features[used], labels=data.labels[used], rows=rows, weights=weights[used]
-    )
+    return dataclasses.replace(data, weights=weights).at(np.flatnonzero(used))

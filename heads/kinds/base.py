@@ -7,7 +7,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,8 @@ class Head(nn.Module, abc.ABC):
     """The fields of `TrainConfig` that it takes from its user, beside those of every head."""
     random: ClassVar[bool] = False
     """Whether another seed gives another head."""
+    rank: ClassVar[int] = 9
+    """Simpler heads have lower ranks: of two that do equally well the simpler one is chosen."""
     caveat: ClassVar[str | None] = None
     """What must be said of its probabilities, in one sentence; None where they can be read as they are."""
     mean: Tensor
@@ -73,6 +75,12 @@ class Head(nn.Module, abc.ABC):
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(dim))
         self.register_buffer("_mask", torch.zeros(classes, dtype=torch.bool), persistent=False)
+
+    @classmethod
+    def grid(cls, config: TrainConfig, rows: int) -> list[TrainConfig]:  # noqa: ARG003
+        """What is tried where the configuration leaves something open (`penalty`, `neighbours`) on so many training rows,
+        the simplest first; the configuration alone where it leaves nothing open."""
+        return [config]
 
     def forward(self, features: Tensor) -> Tensor:
         """float32 features (N, D) as extracted to scores (N, C); that of an absent class is minus infinity."""
@@ -105,6 +113,18 @@ class ClosedFormHead(Head):
     @abc.abstractmethod
     def fit(self, rows: Rows) -> None:
         """Learn from standardised training rows."""
+
+    @classmethod
+    def fit_all(cls, heads: Sequence[Self], rows: Rows) -> None:
+        """Fit heads that differ in what `grid` varies, each as `fit` would. A kind overrides it to share work: one
+        decomposition, starts from the last solution."""
+        for head in heads:
+            head.fit(rows)
+
+    @classmethod
+    def score_all(cls, heads: Sequence[Self], features: Tensor) -> list[Tensor]:
+        """The scores (N, C) of standardised features (N, D) by each of the heads that `fit_all` fitted, as `score`."""
+        return [head.score(features) for head in heads]
 
 
 class GradientHead(Head):

@@ -234,12 +234,15 @@ def carve(labels: npt.NDArray[np.int64], config: TrainConfig, device: str) -> Pa
     return Part(torch.from_numpy(train).to(device), torch.from_numpy(val).to(device), generator)
 
 
-def probabilities(head: Head, features: npt.NDArray[np.float32], device: str) -> npt.NDArray[np.float32]:
-    """Features (N, D) as extracted to float32 probabilities (N, C): the softmax of the scores, as in the loss.
+def probabilities(
+    head: Head, features: npt.NDArray[np.float32], device: str, temperature: float = 1.0
+) -> npt.NDArray[np.float32]:
+    """Features (N, D) as extracted to float32 probabilities (N, C): the softmax of the scores over the temperature. At 1
+    they are those of the loss.
 
     With the study's sigmoid before it no probability can exceed e / (e + C - 1), 0.23 for ten classes.
     """
-    found: npt.NDArray[np.float32] = scores(head, features, device).softmax(dim=1).numpy()
+    found: npt.NDArray[np.float32] = (scores(head, features, device) / temperature).softmax(dim=1).numpy()
     return found
 
 

@@ -1,0 +1,1 @@
+"""Which head, and which of its settings: chosen on training rows alone."""
