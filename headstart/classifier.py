@@ -157,7 +157,7 @@ def _alone(key: FeatureKey) -> FeatureKey:
 def train(
     features: Features,
     *,
-    head: str = TrainConfig.head,
+    head: str | None = None,
     recipe: str = "standard",
     epochs: int | None = None,
     lr: float | None = None,
@@ -176,7 +176,8 @@ def train(
     with the same names and defaults. A set without splits is divided; what was opened alone is tested on the test split
     beside it. Nothing is saved before `Classifier.save`, except where `runs_dir` is given: then in a new folder there.
 
-    head: mlp, linear, ridge or knn; recipe: standard or study; None leaves the recipe's own value; epochs in passes over
+    head: auto, mlp, logreg, linear, ridge, knn, svm or prototype; recipe: standard, whose own head is auto, or study, whose
+    own is the mlp; None leaves the recipe's own value; epochs in passes over
     the training rows, batch_size and train_limit in rows, hidden in units. `Classifier.run` has the evaluation.
 
     Raises FeaturesNotFound without training or test rows, FeaturesInvalid for rows that no head can learn from,
@@ -192,7 +193,7 @@ def train(
     config, pair = dataclasses.replace(config, train_limit=_limit(features, config.train_limit)), _pair(features)
     chosen = resolve(device, "fp32")
     with _store(runs_dir) as store:
-        watch.begin(f"{features.key.backbone} {head}: epochs", config.epochs if config.trained_by_gradient else 1, 0)
+        watch.begin(f"{features.key.backbone} {config.head}: epochs", config.epochs if config.trained_by_gradient else 1, 0)
         try:
             (run,) = session.fit(pair, [config], chosen.name, chosen.description, store, lambda *_: watch.advance(1))
         finally:

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.core.extract.config import STUDY_MODELS, ExtractConfig
-from headstart.core.heads.config import RECIPES, BenchConfig, TrainConfig
+from headstart.core.heads.config import RECIPES, STUDY_STANDARD, BenchConfig, TrainConfig
 
 if TYPE_CHECKING:
     from headstart.core.heads.study.analyses import Budget
 
 
 EXTRACT, BENCH = ExtractConfig(), BenchConfig()
+STUDIED = (RECIPES["study"], STUDY_STANDARD)
+"""The recipes that the study compares."""
 STUDY_EXTRACT = ExtractConfig(limit=24_000)
 """The study took the first 24,000 images."""
 
@@ -144,4 +146,4 @@ class StudyRequest:
     def trainings(self, rows: int) -> list[TrainConfig]:
         """Each recipe for a set of `rows` training rows; a limit only where it leaves some out."""
         limit = self.config.limit if self.config.limit and self.config.limit < rows else None
-        return [dataclasses.replace(recipe, seed=self.seed, train_limit=limit) for recipe in RECIPES.values()]
+        return [dataclasses.replace(recipe, seed=self.seed, train_limit=limit) for recipe in STUDIED]
