@@ -145,7 +145,7 @@ SWEEP_DECAY = (0.0, 1e-2, 1e-1)
 SWEPT = frozenset({"lr", "weight_decay"})
 """The fields that a sweep tries values of."""
 VALIDATION_FRACTION = 0.1
-"""The part of the training rows set aside where something must be chosen or fitted and the recipe sets none aside."""
+"""The part of the training rows set aside where something must be fitted and the recipe sets none aside."""
 
 
 def changed(recipe: str, changes: Mapping[str, Any]) -> TrainConfig:
@@ -171,7 +171,8 @@ def refusal(config: TrainConfig, given: Collection[str], *, seeds: int = 1, swee
         return f"--head auto chooses among heads of the standard recipe; leave --recipe {config.recipe} out, or name a head"
     used, random = uses(config.head), config.random
     if sweep and not used >= SWEPT:
-        return f"--sweep: a {config.head} head has no learning rate to try; use --head {_users('lr')}"
+        what = "--head auto has" if config.head == AUTO else f"a {config.head} head has"
+        return f"--sweep: {what} no learning rate to try; use --head {_users('lr')}"
     for name in given:
         option = "--" + name.replace("_", "-")
         if name == "seed" and not random:
@@ -180,8 +181,6 @@ def refusal(config: TrainConfig, given: Collection[str], *, seeds: int = 1, swee
             return f"{option}: {_without(config.head)}; leave it out, or use --head {_users(name)}"
         if sweep and name in SWEPT:
             return f"{option}: --sweep tries values of its own; leave one of the two out"
-    if sweep and "val_fraction" in given and not config.val_fraction:
-        return "--val-fraction 0: --sweep chooses by validation rows; give a part above 0, or leave it out"
     if seeds > 1 and not random:
         return f"--seeds {seeds}: a {config.head} head is the same for every seed; leave it out"
     return None
@@ -197,16 +196,11 @@ def _without(head: str) -> str:
 
 
 def grid(config: TrainConfig) -> list[TrainConfig]:
-    """The configurations that a sweep tries: learning rates by weight decays, chosen among on validation rows, of which a
-    recipe without any gets a tenth. Raises FeaturesInvalid for a head without epochs, which has nothing to try."""
+    """The configurations that a sweep chooses among: learning rates by weight decays. Raises FeaturesInvalid for a head
+    without epochs, which has nothing to try."""
     if (reason := refusal(config, (), sweep=True)) is not None:
         raise FeaturesInvalid(reason)
-    held = config.val_fraction or VALIDATION_FRACTION
-    return [
-        dataclasses.replace(config, lr=lr, weight_decay=decay, val_fraction=held)
-        for lr in SWEEP_LR
-        for decay in SWEEP_DECAY
-    ]
+    return [dataclasses.replace(config, lr=lr, weight_decay=decay) for lr in SWEEP_LR for decay in SWEEP_DECAY]
 
 
 @dataclasses.dataclass(frozen=True)

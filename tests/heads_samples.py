@@ -59,8 +59,8 @@ def make_key(**changes: Any) -> FeatureKey:
 
 
 def make_config(head: HeadName = "mlp", recipe: str = "standard", **changes: Any) -> TrainConfig:
-    """A recipe for few rows, less `changes`."""
-    small = {"epochs": 3, "lr": 1e-2, "batch_size": 16, "hidden": 8}
+    """A recipe for few rows, which choose its epoch, less `changes`."""
+    small = {"epochs": 3, "lr": 1e-2, "batch_size": 16, "hidden": 8, "least_steps": 0, "epoch_by": "accuracy"}
     return dataclasses.replace(RECIPES[recipe], head=head, **{**small, **changes})
 
 

@@ -72,6 +72,11 @@ def validation_accuracy(head: GradientHead) -> float:
     return float((head.score(rows.features[TRAIN:]).argmax(dim=1) == rows.labels[TRAIN:]).double().mean())
 
 
+def validation_loss(head: GradientHead) -> float:
+    rows = noisy_rows()
+    return float(nn.functional.cross_entropy(head.score(rows.features[TRAIN:]), rows.labels[TRAIN:]))
+
+
 def plain_loop(model: nn.Module, optimiser: torch.optim.Optimizer, config: TrainConfig) -> list[float]:
     """The training loop as PyTorch's tutorials write it, over the rows in the order of `order()`; mean loss per epoch."""
     rows, generator, losses = noisy_rows(), order(), []
@@ -172,6 +177,25 @@ def test_of_equally_good_epochs_the_earliest_is_kept() -> None:
     assert history.best_epoch == 1
     assert same_head(head, snapshots[0])
     assert not same_head(snapshots[0], snapshots[-1])
+
+
+def test_by_loss_the_epoch_of_the_least_validation_loss_is_kept() -> None:
+    config = make_config(epochs=8, lr=0.1, cosine=False, epoch_by="loss")
+    kept = []
+    for seed in range(5):
+        head, history = trained(config, seed, make_part(val_rows=VAL))
+        losses = [validation_loss(one) for one in after_each_epoch(config, seed)]
+        assert history.best_epoch == 1 + losses.index(min(losses))
+        assert validation_loss(head) == min(losses)
+        kept.append(history.best_epoch)
+    assert len(set(kept)) > 1
+
+
+def test_by_loss_epochs_of_equal_accuracy_go_to_the_later_and_better() -> None:
+    config = make_config(epochs=4, lr=1e-5, cosine=False, epoch_by="loss")  # too small a step to change any label
+    _, history = trained(config, part=make_part(val_rows=VAL))
+    assert len(set(history.val_accuracies)) == 1
+    assert history.best_epoch == 4
 
 
 def test_the_validation_accuracies_are_those_of_each_epochs_weights() -> None:
