@@ -14,10 +14,11 @@ from headstart.core.heads import checkpoint, data
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import TRAINING_VERSION, TrainConfig, grid
 from headstart.core.heads.data import Labelled, Pair
+from headstart.core.heads.protocol import Protocol
 from headstart.core.heads.runs import NAME, Extraction, Run, RunStore, read, versions
 from headstart.core.heads.statistics.accuracy import evaluate
 from headstart.core.heads.training.optimise import OnEpoch
-from headstart.core.heads.training.train import Trained, predict, train_many
+from headstart.core.heads.training.train import Trained, predict, probabilities, train_many
 
 UNTRAINED = "untrained backbone: its weights are random numbers"
 
@@ -77,6 +78,7 @@ def _save(
     folder = store.new_folder(f"{pair.key.backbone} {config.recipe} {config.head}")
     origin = pair.train.manifest.provenance.weights_from
     digest = checkpoint.save(Checkpoint(trained.head, classes, pair.key, origin), folder / checkpoint.NAME)
+    shares = probabilities(trained.head, testing.features, str(trained.head.mean.device))
     run = Run(
         name=folder.name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
@@ -91,7 +93,8 @@ def _save(
         best_epoch=trained.history.best_epoch,
         elapsed_s=round(trained.elapsed_s, 4),
         together=trained.together,
-        evaluation=evaluate(predicted, testing.labels, classes),
+        evaluation=evaluate(predicted, testing.labels, classes, shares),
+        evaluated_by=Protocol("test split" if pair.test else "held out"),
         head_sha256=digest,
         device=description,
         notes=notes,
