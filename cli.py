@@ -148,6 +148,7 @@ def extract_command(
 @override("--dropout", Finite(0, 1, max_open=True), "Share of hidden units left out.")
 @override("--weight-decay", Finite(min=0), "AdamW's.")
 @override("--val-fraction", Finite(0, 1, max_open=True), "Training rows set aside to choose by.")
+@options.division_options
 @click.option("--train-limit", type=POSITIVE, help="N training rows only, a sample of all.")
 @shown("--seed", type=SEED, default=TrainConfig.seed)
 @shown(
@@ -174,8 +175,7 @@ def train_head_command(
     """
     changes = {name: value for name, value in given.items() if value is not None}
     config = dataclasses.replace(RECIPES[recipe], seed=seed, **changes)
-    refuse_without_effect(config, {*changes} - {"head", "train_limit"}, seeds, sweep)
-
+    refuse_without_effect(config, {*changes} - requests.EVERY_HEAD, seeds, sweep)
     from headstart import training
     from headstart.console import training as words
 

@@ -102,6 +102,9 @@ SWEEP_LR = (1e-4, 3e-4, 1e-3, 3e-3)
 SWEEP_DECAY = (0.0, 1e-2, 1e-1)
 SWEPT = frozenset({"lr", "weight_decay"})
 """The fields that a sweep tries values of."""
+TEST_FRACTION = 0.2
+"""The part of a set without a test split that is held out where one must be, though none was asked for: by a study, and as
+`Features.test`."""
 VALIDATION_FRACTION = 0.1
 """The part of the training rows set aside where something must be chosen or fitted and the recipe sets none aside."""
 

@@ -28,7 +28,9 @@ def pictures(rows: int, dim: int = 128, seed: int = 0) -> np.ndarray:
 def data_of(features: np.ndarray, labels: Sequence[int] | None = None) -> Labelled:
     """Rows with these features, two classes in turn, the ids a, b, c …"""
     own = np.arange(len(features)) % 2 if labels is None else np.array(labels)
-    return Labelled(features, own.astype(np.int64), ids=ids_of(*(chr(97 + i % 26) + "?" * (i // 26) for i in range(len(own)))))
+    return Labelled(
+        features, own.astype(np.int64), ids=ids_of(*(chr(97 + i % 26) + "?" * (i // 26) for i in range(len(own))))
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------- by their ids
@@ -57,7 +59,10 @@ def test_a_group_that_took_no_part_in_the_match_leaves_the_row_alone() -> None:
     [
         (r"(\d", r"^--group-by '\(\\\\d' is no regular expression: missing \), unterminated subpattern at position 0$"),
         (r"horse", r"^--group-by 'horse' matches none of 4 ids; the first id is cat/1$"),
-        (r"^(.)", r"^--group-by '\^\(\.\)' puts 4 rows into 2 groups \(c, d\), expected three or more; the first id is cat/1$"),
+        (
+            r"^(.)",
+            r"^--group-by '\^\(\.\)' puts 4 rows into 2 groups \(c, d\), expected three or more; the first id is cat/1$",
+        ),
         (r"/", r"^--group-by '/' puts 4 rows into 1 group \(/\), expected three or more"),
     ],
 )

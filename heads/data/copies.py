@@ -1,4 +1,4 @@
-"""Rows of the same picture, found by their features: equal pixels give equal features, up to the noise of floating point."""
+"""Rows of the same picture, found by their features: equal pixels give equal features, up to the last digits."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,8 +12,8 @@ Places = npt.NDArray[np.int64]
 
 TOLERANCE = 1e-3
 """How far apart the features of one picture may be, as a share of their distance from the mean of all: a batch of another
-size, or another kernel, moves the last digits. The distance from the mean, since an untrained backbone's features are nearly
-the same for all pictures."""
+size, or another kernel, moves the last digits. The distance from the mean, since an untrained backbone's features are
+nearly the same for all pictures."""
 LEAST_DIM = 64
 """With fewer features only equal rows count as one picture: few numbers may be close by chance."""
 _TABLES, _DIRECTIONS, _WIDTH = 8, 3, 10 * TOLERANCE
@@ -32,8 +32,7 @@ def copies(parts: Sequence[Features]) -> Places:
     cells, norms = _cells(parts)
     found = [np.zeros((0, 2), dtype=np.int64)]
     for table in cells:
-        for pairs in _neighbours(table):
-            found.append(pairs[_same(parts, pairs, norms)])
+        found += [pairs[_same(parts, pairs, norms)] for pairs in _neighbours(table)]
     pairs = np.concatenate(found)
     graph = coo_array((np.ones(len(pairs), dtype=np.bool_), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     _, component = connected_components(graph, directed=False)

@@ -22,9 +22,12 @@ def folds(labels: Rows, groups: Rows | None, k: int, rng: np.random.Generator) -
     """
     members = _members(labels, groups)
     if not _possible(labels, members):
+        rows = "" if groups is None else f" in {len(members)} groups"
+        part = "images" if groups is None else "groups"
+        way = ", or use --test-fraction 0.2" if len(held_out(labels, groups, 1, rng)[1]) else ""
         raise FeaturesInvalid(
-            f"{len(labels)} rows of {len(np.unique(labels))} classes in {len(members)} groups can't be cross-validated: "
-            f"without one of the groups the others are of one class, or none are left"
+            f"{len(labels)} rows of {len(np.unique(labels))} classes{rows} can't be cross-validated: without one of the "
+            f"{part} the others are of one class, or none are left; add {part} of the smaller classes{way}"
         )
     for count in range(min(max(k, 2), len(members)), len(members) + 1):
         found = _repaired(labels, members, _dealt(labels, members, count, rng))

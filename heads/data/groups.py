@@ -121,4 +121,8 @@ def _in_both(found: Places, count: int, what: str) -> tuple[str, ...]:
         return ()
     if what == "groups":
         return (f"{leaked:,} test picture{'s' if leaked > 1 else ''} of groups that training pictures are of too",)
-    return (f"{leaked:,} test pictures are also training pictures" if leaked > 1 else "1 test picture is also a training picture",)
+    return (
+        f"{leaked:,} test pictures are also training pictures"
+        if leaked > 1
+        else "1 test picture is also a training picture",
+    )

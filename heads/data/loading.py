@@ -11,14 +11,12 @@ from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.shard import Rows
-from headstart.core.heads.config import RECIPES, TrainConfig
+from headstart.core.heads.config import RECIPES, TEST_FRACTION, TrainConfig
 from headstart.core.heads.data import folds, sampling
 from headstart.core.heads.data.groups import grouped
 from headstart.core.heads.data.labelled import Labelled
 from headstart.core.heads.data.selection import Pair
 
-TEST_FRACTION = 0.2
-"""The part of a set without a test split that is held out where a part must be: `headstart.study`, `Features.test`."""
 FEW = 2
 """Classes with as many training rows are named."""
 _MIXED = ("cifar10", "digits")
@@ -59,21 +57,22 @@ def load(pair: Pair, config: TrainConfig) -> Parts:
     if limit is not None and limit > manifest.stop:
         raise FeaturesNotFound(_too_few(pair, limit))
     _check_fraction(pair, config)
+    test: Labelled | None
     if pair.test is None and config.test_fraction is not None:
-        train, test = _divided(pair.train, config.test_fraction, config)
+        train, test = _divided(pair.train, config)
     else:
-        test = testing(pair.test) if pair.test is not None else None
+        test = testing(pair.test, config) if pair.test is not None else None
         train = grouped(_training(pair.train, limit), test, config.group_by)
     _check_classes(train.labels, pair.train)
     told = _missing_classes(pair.key.classes, train.labels, None if test is None else test.labels)
     return Parts(dataclasses.replace(train, notes=(*train.notes, *told)), test)
 
 
-def testing(source: FeatureSet, config: TrainConfig | None = None) -> Labelled:
-    """The test part alone of a test set, or of a set without splits as `load` gives it with this configuration: without one
-    `TEST_FRACTION` of it. No training set is read. Raises FeaturesDamaged, FeaturesInvalid."""
+def testing(source: FeatureSet, config: TrainConfig) -> Labelled:
+    """The test part alone of a test set, or of a set without splits as `load` gives it: `TEST_FRACTION` of it where the
+    configuration holds nothing out. No training set is read. Raises FeaturesDamaged, FeaturesInvalid."""
     if source.manifest.split == "all":
-        return _divided(source, (config and config.test_fraction) or TEST_FRACTION, config)[1]
+        return _divided(source, config)[1]
     return _part(source, _test_notes(source.manifest))
 
 
@@ -191,7 +190,7 @@ def _missing_classes(
     """What must be said of classes that have no row to learn from, few, or none to be tested on."""
     found, counts = [], np.bincount(train, minlength=len(classes))
     few = [f"{name} ({count})" for name, count in zip(classes, counts.tolist(), strict=True) if 0 < count <= FEW]
-    told = [("training row, never predicted", [classes[i] for i in np.flatnonzero(counts == 0)])]
+    told = [("training row, never predicted", [classes[i] for i in np.flatnonzero(counts == 0).tolist()])]
     if test is not None:
         told.append(("test row", [classes[i] for i in np.setdiff1d(np.arange(len(classes)), test)]))
     for what, absent in told:
@@ -200,7 +199,9 @@ def _missing_classes(
             found.append(f"{len(absent):,} of {len(classes):,} classes {has} no {what}: {sampling.named(absent)}")
     if few:
         has = "has" if len(few) == 1 else "have"
-        found.append(f"{len(few):,} of {len(classes):,} classes {has} no more than {FEW} training rows: {sampling.named(few)}")
+        found.append(
+            f"{len(few):,} of {len(classes):,} classes {has} no more than {FEW} training rows: {sampling.named(few)}"
+        )
     return tuple(found)
 
 
@@ -209,13 +210,14 @@ def held_out(rows: int, fraction: float = TEST_FRACTION) -> int:
     return max(1, round(rows * fraction))
 
 
-def _divided(source: FeatureSet, fraction: float, config: TrainConfig | None) -> tuple[Labelled, Labelled]:
+def _divided(source: FeatureSet, config: TrainConfig) -> tuple[Labelled, Labelled]:
     """The training rows and those held out for testing, each class in its share; one row of each stays for training."""
     found = whole(source)
     _check_classes(found.labels, source)
-    data = grouped(found, None, config and config.group_by)
+    data = grouped(found, None, config.group_by)
     labels, manifest = data.labels, source.manifest
-    train, test = folds.held_out(labels, data.groups, held_out(len(labels), fraction), np.random.default_rng(0))
+    count = held_out(len(labels), config.test_fraction or TEST_FRACTION)
+    train, test = folds.held_out(labels, data.groups, count, np.random.default_rng(0))
     if not len(test):
         groups = "" if data.groups is None else f" in {len(np.unique(data.groups)):,} groups"
         raise FeaturesInvalid(
@@ -226,7 +228,7 @@ def _divided(source: FeatureSet, fraction: float, config: TrainConfig | None) ->
     of = f"the first {manifest.stop:,} of its {there:,}" if manifest.stop < there else f"its {len(labels):,}"
     drawn = f"{len(test):,} of {of} images, drawn from each class in its share, were held out"
     notes = (*data.notes, f"the data set has no test split: {drawn}")
-    train, limited = _limited(labels, train, config and config.train_limit, manifest)
+    train, limited = _limited(labels, train, config.train_limit, manifest)
     first = dataclasses.replace(data.at(train), notes=(*notes, *limited))
     return first, dataclasses.replace(data.at(test), notes=notes)
 
