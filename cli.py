@@ -148,6 +148,7 @@ def extract_command(
 @override("--dropout", Finite(0, 1, max_open=True), "Share of hidden units left out.")
 @override("--weight-decay", Finite(min=0), "AdamW's.")
 @override("--val-fraction", Finite(0, 1, max_open=True), "Training rows set aside to choose the epoch by.")
+@options.division_options
 @click.option(
     "--penalty", type=Finite(min=0, min_open=True), help="Of ridge, or 1 / C of logreg and svm. [default: chosen]"
 )
@@ -180,8 +181,7 @@ def train_head_command(
     """
     changes = {name: value for name, value in given.items() if value is not None}
     config = changed(recipe, {"seed": seed, **changes})
-    refuse_without_effect(config, {*changes} - {"head", "train_limit"}, seeds, sweep)
-
+    refuse_without_effect(config, {*changes} - requests.EVERY_HEAD, seeds, sweep)
     from headstart import training
     from headstart.console import training as words
 

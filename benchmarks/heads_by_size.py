@@ -105,7 +105,9 @@ def _labelled(features: FeatureSet) -> Labelled:
     return Labelled(found.features.astype(np.float32), found.labels)
 
 
-def drawn(data: Labelled, wanted: Sequence[int], shares: np.ndarray, count: int, rng: np.random.Generator) -> Labelled | None:
+def drawn(
+    data: Labelled, wanted: Sequence[int], shares: np.ndarray, count: int, rng: np.random.Generator
+) -> Labelled | None:
     """`count` rows of the wanted classes in their shares, at least two of each, with labels from 0; None where there are
     not so many."""
     counts = np.maximum(2, np.round(shares * count).astype(int))
@@ -136,7 +138,9 @@ def turn(train: Labelled, test: Labelled, classes: int, seed: int) -> Turn:
 
 def _reference(train: Labelled, seed: int) -> Any:
     """StandardScaler + LogisticRegressionCV with the folds and penalties of our own search."""
-    penalties = [config.penalty for config in kind("logreg").grid(TrainConfig("standard", head="logreg"), len(train.labels))]
+    penalties = [
+        config.penalty for config in kind("logreg").grid(TrainConfig("standard", head="logreg"), len(train.labels))
+    ]
     least = int(np.bincount(train.labels).min())
     folds = max(2, min(search.FOLDS_OF_FEW if len(train.labels) < search.FEW else search.FOLDS, least))
     folding = StratifiedKFold(folds, shuffle=True, random_state=seed)
@@ -177,7 +181,9 @@ def measured(rows: Rows, case: Case, size: int) -> dict[str, Any] | None:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--size", "sizes", multiple=True, type=click.IntRange(min=4), help="Training rows; repeatable. [default: all]")
+@click.option(
+    "--size", "sizes", multiple=True, type=click.IntRange(min=4), help="Training rows; repeatable. [default: all]"
+)
 @click.option("--json", "to", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write.")
 def main(folders: tuple[Path, ...], sizes: tuple[int, ...], to: Path) -> None:
     """Mean test accuracy of `--head auto` beside scikit-learn's, for every FOLDER, case and size."""
@@ -194,7 +200,10 @@ def main(folders: tuple[Path, ...], sizes: tuple[int, ...], to: Path) -> None:
 
 def table(cells: Sequence[dict[str, Any]]) -> str:
     """The figures as a Markdown table."""
-    lines = ["| backbone | case | rows | auto | scikit-learn | difference | time, share of scikit-learn's |", "|" + "---|" * 7]
+    lines = [
+        "| backbone | case | rows | auto | scikit-learn | difference | time, share of scikit-learn's |",
+        "|" + "---|" * 7,
+    ]
     for cell in cells:
         difference = 100 * (cell["ours"] - cell["reference"])
         lines.append(

@@ -107,15 +107,16 @@ class TrainConfig:
     def from_json(cls, found: Mapping[str, Any]) -> "TrainConfig":
         """What `to_json` wrote. Records that do not say what was held out are of when it was always a fifth. Raises
         TypeError for missing or unknown fields."""
-        return cls(**{"test_fraction": HELD_OUT, **found})
+        return cls(**{"test_fraction": TEST_FRACTION, **found})
 
 
-HELD_OUT = 0.2
-"""The part of a set without a test split that the study holds out for testing."""
+TEST_FRACTION = 0.2
+"""The part of a set without a test split that is held out where one must be, though none was asked for: by a study, and as
+`Features.test`."""
 
 
 RECIPES: Mapping[str, TrainConfig] = {
-    "study": TrainConfig(recipe="study", sigmoid=True, test_fraction=HELD_OUT),
+    "study": TrainConfig(recipe="study", sigmoid=True, test_fraction=TEST_FRACTION),
     "standard": TrainConfig(
         recipe="standard",
         head=AUTO,
@@ -134,9 +135,7 @@ RECIPES: Mapping[str, TrainConfig] = {
 (https://arxiv.org/abs/1608.03983), on features standardised with the training rows' own statistics. The heads without
 epochs take the standardisation alone of it."""
 
-STUDY_STANDARD = dataclasses.replace(
-    RECIPES["standard"], head=kinds.DEFAULT, least_steps=0, epoch_by="accuracy", test_fraction=HELD_OUT
-)
+STUDY_STANDARD = dataclasses.replace(RECIPES["standard"], head=kinds.DEFAULT, least_steps=0, epoch_by="accuracy")
 """What the study compares its own recipe with: the standard recipe's MLP, as it was when the study was answered."""
 
 

@@ -1,6 +1,7 @@
 """A head's settings in words: its recipe, and what differs from it."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from headstart.core.cache.key import FeatureKey
 from headstart.core.heads.config import RECIPES, STUDY_STANDARD, TrainConfig
@@ -19,7 +20,7 @@ def settings_label(config: TrainConfig) -> str:
     changed = [
         f"{field.name.replace('_', ' ')} {_value(getattr(config, field.name))}"
         for field in dataclasses.fields(config)
-        if field.name not in _SAID_ELSEWHERE and getattr(config, field.name) != getattr(recipe, field.name)
+        if field.name not in _SAID_ELSEWHERE and _is_changed(config, field.name)
     ]
     return ", ".join([config.recipe, *head, *([f"changed: {', '.join(changed)}"] if changed else [])])
 
@@ -29,6 +30,23 @@ def _recipe(config: TrainConfig) -> TrainConfig:
     if config.recipe == STUDY_STANDARD.recipe and config.epoch_by == STUDY_STANDARD.epoch_by:
         return STUDY_STANDARD
     return RECIPES.get(config.recipe, TrainConfig(config.recipe))
+
+
+def distinctions(configs: Sequence[TrainConfig]) -> list[str]:
+    """What tells configurations of the same recipe apart beside their heads, in words for each: `penalty 0.1`, or nothing for
+    one that keeps the recipe's values."""
+    fields = [field.name for field in dataclasses.fields(TrainConfig) if field.name not in _SAID_ELSEWHERE]
+    varied = [name for name in fields if len({getattr(config, name) for config in configs}) > 1]
+    return [
+        ", ".join(
+            f"{name.replace('_', ' ')} {_value(getattr(config, name))}" for name in varied if _is_changed(config, name)
+        )
+        for config in configs
+    ]
+
+
+def _is_changed(config: TrainConfig, name: str) -> bool:
+    return bool(getattr(config, name) != getattr(_recipe(config), name))
 
 
 def _value(value: object) -> str:

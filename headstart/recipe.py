@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from headstart.core.heads import config as recipes
 from headstart.core.heads.config import CLASS_WEIGHTS, HEADS, RECIPES, TrainConfig, refusal
+from headstart.requests import EVERY_HEAD
 
 Check = tuple[Callable[[float], bool], type, str]
 
@@ -16,6 +17,7 @@ _CHECKS: Mapping[str, Check] = {
     **dict.fromkeys(("lr", "penalty"), (lambda value: 0 < value < math.inf, float, "a finite number above 0")),
     "weight_decay": (lambda value: 0 <= value < math.inf, float, "a finite number from 0 on"),
     **dict.fromkeys(("dropout", "val_fraction", "label_smoothing"), _PART),
+    "test_fraction": (lambda value: 0 < value < 1, float, "a number between 0 and 1"),
     "seed": (lambda value: 0 <= value < 2**63, int, "a whole number from 0 to 2**63 - 1"),
 }
 
@@ -29,11 +31,25 @@ def changed(recipe: str, head: str | None, given: Mapping[str, object]) -> Train
     for name, value, known in (("recipe", recipe, tuple(RECIPES)), ("head", head, (None, *HEADS))):
         if value not in known:
             raise ValueError(f"{name} is {value!r}, expected one of {', '.join(filter(None, known))}")
-    changes = {name: _checked(name, value) for name, value in given.items() if value is not None}
+    changes: dict[str, object] = {
+        name: _checked(name, value) for name, value in given.items() if value is not None and name != "group_by"
+    }
+    if (pattern := given.get("group_by")) is not None:
+        changes["group_by"] = _pattern(pattern)
     config = recipes.changed(recipe, {**changes, **({"head": head} if head else {})})
-    if (reason := refusal(config, sorted(set(changes) - {"train_limit"}))) is not None:
+    if (reason := refusal(config, sorted(set(changes) - EVERY_HEAD))) is not None:
         raise ValueError(re.sub(r"--([a-z-]+)", lambda option: option[1].replace("-", "_"), reason))
     return config
+
+
+def _pattern(value: object) -> str:
+    try:
+        if not isinstance(value, str):
+            raise re.error(f"expected a text, found {type(value).__name__}")
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"group_by is {value!r}, expected a regular expression ({error})") from None
+    return value
 
 
 def _checked(name: str, value: object) -> int | float | str:

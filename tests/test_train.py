@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import RECIPES, HeadName, TrainConfig
-from headstart.core.heads.kinds import NAMES
 from headstart.core.heads.data import Labelled
+from headstart.core.heads.kinds import NAMES
 from headstart.core.heads.training.train import Trained, carve, predict, probabilities, train, train_many
 
 
