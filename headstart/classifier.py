@@ -221,7 +221,7 @@ def train(
     with (
         _store(runs_dir) as store,
         folds_told(watch, features.key) as on_fold,
-        epochs_told(watch, title, config) as on_epoch,
+        epochs_told(watch, title) as on_epoch,
     ):
         (run,) = session.fit(pair, [config], chosen.name, chosen.description, store, on_epoch, on_fold)
         found, kept = session.load_head(run, store), session.out_of_fold(run, store)

@@ -28,6 +28,7 @@ from headstart.core.heads.kinds.base import Head
 from headstart.core.heads.runs import Extraction, Run
 from headstart.core.heads.statistics.accuracy import Evaluation, Score
 from headstart.core.heads.timings import Timing, Way
+from headstart.core.heads.training.epoch import Epoch
 from headstart.core.heads.training.train import train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,7 +80,7 @@ def numbered(rows: int, classes: int = len(CLASSES)) -> Labelled:
     return Labelled(features, np.arange(rows, dtype=np.int64) % classes)
 
 
-def silent(number: int, losses: Sequence[float], accuracies: Sequence[float]) -> None:
+def silent(epoch: Epoch) -> None:
     """An `on_epoch` that does nothing."""
 
 

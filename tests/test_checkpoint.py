@@ -212,7 +212,7 @@ def test_a_head_without_confidence_is_of_the_version_that_older_programs_read(tm
 def test_a_temperature_that_is_none_is_refused(tmp_path: Path) -> None:
     bad = dataclasses.replace(SURE, temperature=0.0)
     save(dataclasses.replace(make_checkpoint(axis_head()), confidence=bad), tmp_path / "head.safetensors")
-    with pytest.raises(RunDamaged, match="temperature 0.0, expected a number above 0"):
+    with pytest.raises(RunDamaged, match=r"temperature 0\.0, expected a number above 0"):
         load(tmp_path / "head.safetensors")
 
 

@@ -23,6 +23,7 @@ from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds.base import Batch, GradientHead, Rows
 from headstart.core.heads.kinds.mlp import Mlp
 from headstart.core.heads.training import optimise
+from headstart.core.heads.training.epoch import Epoch
 from headstart.core.heads.training.optimise import History, Part, descend
 
 TRAIN, VAL = 60, 20
@@ -221,8 +222,8 @@ def test_each_epoch_is_reported_once_with_the_figures_of_the_histories(val_rows:
     parts = [make_part(seed, val_rows) for seed in range(count)]
     seen: list[tuple[int, list[float], list[float]]] = []
 
-    def on_epoch(number: int, losses: Sequence[float], accuracies: Sequence[float]) -> None:
-        seen.append((number, list(losses), list(accuracies)))
+    def on_epoch(epoch: Epoch) -> None:
+        seen.append((epoch.number, list(epoch.losses), list(epoch.accuracies)))
 
     histories = descend(heads, noisy_rows(), parts, on_epoch)
     assert [number for number, _, _ in seen] == [1, 2, 3, 4]

@@ -142,7 +142,7 @@ def test_two_trainings_at_once_in_one_process_do_not_disturb_each_other() -> Non
 def test_heads_side_by_side_are_told_of_together() -> None:
     seen: list[tuple[int, list[float]]] = []
     configs = [dataclasses.replace(config, epochs=2) for config in study(11)]
-    found = train_many(rows(100), 3, configs, "cpu", lambda number, losses, _: seen.append((number, list(losses))))
+    found = train_many(rows(100), 3, configs, "cpu", lambda epoch: seen.append((epoch.number, list(epoch.losses))))
     expected = [
         (epoch + 1, [head.history.losses[epoch] for head in found[part]])
         for part in (slice(0, 8), slice(8, 11))

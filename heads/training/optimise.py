@@ -7,7 +7,7 @@ as if it had been trained alone.
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -17,14 +17,11 @@ from torch.nn.functional import cross_entropy
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds.base import Batch, GradientHead, Rows, laid, precise
+from headstart.core.heads.training.epoch import Epoch, OnEpoch
 
 T = TypeVar("T")
 _DRAWN = 2**22
 """Numbers of one head's dropout that are drawn at once: more would take memory by rows, fewer a step's time each."""
-
-OnEpoch = Callable[[int, Sequence[float], Sequence[float]], None]
-"""Called after each epoch with its number from 1, and every head's mean training loss and validation accuracy (none of
-these where there is no validation part)."""
 
 Judged = tuple[float, float]
 """A head's accuracy, 0 to 1, and mean loss, in nats, on some rows."""
@@ -84,7 +81,8 @@ def descend(
         if watch is not None:
             all_of_them = torch.arange(len(watch.labels), device=watch.labels.device)
             watched.append(_judged(heads[0], watch, [all_of_them] * len(heads), stack))
-        on_epoch(number, losses[-1], [accuracy for accuracy, _ in judged[-1]] if judged else ())
+        accuracies = [accuracy for accuracy, _ in judged[-1]] if judged else ()
+        on_epoch(Epoch(number, config.epochs, losses[-1], accuracies))
     _give_back(heads, stack if best is None else best.stack)
     found = [head.score(rows.features[: config.batch_size]).abs().max().item() for head in heads]
     _refuse(found, heads, f"the scores are not finite after epoch {config.epochs}")

@@ -9,7 +9,7 @@ from headstart.core.heads.data import Labelled, counted
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.selection import search
 from headstart.core.heads.selection.record import Selection
-from headstart.core.heads.training.optimise import OnEpoch
+from headstart.core.heads.training.epoch import OnEpoch
 from headstart.core.heads.training.train import Trained, carve, scores, train_many
 
 CANDIDATES = ("ridge", "logreg", "knn")

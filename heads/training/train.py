@@ -18,9 +18,10 @@ from headstart.core.heads.data import Labelled, counted
 from headstart.core.heads.data.folds import held_out
 from headstart.core.heads.kinds.base import ClosedFormHead, GradientHead, Head, Rows, layer_shapes
 from headstart.core.heads.training import memory, threads
+from headstart.core.heads.training.epoch import Epoch, OnEpoch
 from headstart.core.heads.training.given import Given, new_head, on_device, standardised
 from headstart.core.heads.training.groups import groups, together
-from headstart.core.heads.training.optimise import History, OnEpoch, Part, descend, prepare
+from headstart.core.heads.training.optimise import History, Part, descend, prepare
 
 _ROWS_AT_ONCE = 8192
 
@@ -124,9 +125,9 @@ def _several(config: TrainConfig, heads: int, rows: int, dim: int, classes: int)
 
 
 def _checked(piece: Callable[[OnEpoch], list[Trained]], on_epoch: OnEpoch, check: Callable[[], None]) -> list[Trained]:
-    def after_epoch(number: int, losses: Sequence[float], accuracies: Sequence[float]) -> None:
+    def after_epoch(epoch: Epoch) -> None:
         check()
-        on_epoch(number, losses, accuracies)
+        on_epoch(epoch)
 
     return piece(after_epoch)
 
