@@ -135,9 +135,9 @@ def test_options_without_effect_and_numbers_that_are_none_are_usage_errors(
     "words",
     [
         "--head mlp --seed 9223372036854775807 --seeds 2 --epochs 1",
-        "-b 100000000 --epochs 1",
+        "--head mlp -b 100000000 --epochs 1",
         "--head knn --seeds 1",
-        "--sweep --epochs 1",
+        "--head mlp --sweep --epochs 1",
     ],
 )
 def test_large_numbers_that_mean_something_are_taken(words: str, features: Path, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_large_numbers_that_mean_something_are_taken(words: str, features: Path,
 
 @pytest.mark.parametrize("hidden", [10**9, 10**12, 2**62])
 def test_a_head_without_room_is_one_line_and_leaves_nothing_behind(hidden: int, features: Path, tmp_path: Path) -> None:
-    code, said = run(features, tmp_path / "runs", f"--hidden {hidden}")
+    code, said = run(features, tmp_path / "runs", f"--head mlp --hidden {hidden}")
     assert code == 1
     assert f"headstart: 1 mlp head of 6 features and 3 classes, --hidden {hidden}, --batch-size 256: no room (" in said
     assert not (tmp_path / "runs").exists()
