@@ -43,9 +43,9 @@ def cross_validate(data: Labelled, fit: Fit, heads: int, device: str, on_fold: O
 
     There are 5 folds, or as many as the largest class has groups where these are fewer: with more, the classes of the rows
     left out would be the rarer ones in training each time. They are the same for every head and backbone, so that these
-    are compared on equal terms. Up to `REPEATED_ROWS` rows the whole is done three times with other folds; several heads, which
-    differ in their seeds, have one division, since their seeds show the spread already. Probabilities are at the temperature
-    that the training side gave.
+    are compared on equal terms. Up to `REPEATED_ROWS` rows the whole is done three times with other folds; several heads,
+    which differ in their seeds, have one division, since their seeds show the spread already. Probabilities are at the
+    temperature that the training side gave.
 
     Raises FeaturesInvalid where no folds can be dealt, and what `fit` raises.
     """

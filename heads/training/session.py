@@ -41,7 +41,8 @@ def fit(
     heads and records. All of them have one `train_limit`, `test_fraction` and `group_by`.
 
     They are tested on the test rows; where there are none, by cross-validation of the training rows, which `on_fold` is
-    told of, and what the heads of the folds said is kept beside the record. `on_epoch` is told of the heads that are kept alone.
+    told of, and what the heads of the folds said is kept beside the record. `on_epoch` is told only of the heads that are
+    kept.
 
     Raises FeaturesNotFound, FeaturesDamaged, FeaturesInvalid, OSError.
     """
