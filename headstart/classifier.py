@@ -214,20 +214,23 @@ def train(
         "weight_decay": weight_decay, "val_fraction": val_fraction, "test_fraction": test_fraction, "group_by": group_by,
         "train_limit": train_limit, "seed": seed,
     }  # fmt: skip
-    config, watch = changed(recipe, head, given), watching(observer)
-    pair = _pair(features)
+    config, pair = changed(recipe, head, given), _pair(features)
     config = dataclasses.replace(config, train_limit=_limit(features, config))
-    chosen, title = resolve(device, "fp32"), f"{features.key.backbone} {head}: epochs"
-    with (
-        _store(runs_dir) as store,
-        folds_told(watch, features.key) as on_fold,
-        epochs_told(watch, title, config) as on_epoch,
-    ):
+    with _store(runs_dir) as store:
+        found, run, kept = _fitted(pair, config, device, store, watching(observer))
+    return Classifier(found, run, kept, device=device, observer=observer)
+
+
+def _fitted(
+    pair: Pair, config: TrainConfig, device: str, store: RunStore, watch: Observer
+) -> tuple[Checkpoint, Run, Predictions | None]:
+    """A head with its record, and what it was tested by where it is cross-validated."""
+    chosen, title = resolve(device, "fp32"), f"{pair.key.backbone} {config.head}: epochs"
+    with folds_told(watch, pair.key) as on_fold, epochs_told(watch, title, config) as on_epoch:
         (run,) = session.fit(pair, [config], chosen.name, chosen.description, store, on_epoch, on_fold)
-        found, kept = session.load_head(run, store), session.out_of_fold(run, store)
     for remark in run.notes:
         watch.remark(remark)
-    return Classifier(found, run, kept, device=device, observer=observer)
+    return session.load_head(run, store), run, session.out_of_fold(run, store)
 
 
 @contextlib.contextmanager
