@@ -4,8 +4,7 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
+from torch import Tensor
 
 from headstart.core.cache.errors import FeaturesInvalid, RunDamaged
 from headstart.core.cache.feature_set import FeatureSet
@@ -14,11 +13,11 @@ from headstart.core.heads import checkpoint, data
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import TRAINING_VERSION, TrainConfig, grid
 from headstart.core.heads.data import Labelled, Pair
-from headstart.core.heads.protocol import Protocol
+from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT
 from headstart.core.heads.runs import NAME, Extraction, Run, RunStore, read, versions
 from headstart.core.heads.statistics.accuracy import evaluate
 from headstart.core.heads.training.optimise import OnEpoch
-from headstart.core.heads.training.train import Trained, predict, probabilities, train_many
+from headstart.core.heads.training.train import Trained, scores, train_many
 
 UNTRAINED = "untrained backbone: its weights are random numbers"
 
@@ -41,7 +40,7 @@ def fit(
     trained = train_many(training, len(pair.key.classes), configs, device, on_epoch)
     parts = training, testing
     return [
-        _save(pair, config, found, predict(found.head, testing.features, device), parts, description, store, notes)
+        _save(pair, config, found, scores(found.head, testing.features, device), parts, description, store, notes)
         for config, found in zip(configs, trained, strict=True)
     ]
 
@@ -59,8 +58,8 @@ def sweep(
     best_first = sorted(zip(configs, trained, strict=True), key=lambda found: -max(found[1].history.val_accuracies))
     (chosen, winner), notes = best_first[0], _notes(pair, training, testing)
     told = f"learning rate and weight decay chosen among {len(configs)} by accuracy on {winner.val_rows:,} validation rows"
-    predicted = predict(winner.head, testing.features, device)
-    run = _save(pair, chosen, winner, predicted, (training, testing), description, store, (*notes, told))
+    said = scores(winner.head, testing.features, device)
+    run = _save(pair, chosen, winner, said, (training, testing), description, store, (*notes, told))
     return run, [(tried, max(found.history.val_accuracies)) for tried, found in best_first]
 
 
@@ -68,7 +67,7 @@ def _save(
     pair: Pair,
     config: TrainConfig,
     trained: Trained,
-    predicted: npt.NDArray[np.int64],
+    said: Tensor,
     parts: tuple[Labelled, Labelled],
     description: str,
     store: RunStore,
@@ -78,7 +77,6 @@ def _save(
     folder = store.new_folder(f"{pair.key.backbone} {config.recipe} {config.head}")
     origin = pair.train.manifest.provenance.weights_from
     digest = checkpoint.save(Checkpoint(trained.head, classes, pair.key, origin), folder / checkpoint.NAME)
-    shares = probabilities(trained.head, testing.features, str(trained.head.mean.device))
     run = Run(
         name=folder.name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
@@ -93,8 +91,8 @@ def _save(
         best_epoch=trained.history.best_epoch,
         elapsed_s=round(trained.elapsed_s, 4),
         together=trained.together,
-        evaluation=evaluate(predicted, testing.labels, classes, shares),
-        evaluated_by=Protocol("test split" if pair.test else "held out"),
+        evaluation=evaluate(said.argmax(dim=1).numpy(), testing.labels, classes, said.softmax(dim=1).numpy()),
+        evaluated_by=TEST_SPLIT if pair.test else HELD_OUT,
         head_sha256=digest,
         device=description,
         notes=notes,
