@@ -18,10 +18,12 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.heads import checkpoint
 from headstart.core.heads.config import HEADS, HeadName, TrainConfig
 from headstart.core.heads.data import Labelled, Pair
+from headstart.core.heads.protocol import TEST_SPLIT
 from headstart.core.heads.runs import Run, RunStore
-from headstart.core.heads.statistics.accuracy import evaluate
+from headstart.core.heads.statistics.accuracy import Evaluation, evaluate
+from headstart.core.heads.statistics.measures import NAMES
 from headstart.core.heads.training.session import fit, load_head, load_path, same
-from headstart.core.heads.training.train import predict
+from headstart.core.heads.training.train import predict, probabilities
 
 
 @pytest.fixture
@@ -56,6 +58,11 @@ def labels_of(found: checkpoint.Checkpoint, test: Labelled) -> np.ndarray:
     return predict(found.head, test.features, "cpu")
 
 
+def evaluation_of(found: checkpoint.Checkpoint, test: Labelled) -> Evaluation:
+    shares = probabilities(found.head, test.features, "cpu")
+    return evaluate(labels_of(found, test), test.labels, CLASSES, shares)
+
+
 # ----------------------------------------------------------------------------------------------------------------- fit
 
 
@@ -63,8 +70,8 @@ def labels_of(found: checkpoint.Checkpoint, test: Labelled) -> np.ndarray:
 def test_a_saved_head_scores_what_its_record_says(kind: HeadName, pair: Pair, store: RunStore) -> None:
     run = train(pair, store, make_config(kind, epochs=1))  # one epoch: some labels are wrong
     test = blobs(30, seed=1)
-    predicted = labels_of(load_head(run, store), test)
-    assert run.evaluation == evaluate(predicted, test.labels, CLASSES)
+    assert run.evaluation == evaluation_of(load_head(run, store), test)
+    assert (run.evaluation.measures.keys(), run.evaluated_by) == ({*NAMES}, TEST_SPLIT)
     assert run.evaluation.overall.total == 30
 
 
@@ -132,7 +139,7 @@ def test_heads_trained_together_are_runs_of_their_own_in_the_order_asked_for(pai
     for run in runs:
         found, test = load_head(run, store), blobs(30, seed=1)
         assert found.head.config == run.config
-        assert run.evaluation == evaluate(labels_of(found, test), test.labels, CLASSES)
+        assert run.evaluation == evaluation_of(found, test)
         assert run.head_sha256 == sha256_file(head_file(store, run))
 
 
