@@ -11,13 +11,19 @@ from heads_samples import one_thread as one_thread
 
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.cache.store import FeatureStore
+from headstart.core.heads import predictions_file
 from headstart.core.heads.confidence import Confidence
 from headstart.core.heads.data import Labelled
+from headstart.core.heads.predictions_file import Kept
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.training import procedure, session
 from headstart.core.heads.training.cross_validation import cross_validate
 from headstart.core.heads.training.procedure import Fitted
-from headstart.core.heads.training.session import out_of_fold
+
+
+def kept_of(run: Run, store: RunStore) -> Kept | None:
+    """What was kept of a run's cross-validation."""
+    return predictions_file.load(store.root / run.name, run.head_sha256)
 
 
 def unwatched(done: int, total: int) -> None:
@@ -112,7 +118,7 @@ def train(root: Path, counts: Sequence[int], head: str = "ridge", **settings: ob
     write_set(store, Labelled(features.astype(np.float32), labels), "all", key)
     runs, config = RunStore(root / "runs"), make_config(head, **settings)
     (run,) = session.fit(only_pair(store, key), [config], "cpu", "a computer", runs, silent)
-    kept = out_of_fold(run, runs)
+    kept = kept_of(run, runs)
     assert (kept is not None) == run.evaluated_by.cross_validated
     return run
 
@@ -179,7 +185,7 @@ def test_copies_of_other_classes_are_told_and_left_out_together(tmp_path: Path) 
     (run,) = session.fit(only_pair(store), [config], "cpu", "a computer", runs, silent)
     assert run.notes[0].startswith("60 images are the same 30 pictures")
     assert run.notes[1].endswith("row-30 and row-0, row-31 and row-1, row-32 and row-2 and 27 more")
-    kept = out_of_fold(run, runs)
+    kept = kept_of(run, runs)
     assert kept is not None
     # one head said both, which had seen neither
     assert np.array_equal(kept.outcomes.predicted[:30], kept.outcomes.predicted[30:])

@@ -15,13 +15,15 @@ from heads_samples import one_thread as one_thread
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, RunDamaged, RunNotFound
 from headstart.core.cache.files import sha256_file
 from headstart.core.cache.store import FeatureStore
-from headstart.core.heads import checkpoint
+from headstart.core.heads import checkpoint, predictions_file
 from headstart.core.heads.config import HEADS, HeadName, TrainConfig
 from headstart.core.heads.data import Labelled, Pair
-from headstart.core.heads.protocol import Protocol
+from headstart.core.heads.predictions_file import Kept
+from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT
 from headstart.core.heads.runs import Run, RunStore
-from headstart.core.heads.statistics.accuracy import evaluate
-from headstart.core.heads.training.session import fit, load_head, load_path, out_of_fold, same, sweep
+from headstart.core.heads.statistics.accuracy import Evaluation, evaluate
+from headstart.core.heads.statistics.measures import NAMES
+from headstart.core.heads.training.session import fit, load_head, load_path, same, sweep
 from headstart.core.heads.training.train import predict, probabilities
 
 
@@ -42,6 +44,11 @@ def train(pair: Pair, store: RunStore, config: TrainConfig | None = None) -> Run
     return run
 
 
+def kept_of(run: Run, store: RunStore) -> Kept | None:
+    """What was kept of a run's cross-validation."""
+    return predictions_file.load(store.root / run.name, run.head_sha256)
+
+
 def head_file(store: RunStore, run: Run) -> Path:
     return store.root / run.name / "head.safetensors"
 
@@ -57,6 +64,11 @@ def labels_of(found: checkpoint.Checkpoint, test: Labelled) -> np.ndarray:
     return predict(found.head, test.features, "cpu")
 
 
+def evaluation_of(found: checkpoint.Checkpoint, test: Labelled) -> Evaluation:
+    shares = probabilities(found.head, test.features, "cpu")
+    return evaluate(labels_of(found, test), test.labels, CLASSES, shares)
+
+
 # ----------------------------------------------------------------------------------------------------------------- fit
 
 
@@ -64,10 +76,8 @@ def labels_of(found: checkpoint.Checkpoint, test: Labelled) -> np.ndarray:
 def test_a_saved_head_scores_what_its_record_says(kind: HeadName, pair: Pair, store: RunStore) -> None:
     run = train(pair, store, make_config(kind, epochs=1))  # one epoch: some labels are wrong
     test = blobs(30, seed=1)
-    head = load_head(run, store).head
-    shares = probabilities(head, test.features, "cpu")
-    assert run.evaluation == evaluate(predict(head, test.features, "cpu"), test.labels, CLASSES, shares)
-    assert run.evaluated_by == Protocol("test split")
+    assert run.evaluation == evaluation_of(load_head(run, store), test)
+    assert (run.evaluation.measures.keys(), run.evaluated_by) == ({*NAMES}, TEST_SPLIT)
     assert run.evaluation.overall.total == 30
 
 
@@ -135,7 +145,7 @@ def test_heads_trained_together_are_runs_of_their_own_in_the_order_asked_for(pai
     for run in runs:
         found, test = load_head(run, store), blobs(30, seed=1)
         assert found.head.config == run.config
-        assert run.evaluation.overall == evaluate(labels_of(found, test), test.labels, CLASSES).overall
+        assert run.evaluation == evaluation_of(found, test)
         assert run.head_sha256 == sha256_file(head_file(store, run))
 
 
@@ -209,11 +219,11 @@ def test_a_part_is_held_out_of_a_set_without_splits_where_that_is_asked_for_and_
     assert run.notes == (
         "the data set has no test split: 12 of its 60 images, drawn from each class in its share, were held out",
     )
-    assert run.evaluated_by == Protocol("held out")
+    assert run.evaluated_by == HELD_OUT
     assert (run.train_rows + run.val_rows, run.evaluation.overall.total) == (48, 12)
     assert dataclasses.replace(run.train, used="") == dataclasses.replace(run.test, used="")
     assert run.train.used != run.test.used
-    assert out_of_fold(run, store) is None
+    assert kept_of(run, store) is None
 
 
 def test_a_part_of_a_set_without_splits_is_said_of_the_run(tmp_path: Path, store: RunStore) -> None:
@@ -262,7 +272,7 @@ def test_a_set_without_splits_is_cross_validated_and_all_of_it_trained_on(
 
 def test_what_the_folds_said_is_kept_and_is_not_what_the_kept_head_says(unsplit: Pair, store: RunStore) -> None:
     run = train(unsplit, store, make_config("knn"))
-    kept = out_of_fold(run, store)
+    kept = kept_of(run, store)
     assert kept is not None
     assert kept.rows.tolist() == list(range(60))
     assert kept.classes == CLASSES
@@ -272,15 +282,14 @@ def test_what_the_folds_said_is_kept_and_is_not_what_the_kept_head_says(unsplit:
     assert not np.allclose(own, kept.outcomes.probabilities)  # it has seen them: each is its own nearest neighbour
 
 
-def test_predictions_that_are_gone_or_altered_are_said(unsplit: Pair, store: RunStore) -> None:
+def test_predictions_that_were_altered_are_refused(unsplit: Pair, store: RunStore) -> None:
     run = train(unsplit, store, make_config("ridge"))
     path = store.root / run.name / "predictions.safetensors"
     alter(path)
     with pytest.raises(RunDamaged, match=r"predictions\.safetensors: not predictions of ours, or altered"):
-        out_of_fold(run, store)
+        kept_of(run, store)
     path.unlink()
-    with pytest.raises(RunNotFound, match=r"predictions\.safetensors: not there, .*; train the head again"):
-        out_of_fold(run, store)
+    assert kept_of(run, store) is None
 
 
 def test_several_seeds_are_tested_on_the_same_folds_once_each(unsplit: Pair, store: RunStore) -> None:
@@ -289,7 +298,7 @@ def test_several_seeds_are_tested_on_the_same_folds_once_each(unsplit: Pair, sto
     runs = fit(unsplit, configs, "cpu", "a computer", store, silent, lambda *fold: told.append(fold))
     assert told[-1] == (5, 5)
     assert {(run.evaluated_by.folds, run.evaluated_by.repeats) for run in runs} == {(5, 1)}
-    kept = [out_of_fold(run, store) for run in runs]
+    kept = [kept_of(run, store) for run in runs]
     assert len({found.outcomes.probabilities.tobytes() for found in kept if found}) == 3
 
 
@@ -306,8 +315,8 @@ def test_a_sweep_is_cross_validated_whole(unsplit: Pair, store: RunStore) -> Non
 
 def test_a_sweep_is_tested_on_test_rows_where_there_are_some(pair: Pair, store: RunStore) -> None:
     run, _ = sweep(pair, make_config("linear", epochs=2), "cpu", "a computer", store, silent)
-    assert run.evaluated_by == Protocol("test split")
-    assert out_of_fold(run, store) is None
+    assert run.evaluated_by == TEST_SPLIT
+    assert kept_of(run, store) is None
 
 
 def test_a_head_that_fails_in_a_fold_leaves_no_run(tmp_path: Path, store: RunStore) -> None:
@@ -323,7 +332,7 @@ def test_a_limit_of_a_set_without_splits_is_of_the_rows_that_are_cross_validated
     run = train(unsplit, store, make_config("ridge", train_limit=20))
     assert (run.train_rows, run.evaluation.overall.total) == (20, 20)
     assert run.train.used == run.test.used
-    kept = out_of_fold(run, store)
+    kept = kept_of(run, store)
     assert kept is not None
     assert len(kept.rows) == 20
 
