@@ -163,6 +163,7 @@ def extract_command(
     default=requests.TrainingRequest.seeds,
     help="Train N heads, with N seeds from --seed on.",
 )
+@options.predictions_option
 @click.option("--sweep", is_flag=True, help="Try 12 learning rates and weight decays; validation rows choose.")
 def train_head_command(
     settings: Settings,
@@ -173,6 +174,7 @@ def train_head_command(
     seed: int,
     seeds: int,
     sweep: bool,
+    predictions: Path | None,
     **given: Any,
 ) -> None:
     """Stage two: train a small head on kept features, test it, and save it.
@@ -185,7 +187,7 @@ def train_head_command(
     from headstart import training
     from headstart.console import training as words
 
-    request = requests.TrainingRequest(models, dataset, key, config, seeds, sweep)
+    request = requests.TrainingRequest(models, dataset, key, config, seeds, sweep, predictions)
     document(settings, [words.run_json(run) for run in training.train(settings, request, terminal(settings))])
 
 
@@ -443,7 +445,6 @@ def list_command(settings: Settings) -> None:
 @click.argument("name")
 def show_set_command(settings: Settings, name: str) -> None:
     """All that is known of one feature set."""
-
     from headstart.console import sets as words
 
     found = store_of(settings).get(name)
@@ -472,7 +473,6 @@ def verify_command(settings: Settings, names: tuple[str, ...]) -> None:
 @click.argument("names", nargs=-1, required=True)
 def remove_command(settings: Settings, names: tuple[str, ...]) -> None:
     """Remove feature sets. They can be computed again, at the price of their extraction."""
-
     store = store_of(settings)
     freed = {name: store.remove(name, lambda: note("another process is writing the set; waiting for it")) for name in names}
     for name, size in freed.items():

@@ -4,8 +4,8 @@
     ├── tensors   probabilities (N, C) float32, predicted, labels and rows (N,) int64
     └── metadata  headstart: {format, version, classes, head_sha256, sha256}, the last one over the others and every tensor
 
-A head that was tested by cross-validation can't be tested again: the head that is kept was trained on all rows. So these are
-kept for it. `head_sha256` names the head's file that they belong to. Nothing here executes what it reads.
+A head that was tested by cross-validation can't be tested again: the head that is kept was trained on all rows. So these
+are kept for it. `head_sha256` names the head's file that they belong to. Nothing here executes what it reads.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ _DTYPES = {"probabilities": np.float32, "predicted": np.int64, "labels": np.int6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Predictions:
+class Kept:
     """Of the rows `rows` (N,) int64, numbered as in their split: the outcomes, and the class names in the order of their
     columns. Raises ValueError where these are not of the same rows and classes, or a row stands twice."""
 
@@ -49,8 +49,9 @@ class Predictions:
             raise ValueError(f"{len(self.classes)} class names for {shape[1]} columns of probabilities")
 
 
-def save(found: Predictions, head_sha256: str, folder: Path) -> Path:
-    """Write the predictions of the head with this SHA-256 durably into its run's folder; returns the file. Raises OSError."""
+def save(found: Kept, head_sha256: str, folder: Path) -> Path:
+    """Write the predictions of the head with this SHA-256 durably into its run's folder; returns the file. Raises
+    OSError."""
     outcomes = found.outcomes
     values = {"probabilities": outcomes.probabilities, "predicted": outcomes.predicted, "labels": outcomes.labels}
     tensors = {
@@ -62,7 +63,7 @@ def save(found: Predictions, head_sha256: str, folder: Path) -> Path:
     return folder / NAME
 
 
-def load(folder: Path, head_sha256: str) -> Predictions | None:
+def load(folder: Path, head_sha256: str) -> Kept | None:
     """The predictions in a run's folder, None where none were kept.
 
     Raises RunDamaged where they are altered, not of our layout, or of another head than that with this SHA-256; OSError.
@@ -79,7 +80,7 @@ def load(folder: Path, head_sha256: str) -> Predictions | None:
     return found
 
 
-def _parse(content: bytes) -> tuple[Predictions, str]:
+def _parse(content: bytes) -> tuple[Kept, str]:
     size = int.from_bytes(content[:8], "little")  # the format: a length, a JSON header, the tensors' bytes
     facts = parse_json(parse_json(content[8 : 8 + size])["__metadata__"]["headstart"].encode())
     form = (facts["format"], facts["version"])
@@ -92,7 +93,7 @@ def _parse(content: bytes) -> tuple[Predictions, str]:
         raise ValueError(f"holds {', '.join(f'{name} {kind}' for name, kind in sorted(kinds.items()))}")
     outcomes = Outcomes(tensors["labels"], tensors["predicted"], tensors["probabilities"])
     (belongs_to,) = _texts([facts["head_sha256"]])
-    return Predictions(tensors["rows"], outcomes, _texts(facts["classes"])), belongs_to
+    return Kept(tensors["rows"], outcomes, _texts(facts["classes"])), belongs_to
 
 
 def _texts(found: Any) -> tuple[str, ...]:

@@ -13,9 +13,9 @@ class Protocol:
     """How the evaluation of a head was made.
 
     `test split`: on the rows of the data set's own test split. `held out`: on a part of a set without one, which was not
-    trained on. `cross-validation`: on all rows, each predicted once by a head trained on the other `folds` less one; the head
-    that is kept was trained on all of them. `accuracies`, fractions of 1, are those of the `repeats` with other divisions, the
-    evaluation's own first; empty where there was one. Raises ValueError for anything else.
+    trained on. `cross-validation`: on all rows, each predicted once by a head trained on the other `folds` less one; the
+    head that is kept was trained on all of them. `accuracies`, fractions of 1, are those of the `repeats` with other
+    divisions, the evaluation's own first; empty where there was one. Raises ValueError for anything else.
     """
 
     kind: str
@@ -53,3 +53,6 @@ class Protocol:
     def from_json(cls, found: Mapping[str, Any]) -> "Protocol":
         """What `to_json` wrote. Raises ValueError, TypeError."""
         return cls(**{**found, "accuracies": tuple(found["accuracies"])})
+
+
+TEST_SPLIT, HELD_OUT = Protocol("test split"), Protocol("held out")

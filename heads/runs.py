@@ -11,7 +11,7 @@ from headstart.core.cache.errors import RunDamaged, RunNotFound
 from headstart.core.cache.files import make_folder, pretty_json, read_json, sync_folder, write_durably
 from headstart.core.cache.key import FeatureKey
 from headstart.core.heads.config import TRAINING_VERSION, TrainConfig
-from headstart.core.heads.protocol import Protocol
+from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT, Protocol
 from headstart.core.heads.selection.record import Selection, Tried
 from headstart.core.heads.settings import settings_label
 from headstart.core.heads.statistics.accuracy import Evaluation, Score
@@ -19,8 +19,8 @@ from headstart.core.heads.statistics.accuracy import Evaluation, Score
 NAME = "run.json"
 FORMAT, VERSION = "headstart run", 3
 READABLE = (1, 2, 3)
-"""Version 1 said neither which images were used nor which version of the training made the head; version 2 had accuracies alone,
-and said nothing of how a head was chosen or what it was tested on."""
+"""Version 1 said neither which images were used nor which version of the training made the head; version 2 had accuracies
+alone, and said nothing of how a head was chosen or what it was tested on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Run:
     together: int = 1
     training_version: int = TRAINING_VERSION
     selection: Selection | None = None
-    evaluated_by: Protocol = Protocol("test split")
+    evaluated_by: Protocol = TEST_SPLIT
 
     @property
     def model(self) -> str:
@@ -124,12 +124,12 @@ def parse(found: Any) -> Run:
 
 
 def _unsaid(facts: Mapping[str, Any], version: int) -> dict[str, Any]:
-    """What a record of an earlier version does not say, and what was true of all of its time: a set without a test split was
-    divided, and then both parts are of one feature set."""
+    """What a record of an earlier version does not say, and what was true of all of its time: a set without a test split
+    was divided, and then both parts are of one feature set."""
     if version == VERSION:
         return {}
     divided = facts["train"]["digest"] == facts["test"]["digest"]
-    unsaid = {"selection": None, "evaluated_by": Protocol("held out" if divided else "test split").to_json()}
+    unsaid = {"selection": None, "evaluated_by": (HELD_OUT if divided else TEST_SPLIT).to_json()}
     return {"training_version": 1, **unsaid} if version == 1 else unsaid
 
 

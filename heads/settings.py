@@ -33,8 +33,8 @@ def _recipe(config: TrainConfig) -> TrainConfig:
 
 
 def distinctions(configs: Sequence[TrainConfig]) -> list[str]:
-    """What tells configurations of the same recipe apart beside their heads, in words for each: `penalty 0.1`, or nothing for
-    one that keeps the recipe's values."""
+    """What tells configurations of the same recipe apart beside their heads, in words for each: `penalty 0.1`, or nothing
+    for one that keeps the recipe's values."""
     fields = [field.name for field in dataclasses.fields(TrainConfig) if field.name not in _SAID_ELSEWHERE]
     varied = [name for name in fields if len({getattr(config, name) for config in configs}) > 1]
     return [

@@ -24,7 +24,7 @@ from headstart.core.heads import data, predictions_file, timings
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Pair
-from headstart.core.heads.predictions_file import Predictions
+from headstart.core.heads.predictions_file import Kept
 from headstart.core.heads.runs import NAME as RECORD
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.training import session
@@ -55,7 +55,7 @@ class Classifier:
         self,
         checkpoint: Checkpoint,
         run: Run | None,
-        predictions: Predictions | None = None,
+        predictions: Kept | None = None,
         *,
         weights: str | None = None,
         device: str = ExtractConfig.device,
@@ -214,20 +214,23 @@ def train(
         "weight_decay": weight_decay, "val_fraction": val_fraction, "test_fraction": test_fraction, "group_by": group_by,
         "train_limit": train_limit, "seed": seed,
     }  # fmt: skip
-    config, watch = changed(recipe, head, given), watching(observer)
-    pair = _pair(features)
+    config, pair = changed(recipe, head, given), _pair(features)
     config = dataclasses.replace(config, train_limit=_limit(features, config))
-    chosen, title = resolve(device, "fp32"), f"{features.key.backbone} {config.head}: epochs"
-    with (
-        _store(runs_dir) as store,
-        folds_told(watch, features.key) as on_fold,
-        epochs_told(watch, title) as on_epoch,
-    ):
+    with _store(runs_dir) as store:
+        found, run, kept = _fitted(pair, config, device, store, watching(observer))
+    return Classifier(found, run, kept, device=device, observer=observer)
+
+
+def _fitted(
+    pair: Pair, config: TrainConfig, device: str, store: RunStore, watch: Observer
+) -> tuple[Checkpoint, Run, Kept | None]:
+    """A head with its record, and what it was tested by where it is cross-validated."""
+    chosen, title = resolve(device, "fp32"), f"{pair.key.backbone} {config.head}: epochs"
+    with folds_told(watch, pair.key) as on_fold, epochs_told(watch, title) as on_epoch:
         (run,) = session.fit(pair, [config], chosen.name, chosen.description, store, on_epoch, on_fold)
-        found, kept = session.load_head(run, store), session.out_of_fold(run, store)
     for remark in run.notes:
         watch.remark(remark)
-    return Classifier(found, run, kept, device=device, observer=observer)
+    return session.load_head(run, store), run, predictions_file.load(store.root / run.name, run.head_sha256)
 
 
 @contextlib.contextmanager
@@ -288,7 +291,7 @@ def load(
     place = Path(path).expanduser()
     found, run = session.load_path(place)
     kept = None
-    if run is not None and run.evaluated_by.cross_validated:
+    if run is not None:
         kept = predictions_file.load((place if place.is_dir() else place.resolve().parent), run.head_sha256)
     return Classifier(
         found, run, kept, weights=weights, device=device, batch_size=batch_size, workers=workers, observer=observer

@@ -50,6 +50,7 @@ class TrainingRequest:
 
     `dataset` is a data set as `extract` takes it or as `cache ls` shows it, `key` the first digits of a key; both narrow
     down the features that are meant. With `sweep`, validation rows choose learning rate and weight decay for each seed.
+    `predictions` is a CSV file for what the heads say of their test rows.
     """
 
     models: tuple[str, ...] = ()
@@ -58,6 +59,7 @@ class TrainingRequest:
     config: TrainConfig = RECIPES["standard"]
     seeds: int = 1
     sweep: bool = False
+    predictions: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ from headstart.core.heads.training import session
 from headstart.core.heads.training.cross_validation import OnFold
 from headstart.core.heads.training.epoch import Epoch, OnEpoch
 from headstart.observer import Observer, TrainingStart
+from headstart.predictions_csv import check, records, write_csv
 from headstart.requests import TrainingRequest
 from headstart.workspace import Workspace
 
@@ -29,6 +30,8 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
     Raises FeaturesNotFound, FeaturesAmbiguous, FeaturesDamaged, FeaturesInvalid, WeightsMismatch (unknown models),
     DeviceUnavailable, OSError.
     """
+    if request.predictions is not None:
+        check(request.predictions)
     store = FeatureStore(workspace.features_dir)
     there = data.pairs(store, known_as(request.dataset, store) if request.dataset else None, request.key)
     runs: list[Run] = []
@@ -42,6 +45,9 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
         if request.seeds > 1:
             observer.seeds_trained(trained)
         runs += trained
+    if request.predictions is not None:
+        write_csv(request.predictions, records(workspace, runs))
+        observer.note(f"predictions written to {request.predictions}")
     return runs
 
 

@@ -53,9 +53,9 @@ MOST_CLASSES = 100
 class ClassScore:
     """How a head did on one class, as fractions of 1.
 
-    `precision`: of the rows that got its label, the share that is of it; None where none did. `recall`: of its rows, the share
-    that got its label; None where it has none. `f1`: their harmonic mean, 0 where one of them is 0 or has no rows; None where
-    both have none.
+    `precision`: of the rows that got its label, the share that is of it; None where none did. `recall`: of its rows, the
+    share that got its label; None where it has none. `f1`: their harmonic mean, 0 where one of them is 0 or has no rows;
+    None where both have none.
     """
 
     precision: float | None
@@ -76,9 +76,9 @@ def _share(part: int, total: int) -> float | None:
 class Evaluation:
     """How a head did on labelled rows: over all of them, and for each class by name.
 
-    `measures` are those of `statistics.measures` by name, None where one is not defined; `predicted` is how many rows got each
-    label. Rows of `confusion` (C, C) are true classes, columns predicted ones; where it is None, `confusion_left_out` says why.
-    All of these are empty in records of version 2 and earlier.
+    `measures` are those of `statistics.measures` by name, None where one is not defined; `predicted` is how many rows got
+    each label. Rows of `confusion` (C, C) are true classes, columns predicted ones; where it is None, `confusion_left_out`
+    says why. All of these are empty in records of version 2 and earlier.
     """
 
     overall: Score

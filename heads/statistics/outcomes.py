@@ -14,8 +14,9 @@ from headstart.core.heads.statistics.checks import check_labels, check_probabili
 class Outcomes:
     """Class indices `labels` (N,) as they are and `predicted` (N,) as a head gave them, with its `probabilities` (N, C).
 
-    `predicted` is not computed here: it is the highest score, and two probabilities that were rounded to float32 may be equal
-    where the scores are not. Raises ValueError for no rows, for anything but class indices and for anything but probabilities.
+    `predicted` is not computed here: it is the highest score, and two probabilities that were rounded to float32 may be
+    equal where the scores are not. Raises ValueError for no rows, for anything but class indices and for anything but
+    probabilities.
     """
 
     labels: npt.NDArray[np.int64]

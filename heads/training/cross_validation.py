@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.core.cache.errors import FeaturesInvalid
+from headstart.core.heads.confidence import Confidence
 from headstart.core.heads.data import Labelled
 from headstart.core.heads.data.folds import folds
+from headstart.core.heads.kinds.base import Head
 from headstart.core.heads.protocol import Protocol
 from headstart.core.heads.statistics.outcomes import Outcomes
 from headstart.core.heads.training.procedure import Fitted
@@ -43,9 +45,9 @@ def cross_validate(data: Labelled, fit: Fit, heads: int, device: str, on_fold: O
 
     There are 5 folds, or as many as the largest class has groups where these are fewer: with more, the classes of the rows
     left out would be the rarer ones in training each time. They are the same for every head and backbone, so that these
-    are compared on equal terms. Up to `REPEATED_ROWS` rows the whole is done three times with other folds; several heads, which
-    differ in their seeds, have one division, since their seeds show the spread already. Probabilities are at the temperature
-    that the training side gave.
+    are compared on equal terms. Up to `REPEATED_ROWS` rows the whole is done three times with other folds; several heads,
+    which differ in their seeds, have one division, since their seeds show the spread already. Probabilities are at the
+    temperature that the training side gave.
 
     Raises FeaturesInvalid where no folds can be dealt, and what `fit` raises.
     """
@@ -66,16 +68,17 @@ def cross_validate(data: Labelled, fit: Fit, heads: int, device: str, on_fold: O
         for fold in range(count):
             inside = np.flatnonzero(division == fold)
             for filled, fitted in zip(found[-1], _fitted(data, division != fold, fit), strict=True):
-                filled.put(inside, outcomes(fitted, data.at(inside), device))
+                said = outcomes(fitted.trained.head, fitted.confidence, data.at(inside), device)
+                filled.put(inside, said)
             done += 1
             on_fold(done, total)
     return [_out_of_fold(labels, [own[head] for own in found], counts[0]) for head in range(heads)]
 
 
-def outcomes(fitted: Fitted, data: Labelled, device: str) -> Outcomes:
+def outcomes(head: Head, confidence: Confidence | None, data: Labelled, device: str) -> Outcomes:
     """What a head says of rows: the labels of its highest scores, and the probabilities at its temperature."""
-    found = scores(fitted.trained.head, data.features, device)
-    temperature = fitted.confidence.temperature if fitted.confidence else 1.0
+    found = scores(head, data.features, device)
+    temperature = confidence.temperature if confidence else 1.0
     return Outcomes(data.labels, found.argmax(dim=1).numpy(), (found / temperature).softmax(dim=1).numpy())
 
 

@@ -5,15 +5,15 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
-from headstart.core.cache.errors import FeaturesInvalid, RunDamaged, RunNotFound
+from headstart.core.cache.errors import FeaturesInvalid, RunDamaged
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import sha256_file
 from headstart.core.heads import checkpoint, data, predictions_file
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import TRAINING_VERSION, TrainConfig, grid
 from headstart.core.heads.data import Labelled, Pair, Parts
-from headstart.core.heads.predictions_file import Predictions
-from headstart.core.heads.protocol import Protocol
+from headstart.core.heads.predictions_file import Kept
+from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT, Protocol
 from headstart.core.heads.runs import NAME, Extraction, Run, RunStore, read, versions
 from headstart.core.heads.statistics.accuracy import evaluate
 from headstart.core.heads.training import procedure
@@ -41,7 +41,8 @@ def fit(
     heads and records. All of them have one `train_limit`, `test_fraction` and `group_by`.
 
     They are tested on the test rows; where there are none, by cross-validation of the training rows, which `on_fold` is
-    told of, and what the heads of the folds said is kept beside the record. `on_epoch` is told of the heads that are kept alone.
+    told of, and what the heads of the folds said is kept beside the record. `on_epoch` is told only of the heads that are
+    kept.
 
     Raises FeaturesNotFound, FeaturesDamaged, FeaturesInvalid, OSError.
     """
@@ -111,8 +112,8 @@ class _Place:
     def tested(self, fitted: Fitted) -> OutOfFold:
         """A head tested on the test rows."""
         assert self.parts.testing is not None
-        protocol = Protocol("test split" if self.pair.test else "held out")
-        return OutOfFold(outcomes(fitted, self.parts.testing, self.device), protocol)
+        found = outcomes(fitted.trained.head, fitted.confidence, self.parts.testing, self.device)
+        return OutOfFold(found, TEST_SPLIT if self.pair.test else HELD_OUT)
 
     def save(self, config: TrainConfig, fitted: Fitted, tested: OutOfFold, more: tuple[str, ...] = ()) -> Run:
         """Write the head, what it was tested by where that can't be had again, and, last, the record."""
@@ -122,7 +123,7 @@ class _Place:
         digest = checkpoint.save(kept, folder / checkpoint.NAME)
         if tested.protocol.cross_validated:
             rows = self.parts.training.rows
-            predictions_file.save(Predictions(rows, tested.outcomes, classes), digest, folder)
+            predictions_file.save(Kept(rows, tested.outcomes, classes), digest, folder)
         run = self.record(config, fitted, tested, more)
         run = dataclasses.replace(run, name=folder.name, head_sha256=digest)
         self.store.write(run)
@@ -192,18 +193,6 @@ def load_head(run: Run, store: RunStore) -> Checkpoint:
     if path.is_file() and (found := sha256_file(path)) != run.head_sha256:
         raise RunDamaged(f"{path}: SHA-256 is {found[:12]}…, {NAME} says {run.head_sha256[:12]}…; train the head again")
     return checkpoint.load(path)
-
-
-def out_of_fold(run: Run, store: RunStore) -> Predictions | None:
-    """What heads that did not see them said of a cross-validated run's rows, None for other runs. Raises RunNotFound where
-    it is not there, RunDamaged where it is altered or of another head."""
-    if not run.evaluated_by.cross_validated:
-        return None
-    found = predictions_file.load(store.root / run.name, run.head_sha256)
-    if found is None:
-        path = store.root / run.name / predictions_file.NAME
-        raise RunNotFound(f"{path}: not there, so that the head can't be tested again; train the head again")
-    return found
 
 
 def load_path(path: Path) -> tuple[Checkpoint, Run | None]:

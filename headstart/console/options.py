@@ -143,6 +143,9 @@ head_option = click.option(
     type=click.Path(path_type=Path),
     help="A run's folder or its head.safetensors; repeatable. [default: the newest run]",
 )
+predictions_option = click.option(
+    "--predictions", type=click.Path(path_type=Path), help="CSV file for id, label and probabilities of each test row."
+)
 photos_option = click.option(
     "--photos", type=click.Path(exists=True, path_type=Path), help="A folder of outside pictures to label with every head."
 )

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from headstart.core.cache.text import columns
+from headstart.core.heads.report import tried
 from headstart.core.heads.runs import Run
-from headstart.core.heads.selection.record import Selection, Tried
-from headstart.core.heads.settings import distinctions
+from headstart.core.heads.selection.record import Selection
 from headstart.core.heads.statistics.accuracy import Evaluation
-from headstart.core.heads.statistics.measures import measure
+from headstart.core.heads.statistics.measures import NAMES, measure
 from headstart.core.heads.training.epoch import Epoch
 from headstart.observer import TrainingStart
 
@@ -78,8 +78,8 @@ def _accuracy(run: Run) -> list[str]:
 
 def _measures(found: Evaluation) -> list[str]:
     """The measures that stand beside the accuracy, in one line; none where the record has none."""
-    short = [(measure(name), value) for name, value in found.measures.items() if measure(name).short]
-    words = [f"{one.title} {_figure(value, one.share)}" for one, value in short]
+    there = [(measure(name), found.measures[name]) for name in NAMES if name in found.measures]
+    words = [f"{one.title} {_figure(value, one.share)}" for one, value in there if one.short]
     return [", ".join(words)] if words else []
 
 
@@ -121,26 +121,16 @@ def _worst(found: Evaluation) -> list[str]:
 
 def _tried(found: Selection) -> list[str]:
     """The configurations that were tried, the best first, the chosen one among them."""
-    many = found.folds > 1
-    how = f"each predicted by a head that did not see it, {found.folds} folds" if many else "held out"
-    shown = list(range(len(found.tried)))[:MOST_TRIED]
-    if found.chosen not in shown:
-        shown[-1] = found.chosen
-    words = distinctions([one.config for one in found.tried])
+    shown = tried.lines(found, MOST_TRIED)
     lines = [["", "head", "settings", "log loss", "accuracy"]]
-    lines += [_tried_cells(found.tried[i], words[i], chosen=i == found.chosen) for i in shown]
+    lines += [["*" if it.chosen else "", it.head, it.settings or "-", it.log_loss, f"{it.accuracy:>8.2%}"] for it in shown]
     more = len(found.tried) - len(shown)
     return [
-        f"tried {len(found.tried):,} configurations in {found.elapsed_s:.2f} s on {found.rows:,} training rows ({how})",
+        f"tried {len(found.tried):,} configurations in {found.elapsed_s:.2f} s on {tried.on_rows(found)}",
         *columns(lines).split("\n"),
         *([f"and {more:,} more; run.json has all"] if more else []),
-        "* chosen: the simplest within one standard error of the least log loss",
+        f"* chosen: {tried.RULE}",
     ]
-
-
-def _tried_cells(one: Tried, settings: str, *, chosen: bool) -> list[str]:
-    loss = f"{one.log_loss:.4f} ± {one.error:.4f}"
-    return ["*" if chosen else "", one.config.head, settings or "-", loss, f"{one.accuracy:>7.2%}"]
 
 
 def spread(runs: Sequence[Run]) -> str:

@@ -1,5 +1,5 @@
-"""The measures by name. Each is one module of this package whose `MEASURE` says what it is; adding a measure is adding a file.
-So the names are known without importing any of them.
+"""The measures by name. Each is one module of this package whose `MEASURE` says what it is; adding a measure is adding a
+file. So the names are known without importing any of them.
 
 Accuracy is none of these: it has an interval, and is a `Score`.
 """

@@ -10,8 +10,8 @@ def auroc(found: Outcomes) -> float | None:
     """The chance that a row of a class has a higher probability of it than a row of another, equal ones counting as half.
 
     Of two classes it is that of the second, which is that of the first. Of more it is the mean over classes of each one
-    against the rest, all classes counting alike (scikit-learn's `roc_auc_score`, one-vs-rest, macro). Not defined where a class
-    has no rows or one class has them all: there is then nothing to compare.
+    against the rest, all classes counting alike (scikit-learn's `roc_auc_score`, one-vs-rest, macro). Not defined where a
+    class has no rows or one class has them all: there is then nothing to compare.
     """
     from sklearn.metrics import roc_auc_score
 

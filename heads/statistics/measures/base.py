@@ -10,9 +10,9 @@ from headstart.core.heads.statistics.outcomes import Outcomes
 class Measure:
     """One number for how well a head did, from `low` to `high`.
 
-    `of` gives it, or None where it is not defined: the function's docstring says where, and why. A `share` is a fraction of 1
-    and is shown as a percentage. `short` measures stand beside the accuracy in the terminal; the others only in records and
-    reports.
+    `of` gives it, or None where it is not defined: the function's docstring says where, and why. A `share` is a fraction of
+    1 and is shown as a percentage. `short` measures stand beside the accuracy in the terminal; the others only in records
+    and reports.
     """
 
     title: str

@@ -5,8 +5,8 @@ from headstart.core.heads.statistics.outcomes import Outcomes
 
 
 def brier(found: Outcomes) -> float:
-    """The mean squared distance of the probabilities from the one-hot labels, summed over classes: see `calibration`. Always
-    defined. With two classes it is twice what is usual there."""
+    """The mean squared distance of the probabilities from the one-hot labels, summed over classes: see `calibration`.
+    Always defined. With two classes it is twice what is usual there."""
     return found.calibration.brier
 
 

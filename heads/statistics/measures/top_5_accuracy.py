@@ -12,8 +12,8 @@ def top_5_accuracy(found: Outcomes) -> float | None:
     """The share of rows whose label is among the five most probable classes. Not defined below ten classes, where guessing
     would be right in more than half of all rows.
 
-    Where classes are equally probable at the fifth place, the label counts with the chance of being drawn among them; without
-    such ties this is scikit-learn's `top_k_accuracy_score`, which takes those with the highest indices.
+    Where classes are equally probable at the fifth place, the label counts with the chance of being drawn among them;
+    without such ties this is scikit-learn's `top_k_accuracy_score`, which takes those with the highest indices.
     """
     if found.classes < LEAST_CLASSES:
         return None
