@@ -122,7 +122,7 @@ def extract_command(
     What is already there is not computed again; an interrupted or shorter run is extended.
     """
     from headstart import extraction
-    from headstart.console import extraction as words
+    from headstart.console.words import extraction as words
 
     models = models or requests.ExtractionRequest.models
     request = requests.ExtractionRequest(models, dataset, split, weights, no_splits, ExtractConfig(**config))
@@ -177,7 +177,7 @@ def train_head_command(
     refuse_without_effect(config, {*changes} - {"head", "train_limit"}, seeds, sweep)
 
     from headstart import training
-    from headstart.console import training as words
+    from headstart.console.words import training as words
 
     request = requests.TrainingRequest(models, dataset, key, config, seeds, sweep)
     document(settings, [words.run_json(run) for run in training.train(settings, request, terminal(settings))])
@@ -219,7 +219,7 @@ def bench_command(
 
     Batches follow each other without pauses; single images are timed too, and each stage by itself.
     """
-    from headstart import timing
+    from headstart.inference import timing
 
     config = BenchConfig(warmup=warmup, repeats=repeats, limit=limit)
     request = requests.TimingRequest(dataset, requests.InferenceOptions(**given), config)
@@ -252,8 +252,8 @@ def predict_command(
     The transform, the class names and the weights are those the head recorded. A picture that can't be read is
     reported and the others are still labelled; the exit code is then 1.
     """
-    from headstart import prediction
-    from headstart.console import predictions as words
+    from headstart.console.words import predictions as words
+    from headstart.inference import prediction
 
     choice, inference = requests.HeadChoice(models, paths, compare), requests.InferenceOptions(**given)
     found = prediction.predict(settings, pictures, choice, inference, topk, terminal(settings))
@@ -362,7 +362,8 @@ def demo_command(settings: Settings) -> None:
 
     1,797 scanned digits run through a ResNet18 with random weights, which is enough to see both stages work.
     """
-    from headstart import extraction, timing, trained, training
+    from headstart import extraction, training
+    from headstart.inference import timing, trained
 
     started, shown_by = time.perf_counter(), terminal(settings)
     out("STAGE ONE, extract: each image runs through the frozen backbone once, and its features are kept.")
@@ -386,7 +387,7 @@ def demo_command(settings: Settings) -> None:
 def models(ctx: click.Context) -> None:
     """The backbones: feature dimension, parameters, operations, weights and their published accuracy."""
     if ctx.invoked_subcommand is None:
-        from headstart.console import backbones as words
+        from headstart.console.words import backbones as words
         from headstart.core.extract.backbones import get_backbone, names
         from headstart.core.extract.network.summary import summarise
 
@@ -399,7 +400,7 @@ def models(ctx: click.Context) -> None:
 @options.image_size_option
 def show_model_command(settings: Settings, name: str, image_size: int) -> None:
     """The layers of a backbone: output shape, parameters, operations for one image."""
-    from headstart.console import backbones as words
+    from headstart.console.words import backbones as words
     from headstart.core.extract.backbones import get_backbone
     from headstart.core.extract.network.summary import summarise
 
@@ -424,7 +425,7 @@ def store_of(settings: Settings) -> FeatureStore:
 @command(cache, "ls", "headstart cache ls")
 def list_command(settings: Settings) -> None:
     """The feature sets: rows, size, precision, weights, age, and whether they are complete."""
-    from headstart.console import sets as words
+    from headstart.console.words import sets as words
     from headstart.core.cache.verify import survey
 
     entries = survey(store_of(settings))
@@ -437,8 +438,7 @@ def list_command(settings: Settings) -> None:
 @click.argument("name")
 def show_set_command(settings: Settings, name: str) -> None:
     """All that is known of one feature set."""
-
-    from headstart.console import sets as words
+    from headstart.console.words import sets as words
 
     found = store_of(settings).get(name)
     out(words.description(found))
@@ -466,7 +466,6 @@ def verify_command(settings: Settings, names: tuple[str, ...]) -> None:
 @click.argument("names", nargs=-1, required=True)
 def remove_command(settings: Settings, names: tuple[str, ...]) -> None:
     """Remove feature sets. They can be computed again, at the price of their extraction."""
-
     store = store_of(settings)
     freed = {name: store.remove(name, lambda: note("another process is writing the set; waiting for it")) for name in names}
     for name, size in freed.items():

@@ -10,10 +10,10 @@ from headstart.core.extract.featurise import expand
 from headstart.core.heads.predict import Photo
 from headstart.core.heads.report.facts import Report
 from headstart.core.heads.runs import Run, RunStore
+from headstart.inference.prediction import label_files
+from headstart.inference.trained import of_run
 from headstart.observer import Observer
-from headstart.prediction import label_files
 from headstart.requests import InferenceOptions, ReportRequest
-from headstart.trained import of_run
 from headstart.workspace import Workspace
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from headstart.core.heads.runs import Run
     from headstart.core.heads.study.estimate import Plan
     from headstart.core.heads.timings import Timing
-    from headstart.trained import TrainedHead
+    from headstart.inference.trained import TrainedHead
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 from extract_samples import encoded
 from PIL import Image
 
-from headstart import rows
+from headstart.api import rows
 from headstart.core.extract.network.extractor import FeatureExtractor
 
 SMALL: dict[str, Any] = {"weights": "random:0", "image_size": 32, "device": "cpu"}

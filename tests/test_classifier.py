@@ -11,13 +11,13 @@ from api_samples import SMALL, Passes, coloured, here, passes, pets
 from heads_samples import Labelled, blobs, same_head, silent, write_pair, write_set
 
 import headstart as hs
+from headstart.api.features import Features
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, ImageUnreadable, RunDamaged, RunNotFound
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads import timings
 from headstart.core.heads.config import RECIPES
 from headstart.core.heads.runs import RunStore
 from headstart.core.heads.training.session import fit
-from headstart.features import Features
 
 __all__ = ["here", "passes"]
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from heads_samples import make_evaluation, make_key, make_run
 
-from headstart.console import training
+from headstart.console.words import training
 from headstart.core.heads.config import RECIPES, HeadName
 from headstart.core.heads.statistics.accuracy import Evaluation, Score
 from headstart.observer import Epoch, TrainingStart

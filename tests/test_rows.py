@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from headstart.rows import RowCache
+from headstart.api.rows import RowCache
 
 
 def row(value: float) -> np.ndarray:

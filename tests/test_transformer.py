@@ -16,11 +16,11 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 import headstart as hs
+from headstart.api.rows import ROWS
 from headstart.core.cache.errors import FeaturesInvalid, ImageUnreadable, WeightsMismatch, WeightsNotFound
 from headstart.core.extract.featurise import featurise
 from headstart.core.extract.network.extractor import FeatureExtractor
 from headstart.core.extract.restore import restore
-from headstart.rows import ROWS
 
 __all__ = ["here", "passes"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from headstart.core.heads.config import TrainConfig
     from headstart.core.heads.runs import Run
     from headstart.core.heads.timings import Timing
-    from headstart.trained import TrainedHead
+    from headstart.inference.trained import TrainedHead
 
 
 class Terminal(Observer):
@@ -63,33 +63,33 @@ class Terminal(Observer):
             self._note(f"{device.name} ({device.description}), {device.precision}, weights from {job.weights.origin}")
 
     def extracted(self, job: Job, outcome: Outcome) -> None:
-        from headstart.console import extraction
+        from headstart.console.words import extraction
 
         self._out(extraction.outcome(job, outcome))
 
     def training_starts(self, start: TrainingStart) -> None:
-        from headstart.console import training
+        from headstart.console.words import training
 
         self._out(training.start(start))
 
     def epoch_ends(self, epoch: Epoch) -> None:
-        from headstart.console import training
+        from headstart.console.words import training
 
         self._out(training.epoch(epoch))
 
     def swept(self, tried: Sequence[tuple[TrainConfig, float]]) -> None:
-        from headstart.console import training
+        from headstart.console.words import training
 
         self._out(training.swept(tried))
 
     def trained(self, run: Run, folder: Path) -> None:
-        from headstart.console import training
+        from headstart.console.words import training
 
         self._out(training.trained(run))
         self._out(f"  saved in {folder}")
 
     def seeds_trained(self, runs: Sequence[Run]) -> None:
-        from headstart.console import training
+        from headstart.console.words import training
 
         self._out(training.spread(runs))
 
@@ -97,12 +97,12 @@ class Terminal(Observer):
         self._note(f"head: {head.name}")
 
     def timed(self, head: TrainedHead, timing: Timing) -> None:
-        from headstart.console import timing as words
+        from headstart.console.words import timing as words
 
         self._out(words.timing(head.title, timing, head.run.notes if head.run else ()))
 
     def study_planned(self, found: ModelPlan) -> None:
-        from headstart.console import study
+        from headstart.console.words import study
 
         self._out(study.model_plan(found))
 
@@ -110,6 +110,6 @@ class Terminal(Observer):
         self._out(f"{run.title}: already trained, {run.name}")
 
     def study_answered(self, answers: Answers) -> None:
-        from headstart.console import study
+        from headstart.console.words import study
 
         self._out(study.answered(answers))

@@ -23,10 +23,10 @@ from headstart.core.heads.config import BenchConfig
 from headstart.core.heads.runs import Run
 from headstart.core.heads.statistics.accuracy import evaluate
 from headstart.core.heads.timings import Timing
-from headstart.inference import Figures, ImageSide, measure
+from headstart.inference.measurement import Figures, ImageSide, measure
+from headstart.inference.trained import TrainedHead, choose, restore
 from headstart.observer import Observer, progress
 from headstart.requests import HeadChoice, TimingRequest
-from headstart.trained import TrainedHead, choose, restore
 from headstart.workspace import Workspace
 
 

@@ -11,9 +11,9 @@ import torch
 from heads_samples import CLASSES, DIM, axis_head
 from heads_samples import one_thread as one_thread
 
-from headstart import inference
 from headstart.core.heads.config import BenchConfig
-from headstart.inference import Figures, ImageSide, measure
+from headstart.inference import measurement
+from headstart.inference.measurement import Figures, ImageSide, measure
 
 Event = tuple[Any, ...]
 STAGES = ["read", "transfer", "preprocess", "backbone", "head"]
@@ -113,9 +113,9 @@ class Bench:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock that `headstart.inference` reads."""
+    """The clock that `headstart.inference.measurement` reads."""
     clock = Clock()
-    monkeypatch.setattr(inference, "time", clock)
+    monkeypatch.setattr(measurement, "time", clock)
     return clock
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from headstart.core.cache.key import FeatureKey
 from headstart.core.extract.featurise import expand, featurise
 from headstart.core.heads.predict import Labels, Photo, caveat, label
+from headstart.inference.trained import TrainedHead, choose, restore, titles
 from headstart.observer import Observer
 from headstart.requests import HeadChoice, InferenceOptions
-from headstart.trained import TrainedHead, choose, restore, titles
 from headstart.workspace import Workspace
 
 

@@ -8,11 +8,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from headstart.api.recipe import changed
 from headstart.core.extract.network.devices import resolve
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Labelled
 from headstart.core.heads.training.train import predict, probabilities, train
-from headstart.recipe import changed
 
 
 class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

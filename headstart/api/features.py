@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart import extraction
+from headstart.api.notebook import watching
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
@@ -18,7 +19,6 @@ from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.config import Engine, ExtractConfig, OnError, Precision
 from headstart.core.heads import data
 from headstart.core.heads.data import sampling
-from headstart.notebook import watching
 from headstart.observer import Observer
 from headstart.requests import ExtractionRequest
 from headstart.workspace import Workspace

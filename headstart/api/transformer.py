@@ -8,6 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from headstart.api.notebook import watching
+from headstart.api.pictures import Pictures, PicturesLike
+from headstart.api.rows import Frozen
 from headstart.core.cache.errors import FeaturesInvalid, WeightsMismatch
 from headstart.core.cache.key import FeatureKey
 from headstart.core.extract import weights as weight_files
@@ -21,10 +24,7 @@ from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.plan import load
 from headstart.core.extract.weights import Weights
 from headstart.core.extract.weights.licences import licence
-from headstart.notebook import watching
 from headstart.observer import Observer
-from headstart.pictures import Pictures, PicturesLike
-from headstart.rows import Frozen
 
 _NO_ROWS = (np.zeros((0, 1, 1, 3), np.uint8), np.zeros(0, np.int64))
 _NO_IMAGES = ArrayImages("", "all", (), 0, "no data set", lambda *_: _NO_ROWS)

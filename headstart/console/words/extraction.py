@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headstart.console.sets import key_facts, shape
+from headstart.console.words.sets import key_facts, shape
 from headstart.core.cache.text import megabytes
 from headstart.core.extract.job import Job
 from headstart.core.extract.run import Outcome

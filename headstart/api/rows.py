@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from headstart.api.pictures import Pictures
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.cache.key import FeatureKey
 from headstart.core.extract.featurise import Outside, featurise_read
 from headstart.observer import Observer
-from headstart.pictures import Pictures
 
 if TYPE_CHECKING:
     from headstart.core.extract.network.extractor import FeatureExtractor
