@@ -19,11 +19,11 @@ import click
 
 from headstart import requests
 from headstart.console import group, options
-from headstart.console.options import EXTRACT, POSITIVE, SEED, Finite, Settings, command, override, shown
+from headstart.console.options import POSITIVE, SEED, Finite, Settings, command, override, shown
 from headstart.console.signals import Signals
 from headstart.console.terminal import Terminal
 from headstart.core.cache.text import megabytes, safe
-from headstart.core.extract.config import ON_ERROR, SPLITS, ExtractConfig
+from headstart.core.extract.config import ON_ERROR, SPLITS, ExtractConfig, ExtractionRequest
 from headstart.core.heads.config import HEADS, RECIPES, BenchConfig, TrainConfig, refusal
 
 if TYPE_CHECKING:
@@ -99,12 +99,12 @@ def cli() -> None:
 @options.limit_option
 @options.weights_option
 @options.image_size_option
-@shown("--shard-rows", type=POSITIVE, default=EXTRACT.shard_rows, help="Rows in each file.")
+@shown("--shard-rows", type=POSITIVE, default=ExtractConfig.shard_rows, help="Rows in each file.")
 @options.precision_option
 @options.engine_option
 @options.batch_option
 @options.workers_option
-@shown("--on-error", type=click.Choice(ON_ERROR), default=EXTRACT.on_error, help="Unreadable images.")
+@shown("--on-error", type=click.Choice(ON_ERROR), default=ExtractConfig.on_error, help="Unreadable images.")
 @click.option("--force", is_flag=True, help="Compute anew what is there.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and what is there.")
 def extract_command(
@@ -124,8 +124,8 @@ def extract_command(
     from headstart import extraction
     from headstart.console.words import extraction as words
 
-    models = models or requests.ExtractionRequest.models
-    request = requests.ExtractionRequest(models, dataset, split, weights, no_splits, ExtractConfig(**config))
+    models = models or ExtractionRequest.models
+    request = ExtractionRequest(models, dataset, split, weights, no_splits, ExtractConfig(**config))
     if dry_run:
         surveys = extraction.survey(settings, request, terminal(settings))
         for found in surveys:
@@ -348,7 +348,7 @@ def _run_study(settings: Settings, request: requests.StudyRequest) -> None:
     print_report(settings, report, comparison.compare(settings, runs, report, terminal(settings)))
 
 
-DEMO = requests.ExtractionRequest(("resnet18",), "digits", weights=("random:0",), config=ExtractConfig(image_size=64))
+DEMO = ExtractionRequest(("resnet18",), "digits", weights=("random:0",), config=ExtractConfig(image_size=64))
 DEMO_DONE = """Train again with other settings, it takes seconds:
     headstart train-head --model resnet18 --dataset digits --head linear
 Then the real thing, with pretrained weights, on CIFAR-10 or on a folder of your own pictures:
@@ -391,8 +391,8 @@ def models(ctx: click.Context) -> None:
         from headstart.core.extract.backbones import get_backbone, names
         from headstart.core.extract.network.summary import summarise
 
-        found = [(one, summarise(one, EXTRACT.image_size), one.accuracies) for one in map(get_backbone, names())]
-        out(words.backbones(found, EXTRACT.image_size))
+        found = [(one, summarise(one, ExtractConfig.image_size), one.accuracies) for one in map(get_backbone, names())]
+        out(words.backbones(found, ExtractConfig.image_size))
 
 
 @command(models, "show", "headstart models show resnet50")

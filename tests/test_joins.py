@@ -9,12 +9,11 @@ from extract_samples import write_picture
 
 from headstart import comparison, extraction, training
 from headstart.core.cache.errors import RunNotFound, WeightsMismatch
-from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.config import ExtractConfig, ExtractionRequest
 from headstart.core.heads.config import RECIPES, BenchConfig
 from headstart.inference import prediction, timing, trained
 from headstart.observer import SILENT, Observer
 from headstart.requests import (
-    ExtractionRequest,
     HeadChoice,
     InferenceOptions,
     ReportRequest,

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 import headstart as hs
 from headstart.api.rows import ROWS
 from headstart.core.cache.errors import FeaturesInvalid, ImageUnreadable, WeightsMismatch, WeightsNotFound
-from headstart.core.extract.featurise import featurise
+from headstart.core.extract.featurise import featurise, outside
 from headstart.core.extract.network.extractor import FeatureExtractor
 from headstart.core.extract.restore import restore
 
@@ -39,7 +39,7 @@ def test_a_row_is_what_extract_keeps_and_predict_computes(here: Path) -> None:
     assert (rows.shape, rows.dtype) == ((12, backbone.dim), np.float32)
     assert np.array_equal(rows, features.X)
     extractor = restore(features.key, features.sets[0].manifest.provenance.weights_from, None, "cpu", None)
-    for block in featurise(files, extractor, extractor.device, 32, 2, None, lambda _: None):
+    for block in featurise(outside(files), extractor, 2, None, lambda _: None):
         assert np.array_equal(rows, np.stack(block.features))
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from headstart.api.pictures import Pictures
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.cache.key import FeatureKey
-from headstart.core.extract.featurise import Outside, featurise_read
+from headstart.core.extract.featurise import Outside, featurise
 from headstart.observer import Observer
 
 if TYPE_CHECKING:
@@ -106,8 +106,7 @@ class Frozen:
         if self.network is None:
             self.network = self.load()
         network, rows = self.network, dict[str, Features]()
-        size = network.preprocessing.image_size
-        blocks = featurise_read(pictures, network, network.device, size, self.workers, self.batch_size, observer.note)
+        blocks = featurise(pictures, network, self.workers, self.batch_size, observer.note)
         with contextlib.closing(blocks):
             for block in blocks:
                 _refuse(block)

@@ -46,7 +46,7 @@ def time_head(workspace: Workspace, head: TrainedHead, request: TimingRequest, o
     extractor = restore(workspace, head, request.options.weights, None, observer)
     rows, passes = min(images.rows, request.config.limit or images.rows), request.config.repeats
     asked = EngineRequest(rows * passes, *request.options.asked, most=rows)
-    extractor = tune(extractor, extractor.device, head.checkpoint.key.image_size, asked, observer.note)
+    extractor = tune(extractor, asked, observer.note)
     head.checkpoint.head.to(extractor.device.name)
     both, workers = (extractor, extractor.running(EngineConfig(extractor.engine, 1))), request.options.workers
     batches, singles = (ImageSide(**vars(stages(images, made, workers))) for made in both)

@@ -75,7 +75,7 @@ def _images_per_s(job: Job, observer: Observer) -> float | None:
     """The rate of two batches; None where they can't be run."""
     extractor = load(job)
     config = EngineConfig(extractor.engine, extractor.batch_size)
-    return Trials(extractor, job.preprocessing.image_size, observer.note).measure(config) or None
+    return Trials(extractor, observer.note).measure(config) or None
 
 
 def _done(workspace: Workspace, request: StudyRequest, job: Job, config: TrainConfig) -> tuple[bool, bool]:

@@ -9,7 +9,7 @@ from typing import cast
 from headstart import extraction
 from headstart.core.cache.errors import HeadstartError
 from headstart.core.cache.store import FeatureStore
-from headstart.core.extract.config import Precision
+from headstart.core.extract.config import ExtractionRequest, Precision
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import resolve
 from headstart.core.heads.config import RECIPES
@@ -17,7 +17,7 @@ from headstart.core.heads.study.analysis_store import AnalysisStore, BatchNormKe
 from headstart.core.heads.study.results import BatchNormResults, Drift
 from headstart.core.heads.training.online import OnlineHead
 from headstart.observer import Observer, progress
-from headstart.requests import ExtractionRequest, StudyRequest
+from headstart.requests import StudyRequest
 from headstart.study.batch_norm import experiment
 from headstart.study.batch_norm.protocol import BatchNormCost, Imitation
 from headstart.study.batch_norm.rows import rows_digest
