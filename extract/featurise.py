@@ -92,7 +92,7 @@ def featurise(
         _say(pictures.noticed(), note)
         return
     reader = Reader(pictures, image_size, workers)
-    with contextlib.closing(computed(reader, extractor, (0, rows), _anything)) as found:
+    with contextlib.closing(computed(reader, extractor, (0, rows), lambda _: None)) as found:  # any batch will do
         for block in _blocks(found):
             yield _gathered(block)
     _say([*pictures.noticed(), *([remark] if (remark := reader.pace.remark(workers)) is not None else [])], note)
@@ -101,10 +101,6 @@ def featurise(
 def _say(remarks: Sequence[str], note: Callable[[str], None]) -> None:
     for remark in remarks:
         note(remark)
-
-
-def _anything(batch: Batch) -> None:
-    """Pictures that can't be read are left out."""
 
 
 Answered = tuple[Batch, npt.NDArray[np.float32] | None]

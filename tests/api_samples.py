@@ -49,7 +49,7 @@ class Passes:
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> Passes:
     """Counts forward passes, each of which prepares a batch first; no row is cached before."""
-    rows.ROWS.clear()
+    monkeypatch.setattr(rows, "ROWS", rows.RowCache(rows.LIMIT))
     counted, prepare = Passes(), FeatureExtractor.preprocess
 
     def counting(self: FeatureExtractor, images: Any) -> Any:

@@ -84,6 +84,13 @@ def write_picture(path: Path, seed: int = 0) -> Path:
     return path
 
 
+def tree(root: Path, *paths: str) -> Path:
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+    return root
+
+
 def array_images(pixels: Pixels, classes: tuple[str, ...] = ("a", "b", "c")) -> ArrayImages:
     """A data set `tiny` in memory, whose row i has the label i modulo the number of classes."""
     labels = np.arange(len(pixels), dtype=np.int64) % len(classes)

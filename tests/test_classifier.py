@@ -2,7 +2,7 @@
 
 import json
 import pickle
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -191,11 +191,8 @@ def test_threads_predict_at_once(pet_head: hs.Classifier) -> None:
     def work(number: int) -> None:
         found[number] = pet_head.predict([coloured(name, 80 + number) for name in names]).tolist()
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
     assert list(found.values()) == [names] * 4
 
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from extract_samples import digits_jobs
 
-from headstart.core.cache.errors import DataNotFound, WeightsMismatch
+from headstart.core.cache.errors import WeightsMismatch
 from headstart.core.extract import plan as jobs
 from headstart.core.extract.config import STUDY_MODELS
 from headstart.core.extract.job import Job
@@ -52,11 +52,6 @@ def test_weights_for_a_model_that_does_not_exist_are_refused() -> None:
 def test_auto_is_fp32_for_a_backbone_that_bf16_changes_too_much() -> None:
     assert {job.device.precision for job in digits_jobs("densenet169")} == {"fp32"}
     assert {job.device.precision for job in digits_jobs("densenet169", precision="bf16")} == {"bf16"}
-
-
-def test_a_split_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(DataNotFound, match="--split validation: digits has only train, test"):
-        digits_jobs("resnet18", split="validation")
 
 
 def test_weights_for_a_model_that_the_command_does_not_use_are_refused() -> None:

@@ -60,12 +60,6 @@ class RowCache:
             while self._bytes > self.limit:
                 self._bytes -= self._rows.popitem(last=False)[1].nbytes
 
-    def clear(self) -> None:
-        """Keep none."""
-        with self._lock:
-            self._rows.clear()
-            self._bytes = 0
-
 
 ROWS = RowCache(LIMIT)
 """This process's."""

@@ -1,15 +1,18 @@
 """What is said of a training: its epochs, what came of it, and several seeds together."""
 
+from __future__ import annotations
+
 import dataclasses
-import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headstart.core.cache.text import columns
-from headstart.core.heads.config import TrainConfig
-from headstart.core.heads.runs import Run
-from headstart.core.heads.statistics.accuracy import Evaluation
-from headstart.observer import Epoch, TrainingStart
+
+if TYPE_CHECKING:
+    from headstart.core.heads.config import TrainConfig
+    from headstart.core.heads.runs import Run
+    from headstart.core.heads.statistics.accuracy import Evaluation
+    from headstart.observer import Epoch, TrainingStart
 
 
 def start(training: TrainingStart) -> str:
@@ -22,6 +25,8 @@ def start(training: TrainingStart) -> str:
 
 def epoch(found: Epoch) -> str:
     """One epoch's line, of one head or the mean of several."""
+    import statistics  # a tenth of the time that help takes
+
     several = f" of {len(found.losses)} heads" if len(found.losses) > 1 else ""
     validation = f"  validation accuracy {statistics.mean(found.accuracies):.2%}" if found.accuracies else ""
     loss = f"mean loss{several} {statistics.mean(found.losses):.4f}"
@@ -62,6 +67,8 @@ def _by_class(found: Evaluation) -> str:
 
 def spread(runs: Sequence[Run]) -> str:
     """The same training with several seeds, two or more."""
+    import statistics
+
     shares = [run.evaluation.overall.accuracy for run in runs]
     mean, deviation = statistics.mean(shares), 100 * statistics.stdev(shares)
     return f"{runs[0].title}: {len(runs)} seeds, mean test accuracy {mean:.2%}, standard deviation {deviation:.2f} points"
