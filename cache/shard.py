@@ -56,6 +56,14 @@ class Rows:
         return len(self.labels)
 
 
+def narrowed(features: npt.NDArray[Any], dtype: npt.DTypeLike) -> tuple[npt.NDArray[Any], int | None]:
+    """Features (n, D) as `dtype`, and the first row that it can't hold or that is not finite, None where there is none."""
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite
+        found = features.astype(dtype)
+    bad = ~np.isfinite(found).all(axis=1)
+    return found, int(bad.argmax()) if bad.any() else None
+
+
 @dataclasses.dataclass(frozen=True)
 class ShardFacts:
     """What a manifest says of a shard: of `start` to `stop`, `rows` are present and `skipped` are not."""

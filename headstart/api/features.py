@@ -173,7 +173,7 @@ class Features:
         return type(self)(self.sets, self.limit, part, rows.part(own))
 
     def _division(self) -> npt.NDArray[np.str_]:
-        """Of each row of a set without splits whether heads train or are tested on it, as `heads.training.data.load` has
+        """Of each row of a set without splits whether heads train or are tested on it, as `heads.data.load` has
         it: of all that are kept, however few are asked for, so that no test row is ever a training row."""
         labels = self._rows.y if self.limit is None else self.sets[0].load().labels
         if not self.classes or (labels < 0).any():

@@ -31,7 +31,7 @@ Item: TypeAlias = Path | Image.Image | npt.NDArray[np.uint8]
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """Pictures by row number: an `extract.datasets.images.Readable`. `names` tell people which is which.
+    """Pictures by row number: an `extract.images.Readable`. `names` tell people which is which.
 
     `marks` name the pictures by content, where that is known: a file that has changed since is not read.
     """
