@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from headstart import requests
-from headstart.console import group, options
-from headstart.console.options import EXTRACT, POSITIVE, SEED, Finite, Settings, command, override, shown
+from headstart.console import group, options, words
+from headstart.console.options import POSITIVE, SEED, Finite, Settings, command, override, shown
 from headstart.console.signals import Signals
 from headstart.console.terminal import Terminal
 from headstart.core.cache.text import megabytes, safe
-from headstart.core.extract.config import ON_ERROR, SPLITS, ExtractConfig
+from headstart.core.extract.config import ON_ERROR, SPLITS, ExtractConfig, ExtractionRequest
 from headstart.core.heads.config import CLASS_WEIGHTS, HEADS, RECIPES, BenchConfig, TrainConfig, changed, refusal
 
 if TYPE_CHECKING:
@@ -99,12 +99,12 @@ def cli() -> None:
 @options.limit_option
 @options.weights_option
 @options.image_size_option
-@shown("--shard-rows", type=POSITIVE, default=EXTRACT.shard_rows, help="Rows in each file.")
+@shown("--shard-rows", type=POSITIVE, default=ExtractConfig.shard_rows, help="Rows in each file.")
 @options.precision_option
 @options.engine_option
 @options.batch_option
 @options.workers_option
-@shown("--on-error", type=click.Choice(ON_ERROR), default=EXTRACT.on_error, help="Unreadable images.")
+@shown("--on-error", type=click.Choice(ON_ERROR), default=ExtractConfig.on_error, help="Unreadable images.")
 @click.option("--force", is_flag=True, help="Compute anew what is there.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and what is there.")
 def extract_command(
@@ -122,17 +122,17 @@ def extract_command(
     What is already there is not computed again; an interrupted or shorter run is extended.
     """
     from headstart import extraction
-    from headstart.console import extraction as words
 
-    models = models or requests.ExtractionRequest.models
-    request = requests.ExtractionRequest(models, dataset, split, weights, no_splits, ExtractConfig(**config))
+    models = models or ExtractionRequest.models
+    request = ExtractionRequest(models, dataset, split, weights, no_splits, ExtractConfig(**config))
     if dry_run:
         surveys = extraction.survey(settings, request, terminal(settings))
         for found in surveys:
-            out(words.survey(found))
-        document(settings, [words.survey_json(found) for found in surveys])
+            out(words.extraction.survey(found))
+        document(settings, [words.extraction.survey_json(found) for found in surveys])
     else:
-        document(settings, [words.outcome_json(made) for made in extraction.extract(settings, request, terminal(settings))])
+        made = extraction.extract(settings, request, terminal(settings))
+        document(settings, [words.extraction.outcome_json(outcome) for outcome in made])
 
 
 @command(cli, "train-head", "headstart train-head --model resnet50 --recipe standard")
@@ -185,10 +185,9 @@ def train_head_command(
     config = changed(recipe, {"seed": seed, **changes})
     refuse_without_effect(config, {*changes} - requests.EVERY_HEAD, seeds, sweep)
     from headstart import training
-    from headstart.console import training as words
 
     request = requests.TrainingRequest(models, dataset, key, config, seeds, sweep, predictions)
-    document(settings, [words.run_json(run) for run in training.train(settings, request, terminal(settings))])
+    document(settings, [words.training.run_json(run) for run in training.train(settings, request, terminal(settings))])
 
 
 def refuse_without_effect(config: TrainConfig, given: set[str], seeds: int, sweep: bool) -> None:
@@ -227,7 +226,7 @@ def bench_command(
 
     Batches follow each other without pauses; single images are timed too, and each stage by itself.
     """
-    from headstart import timing
+    from headstart.inference import timing
 
     config = BenchConfig(warmup=warmup, repeats=repeats, limit=limit)
     request = requests.TimingRequest(dataset, requests.InferenceOptions(**given), config)
@@ -260,15 +259,14 @@ def predict_command(
     The transform, the class names and the weights are those the head recorded. A picture that can't be read is
     reported and the others are still labelled; the exit code is then 1.
     """
-    from headstart import prediction
-    from headstart.console import predictions as words
+    from headstart.inference import prediction
 
     choice, inference = requests.HeadChoice(models, paths, compare), requests.InferenceOptions(**given)
     found = prediction.predict(settings, pictures, choice, inference, topk, terminal(settings))
     if form == "csv":
-        emit(words.as_csv(found.photos))
+        emit(words.predictions.as_csv(found.photos))
     elif form == "table":
-        out(words.table(found.photos, found.titles))
+        out(words.predictions.table(found.photos, found.titles))
     if form == "json" or settings.json:
         emit_json([dataclasses.asdict(photo) for photo in found.photos])
     for caveat in found.caveats:
@@ -289,10 +287,10 @@ def predict_command(
 @options.recorded_weights_option
 def report_command(settings: Settings, **given: Any) -> None:
     """Every run in one comparison beside the published study: Markdown on stdout; .html, .md, .csv and .json files."""
-    from headstart import comparison
+    from headstart import reporting
 
     request = requests.ReportRequest(**given)
-    print_report(settings, request, comparison.report(settings, request, terminal(settings)))
+    print_report(settings, request, reporting.report(settings, request, terminal(settings)))
 
 
 def print_report(settings: Settings, request: requests.ReportRequest, report: Report) -> None:
@@ -348,15 +346,15 @@ def _plan_study(settings: Settings, request: requests.StudyRequest) -> None:
 
 
 def _run_study(settings: Settings, request: requests.StudyRequest) -> None:
-    from headstart import comparison
+    from headstart import reporting
     from headstart.study import steps
 
     runs = steps.run(settings, request, terminal(settings))
     report = requests.ReportRequest(request.photos, request.dataset, weights=request.weights)
-    print_report(settings, report, comparison.compare(settings, runs, report, terminal(settings)))
+    print_report(settings, report, reporting.compare(settings, runs, report, terminal(settings)))
 
 
-DEMO = requests.ExtractionRequest(("resnet18",), "digits", weights=("random:0",), config=ExtractConfig(image_size=64))
+DEMO = ExtractionRequest(("resnet18",), "digits", weights=("random:0",), config=ExtractConfig(image_size=64))
 DEMO_DONE = """Train again with other settings, it takes seconds:
     headstart train-head --model resnet18 --dataset digits --head linear
 Then the real thing, with pretrained weights, on CIFAR-10 or on a folder of your own pictures:
@@ -370,7 +368,8 @@ def demo_command(settings: Settings) -> None:
 
     1,797 scanned digits run through a ResNet18 with random weights, which is enough to see both stages work.
     """
-    from headstart import extraction, timing, trained, training
+    from headstart import extraction, training
+    from headstart.inference import timing, trained
 
     started, shown_by = time.perf_counter(), terminal(settings)
     out("STAGE ONE, extract: each image runs through the frozen backbone once, and its features are kept.")
@@ -394,12 +393,11 @@ def demo_command(settings: Settings) -> None:
 def models(ctx: click.Context) -> None:
     """The backbones: feature dimension, parameters, operations, weights and their published accuracy."""
     if ctx.invoked_subcommand is None:
-        from headstart.console import backbones as words
         from headstart.core.extract.backbones import get_backbone, names
         from headstart.core.extract.network.summary import summarise
 
-        found = [(one, summarise(one, EXTRACT.image_size), one.accuracies) for one in map(get_backbone, names())]
-        out(words.backbones(found, EXTRACT.image_size))
+        found = [(one, summarise(one, ExtractConfig.image_size), one.accuracies) for one in map(get_backbone, names())]
+        out(words.backbones.backbones(found, ExtractConfig.image_size))
 
 
 @command(models, "show", "headstart models show resnet50")
@@ -407,14 +405,13 @@ def models(ctx: click.Context) -> None:
 @options.image_size_option
 def show_model_command(settings: Settings, name: str, image_size: int) -> None:
     """The layers of a backbone: output shape, parameters, operations for one image."""
-    from headstart.console import backbones as words
     from headstart.core.extract.backbones import get_backbone
     from headstart.core.extract.network.summary import summarise
 
     backbone = get_backbone(name)
     layers = summarise(backbone, image_size)
-    out(words.layers(backbone, layers, image_size))
-    document(settings, words.layers_json(backbone, layers))
+    out(words.backbones.layers(backbone, layers, image_size))
+    document(settings, words.backbones.layers_json(backbone, layers))
 
 
 @cli.group(cls=Commands, epilog="Example: headstart cache ls")
@@ -432,24 +429,22 @@ def store_of(settings: Settings) -> FeatureStore:
 @command(cache, "ls", "headstart cache ls")
 def list_command(settings: Settings) -> None:
     """The feature sets: rows, size, precision, weights, age, and whether they are complete."""
-    from headstart.console import sets as words
     from headstart.core.cache.verify import survey
 
     entries = survey(store_of(settings))
     nothing = f"{settings.features_dir}: no feature sets; make one with `headstart extract`"
-    out(words.listing(entries, datetime.datetime.now(datetime.UTC)) if entries else nothing)
-    document(settings, [words.entry_json(entry) for entry in entries])
+    out(words.sets.listing(entries, datetime.datetime.now(datetime.UTC)) if entries else nothing)
+    document(settings, [words.sets.entry_json(entry) for entry in entries])
 
 
 @command(cache, "show", "headstart cache show cifar10-train-resnet50-1a2b3c4d")
 @click.argument("name")
 def show_set_command(settings: Settings, name: str) -> None:
     """All that is known of one feature set."""
-    from headstart.console import sets as words
 
     found = store_of(settings).get(name)
-    out(words.description(found))
-    document(settings, words.set_json(found))
+    out(words.sets.description(found))
+    document(settings, words.sets.set_json(found))
 
 
 @command(cache, "verify", "headstart cache verify")

@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/heads_by_size.py features/cifar10-train-resnet18-… --json sizes.json
 
-Each FOLDER is a kept training set with its test set beside it. Training rows are drawn anew for each turn, each class in the
-share that is asked for, and test rows in the same shares. Both sides get the same rows, folds and penalties:
+Each FOLDER is a kept training set with its test set beside it. Training rows are drawn anew for each turn, each class in
+the share that is asked for, and test rows in the same shares. Both sides get the same rows, folds and penalties:
 scikit-learn's StandardScaler + LogisticRegressionCV is what an expert would run. Accuracies are means over the draws.
 """
 

@@ -34,7 +34,7 @@ from headstart.core.cache.shard import Rows, Shard, decode_shard, encode_shard
 from headstart.core.cache.shard_plan import plan
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import plan as jobs
-from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.config import ExtractConfig, ExtractionRequest
 from headstart.core.extract.images import inputs_digest
 from headstart.core.extract.job import Job
 from headstart.core.extract.run import extract
@@ -227,7 +227,7 @@ def show(report: Mapping[str, Any]) -> None:
 def main(weights: str, data_dir: Path | None, rows: int, set_rows: int, repeats: int, target: Path | None) -> None:
     """Measure, show, and write the JSON document."""
     dataset, config = "cifar10" if data_dir else "digits", ExtractConfig(device="cpu", limit=rows)
-    [job] = jobs.plan(["resnet18"], dataset, "train", [weights], config, data_dir or Path())
+    [job] = jobs.plan(ExtractionRequest(("resnet18",), dataset, "train", (weights,), config=config), data_dir or Path())
     where, extractor = environment(job), jobs.load(job)
     with tempfile.TemporaryDirectory(prefix="overhead-", dir=".") as name:  # not /tmp: in memory an fsync costs nothing
         root = Path(name)

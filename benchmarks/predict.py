@@ -52,14 +52,15 @@ def main(
 ) -> None:
     """Print the rates of each turn and their ratios."""
     from headstart.core.extract import plan as jobs
-    from headstart.core.extract.config import ExtractConfig
+    from headstart.core.extract.config import ExtractConfig, ExtractionRequest
 
     config = ExtractConfig(device=device, image_size=image_size)
     turns: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="predict-") as scratch:
         write_files(Path(scratch) / "files", images)
-        (files,) = jobs.plan([model], f"folder:{scratch}/files", None, [weights], config, data_dir)
-        splits = jobs.plan([model], "cifar10", None, [weights], config, data_dir) if rows else []
+        asked = ExtractionRequest((model,), f"folder:{scratch}/files", weights=(weights,), config=config)
+        (files,) = jobs.plan(asked, data_dir)
+        splits = jobs.plan(dataclasses.replace(asked, dataset="cifar10"), data_dir) if rows else []
         shares = {"train": rows - rows // 3, "test": rows // 3}
         splits = [
             dataclasses.replace(job, config=dataclasses.replace(job.config, limit=shares[job.images.split]))
@@ -112,12 +113,12 @@ def extracted(found: list[Job]) -> list[dict[str, Any]]:
 
 def predicted(job: Job) -> float:
     """Images per second of the features that `predict` labels by, over the same files."""
-    from headstart.core.extract.featurise import expand, featurise
+    from headstart.core.extract.featurise import expand, featurise, outside
     from headstart.core.extract.plan import load
 
     extractor, paths = load(job), expand([str(job.images.source)])
     started = time.perf_counter()
-    parts = featurise(paths, extractor, job.device, job.preprocessing.image_size, job.config.workers, None, print)
+    parts = featurise(outside(paths), extractor, job.config.workers, None, print)
     done = sum(len(part.rows) for part in parts)
     return done / (time.perf_counter() - started)
 

@@ -183,7 +183,7 @@ def planned(options: dict[str, str], split: str | None, rows: int) -> list[Job]:
     import dataclasses
 
     from headstart.core.extract import plan as jobs
-    from headstart.core.extract.config import ExtractConfig
+    from headstart.core.extract.config import ExtractConfig, ExtractionRequest
 
     config = ExtractConfig(
         device=options["device"],
@@ -194,7 +194,8 @@ def planned(options: dict[str, str], split: str | None, rows: int) -> list[Job]:
     )
     random = options["dataset"] == RANDOM
     dataset, split = ("digits", "train") if random else (options["dataset"], split)  # a job needs some data set's name
-    found = jobs.plan([options["model"]], dataset, split, [options["weights"]], config, Path(options["data_dir"]))
+    asked = ExtractionRequest((options["model"],), dataset, split, (options["weights"],), config=config)
+    found = jobs.plan(asked, Path(options["data_dir"]))
     if random:
         found = [dataclasses.replace(found[0], images=random_images(rows))]
     kept = []

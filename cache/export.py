@@ -10,7 +10,7 @@ import numpy as np
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import canonical_json, write_durably
-from headstart.core.cache.shard import Rows
+from headstart.core.cache.shard import Rows, narrowed
 
 _BOUNDS = ("earliest", "v108")
 """The oldest format that can say it: with plain contiguous data, HDF5 1.8, pyfive, HDFView and MATLAB read it."""
@@ -42,11 +42,9 @@ def export(features: FeatureSet, path: Path, dtype: str | None = None) -> list[P
 def _as(rows: Rows, dtype: str, path: Path) -> Rows:
     if rows.features.dtype == dtype:
         return rows
-    with np.errstate(over="ignore"):  # what does not fit becomes infinite and is refused below
-        converted = rows.features.astype(dtype)
-    bad = ~np.isfinite(converted).all(axis=1)
-    if bad.any():
-        name = rows.ids[bad.argmax()].decode("utf-8", "backslashreplace")
+    converted, bad = narrowed(rows.features, dtype)
+    if bad is not None:
+        name = rows.ids[bad].decode("utf-8", "backslashreplace")
         raise FeaturesInvalid(f"{path}: the features of {name} are beyond the range of {dtype}; leave --dtype out")
     return Rows(converted, rows.labels, rows.ids)
 

@@ -11,7 +11,6 @@ and a flush issues no fsync at all. The bytes are the same for the same rows.
 """
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import h5py
@@ -55,6 +54,14 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def narrowed(features: npt.NDArray[Any], dtype: npt.DTypeLike) -> tuple[npt.NDArray[Any], int | None]:
+    """Features (n, D) as `dtype`, and the first row that it can't hold or that is not finite, None where there is none."""
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite
+        found = features.astype(dtype)
+    bad = ~np.isfinite(found).all(axis=1)
+    return found, int(bad.argmax()) if bad.any() else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,13 +178,9 @@ def _features(data: h5py.Dataset, into: npt.NDArray[Any] | None) -> npt.NDArray[
     return into
 
 
-def _links(file: h5py.File) -> Iterator[tuple[str, Any]]:
-    for name in file:
-        yield name, file.get(name, getlink=True)
-
-
 def _allow_members(file: h5py.File) -> None:
-    for name, link in _links(file):
+    for name in file:
+        link = file.get(name, getlink=True)
         if name not in _KINDS:
             raise FeaturesDamaged(f"holds {name!r}, expected only {', '.join(_KINDS)}")
         if not isinstance(link, h5py.HardLink):

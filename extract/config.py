@@ -1,4 +1,4 @@
-"""The extraction run's settings. Imports nothing heavy: the command line reads its defaults from here."""
+"""What an extraction is asked to do, and its settings. Imports nothing heavy: the command line reads its defaults here."""
 
 import dataclasses
 from typing import Literal, get_args
@@ -35,3 +35,19 @@ class ExtractConfig:
     shard_rows: int = DEFAULT_SHARD_ROWS
     on_error: OnError = "fail"
     force: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractionRequest:
+    """Features of a data set by several backbones.
+
+    `split` None means all that the data set has. `weights` are `VALUE` or `MODEL=VALUE`; a model that none concern gets
+    those of `config`. With `no_splits` each sub-folder of `folder:PATH` is a class.
+    """
+
+    models: tuple[str, ...] = ("resnet50",)
+    dataset: str = "cifar10"
+    split: str | None = None
+    weights: tuple[str, ...] = ()
+    no_splits: bool = False
+    config: ExtractConfig = ExtractConfig()

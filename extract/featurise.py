@@ -13,7 +13,6 @@ from headstart.core.cache.errors import DataNotFound
 from headstart.core.cache.shard import Skipped
 from headstart.core.extract.images import Batch, Readable
 from headstart.core.extract.images.files import FileImages
-from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.interface import EngineConfig, Extractor
 from headstart.core.extract.pictures.walk import counted, walk
 from headstart.core.extract.reading import Reader
@@ -63,36 +62,22 @@ BLOCK = 256
 """Pictures whose features are handed on together."""
 
 
+def outside(paths: Sequence[Path]) -> FileImages:
+    """Files from outside any data set as images, to be featurised."""
+    return FileImages("outside", "all", (), Path(), tuple(str(path) for path in paths), (-1,) * len(paths))
+
+
 def featurise(
-    paths: Sequence[Path],
-    extractor: Extractor,
-    device: Device,
-    image_size: int,
-    workers: int,
-    batch_size: int | None,
-    note: Callable[[str], None],
+    pictures: Readable, extractor: Extractor, workers: int, batch_size: int | None, note: Callable[[str], None]
 ) -> Generator[Outside, None, None]:
     """Features of the pictures that can be read, the others with the reason, some at a time and in order: the features of
-    a million pictures need not fit into memory. It is the extraction's own way of computing, chosen as there.
+    a million pictures need not fit into memory. It is the extraction's own way of computing, chosen as there; `workers`
+    threads read files, and `batch_size` None leaves it to us.
 
     A few pictures are shared out in small batches: one alone in a batch of 16 would pay for 16. On a CPU they gave the same
     bits in batches of 1, 2, 4, 8 and 16 (ResNet18, ResNet50 and VGG16, bf16 and fp32). Raises OutOfMemory.
     """
-    files = FileImages("outside", "all", (), Path(), tuple(str(path) for path in paths), (-1,) * len(paths))
-    yield from featurise_read(files, extractor, device, image_size, workers, batch_size, note)
-
-
-def featurise_read(
-    pictures: Readable,
-    extractor: Extractor,
-    device: Device,
-    image_size: int,
-    workers: int,
-    batch_size: int | None,
-    note: Callable[[str], None],
-) -> Generator[Outside, None, None]:
-    """As `featurise`, of pictures wherever they are."""
-    rows = pictures.rows
+    rows, image_size = pictures.rows, extractor.preprocessing.image_size
     if not rows:
         return
     if rows <= extractor.concurrent_batches * extractor.batch_size:
@@ -100,14 +85,14 @@ def featurise_read(
         fitting = 1 << (each - 1).bit_length()  # a power of two: few shapes, whatever their number
         extractor = extractor.running(EngineConfig(extractor.engine, min(fitting, extractor.batch_size)))
     else:
-        extractor = tune(extractor, device, image_size, EngineRequest(rows, batch_size=batch_size), note)
+        extractor = tune(extractor, EngineRequest(rows, batch_size=batch_size), note)
     if rows == 1:  # alone it has all threads, not one worker's
         batch = pictures.read(0, 1, image_size, workers)
         yield _gathered([(batch, extractor(batch.pixels) if len(batch.rows) else None)])
         _say(pictures.noticed(), note)
         return
     reader = Reader(pictures, image_size, workers)
-    with contextlib.closing(computed(reader, extractor, (0, rows), _anything)) as found:
+    with contextlib.closing(computed(reader, extractor, (0, rows), lambda _: None)) as found:  # any batch will do
         for block in _blocks(found):
             yield _gathered(block)
     _say([*pictures.noticed(), *([remark] if (remark := reader.pace.remark(workers)) is not None else [])], note)
@@ -116,10 +101,6 @@ def featurise_read(
 def _say(remarks: Sequence[str], note: Callable[[str], None]) -> None:
     for remark in remarks:
         note(remark)
-
-
-def _anything(batch: Batch) -> None:
-    """Pictures that can't be read are left out."""
 
 
 Answered = tuple[Batch, npt.NDArray[np.float32] | None]

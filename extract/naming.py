@@ -86,30 +86,24 @@ def _name(jobs: Sequence[Job], top: Path, store: FeatureStore) -> str:
     for name in there:
         if any(_holds(first, images) for first, images in _firsts(by_name[name], jobs)):
             return name
-    for name in (name for name in _numbered(plain) if name not in by_name):
+    numbers = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
+    for name in (name for name in numbers if name not in by_name):
         begun = list(_begun(name, jobs, store))  # by a run that was ended before it wrote where it read from
         if not begun or any(_holds(first, images) for first, images in begun):
             return name
     raise AssertionError("numbers do not end")
 
 
-def _numbered(plain: str) -> Iterator[str]:
-    yield plain
-    yield from (f"{plain}-{number}" for number in itertools.count(2))
-
-
 def _called(name: str, jobs: Sequence[Job], top: Path) -> list[Job]:
-    images = {id(job.images): job.images for job in jobs}
+    if name == jobs[0].images.name:
+        return list(jobs)
     remark = f"features of {safe(top)} are called {safe(name)}: {safe(jobs[0].images.name)} is of another folder"
-    renamed = {key: _renamed(found, name, remark) for key, found in images.items()}
+    renamed = {
+        id(images): dataclasses.replace(images, name=name, remarks=(*images.remarks, remark))
+        for images in (job.images for job in jobs)
+        if isinstance(images, FileImages)
+    }
     return [dataclasses.replace(job, images=renamed[id(job.images)]) for job in jobs]
-
-
-def _renamed(images: Images, name: str, remark: str) -> Images:
-    assert isinstance(images, FileImages)
-    if name == images.name:
-        return images
-    return dataclasses.replace(images, name=name, remarks=(*images.remarks, remark))
 
 
 def _manifests(name: str, store: FeatureStore) -> Iterator[Manifest]:

@@ -13,7 +13,7 @@ from headstart.core.cache.errors import WeightsMismatch
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets, weights
 from headstart.core.extract.backbones import Backbone, get_backbone
-from headstart.core.extract.config import STUDY_MODELS, ExtractConfig
+from headstart.core.extract.config import STUDY_MODELS, ExtractConfig, ExtractionRequest
 from headstart.core.extract.images import Images
 from headstart.core.extract.job import Job
 from headstart.core.extract.naming import as_kept
@@ -66,30 +66,20 @@ def _parted(request: str) -> tuple[str | None, str]:
     return get_backbone(name).name, value
 
 
-def weights_for(model: str, requests: Sequence[str]) -> str:
-    """As `weights_asked`, with the weights that are taken where none are asked for. Raises WeightsMismatch."""
-    return weights_asked(model, requests) or ExtractConfig().weights
-
-
-def plan(
-    models: Sequence[str],
-    dataset: str,
-    split: str | None,
-    requests: Sequence[str],
-    config: ExtractConfig,
-    data_dir: Path,
-    store: FeatureStore | None = None,
-) -> list[Job]:
+def plan(request: ExtractionRequest, data_dir: Path, store: FeatureStore | None = None) -> list[Job]:
     """One job for each model and split. Weights and images are located (torchvision's downloaded), nothing is computed.
 
-    `store` is where the features will be kept: what is there already says what a folder of pictures is called, and in which
-    order its rows are. Raises WeightsNotFound, WeightsMismatch, DataNotFound, DataInvalid, DeviceUnavailable.
+    Data sets lie below `data_dir`. `store` is where the features will be kept: what is there already says what a folder of
+    pictures is called, and in which order its rows are. Raises WeightsNotFound, WeightsMismatch, DataNotFound, DataInvalid,
+    DeviceUnavailable.
     """
-    names = datasets.splits(dataset, split, data_dir)
+    dataset = datasets.undivided(request.dataset) if request.no_splits else request.dataset
+    names = datasets.splits(dataset, request.split, data_dir)
     images = [datasets.open_split(dataset, name, data_dir) for name in names]
     jobs = []
-    for model in expand_models(models):
-        own = dataclasses.replace(config, weights=weights_for(model, requests))
+    for model in expand_models(request.models):
+        chosen = weights_asked(model, request.weights) or request.config.weights
+        own = dataclasses.replace(request.config, weights=chosen)
         spec = _network(get_backbone(model), own, images[0])
         jobs += [Job(part, spec.backbone, spec.weights, spec.preprocessing, spec.device, own) for part in images]
     return jobs if store is None else as_kept(jobs, store)

@@ -107,12 +107,11 @@ class _Run:
 
     def _tune(self, extractor: Extractor, request: EngineRequest, rows: int) -> Extractor:
         """The extractor as requested, which is recorded on the disk before the first shard."""
-        job = self.job
-        tuned = tune(extractor, job.device, job.preprocessing.image_size, request, self.observer.note)
+        tuned = tune(extractor, request, self.observer.note)
         recorded = self.writer.execution()
         if recorded and (tuned.engine, tuned.batch_size) == (recorded.engine, recorded.batch_size):
             rows = max(rows, recorded.rows)  # a longer run that was killed goes on in the same way too
-        self.writer.record_execution(Execution(tuned.engine, tuned.batch_size, rows, job.device.description))
+        self.writer.record_execution(Execution(tuned.engine, tuned.batch_size, rows, self.job.device.description))
         return tuned
 
     def _make_all(self, extractor: Extractor, parts: Sequence[Part]) -> tuple[list[ShardRecord], Extractor]:

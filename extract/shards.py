@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.core.cache.errors import FeaturesInvalid, ImageUnreadable
-from headstart.core.cache.shard import Rows, Shard, Skipped
+from headstart.core.cache.shard import Rows, Shard, Skipped, narrowed
 from headstart.core.cache.shard_plan import Part
 from headstart.core.extract.images import Batch, inputs_digest
 from headstart.core.extract.job import Job
@@ -92,11 +92,9 @@ def _oldest(in_flight: deque[tuple[Batch, Pending | None]]) -> tuple[Batch, Feat
 def _finite(job: Job, features: Features | None, batch: Batch) -> npt.NDArray[Any]:
     if features is None:
         return np.zeros((0, job.backbone.feature_dim), dtype=job.dtype)
-    with np.errstate(over="ignore"):  # what does not fit float16 becomes infinite and is refused below
-        stored = features.astype(job.dtype)
-    bad = ~np.isfinite(stored).all(axis=1)
-    if bad.any():
-        row = int(batch.rows[bad.argmax()])
+    stored, bad = narrowed(features, job.dtype)
+    if bad is not None:
+        row = int(batch.rows[bad])
         name = job.images.ids(row, row + 1)[0].decode("utf-8", "replace")
         narrow = job.dtype == "float16" or job.device.precision == "fp16"  # bf16 and tf32 reach as far as fp32
         way_out = (

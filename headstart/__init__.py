@@ -17,17 +17,17 @@ import importlib
 
 TYPE_CHECKING = False  # as type checkers know it; importing typing would take longer than all else here
 if TYPE_CHECKING:
-    from headstart.classifier import Classifier as Classifier
-    from headstart.classifier import load as load
-    from headstart.classifier import train as train
+    from headstart.api.classifier import Classifier as Classifier
+    from headstart.api.classifier import load as load
+    from headstart.api.classifier import train as train
+    from headstart.api.estimator import Head as Head
+    from headstart.api.features import Features as Features
+    from headstart.api.features import extract as extract
+    from headstart.api.features import open as open  # noqa: A004  # read as headstart.open
+    from headstart.api.transformer import Backbone as Backbone
     from headstart.core.cache.errors import HeadstartError as HeadstartError
     from headstart.core.heads.runs import Run as Run
-    from headstart.estimator import Head as Head
-    from headstart.features import Features as Features
-    from headstart.features import extract as extract
-    from headstart.features import open as open  # noqa: A004  # read as headstart.open
     from headstart.observer import Observer as Observer
-    from headstart.transformer import Backbone as Backbone
 
 __all__ = [
     "Backbone",
@@ -44,17 +44,17 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Backbone": "headstart.transformer",
-    "Classifier": "headstart.classifier",
-    "Features": "headstart.features",
-    "Head": "headstart.estimator",
+    "Backbone": "headstart.api.transformer",
+    "Classifier": "headstart.api.classifier",
+    "Features": "headstart.api.features",
+    "Head": "headstart.api.estimator",
     "HeadstartError": "headstart.core.cache.errors",
     "Observer": "headstart.observer",
     "Run": "headstart.core.heads.runs",
-    "extract": "headstart.features",
-    "load": "headstart.classifier",
-    "open": "headstart.features",
-    "train": "headstart.classifier",
+    "extract": "headstart.api.features",
+    "load": "headstart.api.classifier",
+    "open": "headstart.api.features",
+    "train": "headstart.api.classifier",
 }
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.shard_plan import Part
 from headstart.core.cache.store import FeatureStore
-from headstart.core.extract import datasets, reuse
 from headstart.core.extract import plan as jobs
+from headstart.core.extract import reuse
 from headstart.core.extract import run as runs
+from headstart.core.extract.config import ExtractionRequest
 from headstart.core.extract.job import Job
 from headstart.core.extract.run import Outcome
 from headstart.observer import Observer
-from headstart.requests import ExtractionRequest
 from headstart.workspace import Workspace
 
 
@@ -69,11 +69,9 @@ def checked(workspace: Workspace, request: ExtractionRequest, observer: Observer
 
 
 def plan(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> list[Job]:
-    """The jobs asked for, weights and images located, and told once what must be said of them."""
-    dataset = datasets.undivided(request.dataset) if request.no_splits else request.dataset
-    config = dataclasses.replace(request.config, device=workspace.device)
-    store = FeatureStore(workspace.features_dir)
-    found = jobs.plan(request.models, dataset, request.split, request.weights, config, workspace.data_dir, store)
+    """The jobs asked for, on the workspace's device whatever the request says, and told once what must be said of them."""
+    asked = dataclasses.replace(request, config=dataclasses.replace(request.config, device=workspace.device))
+    found = jobs.plan(asked, workspace.data_dir, FeatureStore(workspace.features_dir))
     for key in dict.fromkeys(job.key for job in found):
         warn_if_untrained(key, observer)
     remarks = (remark for job in found for remark in (*job.images.remarks, *job.images.notes, *job.device.notes))

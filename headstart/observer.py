@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from headstart.core.heads.study.estimate import Plan
     from headstart.core.heads.timings import Timing
     from headstart.core.heads.training.epoch import Epoch
-    from headstart.trained import TrainedHead
+    from headstart.inference.trained import TrainedHead
 
 
 @dataclasses.dataclass(frozen=True)

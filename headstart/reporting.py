@@ -6,7 +6,7 @@ all that they depend on.
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from headstart.core.cache.files import canonical_json, write_durably
 from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets
+from headstart.core.extract.featurise import expand
 from headstart.core.extract.images import Images
 from headstart.core.extract.images.unchanged import same_images
 from headstart.core.extract.pictures import thumbnails as gallery
@@ -37,50 +38,57 @@ from headstart.core.heads.runs import Run, RunStore, versions
 from headstart.core.heads.statistics.maps import FeatureMap, feature_map
 from headstart.core.heads.study.analysis_store import AnalysisStore
 from headstart.core.heads.timings import Timing
+from headstart.inference.prediction import label_files
+from headstart.inference.trained import of_run
+from headstart.observer import Observer
+from headstart.requests import InferenceOptions, ReportRequest
 from headstart.tested import completed, tested
-from headstart.workspace import Note, Workspace
+from headstart.workspace import Workspace
 
 THUMBNAIL = 96
 """The side of a test image's picture in the report, in pixels."""
 
-Label = Callable[[Sequence[Run]], list[Photo]]
-"""Labels the outside photographs with the heads of these runs."""
-
 
 @dataclasses.dataclass(frozen=True)
 class _Sources:
-    """Where a report's facts come from: the feature sets by digest, the heads with their timings, and the analyses."""
+    """Where a report's facts come from: the feature sets by digest, the heads with their timings, the analyses, and the
+    files of outside photographs."""
 
     workspace: Workspace
+    request: ReportRequest
+    observer: Observer
     sets: Mapping[str, FeatureSet]
     store: RunStore
     analyses: AnalysisStore
-    label: Label | None
-    dataset: str | None
-    note: Note
+    photos: Sequence[Path]
 
 
-def write(
-    workspace: Workspace, runs: Sequence[Run], output: Path, label: Label | None, dataset: str | None, note: Note
-) -> Report:
-    """Compare the runs, oldest first, and keep the comparison as report.html, .md, .csv and .json in `output`.
+def report(workspace: Workspace, request: ReportRequest, observer: Observer) -> Report:
+    """Compare every run there is. Raises what `compare` raises."""
+    return compare(workspace, RunStore(workspace.runs_dir).runs(), request, observer)
 
-    `label` gives the outside photographs' labels; `dataset` says where the test images are, to show some. Raises
+
+def compare(workspace: Workspace, runs: Sequence[Run], request: ReportRequest, observer: Observer) -> Report:
+    """Compare these runs, oldest first, and keep the comparison as report.html, .md, .csv and .json.
+
+    Raises RunNotFound where there is no run, DataNotFound for photographs that are not there, what `label_files` raises,
     RunDamaged, FeaturesDamaged, OSError.
     """
-    report = gather(workspace, runs, label, dataset, note)
-    for suffix, text in {"md": to_markdown(report), "csv": to_csv(report, runs), "html": to_html(report)}.items():
-        write_durably(output / f"report.{suffix}", text.encode("utf-8", "surrogateescape"))
+    if not runs:
+        raise RunNotFound(f"{workspace.runs_dir}: no trained head to report on; make one with `headstart train-head`")
+    made, folder = _gathered(workspace, runs, request, observer), request.folder(workspace.runs_dir)
+    for suffix, text in {"md": to_markdown(made), "csv": to_csv(made, runs), "html": to_html(made)}.items():
+        write_durably(folder / f"report.{suffix}", text.encode("utf-8", "surrogateescape"))
     # not indented: 1,000 classes would take 38 MB
-    write_durably(output / "report.json", canonical_json(to_json(report)) + b"\n")
-    return report
+    write_durably(folder / "report.json", canonical_json(to_json(made)) + b"\n")
+    return made
 
 
-def gather(workspace: Workspace, runs: Sequence[Run], label: Label | None, dataset: str | None, note: Note) -> Report:
-    """The report of the runs, oldest first; the arguments are those of `write`. Raises RunDamaged, FeaturesDamaged."""
+def _gathered(workspace: Workspace, runs: Sequence[Run], request: ReportRequest, observer: Observer) -> Report:
+    photos = expand([str(request.photos)]) if request.photos is not None else []
     sets = {found.manifest.digest: found for found in FeatureStore(workspace.features_dir).sets()}
     store, analyses = RunStore(workspace.runs_dir), AnalysisStore(workspace.runs_dir)
-    sources = _Sources(workspace, sets, store, analyses, label, dataset, note)
+    sources = _Sources(workspace, request, observer, sets, store, analyses, photos)
     found = grouped(runs, {digest: features.manifest for digest, features in sets.items()})
     return Report(
         sections=tuple(_section(part, sources) for part in found),
@@ -95,7 +103,7 @@ def _section(part: GroupedRuns, sources: _Sources) -> Section:
     timed = [_timing(sources.store, group) for group in part.groups]
     rows = tuple(_row(*one, sources) for one in zip(part.groups, timed, tested, strict=True))
     there = [found for found in tested if found is not None]
-    photos = sources.label([group.first for group in part.groups]) if sources.label else []
+    photos = _labelled(part, sources) if sources.photos else []
     section = Section(
         title=part.title,
         dataset=part.dataset,
@@ -115,6 +123,13 @@ def _section(part: GroupedRuns, sources: _Sources) -> Section:
     return _with_pictures(evaluated(section, there), part, sources)
 
 
+def _labelled(part: GroupedRuns, sources: _Sources) -> list[Photo]:
+    """The outside photographs with the labels of the first head of each group."""
+    heads = [of_run(sources.workspace, group.first) for group in part.groups]
+    options = InferenceOptions(sources.request.weights)
+    return label_files(sources.workspace, heads, sources.photos, options, 1, sources.observer)
+
+
 def _row(group: Group, timing: Timing | None, tested: Predictions | None, sources: _Sources) -> Row:
     row = row_of(tested.group, timing, tested.interval) if tested else row_of(group, timing)
     return dataclasses.replace(row, folder=str(sources.store.root / group.first.name))
@@ -129,14 +144,14 @@ def _tested(group: Group, sources: _Sources) -> Predictions | None:
     """The group's heads on the rows that they were tested on, or None where their features are not there."""
     features = sources.sets.get(group.first.test.digest)
     if features is None:
-        sources.note(
+        sources.observer.note(
             f"{group.first.name}: the features it was tested on are not in the features directory; it is in Table 1 only"
         )
         return None
     try:
         found = tested(group.runs, features, sources.store)
     except RunNotFound as error:
-        sources.note(f"{error}; it is in Table 1 only")
+        sources.observer.note(f"{error}; it is in Table 1 only")
         return None
     runs = tuple(map(completed, group.runs, found.outcomes))
     labelled = np.stack([one.predicted for one in found.outcomes])
@@ -160,7 +175,7 @@ def _with_pictures(section: Section, part: GroupedRuns, sources: _Sources) -> Se
     try:
         before_after = gallery.figure_1(images, 0, preprocessing)
     except HeadstartError as error:
-        sources.note(f"no figure of the preprocessing in the report: {error}")
+        sources.observer.note(f"no figure of the preprocessing in the report: {error}")
         return shown
     figure = PreprocessingFigure(
         f"Image 0 of {section.dataset} on its way to the backbone.",
@@ -175,7 +190,7 @@ def _images(part: GroupedRuns, sources: _Sources) -> Images | None:
     if features is None:
         return None
     manifest, reasons, data_dir = features.manifest, [], sources.workspace.data_dir
-    asked = [sources.dataset] if sources.dataset else []
+    asked = [sources.request.dataset] if sources.request.dataset else []
     for place in dict.fromkeys([*asked, *_places(part.dataset, manifest)]):
         try:
             (split,) = datasets.splits(place, manifest.split, data_dir)
@@ -185,7 +200,7 @@ def _images(part: GroupedRuns, sources: _Sources) -> Images | None:
             reasons.append(f"{images.source} holds other images than the features are of")
         except (HeadstartError, OSError) as error:
             reasons.append(str(error))
-    sources.note(f"no images of {part.title} in the report: {reasons[0]}; say where they are with --dataset")
+    sources.observer.note(f"no images of {part.title} in the report: {reasons[0]}; say where they are with --dataset")
     return None
 
 

@@ -9,14 +9,14 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.core.extract.config import STUDY_MODELS, ExtractConfig
+from headstart.core.extract.config import STUDY_MODELS, ExtractConfig, ExtractionRequest
 from headstart.core.heads.config import RECIPES, STUDY_STANDARD, TEST_FRACTION, BenchConfig, TrainConfig
 
 if TYPE_CHECKING:
     from headstart.core.heads.study.analyses import Budget
 
 
-EXTRACT, BENCH = ExtractConfig(), BenchConfig()
+BENCH = BenchConfig()
 STUDIED = (RECIPES["study"], STUDY_STANDARD)
 """The recipes that the study compares."""
 STUDY_EXTRACT = ExtractConfig(limit=24_000)
@@ -25,23 +25,6 @@ STUDY_EXTRACT = ExtractConfig(limit=24_000)
 
 EVERY_HEAD = frozenset({"head", "train_limit", "test_fraction", "group_by"})
 """The settings of a training that name the head or concern the rows: no head is without a use for them."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ExtractionRequest:
-    """Features of a data set by several backbones.
-
-    `split` None means all that the data set has. `weights` are `VALUE` or `MODEL=VALUE`; a model that none concern gets
-    those of `ExtractConfig`. With `no_splits` each sub-folder of `folder:PATH` is a class. The device is the workspace's,
-    whatever `config` says.
-    """
-
-    models: tuple[str, ...] = ("resnet50",)
-    dataset: str = "cifar10"
-    split: str | None = None
-    weights: tuple[str, ...] = ()
-    no_splits: bool = False
-    config: ExtractConfig = EXTRACT
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,11 +1,7 @@
 """Where a user's work lies."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
-
-Note = Callable[[str], None]
-"""Told what the user should know."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 from extract_samples import encoded
 from PIL import Image
 
-from headstart import rows
+from headstart.api import rows
 from headstart.core.extract.network.extractor import FeatureExtractor
 
 SMALL: dict[str, Any] = {"weights": "random:0", "image_size": 32, "device": "cpu"}
@@ -49,7 +49,7 @@ class Passes:
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> Passes:
     """Counts forward passes, each of which prepares a batch first; no row is cached before."""
-    rows.ROWS.clear()
+    monkeypatch.setattr(rows, "ROWS", rows.RowCache(rows.LIMIT))
     counted, prepare = Passes(), FeatureExtractor.preprocess
 
     def counting(self: FeatureExtractor, images: Any) -> Any:

@@ -15,6 +15,7 @@ from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import Provenance
 from headstart.core.cache.shard import Rows, Shard, Skipped
 from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.verify import survey
 from headstart.core.cache.writer import SetWriter
 
 FEATURE_DIM = 4
@@ -160,3 +161,17 @@ def flip(path: Path, place: int | None = None) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2 if place is None else place] ^= 1
     path.write_bytes(content)
+
+
+def begun(store: FeatureStore) -> list[Path]:
+    """The folders of sets that were begun and have no manifest."""
+    return [entry.folder for entry in survey(store) if entry.state == "not complete"]
+
+
+def first_images(shards: list[Shard], limit: int) -> Rows:
+    """The rows of the split's first `limit` images, picked by the ids, which are row numbers."""
+    joined = {
+        name: np.concatenate([getattr(shard.rows, name) for shard in shards]) for name in ("features", "labels", "ids")
+    }
+    wanted = joined["ids"].astype(int) < limit
+    return Rows(**{name: array[wanted] for name, array in joined.items()})

@@ -8,15 +8,29 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
+import numpy as np
 import pytest
 from extract_samples import ROOT, cifar_records, write_records
 
+from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.network.devices import Device, resolve
 
 hypothesis.settings.register_profile("headstart", deadline=None)  # no test is timed
 hypothesis.settings.load_profile("headstart")
 
 SHARED = ROOT.parent / "shared/data"
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers, the same in every run."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    """A features directory that is not there yet."""
+    return FeatureStore(tmp_path / "features")
 
 
 @pytest.fixture(scope="session")

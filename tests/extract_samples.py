@@ -13,11 +13,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from headstart.core.cache.errors import FeaturesInvalid, OutOfMemory
-from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.config import ExtractConfig, ExtractionRequest
 from headstart.core.extract.images.arrays import ArrayImages
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
+from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.interface import EngineConfig, Pending, TuningState
+from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.plan import plan
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,6 +84,13 @@ def write_picture(path: Path, seed: int = 0) -> Path:
     return path
 
 
+def tree(root: Path, *paths: str) -> Path:
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+    return root
+
+
 def array_images(pixels: Pixels, classes: tuple[str, ...] = ("a", "b", "c")) -> ArrayImages:
     """A data set `tiny` in memory, whose row i has the label i modulo the number of classes."""
     labels = np.arange(len(pixels), dtype=np.int64) % len(classes)
@@ -119,6 +128,9 @@ class There:
         """Nothing to give up."""
 
 
+CPU, AT_16 = Device("cpu", "bf16", "this CPU"), Preprocessing(16)
+
+
 @dataclasses.dataclass
 class QuarterMeans:
     """A stand-in for a backbone: features (n, 4), the mean of each quarter of a picture times `scale`.
@@ -136,6 +148,8 @@ class QuarterMeans:
     engine: str = "eager"
     concurrent_batches: int = 1
     tuning: TuningState = dataclasses.field(default_factory=TuningState, compare=False)
+    device: Device = CPU
+    preprocessing: Preprocessing = AT_16
 
     @property
     def host_variants(self) -> "Sequence[QuarterMeans]":
@@ -168,7 +182,7 @@ def digits_jobs(
 ) -> list[Job]:
     """Jobs over the digits at 32 px on the CPU."""
     settings = dataclasses.replace(ExtractConfig(image_size=32, device="cpu"), **config)  # type: ignore[arg-type]
-    return plan(models, "digits", split, requests, settings, Path("nowhere"))
+    return plan(ExtractionRequest(models, "digits", split, requests, config=settings), Path("nowhere"))
 
 
 class Interrupted(BaseException):

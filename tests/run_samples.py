@@ -46,7 +46,7 @@ def tiny(rows: int = 18, **config: object) -> Job:
 def run(
     job: Job, store: FeatureStore, extractor: Extractor | None = None, observer: RecordingObserver | None = None
 ) -> Outcome:
-    return extract(job, lambda _: extractor or QuarterMeans(), store, observer or RecordingObserver())
+    return extract(job, lambda job: extractor or QuarterMeans(device=job.device), store, observer or RecordingObserver())
 
 
 def run_finding_all(job: Job, store: FeatureStore) -> Outcome:

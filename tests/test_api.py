@@ -42,7 +42,7 @@ def test_all_names_are_there_and_dir_shows_them() -> None:
     assert sorted(hs.__all__) == list(hs.__all__)
     assert set(hs.__all__) <= set(dir(hs))
     assert all(getattr(hs, name) is not None for name in hs.__all__)
-    assert hs.extract.__module__ == "headstart.features"
+    assert hs.extract.__module__ == "headstart.api.features"
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:

@@ -210,12 +210,15 @@ def test_functions_are_small() -> None:
     assert statistics.median(found.values()) <= MEDIAN_LINES_OF_A_FUNCTION
 
 
-FLOORS = sorted({path.parent for path in SOURCES if path.relative_to(ROOT).parts[0] in ("extract", "heads")})
+MOST_FILES = {"extract": 11, "heads": 11, "headstart": 10}
+"""The files that a folder of each room may hold besides its `__init__.py`."""
+FLOORS = sorted({path.parent for path in SOURCES if path.relative_to(ROOT).parts[0] in MOST_FILES})
 
 
 @pytest.mark.parametrize("folder", FLOORS, ids=name_of)
 def test_a_floor_can_be_overseen(folder: Path) -> None:
-    assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 11
+    files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+    assert len(files) <= MOST_FILES[folder.relative_to(ROOT).parts[0]]
 
 
 def module_of(path: Path) -> str:

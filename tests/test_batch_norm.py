@@ -26,9 +26,10 @@ from headstart.core.extract.network.extractor import FeatureExtractor, state_dig
 from headstart.core.extract.pictures import preprocess
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.heads.config import RECIPES
+from headstart.core.heads.study.results import BatchNormResults
 from headstart.core.heads.training.online import OnlineHead
 from headstart.study.batch_norm import experiment, layers, loops
-from headstart.study.batch_norm.protocol import BatchNormCost, Imitation
+from headstart.study.batch_norm.protocol import Imitation
 
 SMALL = Imitation(train_images=40, test_images=12, epochs=2, batch_size=16, seeds=(0, 1))
 FP32 = Device("cpu", "fp32", "a computer")
@@ -80,7 +81,7 @@ def study_head(dim: int, classes: int, seed: int) -> OnlineHead:
 
 def measured(
     request: object, plan: Imitation = SMALL, advance: Callable[[int], None] = silent, device: Device = FP32
-) -> BatchNormCost:
+) -> BatchNormResults:
     return experiment.measure(*make_jobs(request, device), plan, study_head, advance)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import pickle
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,13 @@ from api_samples import SMALL, Passes, coloured, here, passes, pets
 from heads_samples import Labelled, blobs, same_head, silent, write_pair, write_set
 
 import headstart as hs
+from headstart.api.features import Features
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, ImageUnreadable, RunDamaged, RunNotFound
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads import timings
 from headstart.core.heads.config import RECIPES
 from headstart.core.heads.runs import RunStore
 from headstart.core.heads.training.session import fit
-from headstart.features import Features
 from headstart.observer import Observer
 
 __all__ = ["here", "passes"]
@@ -252,11 +252,8 @@ def test_threads_predict_at_once(pet_head: hs.Classifier) -> None:
     def work(number: int) -> None:
         found[number] = pet_head.predict([coloured(name, 80 + number) for name in names]).tolist()
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
     assert list(found.values()) == [names] * 4
 
 

@@ -9,14 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 import pytest
-from cli_samples import parse
-from click.testing import CliRunner, Result
+from cli_samples import Place, parse
+from click.testing import CliRunner
 from extract_samples import offline
 from PIL import Image
 
@@ -25,27 +24,6 @@ from headstart.core import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ("--dataset", "digits", "--weights", "random:0", "--image-size", "32", "--precision", "fp32")
-
-
-@dataclass(frozen=True)
-class Place:
-    """A working place of a user: where features, runs and pictures are."""
-
-    root: Path
-
-    def run(self, *words: str, code: int = 0) -> Result:
-        """Run a command here, in this process, and expect its exit code."""
-        folders = ("--features-dir", str(self.root / "features"), "--runs-dir", str(self.root / "runs"))
-        result = CliRunner().invoke(cli.cli, [*words, *folders, "--data-dir", str(self.root / "data"), "--device", "cpu"])
-        assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
-        return result
-
-    def fails(self, *words: str) -> str:
-        """Run a command that ends in a known error; returns its one line."""
-        result = self.run(*words, code=1)
-        (line,) = [line for line in result.stderr.splitlines() if line.startswith("headstart: ")]
-        assert "Traceback" not in result.stderr
-        return line
 
 
 @pytest.fixture(scope="module")

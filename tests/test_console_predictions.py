@@ -3,7 +3,7 @@
 import csv
 import io
 
-from headstart.console import predictions
+from headstart.console.words import predictions
 from headstart.core.heads.predict import Photo
 
 PHOTOS = (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cache_samples import make_shards, write_set, write_shards_only
 
-from headstart.console.sets import age, listing
+from headstart.console.words.sets import age, listing
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.verify import survey
 

@@ -4,7 +4,7 @@ import dataclasses
 
 from heads_samples import make_timing
 
-from headstart.console.timing import timing
+from headstart.console.words.timing import timing
 from headstart.core.heads.timings import Way
 
 TIMING = make_timing(

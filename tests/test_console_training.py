@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from heads_samples import CLASSES, make_evaluation, make_key, make_run
 
-from headstart.console import training
+from headstart.console.words import training
 from headstart.core.heads.config import RECIPES, HeadName
 from headstart.core.heads.protocol import Protocol
 from headstart.core.heads.selection.record import Selection, Tried

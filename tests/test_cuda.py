@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -44,11 +45,8 @@ def test_threads_of_both_precisions_each_see_their_own(before: bool, monkeypatch
                         wrong.append(number)
                     time.sleep(0)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
     assert wrong == []
     assert SWITCH.allow_tf32 == before
 
@@ -60,11 +58,8 @@ def test_threads_that_want_the_same_need_not_wait_for_each_other() -> None:
         with tf32_allowed(True):
             both.wait()
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: work(), range(2)))
     assert not both.broken
 
 
@@ -105,11 +100,8 @@ def test_threads_share_a_ring(cuda: Device) -> None:
             if not np.array_equal(ring.to_device(batch, cuda.name).cpu().numpy(), batch):
                 wrong.append(number)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
     assert wrong == []
 
 

@@ -2,6 +2,7 @@
 
 import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -96,11 +97,8 @@ def test_large_pictures_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(module, "shrink", watched)
     content = encoded(picture(300, 300), "PNG")
-    threads = [threading.Thread(target=decode_at, args=(content, "there", 200)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: decode_at(content, "there", 200), range(8)))
     assert most == [1]
 
 

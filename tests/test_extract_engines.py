@@ -28,12 +28,6 @@ from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.interface import EngineConfig
 from headstart.core.extract.run import Outcome
 
-
-@pytest.fixture
-def store(tmp_path: Path) -> FeatureStore:
-    return FeatureStore(tmp_path / "features")
-
-
 ENGINES = Device("cpu", "bf16", "this CPU")
 """A device with two engines; the stand-in gives the same features on each."""
 

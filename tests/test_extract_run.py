@@ -60,12 +60,6 @@ from headstart.core.extract.reading import Pace
 from headstart.core.extract.run import extract
 from headstart.core.extract.shards import compute_shard
 
-
-@pytest.fixture
-def store(tmp_path: Path) -> FeatureStore:
-    return FeatureStore(tmp_path / "features")
-
-
 # ---- a whole run
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from cache_samples import (
     EDGES,
+    first_images,
     flip,
     make_key,
     make_shard,
@@ -30,28 +31,8 @@ from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import sha256
 from headstart.core.cache.manifest import NAME
-from headstart.core.cache.shard import Rows, Shard, encode_shard
+from headstart.core.cache.shard import Shard, encode_shard
 from headstart.core.cache.store import FeatureStore
-
-
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> FeatureStore:
-    return FeatureStore(tmp_path / "features")
-
-
-def first_images(shards: list[Shard], limit: int) -> Rows:
-    """The rows of the split's first `limit` images, picked by the ids, which are row numbers."""
-    joined = {
-        name: np.concatenate([getattr(shard.rows, name) for shard in shards]) for name in ("features", "labels", "ids")
-    }
-    wanted = joined["ids"].astype(int) < limit
-    return Rows(**{name: array[wanted] for name, array in joined.items()})
-
 
 SKIPPED = [(), (0,), (2, 6, 11), (4, 5), (0, 1, 2, 3), (12,), (9, 10, 12)]
 

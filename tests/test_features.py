@@ -14,10 +14,10 @@ from heads_samples import blobs, make_config, make_key, only_pair, write_pair, w
 from torch.utils.data import DataLoader
 
 import headstart as hs
+from headstart.api.features import Features
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesNotFound, WeightsMismatch
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads import data
-from headstart.features import Features
 
 __all__ = ["here"]
 

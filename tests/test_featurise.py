@@ -10,8 +10,7 @@ from extract_samples import QuarterMeans, file_images, picture
 from hypothesis import strategies as st
 
 from headstart.core.cache.errors import DataNotFound
-from headstart.core.extract.featurise import Outside, expand, featurise
-from headstart.core.extract.network.devices import Device
+from headstart.core.extract.featurise import Outside, expand, featurise, outside
 from headstart.core.extract.network.interface import EngineConfig, Pending
 from headstart.core.extract.pictures.decode import shrink
 
@@ -26,13 +25,10 @@ class Counting(QuarterMeans):
         return super().running(way)
 
 
-CPU = Device("cpu", "bf16", "this CPU")
-
-
 def gathered(paths: list[Path], extractor: QuarterMeans, workers: int = 1, batch_size: int | None = None) -> Outside:
     """All that `featurise` gives, in one."""
     notes = list[str]()
-    found = list(featurise(paths, extractor, CPU, 16, workers, batch_size, notes.append))
+    found = list(featurise(outside(paths), extractor, workers, batch_size, notes.append))
     assert notes == []
     return Outside(
         [row for part in found for row in part.features],
@@ -122,11 +118,11 @@ def test_pictures_that_can_not_be_read_are_named_and_the_others_are_there(
 def test_features_are_handed_on_before_all_are_there(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstart.core.extract.featurise.BLOCK", 6)
     extractor = QuarterMeans(batch_size=3)
-    parts = featurise(photos, extractor, CPU, 16, 1, 3, lambda _: None)
+    parts = featurise(outside(photos), extractor, 1, 3, lambda _: None)
     assert next(parts).rows == list(range(6))
     assert extractor.seen <= 12
     parts.close()
-    sizes = [len(part.rows) for part in featurise(photos[:20], extractor, CPU, 16, 1, 3, lambda _: None)]
+    sizes = [len(part.rows) for part in featurise(outside(photos[:20]), extractor, 1, 3, lambda _: None)]
     assert sizes == [6, 6, 6, 2]
 
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from extract_samples import write_picture
 
-from headstart import comparison, extraction, prediction, timing, trained, training
+from headstart import extraction, reporting, training
 from headstart.core.cache.errors import RunNotFound, WeightsMismatch
-from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.config import ExtractConfig, ExtractionRequest
 from headstart.core.heads.config import RECIPES, BenchConfig
+from headstart.inference import prediction, timing, trained
 from headstart.observer import SILENT, Observer
 from headstart.requests import (
-    ExtractionRequest,
     HeadChoice,
     InferenceOptions,
     ReportRequest,
@@ -99,7 +99,7 @@ def test_no_head_is_an_error_with_the_next_command(tmp_path: Path) -> None:
     with pytest.raises(RunNotFound, match="no trained head; make one with `headstart train-head`"):
         trained.choose(empty, HeadChoice(every_model=True), InferenceOptions(), SILENT)
     with pytest.raises(RunNotFound, match="no trained head to report on; make one with `headstart train-head`"):
-        comparison.report(empty, ReportRequest(), SILENT)
+        reporting.report(empty, ReportRequest(), SILENT)
 
 
 def test_a_reports_folder_is_among_the_runs_unless_another_is_asked_for(tmp_path: Path) -> None:

@@ -5,16 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from extract_samples import tree
 
 from headstart.core.cache.errors import DataInvalid
 from headstart.core.extract.pictures.layout import kind, layout, undivided
-
-
-def tree(root: Path, *paths: str) -> Path:
-    for path in paths:
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).touch()
-    return root
 
 
 def classes(*folders: str) -> list[str]:

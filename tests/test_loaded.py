@@ -1,8 +1,8 @@
 """The network used last is taken again where it is the very same, and never where anything about it differs."""
 
 import dataclasses
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -100,17 +100,6 @@ def test_a_loader_that_fails_leaves_none() -> None:
 
 def test_threads_that_ask_at_once_load_it_once() -> None:
     networks, load, found = Networks(), Loader(), list[nn.Module]()
-    threads = [threading.Thread(target=lambda: found.append(networks.get(SPEC, None, load).body)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: found.append(networks.get(SPEC, None, load).body), range(8)))
     assert (load.count, len(found), len({id(body) for body in found})) == (1, 8, 1)
-
-
-def test_what_is_forgotten_is_loaded_again() -> None:
-    networks, load = Networks(), Loader()
-    networks.get(SPEC, None, load)
-    networks.forget()
-    networks.get(SPEC, None, load)
-    assert load.count == 2

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from headstart.notebook import watching
+from headstart.api.notebook import watching
 from headstart.observer import SILENT, Observer
 
 

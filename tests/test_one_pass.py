@@ -13,8 +13,8 @@ from torch import nn
 from headstart.console import progress
 from headstart.core import cli
 from headstart.core.extract import weights
+from headstart.core.extract.network import loaded
 from headstart.core.extract.network.extractor import FeatureExtractor
-from headstart.core.extract.network.loaded import NETWORKS
 
 SMALL = ("--dataset", "digits", "--weights", "random:0", "--image-size", "32", "--precision", "fp32")
 
@@ -41,7 +41,7 @@ class Counts:
             self.pictures += len(images)
             return prepare(extractor, images)
 
-        NETWORKS.forget()
+        monkeypatch.setattr(loaded, "NETWORKS", loaded.Networks())
         monkeypatch.setattr(weights, "load", counted_load)
         monkeypatch.setattr(FeatureExtractor, "to_device", counted_pictures)
 

@@ -8,8 +8,8 @@ import pytest
 from extract_samples import encoded, noise, picture, write_picture
 from PIL import Image
 
+from headstart.api.pictures import Pictures
 from headstart.core.extract.images.files import FileImages
-from headstart.pictures import Pictures
 
 
 def test_one_picture_or_several_are_a_list(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from extract_samples import digits_jobs
 
-from headstart.core.cache.errors import DataNotFound, WeightsMismatch
+from headstart.core.cache.errors import WeightsMismatch
 from headstart.core.extract import plan as jobs
 from headstart.core.extract.config import STUDY_MODELS
 from headstart.core.extract.job import Job
@@ -26,39 +26,32 @@ def test_all_stands_for_the_studys_four_and_nothing_is_done_twice() -> None:
 @pytest.mark.parametrize(
     ("requests", "expected"),
     [
-        ((), "IMAGENET1K_V1"),
+        ((), None),
         (("random:1",), "random:1"),
         (("resnet18=random:2", "random:1"), "random:2"),
         (("random:1", "resnet50=random:2"), "random:1"),
-        (("resnet50=random:2",), "IMAGENET1K_V1"),
+        (("resnet50=random:2",), None),
+        (("resnet18=a/file.pth", "random:3", "resnet18=b/file.pth"), "b/file.pth"),
         (("folder/a=b.pth",), "folder/a=b.pth"),
     ],
 )
-def test_weights_for_a_model_come_before_those_for_all(requests: tuple[str, ...], expected: str) -> None:
-    assert jobs.weights_for("resnet18", requests) == expected
+def test_weights_for_a_model_come_before_those_for_all(requests: tuple[str, ...], expected: str | None) -> None:
+    assert jobs.weights_asked("resnet18", requests) == expected
+
+
+def test_a_model_that_no_weights_concern_gets_those_of_the_settings() -> None:
+    (job,) = digits_jobs("resnet18", requests=("resnet50=random:2",), split="test", weights="random:1")
+    assert (job.weights.label, job.config.weights) == ("random:1", "random:1")
 
 
 def test_weights_for_a_model_that_does_not_exist_are_refused() -> None:
     with pytest.raises(WeightsMismatch, match="model 'resnet51' is unknown"):
-        jobs.weights_for("resnet18", ["resnet51=random:0"])
+        jobs.weights_asked("resnet18", ["resnet51=random:0"])
 
 
 def test_auto_is_fp32_for_a_backbone_that_bf16_changes_too_much() -> None:
     assert {job.device.precision for job in digits_jobs("densenet169")} == {"fp32"}
     assert {job.device.precision for job in digits_jobs("densenet169", precision="bf16")} == {"bf16"}
-
-
-def test_a_split_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(DataNotFound, match="--split validation: digits has only train, test"):
-        digits_jobs("resnet18", split="validation")
-
-
-def test_weights_asked_for_one_model_say_nothing_of_another() -> None:
-    requests = ["resnet50=a/file.pth", "random:3", "resnet50=b/file.pth"]
-    assert jobs.weights_asked("resnet50", requests) == "b/file.pth"
-    assert jobs.weights_asked("vgg16", requests) == "random:3"
-    assert jobs.weights_asked("vgg16", ["resnet50=a/file.pth"]) is None
-    assert jobs.weights_asked("vgg16", []) is None
 
 
 def test_weights_for_a_model_that_the_command_does_not_use_are_refused() -> None:

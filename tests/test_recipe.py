@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from headstart.api.recipe import changed
 from headstart.core.heads.config import RECIPES
-from headstart.recipe import changed
 
 
 def test_none_leaves_the_recipes_own() -> None:

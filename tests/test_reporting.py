@@ -8,17 +8,14 @@ import io
 import json
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
+import cli_samples
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from PIL import Image
 
-from headstart.core import cli
 from headstart.core.extract import datasets
 from headstart.core.extract.pictures import thumbnails as gallery
 
@@ -28,19 +25,8 @@ LITTLE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Place:
-    """A working place of a user."""
-
-    root: Path
-
-    def run(self, *words: str, code: int = 0) -> Result:
-        """Run a command here and expect its exit code."""
-        folders = ("--features-dir", str(self.root / "features"), "--runs-dir", str(self.root / "runs"))
-        result = CliRunner().invoke(cli.cli, [*words, *folders, "--data-dir", str(self.root / "data"), "--device", "cpu"])
-        assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
-        assert isinstance(result.exception, SystemExit | click.exceptions.Exit | None)
-        return result
+class Place(cli_samples.Place):
+    """A working place where reports are made."""
 
     def report(self, *words: str) -> list[dict[str, Any]]:
         """The sections of a report made here."""

@@ -6,7 +6,7 @@ import pytest
 
 from headstart import requests
 from headstart.core import cli
-from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.config import ExtractConfig, ExtractionRequest
 from headstart.core.heads.config import RECIPES, BenchConfig, TrainConfig
 
 
@@ -19,7 +19,7 @@ def defaults(command: str) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("command", "given"),
     [
-        ("extract", requests.ExtractionRequest()),
+        ("extract", ExtractionRequest()),
         ("extract", ExtractConfig()),
         ("train-head", requests.TrainingRequest()),
         ("bench-inference", requests.TimingRequest()),

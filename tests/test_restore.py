@@ -11,7 +11,7 @@ from extract_samples import digits_jobs, offline
 from headstart.core.cache.errors import DeviceUnavailable, WeightsMismatch, WeightsNotFound
 from headstart.core.extract import weights
 from headstart.core.extract.backbones import get_backbone
-from headstart.core.extract.network.loaded import NETWORKS
+from headstart.core.extract.network import loaded
 from headstart.core.extract.plan import load
 from headstart.core.extract.restore import restore
 
@@ -108,8 +108,8 @@ def test_published_weights_that_a_head_needs_have_one_way_out(monkeypatch: pytes
         restore(key, "nowhere", None, "cpu", None)
 
 
-def test_both_splits_and_whoever_comes_next_share_one_network() -> None:
-    NETWORKS.forget()
+def test_both_splits_and_whoever_comes_next_share_one_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaded, "NETWORKS", loaded.Networks())
     train, test = digits_jobs("resnet18", precision="fp32")
     first = load(train)
     assert load(test).body is first.body

@@ -26,12 +26,6 @@ from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.reuse import survey
 
-
-@pytest.fixture
-def store(tmp_path: Path) -> FeatureStore:
-    return FeatureStore(tmp_path / "features")
-
-
 # ---- changed inputs
 
 

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from cache_samples import (
     EDGES,
+    begun,
+    first_images,
     make_key,
     make_shards,
     never_wait,
@@ -28,33 +30,7 @@ from hypothesis import strategies as st
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesStale, HeadstartError
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.manifest import NAME
-from headstart.core.cache.shard import Rows, Shard
 from headstart.core.cache.store import FeatureStore
-from headstart.core.cache.verify import survey
-
-
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> FeatureStore:
-    return FeatureStore(tmp_path / "features")
-
-
-def begun(store: FeatureStore) -> list[Path]:
-    """The folders of sets that were begun and have no manifest."""
-    return [entry.folder for entry in survey(store) if entry.state == "not complete"]
-
-
-def first_images(shards: list[Shard], limit: int) -> Rows:
-    """The rows of the split's first `limit` images, picked by the ids, which are row numbers."""
-    joined = {
-        name: np.concatenate([getattr(shard.rows, name) for shard in shards]) for name in ("features", "labels", "ids")
-    }
-    wanted = joined["ids"].astype(int) < limit
-    return Rows(**{name: array[wanted] for name, array in joined.items()})
 
 
 @given(st.text(max_size=30), st.sampled_from(["train", "test"]))

@@ -2,7 +2,7 @@
 
 import pickle
 import shutil
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,9 @@ from sklearn.pipeline import make_pipeline
 
 import headstart as hs
 from headstart.core.cache.errors import FeaturesInvalid, ImageUnreadable, WeightsMismatch, WeightsNotFound
-from headstart.core.extract.featurise import featurise
+from headstart.core.extract.featurise import featurise, outside
 from headstart.core.extract.network.extractor import FeatureExtractor
 from headstart.core.extract.restore import restore
-from headstart.rows import ROWS
 
 __all__ = ["here", "passes"]
 
@@ -29,26 +28,26 @@ def small(**changes: object) -> hs.Backbone:
     return hs.Backbone("resnet18", **{**SMALL, **changes})
 
 
+@pytest.mark.usefixtures("passes")
 def test_a_row_is_what_extract_keeps_and_predict_computes(here: Path) -> None:
     pets(here / "pets", each=4)
     features = hs.extract("folder:pets", model="resnet18", **SMALL)
     files = [here / "pets" / name for name in features.ids]
-    ROWS.clear()
     backbone = small()
     rows = backbone.transform(files)
     assert (rows.shape, rows.dtype) == ((12, backbone.dim), np.float32)
     assert np.array_equal(rows, features.X)
     extractor = restore(features.key, features.sets[0].manifest.provenance.weights_from, None, "cpu", None)
-    for block in featurise(files, extractor, extractor.device, 32, 2, None, lambda _: None):
+    for block in featurise(outside(files), extractor, 2, None, lambda _: None):
         assert np.array_equal(rows, np.stack(block.features))
 
 
+@pytest.mark.usefixtures("passes")
 def test_rows_of_digits_are_those_of_extract(here: Path) -> None:
     from headstart.core.extract.datasets.digits import open_split
 
     features = hs.extract("digits", model="resnet18", split="test", limit=40, **SMALL)
     batch = open_split("", "test", here).read(0, 40, 32, 1).pixels
-    ROWS.clear()
     assert np.array_equal(small().transform(batch), features.X)
 
 
@@ -133,9 +132,9 @@ def test_a_column_of_paths_is_a_list_of_pictures(tmp_path: Path) -> None:
     assert np.array_equal(small().transform(pandas.DataFrame({"file": files})), rows)
 
 
+@pytest.mark.usefixtures("passes")
 def test_it_is_always_in_eval_mode() -> None:
     backbone = small()
-    ROWS.clear()
     backbone.transform(coloured("red", 0))
     network = backbone._ready().frozen.network
     assert isinstance(network, FeatureExtractor)
@@ -213,11 +212,8 @@ def test_threads_may_share_it(passes: Passes) -> None:
     def work(number: int) -> None:
         found[number] = backbone.transform(pictures[number : number + 6])
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(work, range(5)))
     rows = backbone.transform(pictures)
     for number in range(5):
         assert np.array_equal(found[number], rows[number : number + 6])

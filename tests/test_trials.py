@@ -10,12 +10,13 @@ import hypothesis
 import numpy as np
 import numpy.typing as npt
 import pytest
-from extract_samples import There
+from extract_samples import CPU, There
 from hypothesis import strategies as st
 
 from headstart.core.cache.errors import DeviceUnavailable, HeadstartError, OutOfMemory
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.interface import EngineConfig, Pending, TuningState
+from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.tuning.trials import (
     ROUNDS_PER_TRIAL,
     TRIAL_PART,
@@ -148,6 +149,9 @@ def test_trials_are_a_small_part_of_the_run_and_the_best_of_them_wins(rows: int,
 # ---- trials
 
 
+AT_6 = Preprocessing(6)
+
+
 @dataclasses.dataclass
 class Fake:
     """A network with engines: `made` counts the configurations that were made, `shapes` keeps the batches given to them.
@@ -164,6 +168,8 @@ class Fake:
     shapes: list[tuple[EngineConfig, tuple[int, ...]]] = dataclasses.field(default_factory=list)
     tuning: TuningState = dataclasses.field(default_factory=TuningState)
     others: tuple[Fake, ...] = ()
+    device: Device = CPU
+    preprocessing: Preprocessing = AT_6
 
     @property
     def host_variants(self) -> tuple[Fake, ...]:
@@ -192,22 +198,22 @@ COMPILED = EngineConfig("compiled", 8)
 
 def test_a_configuration_is_measured_once_in_a_process() -> None:
     fake, notes = Fake(), list[str]()
-    first = Trials(fake, 6, notes.append).measure(COMPILED)
+    first = Trials(fake, notes.append).measure(COMPILED)
     assert first > 0
-    assert Trials(fake.running(EngineConfig("eager", 2)), 6, notes.append).measure(COMPILED) == first
+    assert Trials(fake.running(EngineConfig("eager", 2)), notes.append).measure(COMPILED) == first
     assert notes == ["preparing the compiled engine for batches of 8"]
     assert len(fake.shapes) == ROUNDS_PER_TRIAL
 
 
 def test_what_is_ready_needs_no_preparing() -> None:
     fake, notes = Fake(tuning=TuningState(ready={COMPILED: "a network"})), list[str]()
-    Trials(fake, 6, notes.append).running(COMPILED)
+    Trials(fake, notes.append).running(COMPILED)
     assert notes == []
 
 
 def test_the_eager_engine_needs_no_preparing() -> None:
     fake, notes = Fake(), list[str]()
-    trials = Trials(fake, 6, notes.append)
+    trials = Trials(fake, notes.append)
     assert trials.running(EngineConfig("eager", 2)).config == EngineConfig("eager", 2)
     assert (fake.made, notes) == ([EngineConfig("eager", 2)], [])
 
@@ -216,7 +222,7 @@ def test_the_eager_engine_needs_no_preparing() -> None:
 @pytest.mark.parametrize("config", [EngineConfig("eager", 16), COMPILED], ids=str)
 def test_a_rate_is_measured_with_whole_batches_of_the_size_asked_for(config: EngineConfig, concurrent: int) -> None:
     fake = Fake(concurrent_batches=concurrent)
-    rate = Trials(fake, 6, lambda _: None).measure(config)
+    rate = Trials(fake, lambda _: None).measure(config)
     assert 0 < rate < float("inf")
     assert fake.shapes == [(config, (config.batch_size, 6, 6, 3))] * (ROUNDS_PER_TRIAL * concurrent)
 
@@ -228,7 +234,7 @@ ERRORS = [DeviceUnavailable("compiling failed (no compiler); use --engine eager"
 @pytest.mark.parametrize("when", ["broken", "greedy"])
 def test_a_configuration_that_can_not_be_run_has_no_rate_and_is_noted(error: HeadstartError, when: str) -> None:
     fake, notes = Fake(**{when: {COMPILED: error}}), list[str]()  # type: ignore[arg-type]
-    trials = Trials(fake, 6, notes.append)
+    trials = Trials(fake, notes.append)
     assert trials.measure(COMPILED) == trials.measure(COMPILED) == 0.0  # and is not tried again
     assert notes == ["preparing the compiled engine for batches of 8", f"not used: {error}"]
     assert trials.measure(EngineConfig("eager", 16)) > 0
@@ -237,7 +243,7 @@ def test_a_configuration_that_can_not_be_run_has_no_rate_and_is_noted(error: Hea
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_a_configuration_that_can_not_be_made_is_an_error_where_it_is_to_run(error: HeadstartError) -> None:
     fake = Fake(broken={COMPILED: error})
-    trials = Trials(fake, 6, lambda _: None)
+    trials = Trials(fake, lambda _: None)
     assert trials.measure(COMPILED) == 0.0
     with pytest.raises(type(error), match=str(error).partition(" (")[0]):
         trials.running(COMPILED)
@@ -249,25 +255,22 @@ def test_another_error_is_no_reason_to_take_another_configuration() -> None:
             raise ValueError("a mistake of ours")
 
     with pytest.raises(ValueError, match="a mistake of ours"):
-        Trials(Wrong(), 6, lambda _: None).measure(COMPILED)
+        Trials(Wrong(), lambda _: None).measure(COMPILED)
 
 
 def test_the_best_of_real_trials_is_among_what_could_be_run() -> None:
     no_room = OutOfMemory("too many")
     broken = {EngineConfig("compiled", size): ERRORS[0] for size in (16, 32)}
     fake = Fake(greedy={EngineConfig("eager", 16): no_room, EngineConfig("eager", 32): no_room}, broken=broken)
-    assert choose(10**9, SIZES, Trials(fake, 6, lambda _: None).measure) == EngineConfig("eager", 8)
+    assert choose(10**9, SIZES, Trials(fake, lambda _: None).measure) == EngineConfig("eager", 8)
 
 
 def test_a_clock_that_stands_still_is_no_division_by_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstart.core.extract.tuning.trials.time.perf_counter", lambda: 5.0)
-    assert 0 < Trials(Fake(), 6, lambda _: None).measure(COMPILED) < float("inf")
+    assert 0 < Trials(Fake(), lambda _: None).measure(COMPILED) < float("inf")
 
 
 # ---- the whole choice
-
-
-LOW = Device("cpu", "bf16", "this CPU")
 
 
 @dataclasses.dataclass
@@ -294,7 +297,7 @@ def test_of_two_host_variants_the_faster_one_is_taken_and_remembered(slow_first:
     quick, slow = Variants(config), Slow(config)
     first, second = (slow, quick) if slow_first else (quick, slow)
     first.others = (second,)
-    trials: Trials[Fake] = Trials(Variants(config, tuning=TuningState(ready={config: first})), 6, lambda _: None)
+    trials: Trials[Fake] = Trials(Variants(config, tuning=TuningState(ready={config: first})), lambda _: None)
     first.tuning = trials.running(config).tuning
     assert trials.fastest_variant(config, 60_000) is quick
     assert first.tuning.ready == {config: quick}
@@ -305,15 +308,15 @@ def test_host_variants_are_compared_once_and_where_the_run_is_long_enough(rows: 
     other = Slow(EngineConfig("compiled", 16))
     fake = Variants(EngineConfig("compiled", 16), others=(other,))
     for again in (rows, rows // 2):
-        assert tune(fake, LOW, 6, EngineRequest(again, "compiled", 16)) is fake
+        assert tune(fake, EngineRequest(again, "compiled", 16)) is fake
         assert len(other.shapes) == measured * VARIANT_ROUNDS * VARIANT_BATCHES
 
 
 def test_the_second_of_two_splits_is_run_as_the_first() -> None:
     fake, notes = Fake(), list[str]()
-    first = tune(fake, LOW, 6, EngineRequest(60_000), notes.append)
+    first = tune(fake, EngineRequest(60_000), notes.append)
     shapes = len(fake.shapes)
-    second = tune(fake, LOW, 6, EngineRequest(10_000), notes.append)
+    second = tune(fake, EngineRequest(10_000), notes.append)
     assert second.config == first.config
     assert len(fake.shapes) == shapes
 
@@ -322,5 +325,5 @@ def test_the_second_of_two_splits_is_run_as_the_first() -> None:
     ("most", "asked", "size"), [(1, None, 1), (5, None, 8), (16, None, 16), (900, None, 16), (20, 100_000, 32), (20, 3, 3)]
 )
 def test_no_batch_is_much_larger_than_there_are_images(most: int, asked: int | None, size: int) -> None:
-    assert tune(Fake(), LOW, 6, EngineRequest(most, batch_size=asked)).config == EngineConfig("eager", size)
-    assert tune(Fake(), LOW, 6, EngineRequest(3 * most, batch_size=asked, most=most)).config == EngineConfig("eager", size)
+    assert tune(Fake(), EngineRequest(most, batch_size=asked)).config == EngineConfig("eager", size)
+    assert tune(Fake(), EngineRequest(3 * most, batch_size=asked, most=most)).config == EngineConfig("eager", size)

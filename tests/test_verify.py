@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cache_samples import flip, make_shards, never_wait, put_all, write_set, write_shards_only
 
-from headstart.console.sets import listing
+from headstart.console.words.sets import listing
 from headstart.core.cache import feature_set
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet

@@ -8,19 +8,12 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from extract_samples import write_picture
+from extract_samples import tree, write_picture
 from hypothesis import strategies as st
 
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.extract.featurise import expand
 from headstart.core.extract.pictures.walk import LINKS, NO_SUFFIX, counted, entries, holds_pictures, walk
-
-
-def tree(root: Path, *paths: str) -> Path:
-    for path in paths:
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).touch()
-    return root
 
 
 def test_files_come_before_sub_folders_and_each_by_name(tmp_path: Path) -> None:

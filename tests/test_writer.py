@@ -15,6 +15,8 @@ import pytest
 from cache_samples import (
     EDGES,
     FEATURE_DIM,
+    begun,
+    first_images,
     flip,
     make_key,
     make_provenance,
@@ -30,34 +32,9 @@ from cache_samples import (
 from headstart.core.cache import writer as cache_writer
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid
 from headstart.core.cache.manifest import NAME
-from headstart.core.cache.shard import Rows, Shard, encode_shard
+from headstart.core.cache.shard import encode_shard
 from headstart.core.cache.shard_plan import plan
 from headstart.core.cache.store import FeatureStore
-from headstart.core.cache.verify import survey
-
-
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> FeatureStore:
-    return FeatureStore(tmp_path / "features")
-
-
-def begun(store: FeatureStore) -> list[Path]:
-    """The folders of sets that were begun and have no manifest."""
-    return [entry.folder for entry in survey(store) if entry.state == "not complete"]
-
-
-def first_images(shards: list[Shard], limit: int) -> Rows:
-    """The rows of the split's first `limit` images, picked by the ids, which are row numbers."""
-    joined = {
-        name: np.concatenate([getattr(shard.rows, name) for shard in shards]) for name in ("features", "labels", "ids")
-    }
-    wanted = joined["ids"].astype(int) < limit
-    return Rows(**{name: array[wanted] for name, array in joined.items()})
 
 
 def test_nothing_is_present_in_a_new_folder(store: FeatureStore) -> None:

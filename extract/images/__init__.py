@@ -1,7 +1,7 @@
 """The images of one split by row number: the interface that every data set's have, and what was read of some rows."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, Self
 
 import numpy as np
@@ -27,6 +27,15 @@ class Batch:
     rows: npt.NDArray[np.int64]
     fingerprints: Sequence[str]
     skipped: Sequence[Skipped] = ()
+
+
+def batch_of(start: int, read: Sequence[Pixels | str], marks: Sequence[str], name: Callable[[int], str]) -> Batch:
+    """The rows from `start` on as each was read: its pixels, all of one size, or the reason why it has none. `name` gives
+    a row's name for people."""
+    found = [(row, image) for row, image in enumerate(read, start) if not isinstance(image, str)]
+    skipped = [Skipped(row, name(row), reason) for row, reason in enumerate(read, start) if isinstance(reason, str)]
+    pixels = np.stack([image for _, image in found]) if found else np.zeros((0, 1, 1, 3), dtype=np.uint8)
+    return Batch(start, pixels, np.array([row for row, _ in found], dtype=np.int64), marks, skipped)
 
 
 class Readable(Protocol):

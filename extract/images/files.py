@@ -2,7 +2,7 @@
 
 import dataclasses
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
@@ -12,8 +12,7 @@ import numpy as np
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.cache.files import sha256
 from headstart.core.cache.manifest import Order
-from headstart.core.cache.shard import Skipped
-from headstart.core.extract.images import Batch, Labels, Pixels
+from headstart.core.extract.images import Batch, Labels, Pixels, batch_of
 from headstart.core.extract.images.order import stratified
 from headstart.core.extract.pictures.decode import decode_at
 from headstart.core.extract.pictures.files import content, fingerprint, printable
@@ -29,13 +28,16 @@ class Tally:
         """Note a remark; one made twice of a row counts once."""
         self._rows[remark, row] = None  # one operation of the interpreter
 
-    def taken(self) -> list[tuple[str, int, int]]:
-        """Each remark with the number of rows and the first of them; then there is none."""
+    def taken(self, name: Callable[[int], str]) -> list[str]:
+        """Each remark with the number of its rows and the name of the first of them; then there is none."""
         rows, self._rows = self._rows, {}
         by_remark: dict[str, list[int]] = {}
         for remark, row in sorted(rows):
             by_remark.setdefault(remark, []).append(row)
-        return [(remark, len(found), found[0]) for remark, found in by_remark.items()]
+        return [
+            f"{f'{len(found):,} pictures, first' if len(found) > 1 else '1 picture,'} {name(found[0])}: {remark}"
+            for remark, found in by_remark.items()
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,10 +86,7 @@ class FileImages:
         return dataclasses.replace(self, paths=paths, targets=targets, places=places, order=order, tally=Tally())
 
     def noticed(self) -> list[str]:
-        return [
-            f"{f'{count:,} pictures, first' if count > 1 else '1 picture,'} {printable(self.paths[row])}: {remark}"
-            for remark, count, row in self.tally.taken()
-        ]
+        return self.tally.taken(self._named)
 
     def labels(self, start: int, stop: int) -> Labels:
         return np.array(self.targets[start:stop], dtype=np.int64)
@@ -112,14 +111,10 @@ class FileImages:
     def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
         with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
             read = list(pool.map(lambda row: self._read(row, image_size), range(start, stop)))
-        marks = [mark for mark, _ in read]
-        found = [(row, image) for row, (_, image) in enumerate(read, start) if not isinstance(image, str)]
-        failed = [(row, reason) for row, (_, reason) in enumerate(read, start) if isinstance(reason, str)]
-        skipped = [Skipped(row, printable(self.paths[row]), reason) for row, reason in failed]
-        if not found:
-            return Batch(start, np.zeros((0, 1, 1, 3), dtype=np.uint8), np.zeros(0, dtype=np.int64), marks, skipped)
-        rows, images = zip(*found, strict=True)
-        return Batch(start, np.stack(images), np.array(rows), marks, skipped)
+        return batch_of(start, [found for _, found in read], [mark for mark, _ in read], self._named)
+
+    def _named(self, row: int) -> str:
+        return printable(self.paths[row])
 
     def _read(self, row: int, image_size: int) -> tuple[str, Pixels | str]:
         """A file's fingerprint, and its resized pixels or the reason why it has none: both of the same bytes."""

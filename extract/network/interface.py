@@ -10,6 +10,9 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from headstart.core.extract.network.devices import Device
+from headstart.core.extract.pictures.preprocess import Preprocessing
+
 Pixels = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
 
@@ -52,6 +55,10 @@ class Pending(Protocol):
 class Extractor(Protocol):
     """What turns pixels into features, by one engine and in batches of one size."""
 
+    @property
+    def device(self) -> Device: ...
+    @property
+    def preprocessing(self) -> Preprocessing: ...
     @property
     def engine(self) -> str: ...
     @property

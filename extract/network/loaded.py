@@ -66,11 +66,6 @@ class Networks:
             # what must be said of the device is said of this choice of it
             return dataclasses.replace(network.running(EngineConfig("eager", device.batch_size(batch_size))), device=device)
 
-    def forget(self) -> None:
-        """Hold none."""
-        with self._lock:
-            self._spec = self._network = None
-
 
 def _frozen(network: FeatureExtractor) -> bool:
     """Whether it still is what was loaded: whoever had it may have changed it."""

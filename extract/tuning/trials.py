@@ -100,10 +100,10 @@ E = TypeVar("E", bound=Extractor)
 
 
 class Trials(Generic[E]):
-    """Measures configurations of one extractor, each once in a process. Images are of `image_size` px."""
+    """Measures configurations of one extractor, each once in a process. `note` is told what is prepared and what fails."""
 
-    def __init__(self, extractor: E, image_size: int, note: Callable[[str], None]) -> None:
-        self._extractor, self._size, self._note = extractor, image_size, note
+    def __init__(self, extractor: E, note: Callable[[str], None]) -> None:
+        self._extractor, self._note = extractor, note
 
     def running(self, config: EngineConfig) -> E:
         """The extractor so configured. Raises DeviceUnavailable, OutOfMemory."""
@@ -138,7 +138,8 @@ class Trials(Generic[E]):
 
     def _rate(self, extractor: E, batches: int, rounds: int) -> float:
         """Images per second by the fastest of the rounds but the first, which warms up."""
-        shape = (extractor.batch_size, self._size, self._size, 3)
+        size = extractor.preprocessing.image_size
+        shape = (extractor.batch_size, size, size, 3)
         images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         seconds = [_round(extractor, images, batches) for _ in range(rounds)]
         return batches * extractor.batch_size / max(min(seconds[1:]), 1e-9)  # some clocks stand still for a while
@@ -163,16 +164,14 @@ def _round(extractor: Extractor, images: Pixels, batches: int) -> float:
     return time.perf_counter() - started
 
 
-def tune(
-    extractor: E, device: Device, image_size: int, request: EngineRequest, note: Callable[[str], None] = lambda _: None
-) -> E:
-    """The extractor by the fastest engine and batch size among those that the request leaves open, on its `device` and for
-    images of `image_size` px. `note` is told what is prepared and what can't be used.
+def tune(extractor: E, request: EngineRequest, note: Callable[[str], None] = lambda _: None) -> E:
+    """The extractor by the fastest engine and batch size among those that the request leaves open. `note` is told what is
+    prepared and what can't be used.
 
     Raises DeviceUnavailable, OutOfMemory for what was asked for and can't be had.
     """
-    trials, state = Trials(extractor, image_size, note), extractor.tuning
-    config = choose(request.rows, request.candidates(device), trials.measure, extractor.concurrent_batches, state)
+    trials, state = Trials(extractor, note), extractor.tuning
+    config = choose(request.rows, request.candidates(extractor.device), trials.measure, extractor.concurrent_batches, state)
     tuned = trials.fastest_variant(config, request.rows)
     if config != state.chosen or request.rows > state.rows:
         state.chosen, state.rows = config, request.rows

@@ -1,4 +1,4 @@
-"""What the command line shows and how it ends: words for people, options, progress and signals.
+"""What the command line shows and how it ends: options, progress, signals, and words for people.
 
 Nothing here opens or writes a terminal: the command line hands in the functions and the stream to write with.
 """

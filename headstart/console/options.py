@@ -11,12 +11,10 @@ from typing import Any
 
 import click
 
-from headstart.core.extract.config import ENGINES, PRECISIONS, ExtractConfig
+from headstart.core.extract.config import ENGINES, PRECISIONS, ExtractConfig, ExtractionRequest
 from headstart.core.heads.config import RECIPES
-from headstart.requests import ExtractionRequest
 from headstart.workspace import Workspace
 
-EXTRACT = ExtractConfig()
 Option = Callable[[Any], Any]
 
 
@@ -62,7 +60,7 @@ COMMON = (
     _folder("--features-dir", "HEADSTART_FEATURES", "features", "Where feature sets are kept."),
     _folder("--runs-dir", "HEADSTART_RUNS", "runs", "Where trained heads and reports are kept."),
     _folder("--data-dir", "HEADSTART_DATA", "data", "Where data sets are, or are downloaded to."),
-    click.option("--device", default=EXTRACT.device, show_default=True, help="auto, cpu, cuda[:N], xpu[:N] or mps."),
+    click.option("--device", default=ExtractConfig.device, show_default=True, help="auto, cpu, cuda[:N], xpu[:N] or mps."),
     click.option("--json", is_flag=True, help="One JSON document as the last line of stdout."),
     click.option("-v", "--verbose", is_flag=True, help="Say more."),
 )
@@ -122,19 +120,23 @@ no_splits_option = click.option(
 limit_option = click.option(
     "--limit", type=POSITIVE, help="The first N rows of each split; rows of files are ordered so that these are a sample."
 )
-weights_option = _weights(EXTRACT.weights)
+weights_option = _weights(ExtractConfig.weights)
 recorded_weights_option = _weights("where the head found them")
 batch_option = click.option("-b", "--batch-size", type=POSITIVE, help="Images at once. [default: by device]")
-workers_option = shown("-j", "--workers", type=POSITIVE, default=EXTRACT.workers, help="Threads that decode image files.")
-image_size_option = shown("--image-size", type=click.IntRange(min=32), default=EXTRACT.image_size, help="Pixels, squared.")
+workers_option = shown(
+    "-j", "--workers", type=POSITIVE, default=ExtractConfig.workers, help="Threads that decode image files."
+)
+image_size_option = shown(
+    "--image-size", type=click.IntRange(min=32), default=ExtractConfig.image_size, help="Pixels, squared."
+)
 engine_option = shown(
     "--engine",
     type=click.Choice(ENGINES),
-    default=EXTRACT.engine,
+    default=ExtractConfig.engine,
     help="auto: compiled by torch.compile where a long run gains by it.",
 )
 precision_option = shown(
-    "--precision", type=click.Choice(PRECISIONS), default=EXTRACT.precision, help="auto: bf16 if fast here."
+    "--precision", type=click.Choice(PRECISIONS), default=ExtractConfig.precision, help="auto: bf16 if fast here."
 )
 head_option = click.option(
     "--head",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from headstart.console import words
 from headstart.console.progress import Progress
 from headstart.console.signals import Signals
 from headstart.observer import Answers, ModelPlan, Observer, TrainingStart
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from headstart.core.heads.runs import Run
     from headstart.core.heads.timings import Timing
     from headstart.core.heads.training.epoch import Epoch
-    from headstart.trained import TrainedHead
+    from headstart.inference.trained import TrainedHead
 
 
 class Terminal(Observer):
@@ -63,49 +64,33 @@ class Terminal(Observer):
             self._note(f"{device.name} ({device.description}), {device.precision}, weights from {job.weights.origin}")
 
     def extracted(self, job: Job, outcome: Outcome) -> None:
-        from headstart.console import extraction
-
-        self._out(extraction.outcome(job, outcome))
+        self._out(words.extraction.outcome(job, outcome))
 
     def training_starts(self, start: TrainingStart) -> None:
-        from headstart.console import training
-
-        self._out(training.start(start))
+        self._out(words.training.start(start))
 
     def epoch_ends(self, epoch: Epoch) -> None:
-        from headstart.console import training
-
-        if training.is_told(epoch):
-            self._out(training.epoch(epoch))
+        if words.training.is_told(epoch):
+            self._out(words.training.epoch(epoch))
 
     def trained(self, run: Run, folder: Path) -> None:
-        from headstart.console import training
-
-        self._out(training.trained(run))
+        self._out(words.training.trained(run))
         self._out(f"  saved in {folder}")
 
     def seeds_trained(self, runs: Sequence[Run]) -> None:
-        from headstart.console import training
-
-        self._out(training.spread(runs))
+        self._out(words.training.spread(runs))
 
     def head_chosen(self, head: TrainedHead) -> None:
         self._note(f"head: {head.name}")
 
     def timed(self, head: TrainedHead, timing: Timing) -> None:
-        from headstart.console import timing as words
-
-        self._out(words.timing(head.title, timing, head.run.notes if head.run else ()))
+        self._out(words.timing.timing(head.title, timing, head.run.notes if head.run else ()))
 
     def study_planned(self, found: ModelPlan) -> None:
-        from headstart.console import study
-
-        self._out(study.model_plan(found))
+        self._out(words.study.model_plan(found))
 
     def study_trained(self, run: Run) -> None:
         self._out(f"{run.title}: already trained, {run.name}")
 
     def study_answered(self, answers: Answers) -> None:
-        from headstart.console import study
-
-        self._out(study.answered(answers))
+        self._out(words.study.answered(answers))

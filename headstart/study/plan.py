@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headstart import timing
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import resolve
@@ -19,6 +18,7 @@ from headstart.core.heads.study.analysis_store import AnalysisStore
 from headstart.core.heads.study.estimate import Plan
 from headstart.core.heads.training.session import same
 from headstart.extraction import Survey, survey_job
+from headstart.inference import timing
 from headstart.observer import ModelPlan, Observer
 from headstart.requests import StudyRequest
 from headstart.study.steps import analysis_key, models_of, plan_model
@@ -75,7 +75,7 @@ def _images_per_s(job: Job, observer: Observer) -> float | None:
     """The rate of two batches; None where they can't be run."""
     extractor = load(job)
     config = EngineConfig(extractor.engine, extractor.batch_size)
-    return Trials(extractor, job.preprocessing.image_size, observer.note).measure(config) or None
+    return Trials(extractor, observer.note).measure(config) or None
 
 
 def _done(workspace: Workspace, request: StudyRequest, job: Job, config: TrainConfig) -> tuple[bool, bool]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from headstart import extraction, timing, trained, training
+from headstart import extraction, training
 from headstart.core.cache.errors import DataInvalid
 from headstart.core.extract import plan as jobs
 from headstart.core.extract.job import Job
@@ -20,6 +20,7 @@ from headstart.core.heads.study import analyses
 from headstart.core.heads.study.analyses import Budget
 from headstart.core.heads.study.analysis_store import AnalysisKey, AnalysisStore
 from headstart.core.heads.training.session import same
+from headstart.inference import timing, trained
 from headstart.observer import Answers, Observer
 from headstart.requests import StudyRequest
 from headstart.study.batch_norm.step import measure_cost

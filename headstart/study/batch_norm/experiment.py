@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 from headstart.core.extract import weights
 from headstart.core.extract.job import Job
+from headstart.core.heads.study.results import BatchNormResults
 from headstart.study.batch_norm.layers import check_norms
 from headstart.study.batch_norm.loops import Learner, Loop
-from headstart.study.batch_norm.protocol import BatchNormCost, Imitation
+from headstart.study.batch_norm.protocol import Imitation
 from headstart.study.batch_norm.rows import check_rows, read_rows
 
 NewLearner = Callable[[int, int, int], Learner]
@@ -24,7 +25,7 @@ def passes(train: Job, test: Job, plan: Imitation) -> int:
 
 def measure(
     train: Job, test: Job, plan: Imitation, new_learner: NewLearner, advance: Callable[[int], None]
-) -> BatchNormCost:
+) -> BatchNormResults:
     """Both loops over the same images in the same order. `advance` is told of images that went through the backbone.
 
     Both jobs are of one backbone on one device. The same seeds on the same device give the same result. Raises
@@ -35,7 +36,7 @@ def measure(
     check_norms(train.backbone, train.weights, body)
     learned, tested = read_rows(train, plan.train_images), read_rows(test, plan.test_images)
     check_rows(train, learned, plan)
-    classes = len(train.images.classes)
+    classes, size, device = len(train.images.classes), train.preprocessing.image_size, train.device
 
     def fresh(seed: int) -> Learner:
         return new_learner(train.backbone.feature_dim, classes, seed)
@@ -43,18 +44,19 @@ def measure(
     loop = Loop(body, train, plan, learned, tested, advance)
     right = loop.in_eval(fresh)
     wrong = [loop.in_train(seed, fresh(seed)) for seed in plan.seeds]
-    return BatchNormCost(
+    return BatchNormResults(
         model=train.backbone.name,
         weights=train.weights.label,
         train_images=len(learned.labels),
         test_images=len(tested.labels),
-        image_size=train.preprocessing.image_size,
+        image_size=size,
         epochs=plan.epochs,
         seeds=plan.seeds,
         accuracy_eval=tuple(right),
         accuracy_train=tuple(accuracy for accuracy, _ in wrong),
         drift=tuple(drift for _, drift in wrong),
-        precision=train.device.precision,
-        device=train.device.description,
+        precision=device.precision,
+        device=device.description,
         elapsed_s=time.perf_counter() - started,
+        note=f"{plan.epochs} epochs, {size} px, {device.precision}, on {device.description}",
     )

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from headstart.core.cache.errors import WeightsMismatch
 from headstart.core.extract.backbones import Backbone, names
 from headstart.core.extract.weights import Weights
-from headstart.study.batch_norm.protocol import Drift
+from headstart.core.heads.study.results import Drift
 
 FOLDED = 1e-3
 """How near 1 a whole layer's running variance is where it was folded away: at 1 less BatchNorm's epsilon, 1e-5 to 1e-3."""

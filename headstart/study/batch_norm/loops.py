@@ -21,8 +21,9 @@ from headstart.core.extract.images import Labels, Pixels
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.extractor import FeatureExtractor, state_digest
 from headstart.core.extract.network.memory import is_out_of_memory
+from headstart.core.heads.study.results import Drift
 from headstart.study.batch_norm.layers import drift
-from headstart.study.batch_norm.protocol import Drift, Imitation
+from headstart.study.batch_norm.protocol import Imitation
 from headstart.study.batch_norm.rows import LabelledPixels
 
 Features = npt.NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""How the experiment is run, and what it measures."""
+"""How the experiment is run."""
 
 import dataclasses
 
@@ -13,31 +13,3 @@ class Imitation:
     epochs: int = 5
     batch_size: int = 64
     seeds: tuple[int, ...] = (0,)
-
-
-@dataclasses.dataclass(frozen=True)
-class Drift:
-    """How far running means and variances moved: |new - old| / |old| of each layer (Euclidean), averaged over layers."""
-
-    mean: float
-    var: float
-
-
-@dataclasses.dataclass(frozen=True)
-class BatchNormCost:
-    """Test accuracies in [0, 1] for each seed, with the backbone in `eval()` and left in `train()`, and the statistics'
-    drift in the latter. `device` is a name for people, `elapsed_s` the time of everything in seconds."""
-
-    model: str
-    weights: str
-    train_images: int
-    test_images: int
-    image_size: int
-    epochs: int
-    seeds: tuple[int, ...]
-    accuracy_eval: tuple[float, ...]
-    accuracy_train: tuple[float, ...]
-    drift: tuple[Drift, ...]
-    precision: str
-    device: str
-    elapsed_s: float

@@ -9,17 +9,17 @@ from typing import cast
 from headstart import extraction
 from headstart.core.cache.errors import HeadstartError
 from headstart.core.cache.store import FeatureStore
-from headstart.core.extract.config import Precision
+from headstart.core.extract.config import ExtractionRequest, Precision
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import resolve
 from headstart.core.heads.config import RECIPES
 from headstart.core.heads.study.analysis_store import AnalysisStore, BatchNormKey
-from headstart.core.heads.study.results import BatchNormResults, Drift
+from headstart.core.heads.study.results import BatchNormResults
 from headstart.core.heads.training.online import OnlineHead
 from headstart.observer import Observer, progress
-from headstart.requests import ExtractionRequest, StudyRequest
+from headstart.requests import StudyRequest
 from headstart.study.batch_norm import experiment
-from headstart.study.batch_norm.protocol import BatchNormCost, Imitation
+from headstart.study.batch_norm.protocol import Imitation
 from headstart.study.batch_norm.rows import rows_digest
 from headstart.workspace import Workspace
 
@@ -56,10 +56,10 @@ def _measure_model(workspace: Workspace, asked: ExtractionRequest, images: int, 
         device=device.description,
     )
     if store.get(question) is None:
-        store.put(question, _results(_measured(train, others[0], protocol, observer)))
+        store.put(question, _measured(train, others[0], protocol, observer))
 
 
-def _measured(train: Job, test: Job, protocol: Imitation, observer: Observer) -> BatchNormCost:
+def _measured(train: Job, test: Job, protocol: Imitation, observer: Observer) -> BatchNormResults:
     title = f"{train.backbone.name}: BatchNorm in training mode"
     with progress(observer, title, experiment.passes(train, test, protocol)) as advance:
         return experiment.measure(train, test, protocol, study_head, advance)
@@ -68,10 +68,3 @@ def _measured(train: Job, test: Job, protocol: Imitation, observer: Observer) ->
 def study_head(dim: int, classes: int, seed: int) -> OnlineHead:
     """The study's head, for features (n, dim) that come batch by batch."""
     return OnlineHead(dim, classes, RECIPES["study"], seed)
-
-
-def _results(found: BatchNormCost) -> BatchNormResults:
-    """What was measured, as it is kept and reported."""
-    note = f"{found.epochs} epochs, {found.image_size} px, {found.precision}, on {found.device}"
-    drift = tuple(Drift(**vars(one)) for one in found.drift)
-    return BatchNormResults(**{**vars(found), "drift": drift}, note=note)

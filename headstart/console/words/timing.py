@@ -1,9 +1,14 @@
 """What is said of timed inference."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from headstart.core.cache.text import megabytes
-from headstart.core.heads.timings import Timing
+
+if TYPE_CHECKING:
+    from headstart.core.heads.timings import Timing
 
 
 def timing(title: str, found: Timing, notes: Sequence[str]) -> str:

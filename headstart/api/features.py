@@ -10,17 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart import extraction
+from headstart.api.notebook import watching
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.backbones import get_backbone
-from headstart.core.extract.config import Engine, ExtractConfig, OnError, Precision
+from headstart.core.extract.config import Engine, ExtractConfig, ExtractionRequest, OnError, Precision
 from headstart.core.heads import data
 from headstart.core.heads.config import RECIPES
-from headstart.notebook import watching
 from headstart.observer import Observer
-from headstart.requests import ExtractionRequest
 from headstart.workspace import Workspace
 
 if TYPE_CHECKING:

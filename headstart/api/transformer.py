@@ -8,8 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from headstart.api.notebook import watching
+from headstart.api.pictures import Pictures, PicturesLike
+from headstart.api.rows import Frozen
 from headstart.core.cache.errors import FeaturesInvalid, WeightsMismatch
 from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.shard import narrowed
 from headstart.core.extract import weights as weight_files
 from headstart.core.extract.backbones import Backbone as Architecture
 from headstart.core.extract.backbones import get_backbone
@@ -21,10 +25,7 @@ from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.plan import load
 from headstart.core.extract.weights import Weights
 from headstart.core.extract.weights.licences import licence
-from headstart.notebook import watching
 from headstart.observer import Observer
-from headstart.pictures import Pictures, PicturesLike
-from headstart.rows import Frozen
 
 _NO_ROWS = (np.zeros((0, 1, 1, 3), np.uint8), np.zeros(0, np.int64))
 _NO_IMAGES = ArrayImages("", "all", (), 0, "no data set", lambda *_: _NO_ROWS)
@@ -101,14 +102,11 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         WeightsNotFound, WeightsMismatch, DeviceUnavailable, OutOfMemory, FeaturesInvalid where features are not finite.
         """
         pictures, ready = Pictures.of(X), self._ready()
-        found = ready.frozen.features(pictures, watching(self.observer))
-        with np.errstate(over="ignore"):  # what does not fit float16 becomes infinite and is refused below
-            kept: npt.NDArray[np.float32] = found.astype(ready.job.dtype).astype(np.float32)
-        bad = ~np.isfinite(kept).all(axis=1)
-        if bad.any():
-            name, dtype = pictures.names[int(bad.argmax())], ready.job.dtype
+        found, bad = narrowed(ready.frozen.features(pictures, watching(self.observer)), ready.job.dtype)
+        if bad is not None:
+            name, dtype = pictures.names[bad], ready.job.dtype
             raise FeaturesInvalid(f"{name} gives features that are not finite in {dtype}; try precision='fp32'")
-        return kept
+        return found.astype(np.float32, copy=False)
 
     def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[np.object_]:
         """The names of the features (`dim`,): the model's with a number, `resnet50_0` and so on."""

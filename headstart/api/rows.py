@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from headstart.api.pictures import Pictures
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.cache.key import FeatureKey
-from headstart.core.extract.featurise import Outside, featurise_read
+from headstart.core.extract.featurise import Outside, featurise
 from headstart.observer import Observer
-from headstart.pictures import Pictures
 
 if TYPE_CHECKING:
     from headstart.core.extract.network.extractor import FeatureExtractor
@@ -60,12 +60,6 @@ class RowCache:
             while self._bytes > self.limit:
                 self._bytes -= self._rows.popitem(last=False)[1].nbytes
 
-    def clear(self) -> None:
-        """Keep none."""
-        with self._lock:
-            self._rows.clear()
-            self._bytes = 0
-
 
 ROWS = RowCache(LIMIT)
 """This process's."""
@@ -106,8 +100,7 @@ class Frozen:
         if self.network is None:
             self.network = self.load()
         network, rows = self.network, dict[str, Features]()
-        size = network.preprocessing.image_size
-        blocks = featurise_read(pictures, network, network.device, size, self.workers, self.batch_size, observer.note)
+        blocks = featurise(pictures, network, self.workers, self.batch_size, observer.note)
         with contextlib.closing(blocks):
             for block in blocks:
                 _refuse(block)

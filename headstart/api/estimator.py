@@ -8,12 +8,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from headstart.api.recipe import changed
 from headstart.core.extract.network.devices import resolve
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Labelled
 from headstart.core.heads.training.procedure import fit
 from headstart.core.heads.training.train import predict, probabilities
-from headstart.recipe import changed
 
 
 class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -21,9 +21,9 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters are those of `headstart.train`, with the same defaults: None leaves the recipe's own value, and the standard
     recipe's head is `auto`: chosen by cross-validation. Fitting sets `classes_` (C,), `n_features_in_`, `head_`, the
-    trained torch module, `history_`, its losses and validation accuracies, `selection_`, what was tried and chosen (None where
-    nothing was left open), and `confidence_`, whose temperature the probabilities are shown at (None where it could not be
-    learned).
+    trained torch module, `history_`, its losses and validation accuracies, `selection_`, what was tried and chosen (None
+    where nothing was left open), and `confidence_`, whose temperature the probabilities are shown at (None where it could
+    not be learned).
 
     >>> import numpy as np
     >>> import headstart as hs

@@ -1,18 +1,19 @@
 """What is said of a training: its epochs, what came of it, and several seeds together."""
 
+from __future__ import annotations
+
 import dataclasses
-import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headstart.core.cache.text import columns
-from headstart.core.heads.report import tried
-from headstart.core.heads.runs import Run
-from headstart.core.heads.selection.record import Selection
-from headstart.core.heads.statistics.accuracy import Evaluation
-from headstart.core.heads.statistics.measures import NAMES, measure
-from headstart.core.heads.training.epoch import Epoch
-from headstart.observer import TrainingStart
+
+if TYPE_CHECKING:
+    from headstart.core.heads.runs import Run
+    from headstart.core.heads.selection.record import Selection
+    from headstart.core.heads.statistics.accuracy import Evaluation
+    from headstart.core.heads.training.epoch import Epoch
+    from headstart.observer import TrainingStart
 
 MOST_CLASSES = 20
 """Classes that have a line each; of more the worst have one."""
@@ -39,6 +40,8 @@ def is_told(found: Epoch) -> bool:
 
 def epoch(found: Epoch) -> str:
     """One epoch's line, of one head or the mean of several."""
+    import statistics  # a tenth of the time that help takes
+
     several = f" of {len(found.losses)} heads" if len(found.losses) > 1 else ""
     validation = f"  validation accuracy {statistics.mean(found.accuracies):.2%}" if found.accuracies else ""
     loss = f"mean loss{several} {statistics.mean(found.losses):.4f}"
@@ -64,6 +67,8 @@ def trained(run: Run) -> str:
 
 def _accuracy(run: Run) -> list[str]:
     """The accuracy with its interval, and on which images it was measured."""
+    import statistics
+
     score, by = run.evaluation.overall, run.evaluated_by
     interval = "95 % interval {:.2%} to {:.2%}".format(*score.interval)
     if not by.cross_validated:
@@ -78,6 +83,8 @@ def _accuracy(run: Run) -> list[str]:
 
 def _measures(found: Evaluation) -> list[str]:
     """The measures that stand beside the accuracy, in one line; none where the record has none."""
+    from headstart.core.heads.statistics.measures import NAMES, measure
+
     there = [(measure(name), found.measures[name]) for name in NAMES if name in found.measures]
     words = [f"{one.title} {_figure(value, one.share)}" for one, value in there if one.short]
     return [", ".join(words)] if words else []
@@ -121,6 +128,8 @@ def _worst(found: Evaluation) -> list[str]:
 
 def _tried(found: Selection) -> list[str]:
     """The configurations that were tried, the best first, the chosen one among them."""
+    from headstart.core.heads.report import tried
+
     shown = tried.lines(found, MOST_TRIED)
     lines = [["", "head", "settings", "log loss", "accuracy"]]
     lines += [["*" if it.chosen else "", it.head, it.settings or "-", it.log_loss, f"{it.accuracy:>8.2%}"] for it in shown]
@@ -135,6 +144,8 @@ def _tried(found: Selection) -> list[str]:
 
 def spread(runs: Sequence[Run]) -> str:
     """The same training with several seeds, two or more."""
+    import statistics
+
     shares = [run.evaluation.overall.accuracy for run in runs]
     mean, deviation = statistics.mean(shares), 100 * statistics.stdev(shares)
     return f"{runs[0].title}: {len(runs)} seeds, mean test accuracy {mean:.2%}, standard deviation {deviation:.2f} points"

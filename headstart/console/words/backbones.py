@@ -1,12 +1,16 @@
 """What `models` says: the backbones, and the layers of one."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headstart.core.cache.text import columns
-from headstart.core.extract.backbones import Backbone
-from headstart.core.extract.network.summary import Summary
+
+if TYPE_CHECKING:
+    from headstart.core.extract.backbones import Backbone
+    from headstart.core.extract.network.summary import Summary
 
 
 def backbones(found: Sequence[tuple[Backbone, Summary, dict[str, float]]], image_size: int) -> str:

@@ -7,34 +7,16 @@ import contextlib
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from headstart.core.extract.stages import Stages
 from headstart.core.heads.config import BenchConfig
 from headstart.core.heads.kinds.base import Head
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageSide:
-    """From row numbers to features, as separate functions so that each can be timed.
-
-    `stream(rows)` gives the features of the first rows as float32 arrays (n, D), batch by batch, as an extraction does: the
-    next batches in flight while one is waited for. `read(start, stop)` gives pixels on the host; the other three stages
-    follow in their order and end in features (n, D) on the device. `rows` is how many images there are.
-    """
-
-    rows: int
-    batch_size: int
-    stream: Callable[[int], Generator[npt.NDArray[np.float32], None, None]]
-    read: Callable[[int, int], Any]
-    transfer: Callable[[Any], Any]
-    preprocess: Callable[[Any], Any]
-    backbone: Callable[[Any], Any]
-    synchronize: Callable[[], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +37,8 @@ class Figures:
 Advance = Callable[[int], None]
 
 
-def measure(batches: ImageSide, singles: ImageSide, head: Head, config: BenchConfig, advance: Advance) -> Figures:
-    """Time the way from `batches.read` to labels. `singles` is the same image side with a batch size of 1.
+def measure(batches: Stages, singles: Stages, head: Head, config: BenchConfig, advance: Advance) -> Figures:
+    """Time the way from `batches.read` to labels. `singles` are the same stages with a batch size of 1.
 
     `advance` is told of each finished batch of the throughput passes.
     """
@@ -84,14 +66,14 @@ def measure(batches: ImageSide, singles: ImageSide, head: Head, config: BenchCon
     )
 
 
-def _label(side: ImageSide, head: Head, start: int, stop: int) -> npt.NDArray[np.int64]:
+def _label(side: Stages, head: Head, start: int, stop: int) -> npt.NDArray[np.int64]:
     """Class indices of the rows; the copy to the host waits for the device."""
     features = side.backbone(side.preprocess(side.transfer(side.read(start, stop))))
     labels: npt.NDArray[np.int64] = head(features).argmax(dim=1).cpu().numpy()[: stop - start]
     return labels
 
 
-def _pass(side: ImageSide, head: Head, rows: int, advance: Advance) -> tuple[float, npt.NDArray[np.int64]]:
+def _pass(side: Stages, head: Head, rows: int, advance: Advance) -> tuple[float, npt.NDArray[np.int64]]:
     labels, device = [], head.mean.device
     started = time.perf_counter()
     with contextlib.closing(side.stream(rows)) as stream:
@@ -101,7 +83,7 @@ def _pass(side: ImageSide, head: Head, rows: int, advance: Advance) -> tuple[flo
     return time.perf_counter() - started, np.concatenate(labels)
 
 
-def _stages(side: ImageSide, head: Head, rows: int, batches: int) -> dict[str, float]:
+def _stages(side: Stages, head: Head, rows: int, batches: int) -> dict[str, float]:
     """Seconds per image of each stage, over the first `batches` batches, synchronised after each stage."""
     total = dict.fromkeys(("read", "transfer", "preprocess", "backbone", "head"), 0.0)
     done = 0
@@ -120,7 +102,7 @@ def _stages(side: ImageSide, head: Head, rows: int, batches: int) -> dict[str, f
     return {name: seconds / done for name, seconds in total.items()}
 
 
-def _timed(side: ImageSide, head: Head, row: int) -> float:
+def _timed(side: Stages, head: Head, row: int) -> float:
     started = time.perf_counter()
     _label(side, head, row, row + 1)
     return time.perf_counter() - started

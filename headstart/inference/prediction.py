@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headstart.core.cache.key import FeatureKey
-from headstart.core.extract.featurise import expand, featurise
+from headstart.core.extract.featurise import expand, featurise, outside
 from headstart.core.heads.predict import Labels, Photo, caveat, label
+from headstart.inference.trained import TrainedHead, choose, restore, titles
 from headstart.observer import Observer
 from headstart.requests import HeadChoice, InferenceOptions
-from headstart.trained import TrainedHead, choose, restore, titles
 from headstart.workspace import Workspace
 
 
@@ -64,10 +64,9 @@ def label_files(
         sharing.setdefault(dataclasses.replace(head.checkpoint.key, dataset="", classes=()), []).append(head)
     labels: list[dict[str, Labels]] = [{} for _ in files]
     errors: dict[int, str] = {}
-    for key, group in sharing.items():
+    for group in sharing.values():
         extractor = restore(workspace, group[0], options.weights, options.batch_size, observer)
-        sizes = key.image_size, options.workers, options.batch_size
-        for block in featurise(files, extractor, extractor.device, *sizes, observer.note):
+        for block in featurise(outside(files), extractor, options.workers, options.batch_size, observer.note):
             errors |= {image.row: image.reason for image in block.skipped}
             for head in group:
                 for row, best in zip(block.rows, label(head.checkpoint, block.features, "cpu", topk), strict=True):

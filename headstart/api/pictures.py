@@ -13,8 +13,7 @@ from PIL import Image
 
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.cache.files import sha256
-from headstart.core.cache.shard import Skipped
-from headstart.core.extract.images import Batch, Pixels
+from headstart.core.extract.images import Batch, Pixels, batch_of
 from headstart.core.extract.images.files import Tally
 from headstart.core.extract.pictures.decode import decode_at, shrink, upright
 from headstart.core.extract.pictures.files import content
@@ -32,7 +31,7 @@ Item: TypeAlias = Path | Image.Image | npt.NDArray[np.uint8]
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """Pictures by row number: an `extract.datasets.images.Readable`. `names` tell people which is which.
+    """Pictures by row number: an `extract.images.Readable`. `names` tell people which is which.
 
     `marks` name the pictures by content, where that is known: a file that has changed since is not read.
     """
@@ -74,10 +73,7 @@ class Pictures:
 
     def noticed(self) -> list[str]:
         """What had to be guessed of pictures that were read since this was last asked."""
-        return [
-            f"{f'{count:,} pictures, first' if count > 1 else '1 picture,'} {self.names[row]}: {remark}"
-            for remark, count, row in self.tally.taken()
-        ]
+        return self.tally.taken(self.names.__getitem__)
 
     def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
         """Small arrays of one size as they are, all others resized by Pillow to `image_size` squared, uint8 (n, H, W, 3).
@@ -90,12 +86,7 @@ class Pictures:
             return Batch(start, batch, np.arange(start, stop), marks)
         with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
             read = list(pool.map(lambda row: self._read(row, image_size), range(start, stop)))
-        found = [(row, image) for row, image in enumerate(read, start) if not isinstance(image, str)]
-        skipped = [
-            Skipped(row, self.names[row], reason) for row, reason in enumerate(read, start) if isinstance(reason, str)
-        ]
-        pixels = np.stack([image for _, image in found]) if found else np.zeros((0, 1, 1, 3), dtype=np.uint8)
-        return Batch(start, pixels, np.array([row for row, _ in found], dtype=np.int64), marks, skipped)
+        return batch_of(start, read, marks, self.names.__getitem__)
 
     def _mark(self, row: int) -> str:
         item = self.items[row]

@@ -1,14 +1,18 @@
 """What `cache ls` and `cache show` say of feature sets."""
 
+from __future__ import annotations
+
 import dataclasses
 import datetime
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from headstart.core.cache.feature_set import FeatureSet
-from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.text import columns, listed, megabytes
-from headstart.core.cache.verify import Entry
+
+if TYPE_CHECKING:
+    from headstart.core.cache.feature_set import FeatureSet
+    from headstart.core.cache.key import FeatureKey
+    from headstart.core.cache.verify import Entry
 
 
 def shape(features: FeatureSet) -> str:

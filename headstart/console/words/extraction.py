@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from headstart.console.sets import key_facts, shape
+from headstart.console.words.sets import key_facts, shape
 from headstart.core.cache.text import megabytes
-from headstart.core.extract.job import Job
-from headstart.core.extract.run import Outcome
-from headstart.extraction import Survey
+
+if TYPE_CHECKING:
+    from headstart.core.extract.job import Job
+    from headstart.core.extract.run import Outcome
+    from headstart.extraction import Survey
 
 
 def outcome(job: Job, done: Outcome) -> str:

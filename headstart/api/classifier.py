@@ -12,6 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from headstart.api.features import Features, folder
+from headstart.api.notebook import watching
+from headstart.api.pictures import Pictures, PicturesLike
+from headstart.api.recipe import changed
+from headstart.api.rows import Frozen
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound
 from headstart.core.cache.files import sync_folder
 from headstart.core.cache.key import FeatureKey
@@ -29,12 +34,7 @@ from headstart.core.heads.runs import NAME as RECORD
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.training import session
 from headstart.core.heads.training.train import predict, probabilities
-from headstart.features import Features, folder
-from headstart.notebook import watching
 from headstart.observer import Observer
-from headstart.pictures import Pictures, PicturesLike
-from headstart.recipe import changed
-from headstart.rows import Frozen
 from headstart.training import epochs_told, folds_told
 
 

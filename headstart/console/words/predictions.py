@@ -1,11 +1,16 @@
 """What is said of pictures that trained heads labelled: a table, or CSV."""
 
+from __future__ import annotations
+
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from headstart.core.cache.text import columns
-from headstart.core.heads.predict import Photo
+
+if TYPE_CHECKING:
+    from headstart.core.heads.predict import Photo
 
 
 def table(photos: Sequence[Photo], titles: Mapping[str, str]) -> str:

@@ -84,7 +84,7 @@ def titles(heads: Sequence[TrainedHead]) -> dict[str, str]:
 def restore(
     workspace: Workspace, head: TrainedHead, weights: Sequence[str], batch_size: int | None, observer: Observer
 ) -> FeatureExtractor:
-    """The backbone that a head needs, with the weights it recorded. Raises what `extract.plan.restore` raises."""
+    """The backbone that a head needs, with the weights it recorded. Raises what `extract.restore.restore` raises."""
     key = head.checkpoint.key
     warn_if_untrained(key, observer)
     asked = plan.weights_asked(key.backbone, weights)

@@ -22,10 +22,10 @@ from headstart.core.heads.config import BenchConfig
 from headstart.core.heads.runs import Run
 from headstart.core.heads.statistics.accuracy import evaluate
 from headstart.core.heads.timings import Timing
-from headstart.inference import Figures, ImageSide, measure
+from headstart.inference.measurement import Figures, measure
+from headstart.inference.trained import TrainedHead, choose, restore
 from headstart.observer import Observer, progress
 from headstart.requests import HeadChoice, TimingRequest
-from headstart.trained import TrainedHead, choose, restore
 from headstart.workspace import Workspace
 
 
@@ -45,10 +45,10 @@ def time_head(workspace: Workspace, head: TrainedHead, request: TimingRequest, o
     extractor = restore(workspace, head, request.options.weights, None, observer)
     rows, passes = min(images.rows, request.config.limit or images.rows), request.config.repeats
     asked = EngineRequest(rows * passes, *request.options.asked, most=rows)
-    extractor = tune(extractor, extractor.device, head.checkpoint.key.image_size, asked, observer.note)
+    extractor = tune(extractor, asked, observer.note)
     head.checkpoint.head.to(extractor.device.name)
     both, workers = (extractor, extractor.running(EngineConfig(extractor.engine, 1))), request.options.workers
-    batches, singles = (ImageSide(**vars(stages(images, made, workers))) for made in both)
+    batches, singles = (stages(images, made, workers) for made in both)
     with progress(observer, f"{head.title}: inference", rows * passes) as advance:
         figures = measure(batches, singles, head.checkpoint.head, request.config, advance)
     timing = _timing(workspace, head, images, extractor, request, figures)

@@ -11,9 +11,10 @@ import torch
 from heads_samples import CLASSES, DIM, axis_head
 from heads_samples import one_thread as one_thread
 
-from headstart import inference
+from headstart.core.extract.stages import Stages
 from headstart.core.heads.config import BenchConfig
-from headstart.inference import Figures, ImageSide, measure
+from headstart.inference import measurement
+from headstart.inference.measurement import Figures, measure
 
 Event = tuple[Any, ...]
 STAGES = ["read", "transfer", "preprocess", "backbone", "head"]
@@ -78,9 +79,9 @@ class FakeSide:
     def _pass(self, stage: str, rows: int) -> None:
         self.clock.now += rows * self.seconds.get(stage, 0.0)
 
-    def side(self) -> ImageSide:
+    def side(self) -> Stages:
         stages = (self.stream, self.read, self.transfer, self.preprocess, self.backbone, self.synchronize)
-        return ImageSide(self.rows, self.batch_size, *stages)
+        return Stages(self.rows, self.batch_size, *stages)
 
 
 @dataclasses.dataclass
@@ -113,9 +114,9 @@ class Bench:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock that `headstart.inference` reads."""
+    """The clock that `headstart.inference.measurement` reads."""
     clock = Clock()
-    monkeypatch.setattr(inference, "time", clock)
+    monkeypatch.setattr(measurement, "time", clock)
     return clock
 
 

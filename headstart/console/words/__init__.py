@@ -1,0 +1,8 @@
+"""What the command line says of results: text for people, and JSON values, each made from a join's dataclasses.
+
+Importing it imports nothing that computes.
+"""
+
+from headstart.console.words import backbones, extraction, predictions, sets, study, timing, training
+
+__all__ = ["backbones", "extraction", "predictions", "sets", "study", "timing", "training"]
