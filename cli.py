@@ -234,19 +234,13 @@ def bench_command(
 @shown("--topk", type=POSITIVE, default=3, help="Labels for each picture.")
 @shown("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table")
 @click.option("--compare", is_flag=True, help="The newest head of every model, side by side.")
+@click.option(
+    "--coverage", type=Finite(0, 1, True, True), help="Also the classes that a picture may be of: 0.95 is right for 95 %."
+)
 @options.recorded_weights_option
 @options.batch_option
 @options.workers_option
-def predict_command(
-    settings: Settings,
-    pictures: tuple[str, ...],
-    models: tuple[str, ...],
-    paths: tuple[Path, ...],
-    topk: int,
-    form: str,
-    compare: bool,
-    **given: Any,
-) -> None:
+def predict_command(settings: Settings, pictures: tuple[str, ...], topk: int, coverage: float | None, **given: Any) -> None:
     """Label pictures with a trained head: files, folders or patterns.
 
     The transform, the class names and the weights are those the head recorded. A picture that can't be read is
@@ -255,14 +249,15 @@ def predict_command(
     from headstart import prediction
     from headstart.console import predictions as words
 
-    choice, inference = requests.HeadChoice(models, paths, compare), requests.InferenceOptions(**given)
-    found = prediction.predict(settings, pictures, choice, inference, topk, terminal(settings))
+    form, choice = given.pop("form"), requests.HeadChoice(given.pop("models"), given.pop("paths"), given.pop("compare"))
+    wanted, inference = prediction.Wanted(topk, coverage), requests.InferenceOptions(**given)
+    found = prediction.predict(settings, pictures, choice, inference, wanted, terminal(settings))
     if form == "csv":
-        emit(words.as_csv(found.photos))
+        emit(words.as_csv(found.photos, coverage))
     elif form == "table":
-        out(words.table(found.photos, found.titles))
+        out(words.table(found.photos, found.titles, coverage))
     if form == "json" or settings.json:
-        emit_json([dataclasses.asdict(photo) for photo in found.photos])
+        emit_json(words.as_json(found.photos, coverage))
     for caveat in found.caveats:
         note(f"note: {caveat}")
     for photo in found.unreadable:
