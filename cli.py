@@ -234,9 +234,7 @@ def bench_command(
 @shown("--topk", type=POSITIVE, default=3, help="Labels for each picture.")
 @shown("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table")
 @click.option("--compare", is_flag=True, help="The newest head of every model, side by side.")
-@click.option(
-    "--coverage", type=Finite(0, 1, True, True), help="Also the classes that a picture may be of: 0.95 is right for 95 %."
-)
+@options.coverage_option
 @options.recorded_weights_option
 @options.batch_option
 @options.workers_option
@@ -248,9 +246,10 @@ def predict_command(settings: Settings, pictures: tuple[str, ...], topk: int, co
     """
     from headstart import prediction
     from headstart.console import predictions as words
+    from headstart.core.heads.predict import Wanted
 
     form, choice = given.pop("form"), requests.HeadChoice(given.pop("models"), given.pop("paths"), given.pop("compare"))
-    wanted, inference = prediction.Wanted(topk, coverage), requests.InferenceOptions(**given)
+    wanted, inference = Wanted(topk, coverage), requests.InferenceOptions(**given)
     found = prediction.predict(settings, pictures, choice, inference, wanted, terminal(settings))
     if form == "csv":
         emit(words.as_csv(found.photos, coverage))
