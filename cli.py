@@ -241,34 +241,28 @@ def bench_command(
 @shown("--topk", type=POSITIVE, default=3, help="Labels for each picture.")
 @shown("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table")
 @click.option("--compare", is_flag=True, help="The newest head of every model, side by side.")
+@options.coverage_option
 @options.recorded_weights_option
 @options.batch_option
 @options.workers_option
-def predict_command(
-    settings: Settings,
-    pictures: tuple[str, ...],
-    models: tuple[str, ...],
-    paths: tuple[Path, ...],
-    topk: int,
-    form: str,
-    compare: bool,
-    **given: Any,
-) -> None:
+def predict_command(settings: Settings, pictures: tuple[str, ...], topk: int, coverage: float | None, **given: Any) -> None:
     """Label pictures with a trained head: files, folders or patterns.
 
     The transform, the class names and the weights are those the head recorded. A picture that can't be read is
     reported and the others are still labelled; the exit code is then 1.
     """
+    from headstart.core.heads.predict import Wanted
     from headstart.inference import prediction
 
-    choice, inference = requests.HeadChoice(models, paths, compare), requests.InferenceOptions(**given)
-    found = prediction.predict(settings, pictures, choice, inference, topk, terminal(settings))
+    form, choice = given.pop("form"), requests.HeadChoice(given.pop("models"), given.pop("paths"), given.pop("compare"))
+    wanted, inference = Wanted(topk, coverage), requests.InferenceOptions(**given)
+    found = prediction.predict(settings, pictures, choice, inference, wanted, terminal(settings))
     if form == "csv":
-        emit(words.predictions.as_csv(found.photos))
+        emit(words.predictions.as_csv(found.photos, coverage))
     elif form == "table":
-        out(words.predictions.table(found.photos, found.titles))
+        out(words.predictions.table(found.photos, found.titles, coverage))
     if form == "json" or settings.json:
-        emit_json([dataclasses.asdict(photo) for photo in found.photos])
+        emit_json(words.predictions.as_json(found.photos, coverage))
     for caveat in found.caveats:
         note(f"note: {caveat}")
     for photo in found.unreadable:

@@ -51,6 +51,10 @@ class FeatureKey:
         """True where the backbone's weights are random numbers."""
         return self.weights.startswith("random")
 
+    def without_dataset(self) -> "FeatureKey":
+        """The key without the data set, which no feature depends on."""
+        return dataclasses.replace(self, dataset="", classes=())
+
     def differences(self, other: "FeatureKey") -> list[str]:
         """One `field: ours, not theirs` for each field that differs, in field order."""
         ours, theirs = dataclasses.asdict(self), dataclasses.asdict(other)

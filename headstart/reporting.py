@@ -23,7 +23,7 @@ from headstart.core.extract.images.unchanged import same_images
 from headstart.core.extract.pictures import thumbnails as gallery
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.heads import timings
-from headstart.core.heads.predict import Photo
+from headstart.core.heads.predict import Photo, Wanted
 from headstart.core.heads.report.csv_file import to_csv
 from headstart.core.heads.report.evaluation import Predictions, evaluated
 from headstart.core.heads.report.facts import Photograph, Report, Section, TitledImage, with_pictures
@@ -127,7 +127,7 @@ def _labelled(part: GroupedRuns, sources: _Sources) -> list[Photo]:
     """The outside photographs with the labels of the first head of each group."""
     heads = [of_run(sources.workspace, group.first) for group in part.groups]
     options = InferenceOptions(sources.request.weights)
-    return label_files(sources.workspace, heads, sources.photos, options, 1, sources.observer)
+    return label_files(sources.workspace, heads, sources.photos, options, Wanted(1), sources.observer)
 
 
 def _row(group: Group, timing: Timing | None, tested: Predictions | None, sources: _Sources) -> Row:

@@ -29,11 +29,12 @@ from headstart.core.heads import data, predictions_file, timings
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Pair
+from headstart.core.heads.predict import calibrated, prediction_sets, shortage
 from headstart.core.heads.predictions_file import Kept
 from headstart.core.heads.runs import NAME as RECORD
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.training import session
-from headstart.core.heads.training.train import predict, probabilities
+from headstart.core.heads.training.train import predict, scores
 from headstart.observer import Observer
 from headstart.training import epochs_told, folds_told
 
@@ -92,9 +93,17 @@ class Classifier:
         return np.array(self.classes)[self._indices(pictures)]
 
     def predict_proba(self, pictures: PicturesLike | Features) -> npt.NDArray[np.float32]:
-        """Pictures to probabilities (N, C) float32, the softmax of the head's scores; those of a class that had no training
-        picture are 0. Raises as `predict`."""
-        return probabilities(self.checkpoint.head, self._features(pictures), "cpu")
+        """Pictures to probabilities (N, C) float32, the softmax of the head's scores over its temperature; those of a class
+        that had no training picture are 0. Raises as `predict`."""
+        return calibrated(self.checkpoint, scores(self.checkpoint.head, self._features(pictures), "cpu").numpy())
+
+    def predict_set(self, pictures: PicturesLike | Features, coverage: float) -> list[tuple[str, ...]]:
+        """Pictures to the names of the classes that each may be of, the most probable first, none or several: a conformal
+        set (heads/statistics/conformal.py) with the right class for about `coverage`, 0 to 1, of pictures like the training
+        ones. Raises as `predict`, ValueError for another coverage, RunNotFound for a head without calibration."""
+        if said := shortage(self.checkpoint, coverage):
+            watching(self.observer).remark(said)
+        return prediction_sets(self.checkpoint, self._features(pictures), "cpu", coverage)
 
     def score(self, pictures: PicturesLike | Features, labels: Sequence[object] | npt.NDArray[Any] | None = None) -> float:
         """The share of pictures, 0 to 1, that get the right label. `labels` (N,) are class names, or integers, which are
@@ -147,7 +156,7 @@ class Classifier:
     def _features(self, pictures: PicturesLike | Features) -> npt.NDArray[np.float32]:
         if not isinstance(pictures, Features):
             return self._backbone().features(Pictures.of(pictures), watching(self.observer))
-        if differences := _alone(self.key).differences(_alone(pictures.key)):
+        if differences := self.key.without_dataset().differences(pictures.key.without_dataset()):
             raise FeaturesInvalid(f"{pictures!r}: the head learned from other features: {'; '.join(differences)}")
         return pictures.X
 
@@ -156,7 +165,7 @@ class Classifier:
             precision = resolve_like(self.device, self.key.precision).precision
             origin = self.checkpoint.weights_from
             load = functools.partial(restore, self.key, origin, self.weights, self.device, self.batch_size)
-            key = dataclasses.replace(_alone(self.key), precision=precision)
+            key = dataclasses.replace(self.key.without_dataset(), precision=precision)
             self._frozen = Frozen(key, load, self.batch_size, self.workers)
         return self._frozen
 
@@ -166,11 +175,6 @@ class Classifier:
     def __repr__(self) -> str:
         config, key = self.checkpoint.head.config, self.key
         return f"Classifier({key.backbone} {config.recipe} {config.head} on {key.dataset}: {len(self.classes)} classes)"
-
-
-def _alone(key: FeatureKey) -> FeatureKey:
-    """The key without the data set, which no feature depends on."""
-    return dataclasses.replace(key, dataset="", classes=())
 
 
 def train(

@@ -1,6 +1,6 @@
 """Features of pictures through a frozen backbone, cached by the picture's content and by how a feature is computed.
 
-Rows are kept in this process's memory alone, up to `LIMIT` bytes; those that were used longest ago go first.
+Rows are kept in this process's memory up to `LIMIT` bytes; those that were used longest ago go first.
 """
 
 import contextlib
