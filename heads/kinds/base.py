@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds import kind
 
-DESCENT = frozenset({"epochs", "lr", "batch_size", "weight_decay", "val_fraction"})
+DESCENT = frozenset({"epochs", "lr", "batch_size", "weight_decay", "val_fraction", "class_weight", "label_smoothing"})
 """The fields of `TrainConfig` that gradient descent takes."""
 
 
@@ -57,6 +57,8 @@ class Head(nn.Module, abc.ABC):
     """The fields of `TrainConfig` that it takes from its user, beside those of every head."""
     random: ClassVar[bool] = False
     """Whether another seed gives another head."""
+    weighted: ClassVar[bool] = True
+    """Whether it takes sample weights."""
     rank: ClassVar[int] = 9
     """Simpler heads have lower ranks: of two that do equally well the simpler one is chosen."""
     caveat: ClassVar[str | None] = None
@@ -173,6 +175,11 @@ class GradientHead(Head):
         else:
             losses = (picked * batch.weights).mean(dim=1).neg()
             onward = torch.zeros_like(logs).scatter_(2, at, -share * batch.weights[..., None])
+        if smooth := self.config.label_smoothing:
+            counts = 1.0 if batch.weights is None else batch.weights[..., None]
+            spread = (-share * smooth / logs.shape[2]) * torch.ones_like(logs) * counts
+            losses = (1 - smooth) * losses + (spread * logs).sum(dim=(1, 2))
+            onward = onward.mul_(1 - smooth).add_(spread)
         # the operation that autograd uses: its exponentials differ from `exp` in their last digits
         gradient = torch.ops.aten._log_softmax_backward_data(onward, logs, 2, logs.dtype)
         return losses, gradient.mul_(1 - scores).mul_(scores) if self.config.sigmoid else gradient

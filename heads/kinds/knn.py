@@ -1,6 +1,9 @@
 """knn: the vote of the most similar training rows."""
 
+import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -15,13 +18,19 @@ _MOST_SIMILARITIES = 2**25
 
 
 class Knn(ClosedFormHead):
-    """The 20 most similar training rows by cosine vote, each with the weight exp(similarity / 0.07): the protocol of
-    Z. Wu et al., https://arxiv.org/abs/1805.01978, with DINO's k (https://arxiv.org/abs/2104.14294).
+    """The most similar training rows by cosine vote, each with the weight exp(similarity / 0.07): the protocol of
+    Z. Wu et al., https://arxiv.org/abs/1805.01978; 20 of them, as in DINO (https://arxiv.org/abs/2104.14294), where the
+    configuration says no number.
 
     Under a recipe that standardises, similarities are of standardised features, which theirs are not."""
 
+    uses = frozenset({"neighbours"})
+    rank = 5
+    weighted = False
     caveat = "a knn head's probabilities are the weighted votes of the nearest training rows"
     neighbours = 20
+    tried = (50, 20, 10, 5, 1)
+    """Of more neighbours the answer is smoother."""
     temperature = 0.07
     known: Tensor
     labels: Tensor
@@ -33,21 +42,46 @@ class Knn(ClosedFormHead):
         self.register_buffer("known", torch.empty(rows, dim))
         self.register_buffer("labels", torch.empty(rows, dtype=torch.int64))
 
-    def score(self, features: Tensor) -> Tensor:
-        at_once = max(1, min(1024, _MOST_SIMILARITIES // len(self.known)))
-        votes = [self._votes(chunk) for chunk in functional.normalize(features).split(at_once)]
-        return torch.cat(votes).clamp_min(math.exp(-30)).log()
+    @classmethod
+    def grid(cls, config: TrainConfig, rows: int) -> list[TrainConfig]:
+        if config.neighbours is not None:
+            return [config]
+        counts = [count for count in cls.tried if count <= rows] or [1]
+        return [dataclasses.replace(config, neighbours=count) for count in counts]
 
-    def _votes(self, features: Tensor) -> Tensor:
-        near, index = (features @ self.known.T).topk(min(self.neighbours, len(self.known)), dim=1)
+    def score(self, features: Tensor) -> Tensor:
+        return self.score_all([self], features)[0]
+
+    @classmethod
+    def score_all(cls, heads: Sequence[Self], features: Tensor) -> list[Tensor]:
+        known = heads[0].known
+        at_once = max(1, min(1024, _MOST_SIMILARITIES // len(known)))
+        most = max(min(head._count, len(known)) for head in heads)
+        votes: list[list[Tensor]] = [[] for _ in heads]
+        for chunk in functional.normalize(features).split(at_once):
+            near, index = (chunk @ known.T).topk(most, dim=1)
+            for own, head in zip(votes, heads, strict=True):
+                own.append(head._votes(near[:, : head._count], index[:, : head._count]))
+        return [torch.cat(own).clamp_min(math.exp(-30)).log() for own in votes]
+
+    @property
+    def _count(self) -> int:
+        return self.neighbours if self.config.neighbours is None else self.config.neighbours
+
+    def _votes(self, near: Tensor, index: Tensor) -> Tensor:
+        """Shares of the votes (n, C) of the rows at `index` (n, k), whose similarities are `near` (n, k), largest first."""
         weights = ((near - near[:, :1]) / self.temperature).exp()
-        votes = weights.new_zeros(len(features), self.classes).scatter_add_(1, self.labels[index], weights)
+        votes = weights.new_zeros(len(near), self.classes).scatter_add_(1, self.labels[index], weights)
         return votes / votes.sum(dim=1, keepdim=True)
+
+    @classmethod
+    def fit_all(cls, heads: Sequence[Self], rows: Rows) -> None:
+        heads[0].fit(rows)
+        for head in heads[1:]:
+            head.known, head.labels = heads[0].known, heads[0].labels
 
     def fit(self, rows: Rows) -> None:
         if rows.weights is not None:
-            raise FeaturesInvalid(
-                "a knn head takes no sample weights; leave them out, or train a mlp, linear or ridge head"
-            )
+            raise FeaturesInvalid("a knn head takes no sample weights; leave them out, or train another head")
         self.known = functional.normalize(rows.features)  # not copied: it is as large as all the features
         self.labels = rows.labels.clone()

@@ -12,6 +12,8 @@ from headstart.core.heads.kinds.base import Batch, GradientHead, Layer, affine, 
 class Linear(GradientHead):
     """Linear(D, C): multinomial logistic regression, the linear probe."""
 
+    rank = 3
+
     def __init__(
         self, dim: int, classes: int, config: TrainConfig, rows: int, generator: torch.Generator | None = None
     ) -> None:

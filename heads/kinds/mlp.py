@@ -14,6 +14,7 @@ class Mlp(GradientHead):
     """Linear(D, hidden), ReLU, Dropout, Linear(hidden, C), and the study's sigmoid where the recipe has it."""
 
     uses = DESCENT | {"hidden", "dropout"}
+    rank = 6
 
     def __init__(
         self, dim: int, classes: int, config: TrainConfig, rows: int, generator: torch.Generator | None = None

@@ -1,6 +1,8 @@
 """ridge: least squares with the penalty chosen by leave-one-out, in the memory of one chunk of rows beside the features."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +21,12 @@ Labels = npt.NDArray[np.int64]
 
 
 class Ridge(ClosedFormHead):
-    """Least squares on one-against-all targets, the penalty chosen by leave-one-out on the training rows (scikit-learn's
-    RidgeClassifierCV). Its scores are distances, not log-odds: the probabilities rank rightly but are too even."""
+    """Least squares on one-against-all targets: scikit-learn's RidgeClassifier, and RidgeClassifierCV where the
+    configuration has no penalty, so that leave-one-out on the training rows chooses it. Its scores
+    are distances, not log-odds: the probabilities rank rightly but are too even."""
 
+    uses = frozenset({"penalty", "class_weight"})
+    rank = 1
     caveat = "a ridge head's scores are not log-odds: its probabilities rank rightly, but are far too even"
     penalties = tuple(10.0**power for power in range(-3, 10))
 
@@ -31,17 +36,73 @@ class Ridge(ClosedFormHead):
         super().__init__(dim, classes, config, rows)
         self.out = Layer(dim, classes, generator)
 
+    @classmethod
+    def grid(cls, config: TrainConfig, rows: int) -> list[TrainConfig]:  # noqa: ARG003
+        if config.penalty is not None:
+            return [config]
+        return [dataclasses.replace(config, penalty=penalty) for penalty in reversed(cls.penalties)]
+
     def score(self, features: Tensor) -> Tensor:
         scores: Tensor = self.out(features)
         return scores
 
     def fit(self, rows: Rows) -> None:
-        features, labels = rows.features.cpu().numpy(), rows.labels.cpu().numpy()
-        given = None if rows.weights is None else rows.weights.cpu().numpy()
-        weights, biases = fit(features, labels, self.classes, self.penalties, given)
+        if self.config.penalty is not None:
+            self.fit_all([self], rows)
+        else:
+            self._take(*fit(*_arrays(rows), self.classes, self.penalties, _weights(rows)))
+
+    @classmethod
+    def fit_all(cls, heads: Sequence[Self], rows: Rows) -> None:
+        """Fit heads of several penalties from one decomposition; one without a penalty chooses its own."""
+        there = [head.config.penalty for head in heads if head.config.penalty is not None]
+        found = dict(zip(there, fit_each(*_arrays(rows), heads[0].classes, there, _weights(rows)), strict=True))
+        for head in heads:
+            if head.config.penalty is None:
+                head.fit(rows)
+            else:
+                head._take(*found[head.config.penalty])
+
+    def _take(self, weights: Doubles, biases: Doubles) -> None:
         with torch.no_grad():
             self.out.weight.copy_(torch.from_numpy(weights))
             self.out.bias.copy_(torch.from_numpy(biases))
+
+
+def _arrays(rows: Rows) -> tuple[Features, Labels]:
+    return rows.features.cpu().numpy(), rows.labels.cpu().numpy()
+
+
+def _weights(rows: Rows) -> Doubles | None:
+    return None if rows.weights is None else rows.weights.cpu().double().numpy()
+
+
+def fit_each(
+    features: Features, labels: Labels, classes: int, penalties: Sequence[float], weights: Doubles | None = None
+) -> list[tuple[Doubles, Doubles]]:
+    """Coefficients (C, D) and intercepts (C,) as `fit` has them, for each penalty, from one decomposition: of the features'
+    products (D, D), or of no more rows than features of the rows' products (N, N)."""
+    rows = _Centred(features, labels, classes, weights)
+    if len(features) > features.shape[1]:
+        values, vectors, along = _decomposed(rows, features.shape[1], classes)
+        found = [(vectors @ (along / (values + penalty)[:, None])).T for penalty in penalties]
+    else:
+        pairs = [(inputs, targets) for inputs, targets, _ in rows.chunks()]
+        inputs, targets = (np.concatenate(side) for side in zip(*pairs, strict=True))
+        values, vectors = np.linalg.eigh(inputs @ inputs.T)
+        values, along = np.maximum(values, 0), vectors.T @ targets
+        found = [(inputs.T @ (vectors @ (along / (values + penalty)[:, None]))).T for penalty in penalties]
+    return [(coefficients, rows.target_mean - coefficients @ rows.mean) for coefficients in found]
+
+
+def _decomposed(rows: "_Centred", dim: int, classes: int) -> tuple[Doubles, Doubles, Doubles]:
+    """The eigenvalues (D,) and eigenvectors (D, D) of the features' products, and the targets along them (D, C)."""
+    gram, cross = np.zeros((dim, dim)), np.zeros((dim, classes))
+    for inputs, targets, _ in rows.chunks():
+        gram += inputs.T @ inputs
+        cross += inputs.T @ targets
+    values, vectors = np.linalg.eigh(gram)
+    return np.maximum(values, 0), vectors, vectors.T @ cross
 
 
 def fit(
@@ -59,12 +120,7 @@ def fit(
     if len(features) <= features.shape[1]:
         return _dual(features, labels, classes, penalties, weights)
     rows = _Centred(features, labels, classes, weights)
-    gram, cross = np.zeros((features.shape[1],) * 2), np.zeros((features.shape[1], classes))
-    for inputs, targets, _ in rows.chunks():
-        gram += inputs.T @ inputs
-        cross += inputs.T @ targets
-    values, vectors = np.linalg.eigh(gram)
-    values, along = np.maximum(values, 0), vectors.T @ cross
+    values, vectors, along = _decomposed(rows, features.shape[1], classes)
     best = penalties[int(_errors(rows, values, vectors, along, penalties).argmin())]
     coefficients = (vectors @ (along / (values + best)[:, None])).T
     return coefficients, rows.target_mean - coefficients @ rows.mean

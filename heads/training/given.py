@@ -9,6 +9,7 @@ from torch import Tensor
 
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Labelled
+from headstart.core.heads.data.weights import balanced
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.kinds.base import Head, Rows, precise
 
@@ -31,6 +32,15 @@ def on_device(device: str, data: Labelled) -> Rows:
     if data.weights is None:
         return Rows(features, labels)
     return Rows(features, labels, torch.from_numpy(data.weights).to(device, precise(features[:0]).dtype))
+
+
+def by_class(rows: Rows, config: TrainConfig) -> Rows:
+    """The rows with the weights that the configuration gives to classes; standardisation knows nothing of them."""
+    if config.class_weight is None:
+        return rows
+    own = None if rows.weights is None else rows.weights.cpu().double().numpy()
+    found = torch.from_numpy(balanced(rows.labels.cpu().numpy(), own))
+    return dataclasses.replace(rows, weights=found.to(rows.features.device, precise(rows.features[:0]).dtype))
 
 
 def standardised(plain: Given) -> Given:

@@ -38,7 +38,9 @@ def fit(data: Labelled, classes: int, configs: Sequence[TrainConfig], device: st
     trained on all rows. Raises as `train_many`.
     """
     data = counted(data)
-    return _finished(data, classes, [candidates(config, len(data.labels)) for config in configs], device, on_epoch)
+    weighted = data.weights is not None
+    tried = [candidates(config, len(data.labels), weighted=weighted) for config in configs]
+    return _finished(data, classes, tried, device, on_epoch)
 
 
 def sweep(data: Labelled, classes: int, configs: Sequence[TrainConfig], device: str, on_epoch: OnEpoch) -> Fitted:
@@ -46,11 +48,13 @@ def sweep(data: Labelled, classes: int, configs: Sequence[TrainConfig], device: 
     return _finished(counted(data), classes, [list(configs)], device, on_epoch)[0]
 
 
-def candidates(config: TrainConfig, rows: int) -> list[TrainConfig]:
-    """What is tried for a configuration on so many training rows; itself alone where it leaves nothing open."""
+def candidates(config: TrainConfig, rows: int, *, weighted: bool = False) -> list[TrainConfig]:
+    """What is tried for a configuration on so many training rows; itself alone where it leaves nothing open. Where rows, or
+    classes, are `weighted`, heads that take no weights are not tried."""
     names: tuple[str, ...] = (config.head,)
     if config.head == AUTO:
         names = (*CANDIDATES, *OF_MANY) if rows > search.CROSS_VALIDATED else CANDIDATES
+        names = tuple(name for name in names if kind(name).weighted or not (weighted or config.class_weight))
     return [tried for name in names for tried in kind(name).grid(dataclasses.replace(config, head=name), rows)]
 
 

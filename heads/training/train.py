@@ -19,7 +19,7 @@ from headstart.core.heads.data.folds import held_out
 from headstart.core.heads.kinds.base import ClosedFormHead, GradientHead, Head, Rows, layer_shapes
 from headstart.core.heads.training import memory, threads
 from headstart.core.heads.training.epoch import Epoch, OnEpoch
-from headstart.core.heads.training.given import Given, new_head, on_device, standardised
+from headstart.core.heads.training.given import Given, by_class, new_head, on_device, standardised
 from headstart.core.heads.training.groups import groups, together
 from headstart.core.heads.training.optimise import History, Part, descend, prepare
 
@@ -135,6 +135,7 @@ def _checked(piece: Callable[[OnEpoch], list[Trained]], on_epoch: OnEpoch, check
 def _train_group(
     given: Given, classes: int, configs: Sequence[TrainConfig], device: str, on_epoch: OnEpoch
 ) -> list[Trained]:
+    given = dataclasses.replace(given, rows=by_class(given.rows, configs[0]))
     labels = given.rows.labels.cpu().numpy()
     parts = [carve(labels, config, device, given.groups) for config in configs]
     if configs[0].trained_by_gradient:
