@@ -24,7 +24,7 @@ from headstart.console.signals import Signals
 from headstart.console.terminal import Terminal
 from headstart.core.cache.text import megabytes, safe
 from headstart.core.extract.config import ON_ERROR, SPLITS, ExtractConfig
-from headstart.core.heads.config import HEADS, RECIPES, BenchConfig, TrainConfig, refusal
+from headstart.core.heads.config import CLASS_WEIGHTS, HEADS, RECIPES, BenchConfig, TrainConfig, changed, refusal
 
 if TYPE_CHECKING:
     from headstart.core.cache.store import FeatureStore
@@ -139,7 +139,7 @@ def extract_command(
 @options.models_option
 @click.option("--dataset", help="Only features of this data set: as `extract` takes it, or as `cache ls` shows it.")
 @click.option("--key", help="Only features whose key begins with these digits.")
-@shown("--head", type=click.Choice(HEADS), default=TrainConfig.head)
+@override("--head", click.Choice(HEADS), "auto: chosen, with its settings, on the training rows.")
 @shown("--recipe", type=click.Choice(list(RECIPES)), default=requests.TrainingRequest.config.recipe)
 @override("--epochs", POSITIVE, "Passes over the training rows.")
 @override("--lr", Finite(min=0, min_open=True), "Learning rate.")
@@ -147,7 +147,14 @@ def extract_command(
 @override("--hidden", POSITIVE, "Units of the MLP's hidden layer.")
 @override("--dropout", Finite(0, 1, max_open=True), "Share of hidden units left out.")
 @override("--weight-decay", Finite(min=0), "AdamW's.")
-@override("--val-fraction", Finite(0, 1, max_open=True), "Training rows set aside to choose by.")
+@override("--val-fraction", Finite(0, 1, max_open=True), "Training rows set aside to choose the epoch by.")
+@options.division_options
+@click.option(
+    "--penalty", type=Finite(min=0, min_open=True), help="Of ridge, or 1 / C of logreg and svm. [default: chosen]"
+)
+@click.option("--neighbours", type=POSITIVE, help="The k of knn. [default: chosen]")
+@click.option("--class-weight", type=click.Choice(CLASS_WEIGHTS), help="balanced: every class counts alike.")
+@override("--label-smoothing", Finite(0, 1, max_open=True), "Part of a label that goes to all classes.")
 @click.option("--train-limit", type=POSITIVE, help="N training rows only, a sample of all.")
 @shown("--seed", type=SEED, default=TrainConfig.seed)
 @shown(
@@ -156,6 +163,7 @@ def extract_command(
     default=requests.TrainingRequest.seeds,
     help="Train N heads, with N seeds from --seed on.",
 )
+@options.predictions_option
 @click.option("--sweep", is_flag=True, help="Try 12 learning rates and weight decays; validation rows choose.")
 def train_head_command(
     settings: Settings,
@@ -166,6 +174,7 @@ def train_head_command(
     seed: int,
     seeds: int,
     sweep: bool,
+    predictions: Path | None,
     **given: Any,
 ) -> None:
     """Stage two: train a small head on kept features, test it, and save it.
@@ -173,13 +182,12 @@ def train_head_command(
     Without --model a head is trained for every model found in the features directory.
     """
     changes = {name: value for name, value in given.items() if value is not None}
-    config = dataclasses.replace(RECIPES[recipe], seed=seed, **changes)
-    refuse_without_effect(config, {*changes} - {"head", "train_limit"}, seeds, sweep)
-
+    config = changed(recipe, {"seed": seed, **changes})
+    refuse_without_effect(config, {*changes} - requests.EVERY_HEAD, seeds, sweep)
     from headstart import training
     from headstart.console import training as words
 
-    request = requests.TrainingRequest(models, dataset, key, config, seeds, sweep)
+    request = requests.TrainingRequest(models, dataset, key, config, seeds, sweep, predictions)
     document(settings, [words.run_json(run) for run in training.train(settings, request, terminal(settings))])
 
 
@@ -431,7 +439,6 @@ def list_command(settings: Settings) -> None:
 @click.argument("name")
 def show_set_command(settings: Settings, name: str) -> None:
     """All that is known of one feature set."""
-
     from headstart.console import sets as words
 
     found = store_of(settings).get(name)
@@ -460,7 +467,6 @@ def verify_command(settings: Settings, names: tuple[str, ...]) -> None:
 @click.argument("names", nargs=-1, required=True)
 def remove_command(settings: Settings, names: tuple[str, ...]) -> None:
     """Remove feature sets. They can be computed again, at the price of their extraction."""
-
     store = store_of(settings)
     freed = {name: store.remove(name, lambda: note("another process is writing the set; waiting for it")) for name in names}
     for name, size in freed.items():

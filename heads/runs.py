@@ -11,13 +11,16 @@ from headstart.core.cache.errors import RunDamaged, RunNotFound
 from headstart.core.cache.files import make_folder, pretty_json, read_json, sync_folder, write_durably
 from headstart.core.cache.key import FeatureKey
 from headstart.core.heads.config import TRAINING_VERSION, TrainConfig
+from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT, Protocol
+from headstart.core.heads.selection.record import Selection, Tried
 from headstart.core.heads.settings import settings_label
 from headstart.core.heads.statistics.accuracy import Evaluation, Score
 
 NAME = "run.json"
-FORMAT, VERSION = "headstart run", 2
-READABLE = (1, 2)
-"""Version 1 said neither which images were used nor which version of the training made the head."""
+FORMAT, VERSION = "headstart run", 3
+READABLE = (1, 2, 3)
+"""Version 1 said neither which images were used nor which version of the training made the head; version 2 had accuracies
+alone, and said nothing of how a head was chosen or what it was tested on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Extraction:
 class Run:
     """A trained head's record. Times in seconds, accuracies as fractions of 1; `notes` belong beside every figure.
 
-    `elapsed_s` is the time of the `together` heads that were trained at once.
+    `elapsed_s` is the time of the `together` heads that were trained at once. `selection` says what was tried where head or
+    settings were chosen, `evaluated_by` on which rows `evaluation` was made.
     """
 
     name: str
@@ -64,6 +68,8 @@ class Run:
     versions: Mapping[str, str]
     together: int = 1
     training_version: int = TRAINING_VERSION
+    selection: Selection | None = None
+    evaluated_by: Protocol = TEST_SPLIT
 
     @property
     def model(self) -> str:
@@ -98,25 +104,64 @@ def parse(found: Any) -> Run:
     form, version = facts.pop("format", None), facts.pop("version", None)
     if form != FORMAT or type(version) is not int or version not in READABLE:
         raise ValueError(f"format {form!r} version {version!r}, expected {FORMAT!r} {VERSION}")
-    if version == 1:
-        facts["training_version"] = 1
+    facts = {**_unsaid(facts, version), **facts}
     for field, kind in _TYPES.items():
         if not isinstance(facts[field], kind):
             raise ValueError(f"{field} is {facts[field]!r}, expected {kind}")
     if type(together := facts.get("together", 1)) is not int or together < 1:  # the first records carried none
         raise ValueError(f"together is {together!r}, expected a number of heads")
-    scores = facts["evaluation"]
     read: dict[str, Any] = {
         "key": FeatureKey.from_json(facts["key"]),
         "config": TrainConfig.from_json(facts["config"]),
         "train": Extraction(**facts["train"]),
         "test": Extraction(**facts["test"]),
-        "evaluation": Evaluation(
-            Score(**scores["overall"]), {name: Score(**score) for name, score in scores["per_class"].items()}
-        ),
+        "evaluation": _evaluation(facts["evaluation"], version),
+        "selection": None if facts["selection"] is None else _selection(facts["selection"]),
+        "evaluated_by": Protocol.from_json(facts["evaluated_by"]),
     }
     tuples = {name: tuple(facts[name]) for name in ("losses", "val_accuracies", "notes")}
     return Run(**{**facts, **read, **tuples})
+
+
+def _unsaid(facts: Mapping[str, Any], version: int) -> dict[str, Any]:
+    """What a record of an earlier version does not say, and what was true of all of its time: a set without a test split
+    was divided, and then both parts are of one feature set."""
+    if version == VERSION:
+        return {}
+    divided = facts["train"]["digest"] == facts["test"]["digest"]
+    unsaid = {"selection": None, "evaluated_by": (HELD_OUT if divided else TEST_SPLIT).to_json()}
+    return {"training_version": 1, **unsaid} if version == 1 else unsaid
+
+
+def _evaluation(found: Mapping[str, Any], version: int) -> Evaluation:
+    scores = Score(**found["overall"]), {name: Score(**score) for name, score in found["per_class"].items()}
+    if version < VERSION:
+        return Evaluation(*scores)
+    if found.keys() != {field.name for field in dataclasses.fields(Evaluation)}:
+        raise ValueError(f"evaluation has the fields {', '.join(found)}")
+    for name, value in found["measures"].items():
+        if value is not None and type(value) not in (int, float):
+            raise ValueError(f"the measure {name} is {value!r}, expected a number or null")
+    given, matrix = found["predicted"], found["confusion"]
+    if given and (given.keys() != scores[1].keys() or not all(type(count) is int for count in given.values())):
+        raise ValueError(f"predicted is {given!r}, expected how many rows got each label")
+    if matrix is not None and not (
+        {len(matrix), *map(len, matrix)} <= {len(scores[1])} and all(type(count) is int for row in matrix for count in row)
+    ):
+        raise ValueError(f"confusion is no matrix of counts of {len(scores[1])} classes")
+    read = None if matrix is None else tuple(map(tuple, matrix))
+    return Evaluation(*scores, found["measures"], given, read, found["confusion_left_out"])
+
+
+def _selection(found: Mapping[str, Any]) -> Selection:
+    tried = tuple(Tried(**{**one, "config": TrainConfig.from_json(one["config"])}) for one in found["tried"])
+    numbers = [getattr(one, name) for one in tried for name in ("log_loss", "error", "accuracy", "temperature")]
+    if bad := [value for value in (*numbers, found["elapsed_s"]) if type(value) not in (int, float)]:
+        raise ValueError(f"selection has {bad[0]!r}, expected a number")
+    for name, least, most in (("folds", 1, None), ("rows", 1, None), ("chosen", 0, len(tried) - 1)):
+        if type(value := found[name]) is not int or value < least or (most is not None and value > most):
+            raise ValueError(f"{name} of the selection is {value!r}, expected {least} or more, of {len(tried)} tried")
+    return Selection(**{**found, "tried": tried})
 
 
 @dataclasses.dataclass(frozen=True)

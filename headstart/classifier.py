@@ -20,11 +20,12 @@ from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.network.devices import resolve, resolve_like
 from headstart.core.extract.restore import restore
 from headstart.core.heads import checkpoint as head_files
-from headstart.core.heads import timings
+from headstart.core.heads import data, predictions_file, timings
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Pair
 from headstart.core.heads.predict import calibrated, prediction_sets, shortage
+from headstart.core.heads.predictions_file import Kept
 from headstart.core.heads.runs import NAME as RECORD
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.training import session
@@ -35,6 +36,7 @@ from headstart.observer import Observer
 from headstart.pictures import Pictures, PicturesLike
 from headstart.recipe import changed
 from headstart.rows import Frozen, alone
+from headstart.training import epochs_told, folds_told
 
 
 class Classifier:
@@ -54,6 +56,7 @@ class Classifier:
         self,
         checkpoint: Checkpoint,
         run: Run | None,
+        predictions: Kept | None = None,
         *,
         weights: str | None = None,
         device: str = ExtractConfig.device,
@@ -63,6 +66,7 @@ class Classifier:
     ) -> None:
         self.checkpoint = checkpoint
         self.run = run
+        self.predictions = predictions
         self.weights = weights
         self.device = device
         self.batch_size = batch_size
@@ -103,8 +107,10 @@ class Classifier:
 
     def score(self, pictures: PicturesLike | Features, labels: Sequence[object] | npt.NDArray[Any] | None = None) -> float:
         """The share of pictures, 0 to 1, that get the right label. `labels` (N,) are class names, or integers, which are
-        indices in `classes`; a `Features` brings its own. Raises as `predict`, and ValueError for labels of another number.
-        """
+        indices in `classes`; a `Features` brings its own. Raises as `predict`, ValueError for labels of another number, and
+        FeaturesInvalid for the features that a cross-validated head was trained on, which would be no test."""
+        if isinstance(pictures, Features):
+            self._refuse_own(pictures)
         if labels is None:
             if not isinstance(pictures, Features):
                 raise ValueError("labels are missing: give score(pictures, labels), or a Features, which brings its own")
@@ -120,16 +126,28 @@ class Classifier:
         predict --head path` works on it, and `headstart.load` reads it. A head that is there is replaced, with the timings
         that were measured of it. Returns the folder. Raises OSError."""
         place = Path(path).expanduser()
-        stale = [place / name for name in (RECORD, timings.NAME) if (place / name).exists()]
+        stale = [place / name for name in (RECORD, timings.NAME, predictions_file.NAME) if (place / name).exists()]
         for old in stale:  # the record first: no reader takes what is left for a complete run
             old.unlink()
         if stale:
             sync_folder(place)
         digest = head_files.save(self.checkpoint, place / head_files.NAME)
+        if self.predictions is not None:
+            predictions_file.save(self.predictions, digest, place)
         if self.run is not None:
             name = place.resolve().name
             RunStore(place.resolve().parent).write(dataclasses.replace(self.run, name=name, head_sha256=digest))
         return place
+
+    def _refuse_own(self, features: Features) -> None:
+        """Refuse the data set of a head that was trained on all of it."""
+        if self.run is None or not self.run.evaluated_by.cross_validated:
+            return
+        if any(self.run.train.images == found.manifest.images_digest for found in features.sets):
+            raise FeaturesInvalid(
+                f"{features!r}: the head was trained on these; its cross-validated accuracy is in run.evaluation, and "
+                f"headstart.train(..., test_fraction=0.2) leaves features.test to be scored on"
+            )
 
     def _indices(self, pictures: PicturesLike | Features) -> npt.NDArray[np.int64]:
         return predict(self.checkpoint.head, self._features(pictures), "cpu")
@@ -144,9 +162,8 @@ class Classifier:
     def _backbone(self) -> Frozen:
         if self._frozen is None:
             precision = resolve_like(self.device, self.key.precision).precision
-            origin = self.checkpoint.weights_from
+            origin, key = self.checkpoint.weights_from, dataclasses.replace(alone(self.key), precision=precision)
             load = functools.partial(restore, self.key, origin, self.weights, self.device, self.batch_size)
-            key = dataclasses.replace(alone(self.key), precision=precision)
             self._frozen = Frozen(key, load, self.batch_size, self.workers)
         return self._frozen
 
@@ -161,7 +178,7 @@ class Classifier:
 def train(
     features: Features,
     *,
-    head: str = TrainConfig.head,
+    head: str | None = None,
     recipe: str = "standard",
     epochs: int | None = None,
     lr: float | None = None,
@@ -170,6 +187,8 @@ def train(
     dropout: float | None = None,
     weight_decay: float | None = None,
     val_fraction: float | None = None,
+    test_fraction: float | None = None,
+    group_by: str | None = None,
     train_limit: int | None = None,
     seed: int | None = None,
     device: str = ExtractConfig.device,
@@ -177,11 +196,15 @@ def train(
     observer: Observer | None = None,
 ) -> Classifier:
     """Train a head on the training rows of a feature set and test it on its test rows: what `headstart train-head` does,
-    with the same names and defaults. A set without splits is divided; what was opened alone is tested on the test split
-    beside it. Nothing is saved before `Classifier.save`, except where `runs_dir` is given: then in a new folder there.
+    with the same names and defaults. What was opened alone is tested on the test split beside it. A set without a test
+    split is tested by cross-validation, and the head is trained on all of it; where `test_fraction` is given, that part of
+    it is held out instead. Nothing is saved before `Classifier.save`, except where `runs_dir` is given: then in a new
+    folder there.
 
-    head: mlp, linear, ridge or knn; recipe: standard or study; None leaves the recipe's own value; epochs in passes over
-    the training rows, batch_size and train_limit in rows, hidden in units. `Classifier.run` has the evaluation.
+    head: auto, mlp, logreg, linear, ridge, knn, svm or prototype; recipe: standard, whose own head is auto, or study, whose
+    own is the mlp; None leaves the recipe's own value; epochs in passes over the training rows, batch_size and train_limit
+    in rows, hidden in units; group_by: a regular expression, rows in whose ids it finds the same text (its first group, or
+    all) are never on both sides of a division. `Classifier.run` has the evaluation.
 
     Raises FeaturesNotFound without training or test rows, FeaturesInvalid for rows that no head can learn from,
     FeaturesDamaged, DeviceUnavailable, OutOfMemory; ValueError for settings out of range, or without effect on this head.
@@ -190,21 +213,26 @@ def train(
     """
     given = {
         "epochs": epochs, "lr": lr, "batch_size": batch_size, "hidden": hidden, "dropout": dropout,
-        "weight_decay": weight_decay, "val_fraction": val_fraction, "train_limit": train_limit, "seed": seed,
+        "weight_decay": weight_decay, "val_fraction": val_fraction, "test_fraction": test_fraction, "group_by": group_by,
+        "train_limit": train_limit, "seed": seed,
     }  # fmt: skip
-    config, watch = changed(recipe, head, given), watching(observer)
-    config, pair = dataclasses.replace(config, train_limit=_limit(features, config.train_limit)), _pair(features)
-    chosen = resolve(device, "fp32")
+    config, pair = changed(recipe, head, given), _pair(features)
+    config = dataclasses.replace(config, train_limit=_limit(features, config))
     with _store(runs_dir) as store:
-        watch.begin(f"{features.key.backbone} {head}: epochs", config.epochs if config.trained_by_gradient else 1, 0)
-        try:
-            (run,) = session.fit(pair, [config], chosen.name, chosen.description, store, lambda *_: watch.advance(1))
-        finally:
-            watch.end()
-        found = session.load_head(run, store)
+        found, run, kept = _fitted(pair, config, device, store, watching(observer))
+    return Classifier(found, run, kept, device=device, observer=observer)
+
+
+def _fitted(
+    pair: Pair, config: TrainConfig, device: str, store: RunStore, watch: Observer
+) -> tuple[Checkpoint, Run, Kept | None]:
+    """A head with its record, and what it was tested by where it is cross-validated."""
+    chosen, title = resolve(device, "fp32"), f"{pair.key.backbone} {config.head}: epochs"
+    with folds_told(watch, pair.key) as on_fold, epochs_told(watch, title) as on_epoch:
+        (run,) = session.fit(pair, [config], chosen.name, chosen.description, store, on_epoch, on_fold)
     for remark in run.notes:
         watch.remark(remark)
-    return Classifier(found, run, device=device, observer=observer)
+    return session.load_head(run, store), run, predictions_file.load(store.root / run.name, run.head_sha256)
 
 
 @contextlib.contextmanager
@@ -232,12 +260,17 @@ def _pair(features: Features) -> Pair:
     return Pair(first, sets.get("test") or beside)
 
 
-def _limit(features: Features, asked: int | None) -> int | None:
+def _limit(features: Features, config: TrainConfig) -> int | None:
     """How many training rows to use: no more than the features that were asked for have."""
-    limit = features.limit
+    limit, asked = features.limit, config.train_limit
     if limit is None or limit >= features.sets[0].manifest.stop:
         return asked
-    there = len(features.train) if features.sets[0].manifest.split == "all" else limit
+    there = limit
+    if features.sets[0].manifest.split == "all":
+        there = len(features)
+        if config.test_fraction:
+            test = data.testing(features.sets[0], config).rows
+            there -= int(np.isin(features.sets[0].manifest.row_numbers()[:there], test).sum())
     return min(asked or there, there)
 
 
@@ -257,5 +290,11 @@ def load(
 
     >>> hs.load("runs/pets").predict("rex.jpg")  # doctest: +SKIP
     """
-    found, run = session.load_path(Path(path).expanduser())
-    return Classifier(found, run, weights=weights, device=device, batch_size=batch_size, workers=workers, observer=observer)
+    place = Path(path).expanduser()
+    found, run = session.load_path(place)
+    kept = None
+    if run is not None:
+        kept = predictions_file.load((place if place.is_dir() else place.resolve().parent), run.head_sha256)
+    return Classifier(
+        found, run, kept, weights=weights, device=device, batch_size=batch_size, workers=workers, observer=observer
+    )

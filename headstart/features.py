@@ -17,7 +17,7 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.config import Engine, ExtractConfig, OnError, Precision
 from headstart.core.heads import data
-from headstart.core.heads.data import sampling
+from headstart.core.heads.config import RECIPES
 from headstart.notebook import watching
 from headstart.observer import Observer
 from headstart.requests import ExtractionRequest
@@ -106,13 +106,14 @@ class Features:
     @property
     def train(self) -> Self:
         """The rows to train on: those of the training split; of a set without splits those that `headstart.train` does not
-        hold out. Raises FeaturesNotFound where there are none, FeaturesInvalid where rows without splits have no label."""
+        hold out with `test_fraction=0.2`. Raises FeaturesNotFound where there are none, FeaturesInvalid where rows without
+        splits have no label, or are too few to be divided."""
         return self._parted("train")
 
     @property
     def test(self) -> Self:
-        """The rows to test on: those of the test split; of a set without splits the fifth that `headstart.train` holds out.
-        Raises as `train`."""
+        """The rows to test on: those of the test split; of a set without splits the fifth that `headstart.train` holds out
+        with `test_fraction=0.2`; without it, it trains on these rows too. Raises as `train`."""
         return self._parted("test")
 
     def to_pandas(self) -> "pd.DataFrame":
@@ -174,15 +175,12 @@ class Features:
         return type(self)(self.sets, self.limit, part, rows.part(own))
 
     def _division(self) -> npt.NDArray[np.str_]:
-        """Of each row of a set without splits whether heads train or are tested on it, as `heads.training.data.load` has
-        it: of all that are kept, however few are asked for, so that no test row is ever a training row."""
-        labels = self._rows.y if self.limit is None else self.sets[0].load().labels
-        if not self.classes or (labels < 0).any():
+        """Of each row of a set without splits whether it is to train or to test on, as `headstart.train` has it with
+        `test_fraction` 0.2: of all that are kept, however few are asked for, so that no test row is ever a training row."""
+        if not self.classes or (self._rows.y < 0).any():
             raise FeaturesInvalid(f"{self.folders[0]}: rows without a label can't be divided into training and test rows")
-        held = sampling.divide(labels, data.held_out(len(labels)), np.random.default_rng(0))[1]
-        found = np.full(len(labels), "train")
-        found[held] = "test"
-        return found
+        numbers = self.sets[0].manifest.row_numbers()
+        return np.where(np.isin(numbers, data.testing(self.sets[0], RECIPES["standard"]).rows), "test", "train")
 
 
 def _read(sets: Sequence[FeatureSet], limit: int | None) -> _Table:

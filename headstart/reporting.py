@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.core.cache.errors import HeadstartError
+from headstart.core.cache.errors import HeadstartError, RunNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import canonical_json, write_durably
 from headstart.core.cache.manifest import Manifest
@@ -21,7 +21,7 @@ from headstart.core.extract.images import Images
 from headstart.core.extract.images.unchanged import same_images
 from headstart.core.extract.pictures import thumbnails as gallery
 from headstart.core.extract.pictures.preprocess import Preprocessing
-from headstart.core.heads import data, timings
+from headstart.core.heads import timings
 from headstart.core.heads.predict import Photo
 from headstart.core.heads.report.csv_file import to_csv
 from headstart.core.heads.report.evaluation import Predictions, evaluated
@@ -37,8 +37,7 @@ from headstart.core.heads.runs import Run, RunStore, versions
 from headstart.core.heads.statistics.maps import FeatureMap, feature_map
 from headstart.core.heads.study.analysis_store import AnalysisStore
 from headstart.core.heads.timings import Timing
-from headstart.core.heads.training.session import load_head
-from headstart.core.heads.training.train import probabilities
+from headstart.tested import completed, tested
 from headstart.workspace import Note, Workspace
 
 THUMBNAIL = 96
@@ -117,7 +116,7 @@ def _section(part: GroupedRuns, sources: _Sources) -> Section:
 
 
 def _row(group: Group, timing: Timing | None, tested: Predictions | None, sources: _Sources) -> Row:
-    row = row_of(group, timing, tested.interval if tested else None)
+    row = row_of(tested.group, timing, tested.interval) if tested else row_of(group, timing)
     return dataclasses.replace(row, folder=str(sources.store.root / group.first.name))
 
 
@@ -134,11 +133,15 @@ def _tested(group: Group, sources: _Sources) -> Predictions | None:
             f"{group.first.name}: the features it was tested on are not in the features directory; it is in Table 1 only"
         )
         return None
-    testing = data.testing(features)
-    heads = [load_head(run, sources.store).head for run in group.runs]
-    shares = [probabilities(head, testing.features, "cpu") for head in heads]
-    labelled = np.stack([found.argmax(axis=1) for found in shares])
-    return Predictions(group, shares[0], labelled, testing, sources.analyses.about(group.first))
+    try:
+        found = tested(group.runs, features, sources.store)
+    except RunNotFound as error:
+        sources.note(f"{error}; it is in Table 1 only")
+        return None
+    runs = tuple(map(completed, group.runs, found.outcomes))
+    labelled = np.stack([one.predicted for one in found.outcomes])
+    group, about = dataclasses.replace(group, runs=runs), sources.analyses.about(group.first)
+    return Predictions(group, found.outcomes[0].probabilities, labelled, found.testing, about)
 
 
 def _maps(tested: Sequence[Predictions]) -> dict[str, FeatureMap | None]:

@@ -10,15 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.core.extract.config import STUDY_MODELS, ExtractConfig
-from headstart.core.heads.config import RECIPES, BenchConfig, TrainConfig
+from headstart.core.heads.config import RECIPES, STUDY_STANDARD, TEST_FRACTION, BenchConfig, TrainConfig
 
 if TYPE_CHECKING:
     from headstart.core.heads.study.analyses import Budget
 
 
 EXTRACT, BENCH = ExtractConfig(), BenchConfig()
+STUDIED = (RECIPES["study"], STUDY_STANDARD)
+"""The recipes that the study compares."""
 STUDY_EXTRACT = ExtractConfig(limit=24_000)
 """The study took the first 24,000 images."""
+
+
+EVERY_HEAD = frozenset({"head", "train_limit", "test_fraction", "group_by"})
+"""The settings of a training that name the head or concern the rows: no head is without a use for them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +50,7 @@ class TrainingRequest:
 
     `dataset` is a data set as `extract` takes it or as `cache ls` shows it, `key` the first digits of a key; both narrow
     down the features that are meant. With `sweep`, validation rows choose learning rate and weight decay for each seed.
+    `predictions` is a CSV file for what the heads say of their test rows.
     """
 
     models: tuple[str, ...] = ()
@@ -52,6 +59,7 @@ class TrainingRequest:
     config: TrainConfig = RECIPES["standard"]
     seeds: int = 1
     sweep: bool = False
+    predictions: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +149,9 @@ class StudyRequest:
         """One model's part of stage one."""
         return ExtractionRequest((model,), self.dataset, weights=self.weights, config=self.config)
 
-    def trainings(self, rows: int) -> list[TrainConfig]:
-        """Each recipe for a set of `rows` training rows; a limit only where it leaves some out."""
+    def trainings(self, rows: int, divided: bool) -> list[TrainConfig]:
+        """Each recipe for a set of `rows` training rows; a limit only where it leaves some out. A set without a test split
+        is `divided`, so that all of the study's questions are answered on the same test rows."""
         limit = self.config.limit if self.config.limit and self.config.limit < rows else None
-        return [dataclasses.replace(recipe, seed=self.seed, train_limit=limit) for recipe in RECIPES.values()]
+        own = {"seed": self.seed, "train_limit": limit, **({"test_fraction": TEST_FRACTION} if divided else {})}
+        return [dataclasses.replace(recipe, **own) for recipe in STUDIED]  # type: ignore[arg-type]

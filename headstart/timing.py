@@ -18,7 +18,6 @@ from headstart.core.extract.network.interface import EngineConfig
 from headstart.core.extract.stages import stages
 from headstart.core.extract.tuning.trials import EngineRequest, tune
 from headstart.core.heads import timings
-from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import BenchConfig
 from headstart.core.heads.runs import Run
 from headstart.core.heads.statistics.accuracy import evaluate
@@ -93,17 +92,19 @@ def _timing(
         stages_s=figures.stages_s,
         latency_s=figures.latency_s,
         latency_images=figures.latency_images,
-        accuracy=_accuracy(head.checkpoint, images, figures.predicted),
+        accuracy=_accuracy(head, images, figures.predicted),
         peak_memory_bytes=extractor.peak_memory(),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
     )
 
 
-def _accuracy(checkpoint: Checkpoint, images: Images, predicted: npt.NDArray[np.int64]) -> float | None:
-    """The share of right labels, or None where it would be no test: images without labels, of other classes, or of a split
-    most of which was trained on."""
-    labels = images.labels(0, len(predicted))
+def _accuracy(head: TrainedHead, images: Images, predicted: npt.NDArray[np.int64]) -> float | None:
+    """The share of right labels, or None where it would be no test: images without labels, of other classes, of a split
+    most of which was trained on, or of the data set of a head that was trained on all of it."""
+    labels, checkpoint = images.labels(0, len(predicted)), head.checkpoint
     if images.split != "test" or images.classes != checkpoint.classes or (labels < 0).any():
+        return None
+    if head.run is not None and head.run.evaluated_by.cross_validated and images.name == checkpoint.key.dataset:
         return None
     return evaluate(predicted, labels, checkpoint.classes).overall.accuracy
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.naming import known_as
 from headstart.core.extract.network.devices import Device, resolve
@@ -14,8 +16,10 @@ from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Pair
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.training import session
-from headstart.core.heads.training.optimise import OnEpoch
-from headstart.observer import Epoch, Observer, TrainingStart
+from headstart.core.heads.training.cross_validation import OnFold
+from headstart.core.heads.training.epoch import Epoch, OnEpoch
+from headstart.observer import Observer, TrainingStart
+from headstart.predictions_csv import check, records, write_csv
 from headstart.requests import TrainingRequest
 from headstart.workspace import Workspace
 
@@ -26,6 +30,8 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
     Raises FeaturesNotFound, FeaturesAmbiguous, FeaturesDamaged, FeaturesInvalid, WeightsMismatch (unknown models),
     DeviceUnavailable, OSError.
     """
+    if request.predictions is not None:
+        check(request.predictions)
     store = FeatureStore(workspace.features_dir)
     there = data.pairs(store, known_as(request.dataset, store) if request.dataset else None, request.key)
     runs: list[Run] = []
@@ -39,6 +45,9 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
         if request.seeds > 1:
             observer.seeds_trained(trained)
         runs += trained
+    if request.predictions is not None:
+        write_csv(request.predictions, records(workspace, runs))
+        observer.note(f"predictions written to {request.predictions}")
     return runs
 
 
@@ -52,7 +61,9 @@ def pair_of(workspace: Workspace, model: str, digest: str) -> Pair:
 def train_pair(workspace: Workspace, pair: Pair, configs: Sequence[TrainConfig], observer: Observer) -> list[Run]:
     """Train heads that differ in their seeds at once. Raises what `heads.training.session.fit` raises."""
     device, on_epoch = _start(workspace, pair, configs[0], len(configs), False, observer)
-    runs = session.fit(pair, configs, device.name, device.description, RunStore(workspace.runs_dir), on_epoch)
+    store = RunStore(workspace.runs_dir)
+    with folds_told(observer, pair.key) as on_fold:
+        runs = session.fit(pair, configs, device.name, device.description, store, on_epoch, on_fold)
     for run in runs:
         observer.trained(run, workspace.runs_dir / run.name)
     return runs
@@ -61,10 +72,54 @@ def train_pair(workspace: Workspace, pair: Pair, configs: Sequence[TrainConfig],
 def sweep_pair(workspace: Workspace, pair: Pair, config: TrainConfig, observer: Observer) -> Run:
     """Try learning rates and weight decays and keep the best head. Raises what `heads.training.session.sweep` raises."""
     device, on_epoch = _start(workspace, pair, config, 1, True, observer)
-    run, tried = session.sweep(pair, config, device.name, device.description, RunStore(workspace.runs_dir), on_epoch)
-    observer.swept(tried)
+    store = RunStore(workspace.runs_dir)
+    with folds_told(observer, pair.key) as on_fold:
+        run = session.sweep(pair, config, device.name, device.description, store, on_epoch, on_fold)
     observer.trained(run, workspace.runs_dir / run.name)
     return run
+
+
+@contextlib.contextmanager
+def folds_told(observer: Observer, key: FeatureKey) -> Iterator[OnFold]:
+    """What a training tells of a cross-validation's folds; the observer learns of them as of any work, if there are any."""
+    under_way = False
+
+    def on_fold(done: int, total: int) -> None:
+        nonlocal under_way
+        if done == 0:
+            observer.begin(f"{key.backbone} on {key.dataset}: cross-validation, folds", total, 0)
+            under_way = True
+        else:
+            observer.advance(1)
+        if done == total:
+            observer.end()
+            under_way = False
+
+    try:
+        yield on_fold
+    finally:
+        if under_way:
+            observer.end()
+
+
+@contextlib.contextmanager
+def epochs_told(observer: Observer, title: str) -> Iterator[OnEpoch]:
+    """What a training tells of its epochs; the observer learns of them as of any work, from the end of the first on, since
+    a cross-validation may go before them."""
+    under_way = False
+
+    def on_epoch(epoch: Epoch) -> None:
+        nonlocal under_way
+        if not under_way:
+            observer.begin(title, epoch.epochs, 0)
+            under_way = True
+        observer.advance(1)
+
+    try:
+        yield on_epoch
+    finally:
+        if under_way:
+            observer.end()
 
 
 def _start(
@@ -72,10 +127,6 @@ def _start(
 ) -> tuple[Device, OnEpoch]:
     """The device to train on, and what is called after each epoch; the observer knows of the training."""
     device, rows = resolve(workspace.device, "fp32"), pair.train.manifest.rows
-    rows -= data.held_out(rows) if pair.test is None else 0
+    rows -= data.held_out(rows, config.test_fraction) if pair.test is None and config.test_fraction else 0
     observer.training_starts(TrainingStart(pair.key, config, min(config.train_limit or rows, rows), heads, sweep))
-
-    def on_epoch(number: int, losses: Sequence[float], accuracies: Sequence[float]) -> None:
-        observer.epoch_ends(Epoch(number, config.epochs, losses, accuracies))
-
-    return device, on_epoch
+    return device, observer.epoch_ends

@@ -118,10 +118,67 @@ def test_rows_beyond_the_limit_are_not_trained_on(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)
     whole = write_set(store, blobs(60), "all", order="stratified")
     few = Features([whole], limit=30)
-    head = hs.train(few, head="knn", device="cpu")
+    head = hs.train(few, head="knn", test_fraction=0.2, device="cpu")
     assert head.run is not None
     assert head.run.train_rows == len(few.train)
     assert head.run.evaluation.overall.total == 12  # all that are held out: none was trained on
+    head = hs.train(few, head="knn", device="cpu")
+    assert head.run is not None
+    assert head.run.train_rows == head.run.evaluation.overall.total == 30
+
+
+def test_a_cross_validated_head_keeps_how_it_was_tested_and_is_not_scored_on_what_it_saw(tmp_path: Path) -> None:
+    whole = Features([write_set(FeatureStore(tmp_path), blobs(60), "all")])
+    head = hs.train(whole, head="ridge", device="cpu")
+    assert head.run is not None
+    assert head.run.evaluated_by.cross_validated
+    for part in (whole, whole.test, whole.train):
+        with pytest.raises(
+            FeaturesInvalid, match=r"was trained on these; its cross-validated accuracy .*test_fraction=0\.2"
+        ):
+            head.score(part)
+    assert head.predict(whole.test).shape == (12,)
+    folder = head.save(tmp_path / "mine")
+    again = hs.load(hs.load(folder / "head.safetensors").save(tmp_path / "copy"))
+    for found in (head, again):
+        assert found.predictions is not None
+        assert found.predictions.rows.tolist() == list(range(60))
+    hs.train(whole, head="ridge", test_fraction=0.2, device="cpu").save(folder)
+    assert not (folder / "predictions.safetensors").exists()
+    assert hs.load(folder).score(whole.test) == 1.0
+
+
+def test_folds_and_epochs_are_told_of_one_after_the_other(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    class Watch(Observer):
+        def begin(self, title: str, rows: int, done: int) -> None:
+            told.append(f"{title} {rows}")
+
+        def advance(self, rows: int) -> None:
+            told.append("step")
+
+        def end(self) -> None:
+            told.append("end")
+
+    whole = Features([write_set(FeatureStore(tmp_path), blobs(60), "all")])
+    hs.train(whole, epochs=2, device="cpu", observer=Watch())
+    folds, epochs = "resnet50 on pets: cross-validation, folds 15", "resnet50 mlp: epochs 2"
+    assert told == [folds, *["step"] * 15, "end", epochs, "step", "step", "end"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"test_fraction": 0}, "test_fraction is 0, expected a number between 0 and 1"),
+        ({"test_fraction": 1}, "test_fraction is 1, expected a number between 0 and 1"),
+        ({"group_by": "("}, r"group_by is '\(', expected a regular expression \(missing \)"),
+        ({"group_by": 3}, r"group_by is 3, expected a regular expression \(expected a text, found int\)"),
+    ],
+)
+def test_divisions_that_are_none_are_refused(settings: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        trained(tmp_path, **settings)
 
 
 def test_two_classes_one_of_a_single_picture(tmp_path: Path) -> None:
@@ -129,7 +186,10 @@ def test_two_classes_one_of_a_single_picture(tmp_path: Path) -> None:
     labels = np.zeros(20, dtype=np.int64)
     labels[7] = 1
     store = FeatureStore(tmp_path)
-    head = hs.train(Features([write_set(store, Labelled(data.features, labels), "all")]), epochs=2, device="cpu")
+    found = Features([write_set(store, Labelled(data.features, labels), "all")])
+    with pytest.raises(FeaturesInvalid, match=r"20 rows of 2 classes can't be .*, or use --test-fraction 0\.2$"):
+        hs.train(found, epochs=2, device="cpu")
+    head = hs.train(found, epochs=2, device="cpu", test_fraction=0.2)
     assert head.run is not None
     assert head.run.evaluation.overall.total == 4
     one = write_set(FeatureStore(tmp_path / "one"), Labelled(data.features, labels * 0), "all")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from api_samples import SMALL, here, pets
 from extract_samples import write_picture
-from heads_samples import blobs, make_key, only_pair, write_pair, write_set
+from heads_samples import blobs, make_config, make_key, only_pair, write_pair, write_set
 from torch.utils.data import DataLoader
 
 import headstart as hs
@@ -49,9 +49,10 @@ def test_a_part_is_no_whole(tmp_path: Path) -> None:
 def test_a_set_without_splits_is_divided_as_for_a_training(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)
     features = Features([write_set(store, blobs(40), "all")])
-    train, test = data.load(only_pair(store))
-    assert np.array_equal(features.train.X, train.features)
-    assert np.array_equal(features.test.X, test.features)
+    parts = data.load(only_pair(store), make_config(test_fraction=0.2))
+    assert parts.testing is not None
+    assert np.array_equal(features.train.X, parts.training.features)
+    assert np.array_equal(features.test.X, parts.testing.features)
     few = Features(features.sets, limit=20)
     assert len(few.X) == len(few) == 20
     assert {*few.train.ids} <= {*features.train.ids}

@@ -24,19 +24,20 @@ from safetensors.torch import save as save_tensors
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion, HeadstartError, RunDamaged
 from headstart.core.cache.execution import Execution, read_execution
 from headstart.core.cache.feature_set import FeatureSet
-from headstart.core.cache.files import canonical_json, sha256, sha256_file
+from headstart.core.cache.files import canonical_json, parse_json, sha256, sha256_file
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import read_manifest
 from headstart.core.cache.shard import Skipped, decode_shard, encode_shard
 from headstart.core.cache.store import FeatureStore
-from headstart.core.heads import checkpoint, runs, timings
+from headstart.core.heads import checkpoint, predictions_file, runs, timings
+from headstart.core.heads.protocol import HELD_OUT, Protocol
 from headstart.core.heads.runs import RunStore
 
 GOLDEN = ROOT / "tests/golden"
-V1, V2, V3 = GOLDEN / "v1", GOLDEN / "v2", GOLDEN / "v3"
+V1, V2, V3, V4 = (GOLDEN / name for name in ("v1", "v2", "v3", "v4"))
 SET, SECOND, NEW = (folder / "features/folder-golden-train-resnet18-752b51d7" for folder in (V1, V2, V3))
 RUN = V1 / "runs/resnet18-standard-mlp-20261122-120000"
-SECOND_RUN = V3 / "runs/resnet18-standard-mlp-20261122-120000"
+SECOND_RUN, THIRD_RUN = V3 / "runs" / RUN.name, V4 / "runs" / RUN.name
 KEY_DIGEST = "752b51d70fdbd2e4b3dd3e60cabd03f785f240ffad74baa60a92239f58f71380"
 SET_DIGEST = "afbc84fcf79573af2e878a495991a227952f10b5ba543e33ef362b9fcd38d261"
 FILES = {
@@ -55,6 +56,9 @@ FILES = {
     SECOND_RUN / "bench.json": "ae462766a30f5e18514aadf0dca94b9e5b888336813fc27ef83466f8cbc53495",
     SECOND_RUN / "head.safetensors": "b32cab2b9dfa8477a4acb971ea907430d23221901ecdce4e1d8adc7a4dc9358d",
     SECOND_RUN / "run.json": "19331676bad94ff3683cbd1c1b5a2a5c0f6f1cf15ad9a5ced0d57931bf1d52ff",
+    THIRD_RUN / "head.safetensors": "1e0b0e1886e04dae1d35fd0619634027f28b70ad8b034cdf34c8e672ae80bdad",
+    THIRD_RUN / "predictions.safetensors": "945edac97106b07bd38b1c00ccaf78f6b5580a03c7a85dcff15b009033548a03",
+    THIRD_RUN / "run.json": "8103a0626258d499a2bb53265b59bd0f70354f7b823fb79552151f845f71a3f4",
     V3 / "execution.json": "acb57e260f8b67f0014348722a1ed023ad8dfbc9911c0745b395c35085d885f7",
     V2 / "execution.json": "acb57e260f8b67f0014348722a1ed023ad8dfbc9911c0745b395c35085d885f7",
 }
@@ -98,7 +102,7 @@ def test_the_file_is_the_one_that_was_released(path: Path) -> None:
 
 
 def test_no_other_files_are_there_and_all_are_small() -> None:
-    there = [path for version in (V1, V2, V3) for path in version.rglob("*") if path.is_file()]
+    there = [path for version in (V1, V2, V3, V4) for path in version.rglob("*") if path.is_file()]
     assert sorted(there) == sorted(FILES)
     assert sum(path.stat().st_size for path in there) < 120_000
 
@@ -109,7 +113,7 @@ def test_a_version_that_is_there_is_never_made_again() -> None:
         [sys.executable, ROOT / "tests/golden/make.py"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert found.returncode == 1
-    assert found.stderr == f"{V3}: is there already and must stay as it is; a new layout gets a new version\n"
+    assert found.stderr == f"{V4}: is there already and must stay as it is; a new layout gets a new version\n"
     assert {path: path.stat().st_mtime_ns for path in FILES} == before
 
 
@@ -273,13 +277,36 @@ def test_a_bench_record_of_version_1_counts_as_none_since_it_names_no_images(cop
     assert timings.read(root, run) == ()
 
 
-def test_the_second_run_record_is_read_and_written_as_it_was() -> None:
+def test_the_second_run_record_is_read_and_written_again_as_version_3() -> None:
     run = runs.read(SECOND_RUN / "run.json")
     assert (run.test.split, run.test.images, run.test.used, run.training_version) == ("train", "1a" * 32, "2b" * 32, 2)
-    assert run.to_bytes() == (SECOND_RUN / "run.json").read_bytes()
+    assert (run.selection, run.evaluated_by, run.evaluation.measures) == (None, HELD_OUT, {})  # one set, divided
+    assert runs.parse(parse_json(run.to_bytes())) == run
     (timing,) = timings.read(SECOND_RUN.parent, run)
     assert (timing.images, timing.elapsed_s, timing.way.batch_size, timing.images_digest) == (4, 0.5, 16, "1a" * 32)
     assert timings.of_the_run(run, [timing]) == timing
+
+
+def test_the_third_run_record_is_read_and_written_as_it_was() -> None:
+    run = runs.read(THIRD_RUN / "run.json")
+    assert run.to_bytes() == (THIRD_RUN / "run.json").read_bytes()
+    assert run.evaluated_by == Protocol("cross-validation", 4, 2, (0.5, 0.75))
+    assert run.evaluation.confusion == ((1, 1, 0), (0, 1, 0), (0, 1, 0))
+    assert run.evaluation.predicted == {"ape": 1, "bee": 3, "cow": 0}
+    assert (run.evaluation.measures["balanced_accuracy"], run.evaluation.measures["top_5_accuracy"]) == (0.5, None)
+    assert run.selection is not None
+    assert [one.config.head for one in run.selection.tried] == ["logreg", "mlp"]
+    assert (run.selection.folds, run.selection.rows, run.selection.config) == (5, 4, run.config)
+
+
+def test_the_predictions_are_read_and_written_as_they_were(tmp_path: Path) -> None:
+    found = predictions_file.load(THIRD_RUN, FILES[THIRD_RUN / "head.safetensors"])
+    assert found is not None
+    assert (found.rows.tolist(), found.classes) == ([0, 1, 2, 4], ("ape", "bee", "cow"))
+    assert (found.outcomes.labels.tolist(), found.outcomes.predicted.tolist()) == ([0, 0, 1, 2], [0, 1, 1, 1])
+    assert found.outcomes.probabilities.tolist() == [[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.125, 0.75, 0.125], [0, 1, 0]]
+    again = predictions_file.save(found, FILES[THIRD_RUN / "head.safetensors"], tmp_path)
+    assert sha256_file(again) == FILES[THIRD_RUN / "predictions.safetensors"]
 
 
 # ---- other versions
@@ -310,7 +337,7 @@ def reformat_head(path: Path, **facts: object) -> None:
 
 
 OTHERS = [0, 3, "1", None]
-OTHER_RUNS = [0, 3, "1", None]
+OTHER_RUNS = [0, 4, "1", None]
 
 
 @pytest.mark.parametrize("version", [0, 4, -1, 10**30])
@@ -371,7 +398,7 @@ def test_a_run_record_of_another_version_is_refused_by_its_number(copy: Path, ve
     rewrite(path, versioned(version))
     message = (
         rf"run\.json: not a run record of ours \(format 'headstart run' version {version!r}, "
-        r"expected 'headstart run' 2\); remove its folder"
+        r"expected 'headstart run' 3\); remove its folder"
     )
     with pytest.raises(RunDamaged, match=message):
         RunStore(copy / "v1/runs").runs()

@@ -40,9 +40,11 @@ def test_an_options_default_is_the_fields(command: str, given: object) -> None:
 
 def test_a_studys_trainings_are_limited_where_that_leaves_rows_out() -> None:
     request = requests.StudyRequest(config=ExtractConfig(limit=100), seed=3)
-    assert [config.train_limit for config in request.trainings(200)] == [100, 100]
-    assert [config.train_limit for config in request.trainings(100)] == [None, None]
-    assert [(config.recipe, config.seed) for config in request.trainings(100)] == [(name, 3) for name in RECIPES]
+    assert [config.train_limit for config in request.trainings(200, divided=False)] == [100, 100]
+    assert [config.train_limit for config in request.trainings(100, divided=False)] == [None, None]
+    assert [(config.recipe, config.seed) for config in request.trainings(100, divided=False)] == [
+        (name, 3) for name in RECIPES
+    ]
 
 
 @pytest.mark.parametrize(("longest", "lengths"), [(1, (1,)), (7, (1, 2, 5, 7)), (100, (1, 2, 5, 10, 20, 50, 100))])

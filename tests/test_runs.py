@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 from headstart.core.cache.errors import RunDamaged, RunNotFound
 from headstart.core.cache.files import parse_json
 from headstart.core.heads.config import RECIPES
+from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT, Protocol
 from headstart.core.heads.runs import Extraction, Run, RunStore, parse, read, versions
-from headstart.core.heads.statistics.accuracy import Evaluation, Score
+from headstart.core.heads.selection.record import Selection, Tried
+from headstart.core.heads.statistics.accuracy import ClassScore, Evaluation, Score
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+TRIED = (Tried(RECIPES["standard"], 0.5, 0.0, 0.75, 1.5), Tried(RECIPES["study"], 1.5, 0.25, 0.5, 1.0))
 runs_of_all_kinds = st.builds(
     make_run,
     key=st.builds(make_key, backbone=texts, mean=st.tuples(finite, finite, finite)),
@@ -29,8 +32,15 @@ runs_of_all_kinds = st.builds(
     val_accuracies=st.lists(finite, max_size=4).map(tuple),
     best_epoch=st.none() | st.integers(1, 100),
     evaluation=st.builds(
-        Evaluation, st.just(Score(3, 4)), st.dictionaries(texts, st.builds(Score, st.just(1), st.just(2)), max_size=3)
+        Evaluation,
+        st.just(Score(3, 4)),
+        st.dictionaries(texts, st.builds(Score, st.just(1), st.just(2)), min_size=2, max_size=2),
+        measures=st.dictionaries(texts, st.none() | finite, max_size=3),
+        confusion=st.none() | st.just(((2, 0), (1, 3))),
+        confusion_left_out=st.none() | texts,
     ),
+    selection=st.none() | st.builds(Selection, st.integers(1, 9), st.just(9), st.just(TRIED), st.integers(0, 1), finite),
+    evaluated_by=st.sampled_from([TEST_SPLIT, HELD_OUT, Protocol("cross-validation", 5, 2, (0.5, 1.0))]),
     notes=st.lists(texts, max_size=3).map(tuple),
     versions=st.dictionaries(texts, texts, max_size=3),
     together=st.integers(1, 100),
@@ -96,6 +106,29 @@ def test_a_record_of_version_1_is_of_the_first_version_of_the_training(tmp_path:
     assert read(path) == make_run(training_version=1)
 
 
+UNKNOWN_BEFORE = {"selection", "evaluated_by"}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(("digest", "protocol"), [("bb" * 32, TEST_SPLIT), ("aa" * 32, HELD_OUT)], ids=["split", "divided"])
+def test_an_earlier_record_has_accuracies_alone_and_was_tested_on_its_test_set(
+    version: int, digest: str, protocol: Protocol, tmp_path: Path
+) -> None:
+    test = dataclasses.replace(make_run().test, digest=digest)  # a set without a test split stands in both places
+    path = RunStore(tmp_path).write(make_run(test=test))
+
+    def earlier(facts: dict[str, Any]) -> dict[str, Any]:
+        kept = {name: value for name, value in facts.items() if name not in UNKNOWN_BEFORE}
+        scores = {name: facts["evaluation"][name] for name in ("overall", "per_class")}
+        return {**kept, "evaluation": scores, "version": version}
+
+    rewritten(path, earlier)
+    found = read(path)
+    assert (found.selection, found.evaluated_by) == (None, protocol)
+    assert found.evaluation == make_run().evaluation
+    assert (found.evaluation.measures, found.evaluation.confusion) == ({}, None)
+
+
 def test_a_record_of_before_heads_were_trained_together_is_of_one_head(tmp_path: Path) -> None:
     path = RunStore(tmp_path).write(make_run(together=5))
     rewritten(path, lambda facts: {name: value for name, value in facts.items() if name != "together"})
@@ -130,7 +163,7 @@ ALTERATIONS = [
     Alteration("a number", lambda _: "5"),
     Alteration("null", lambda _: "null"),
     Alteration("another format", lambda text: text.replace("headstart run", "footstart run")),
-    Alteration("a later version", lambda text: text.replace('"version": 2', '"version": 3')),
+    Alteration("a later version", lambda text: text.replace('"version": 3', '"version": 4')),
     Alteration("not a number", lambda text: text.replace('"elapsed_s": 0.42', '"elapsed_s": NaN')),
     Alteration("a field twice", lambda text: text.replace('"train_rows": 90', '"train_rows": 90, "train_rows": 9')),
     Alteration("an unknown field", lambda text: text.replace('"train_rows": 90', '"train_rows": 90, "colour": 9')),
@@ -151,6 +184,30 @@ def test_an_altered_record_is_named_and_not_used(case: Alteration, tmp_path: Pat
         store.runs()
 
 
+SELECTION = dataclasses.asdict(Selection(5, 9, TRIED, 1, 0.5))
+EVALUATION = dataclasses.asdict(Evaluation(Score(1, 2), {"a": Score(1, 2)}, {"ece": 0.5}, {"a": 2}, ((2,),)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"measures": {"ece": "low"}}, "the measure ece is 'low', expected a number or null"),
+        ({"predicted": {"a": 2.5}}, r"predicted is {'a': 2.5}, expected how many rows got each label"),
+        ({"predicted": {"b": 2}}, r"predicted is {'b': 2}, expected how many rows got each label"),
+        ({"confusion": [[2, 1]]}, "confusion is no matrix of counts of 1 classes"),
+        ({"confusion": [[True]]}, "confusion is no matrix of counts of 1 classes"),
+        ({"colour": 5}, "evaluation has the fields .*, colour"),
+    ],
+)
+def test_an_evaluation_that_is_none_is_damage(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = RunStore(tmp_path).write(make_run())
+    rewritten(path, lambda facts: {**facts, "evaluation": EVALUATION})
+    assert read(path).evaluation.of_class("a") == ClassScore(0.5, 0.5, 0.5)
+    rewritten(path, lambda facts: {**facts, "evaluation": {**EVALUATION, **changes}})
+    with pytest.raises(RunDamaged, match=message):
+        read(path)
+
+
 @dataclasses.dataclass(frozen=True)
 class Mistyped:
     """A field of another type, which would fail later and far from here."""
@@ -161,7 +218,17 @@ class Mistyped:
 
 @pytest.mark.parametrize(
     "case",
-    [Mistyped("name", 5), Mistyped("created", 5), Mistyped("elapsed_s", "0.42"), Mistyped("train_rows", "90")],
+    [
+        Mistyped("name", 5),
+        Mistyped("created", 5),
+        Mistyped("elapsed_s", "0.42"),
+        Mistyped("train_rows", "90"),
+        Mistyped("selection", {**SELECTION, "chosen": 2}),
+        Mistyped("selection", {**SELECTION, "folds": 0}),
+        Mistyped("selection", {**SELECTION, "rows": "9"}),
+        Mistyped("selection", {**SELECTION, "elapsed_s": None}),
+        Mistyped("selection", {**SELECTION, "tried": [{**SELECTION["tried"][0], "log_loss": "low"}]}),
+    ],
     ids=lambda case: case.field,
 )
 def test_a_mistyped_field_is_refused(case: Mistyped, tmp_path: Path) -> None:

@@ -15,13 +15,16 @@ from heads_samples import one_thread as one_thread
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, RunDamaged, RunNotFound
 from headstart.core.cache.files import sha256_file
 from headstart.core.cache.store import FeatureStore
-from headstart.core.heads import checkpoint
+from headstart.core.heads import checkpoint, predictions_file
 from headstart.core.heads.config import HEADS, HeadName, TrainConfig
 from headstart.core.heads.data import Labelled, Pair
+from headstart.core.heads.predictions_file import Kept
+from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT
 from headstart.core.heads.runs import Run, RunStore
-from headstart.core.heads.statistics.accuracy import evaluate
-from headstart.core.heads.training.session import fit, load_head, load_path, same
-from headstart.core.heads.training.train import predict
+from headstart.core.heads.statistics.accuracy import Evaluation, evaluate
+from headstart.core.heads.statistics.measures import NAMES
+from headstart.core.heads.training.session import fit, load_head, load_path, same, sweep
+from headstart.core.heads.training.train import predict, probabilities
 
 
 @pytest.fixture
@@ -41,6 +44,11 @@ def train(pair: Pair, store: RunStore, config: TrainConfig | None = None) -> Run
     return run
 
 
+def kept_of(run: Run, store: RunStore) -> Kept | None:
+    """What was kept of a run's cross-validation."""
+    return predictions_file.load(store.root / run.name, run.head_sha256)
+
+
 def head_file(store: RunStore, run: Run) -> Path:
     return store.root / run.name / "head.safetensors"
 
@@ -56,6 +64,11 @@ def labels_of(found: checkpoint.Checkpoint, test: Labelled) -> np.ndarray:
     return predict(found.head, test.features, "cpu")
 
 
+def evaluation_of(found: checkpoint.Checkpoint, test: Labelled) -> Evaluation:
+    shares = probabilities(found.head, test.features, "cpu")
+    return evaluate(labels_of(found, test), test.labels, CLASSES, shares)
+
+
 # ----------------------------------------------------------------------------------------------------------------- fit
 
 
@@ -63,8 +76,8 @@ def labels_of(found: checkpoint.Checkpoint, test: Labelled) -> np.ndarray:
 def test_a_saved_head_scores_what_its_record_says(kind: HeadName, pair: Pair, store: RunStore) -> None:
     run = train(pair, store, make_config(kind, epochs=1))  # one epoch: some labels are wrong
     test = blobs(30, seed=1)
-    predicted = labels_of(load_head(run, store), test)
-    assert run.evaluation == evaluate(predicted, test.labels, CLASSES)
+    assert run.evaluation == evaluation_of(load_head(run, store), test)
+    assert (run.evaluation.measures.keys(), run.evaluated_by) == ({*NAMES}, TEST_SPLIT)
     assert run.evaluation.overall.total == 30
 
 
@@ -132,7 +145,7 @@ def test_heads_trained_together_are_runs_of_their_own_in_the_order_asked_for(pai
     for run in runs:
         found, test = load_head(run, store), blobs(30, seed=1)
         assert found.head.config == run.config
-        assert run.evaluation == evaluate(labels_of(found, test), test.labels, CLASSES)
+        assert run.evaluation == evaluation_of(found, test)
         assert run.head_sha256 == sha256_file(head_file(store, run))
 
 
@@ -197,22 +210,131 @@ def test_images_left_out_are_not_taken_for_a_limit(tmp_path: Path, store: RunSto
     assert train(only_pair(features), store).notes == ("2 unreadable train images left out",)
 
 
-def test_a_set_without_splits_is_held_out_from_and_says_so_once(tmp_path: Path, store: RunStore) -> None:
+def test_a_part_is_held_out_of_a_set_without_splits_where_that_is_asked_for_and_said_once(
+    tmp_path: Path, store: RunStore
+) -> None:
     features = FeatureStore(tmp_path / "features")
     write_set(features, blobs(60), "all")
-    run = train(only_pair(features), store)
+    run = train(only_pair(features), store, make_config(test_fraction=0.2))
     assert run.notes == (
         "the data set has no test split: 12 of its 60 images, drawn from each class in its share, were held out",
     )
+    assert run.evaluated_by == HELD_OUT
     assert (run.train_rows + run.val_rows, run.evaluation.overall.total) == (48, 12)
     assert dataclasses.replace(run.train, used="") == dataclasses.replace(run.test, used="")
     assert run.train.used != run.test.used
+    assert kept_of(run, store) is None
 
 
 def test_a_part_of_a_set_without_splits_is_said_of_the_run(tmp_path: Path, store: RunStore) -> None:
     features = FeatureStore(tmp_path / "features")
     write_set(features, blobs(60), "all", split_rows=5_000)
     assert any("first 60 of" in note and "5,000" in note for note in train(only_pair(features), store).notes)
+
+
+# ---------------------------------------------------------------------------------------------------- cross-validation
+
+
+@pytest.fixture
+def unsplit(tmp_path: Path) -> Pair:
+    """Sixty rows without splits."""
+    features = FeatureStore(tmp_path / "features")
+    write_set(features, blobs(60), "all")
+    return only_pair(features)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_set_without_splits_is_cross_validated_and_all_of_it_trained_on(
+    kind: HeadName, unsplit: Pair, store: RunStore
+) -> None:
+    told: list[tuple[int, int]] = []
+    epochs: list[int] = []
+    (run,) = fit(
+        unsplit,
+        [make_config(kind, val_fraction=0.0)],
+        "cpu",
+        "a computer",
+        store,
+        lambda number, *_: epochs.append(number),
+        lambda *fold: told.append(fold),
+    )
+    assert run.train_rows == run.evaluation.overall.total == 60
+    assert run.train == run.test
+    by = run.evaluated_by
+    assert (by.kind, by.folds, by.repeats, len(by.accuracies)) == ("cross-validation", 5, 3, 3)
+    assert by.accuracies[0] == run.evaluation.overall.accuracy
+    assert told == [(done, 15) for done in range(16)]
+    assert epochs == [*range(1, len(run.losses) + 1)]  # those of the folds are not told of
+    assert run.notes == (
+        "the data set has no test split: tested by cross-validation in 5 folds, 3 times over, and trained on all images",
+    )
+
+
+def test_what_the_folds_said_is_kept_and_is_not_what_the_kept_head_says(unsplit: Pair, store: RunStore) -> None:
+    run = train(unsplit, store, make_config("knn"))
+    kept = kept_of(run, store)
+    assert kept is not None
+    assert kept.rows.tolist() == list(range(60))
+    assert kept.classes == CLASSES
+    assert np.array_equal(kept.outcomes.labels, blobs(60).labels)
+    assert run.evaluation == evaluate(kept.outcomes.predicted, blobs(60).labels, CLASSES, kept.outcomes.probabilities)
+    own = probabilities(load_head(run, store).head, blobs(60).features, "cpu")
+    assert not np.allclose(own, kept.outcomes.probabilities)  # it has seen them: each is its own nearest neighbour
+
+
+def test_predictions_that_were_altered_are_refused(unsplit: Pair, store: RunStore) -> None:
+    run = train(unsplit, store, make_config("ridge"))
+    path = store.root / run.name / "predictions.safetensors"
+    alter(path)
+    with pytest.raises(RunDamaged, match=r"predictions\.safetensors: not predictions of ours, or altered"):
+        kept_of(run, store)
+    path.unlink()
+    assert kept_of(run, store) is None
+
+
+def test_several_seeds_are_tested_on_the_same_folds_once_each(unsplit: Pair, store: RunStore) -> None:
+    told: list[tuple[int, int]] = []
+    configs = [make_config(seed=seed) for seed in range(3)]
+    runs = fit(unsplit, configs, "cpu", "a computer", store, silent, lambda *fold: told.append(fold))
+    assert told[-1] == (5, 5)
+    assert {(run.evaluated_by.folds, run.evaluated_by.repeats) for run in runs} == {(5, 1)}
+    kept = [kept_of(run, store) for run in runs]
+    assert len({found.outcomes.probabilities.tobytes() for found in kept if found}) == 3
+
+
+def test_a_sweep_is_cross_validated_whole(unsplit: Pair, store: RunStore) -> None:
+    told: list[tuple[int, int]] = []
+    config = make_config("linear", val_fraction=0.2, epochs=2)
+    run, tried = sweep(unsplit, config, "cpu", "a computer", store, silent, lambda *fold: told.append(fold))
+    assert told[-1] == (15, 15)
+    assert len(tried) == 12
+    assert run.config == tried[0][0]
+    assert run.evaluated_by.cross_validated
+    assert run.notes[-1] == "learning rate and weight decay chosen among 12 by accuracy on 12 validation rows"
+
+
+def test_a_sweep_is_tested_on_test_rows_where_there_are_some(pair: Pair, store: RunStore) -> None:
+    run, _ = sweep(pair, make_config("linear", epochs=2), "cpu", "a computer", store, silent)
+    assert run.evaluated_by == TEST_SPLIT
+    assert kept_of(run, store) is None
+
+
+def test_a_head_that_fails_in_a_fold_leaves_no_run(tmp_path: Path, store: RunStore) -> None:
+    features = FeatureStore(tmp_path / "features")
+    write_set(features, blobs(4, classes=2), "all")
+    message = r"pets-all-.*: in the cross-validation, on 2 of 4 rows: .* leave none for validation; use --val-fraction 0"
+    with pytest.raises(FeaturesInvalid, match=message):
+        train(only_pair(features), store, make_config(val_fraction=0.1))
+    assert not store.root.exists()
+
+
+def test_a_limit_of_a_set_without_splits_is_of_the_rows_that_are_cross_validated(unsplit: Pair, store: RunStore) -> None:
+    run = train(unsplit, store, make_config("ridge", train_limit=20))
+    assert (run.train_rows, run.evaluation.overall.total) == (20, 20)
+    assert run.train.used == run.test.used
+    kept = kept_of(run, store)
+    assert kept is not None
+    assert len(kept.rows) == 20
 
 
 # ---------------------------------------------------------------------------------------------------------------- same
@@ -235,7 +357,17 @@ def test_nothing_is_found_where_nothing_was_trained(pair: Pair, store: RunStore)
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"epochs": 4}, {"head": "linear"}, {"recipe": "study"}, {"train_limit": 60}], ids=str
+    "change",
+    [
+        {"seed": 1},
+        {"epochs": 4},
+        {"head": "linear"},
+        {"recipe": "study"},
+        {"train_limit": 60},
+        {"test_fraction": 0.2},
+        {"group_by": "^row"},
+    ],
+    ids=str,
 )
 def test_another_configuration_is_another_training(change: dict[str, Any], pair: Pair, store: RunStore) -> None:
     train(pair, store)

@@ -11,48 +11,86 @@ from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.shard import Rows
-from headstart.core.heads.data import sampling
+from headstart.core.heads.config import RECIPES, TEST_FRACTION, TrainConfig
+from headstart.core.heads.data import folds, sampling
+from headstart.core.heads.data.groups import grouped
 from headstart.core.heads.data.labelled import Labelled
 from headstart.core.heads.data.selection import Pair
 
-TEST_FRACTION = 0.2
-"""The part of a set without a test split that is held out for testing."""
+FEW = 2
+"""Classes with as many training rows are named."""
 _MIXED = ("cifar10", "digits")
 """Data sets whose order is known to have nothing to do with classes, where older manifests do not say so."""
 
 
-def load(pair: Pair, train_limit: int | None = None) -> tuple[Labelled, Labelled]:
-    """The training part and the test part, checked, with notes on what was drawn and which classes are missing.
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """Rows to train on, and rows to test on: None where the set has no test split and nothing is to be held out, so that
+    only a cross-validation of the training rows can tell how good a head is."""
 
-    A set without splits is divided first, as `held_out` says, the same way each time. Of the training part `train_limit`
-    rows are used: the first ones where the set's order makes them a sample of all, else some drawn with every class in its
-    share. Test rows do not depend on it. Raises FeaturesNotFound where the test set is missing or fewer rows are there
-    than `train_limit`, FeaturesInvalid for rows no head can learn from.
+    training: Labelled
+    testing: Labelled | None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be said of either, once."""
+        return tuple(dict.fromkeys([*self.training.notes, *(self.testing.notes if self.testing else ())]))
+
+
+def load(pair: Pair, config: TrainConfig) -> Parts:
+    """The training part and the test part, checked, with ids, groups, and notes on what was drawn and which classes are
+    missing or have few rows.
+
+    Of a set without splits `test_fraction` is held out, the same way each time; without one there is no test part. Of the
+    training part `train_limit` rows are used: the first ones where the set's order makes them a sample of all, else some
+    drawn with every class in its share. Test rows do not depend on it. Rows of the same picture, and those that `group_by`
+    has together, are in one group. Raises FeaturesNotFound where the test set is missing or fewer rows are there than
+    `train_limit`, FeaturesInvalid for rows no head can learn from, and for a `test_fraction` of a set with a test split or
+    a `group_by` that tells no groups.
     """
-    manifest = pair.train.manifest
+    manifest, limit = pair.train.manifest, config.train_limit
     if pair.test is None and manifest.split == "train":
         raise FeaturesNotFound(
             f"{pair.train.folder}: has no test set beside it; `{_extract(pair.key, '')}` without --split makes all that "
             f"there is: a test split, or one set that is divided here"
         )
-    if train_limit is not None and train_limit > manifest.stop:
-        raise FeaturesNotFound(_too_few(pair, train_limit))
-    if pair.test is None:
-        train, test = _divided(pair.train, train_limit)
+    if limit is not None and limit > manifest.stop:
+        raise FeaturesNotFound(_too_few(pair, limit))
+    _check_fraction(pair, config)
+    test: Labelled | None
+    if pair.test is None and config.test_fraction is not None:
+        train, test = _divided(pair.train, config)
     else:
-        train = _training(pair.train, train_limit)
-        test = testing(pair.test)
+        test = testing(pair.test, config) if pair.test is not None else None
+        train = grouped(_training(pair.train, limit), test, config.group_by)
     _check_classes(train.labels, pair.train)
-    missing = _missing_classes(pair.key.classes, train.labels, test.labels)
-    return train, dataclasses.replace(test, notes=(*test.notes, *missing))
+    told = _missing_classes(pair.key.classes, train.labels, None if test is None else test.labels)
+    return Parts(dataclasses.replace(train, notes=(*train.notes, *told)), test)
 
 
-def testing(source: FeatureSet) -> Labelled:
-    """The test part alone of a test set, or of a set without splits, as `load` gives it; no training set is read. Raises
-    FeaturesDamaged, FeaturesInvalid."""
+def testing(source: FeatureSet, config: TrainConfig) -> Labelled:
+    """The test part alone of a test set, or of a set without splits as `load` gives it: `TEST_FRACTION` of it where the
+    configuration holds nothing out. No training set is read. Raises FeaturesDamaged, FeaturesInvalid."""
     if source.manifest.split == "all":
-        return _divided(source, None)[1]
-    return _part(*_checked(source, source.load()), _test_notes(source.manifest), source.manifest)
+        return _divided(source, config)[1]
+    return _part(source, _test_notes(source.manifest))
+
+
+def whole(source: FeatureSet) -> Labelled:
+    """All rows of a set, checked. Raises FeaturesDamaged, FeaturesInvalid."""
+    return _part(source, tuple(_notes(source.manifest)))
+
+
+def _check_fraction(pair: Pair, config: TrainConfig) -> None:
+    """Refuse a part to hold out that no recipe has: of a set with a test split, or none at all."""
+    fraction, recipe = config.test_fraction, RECIPES.get(config.recipe)
+    if fraction is None:
+        return
+    if not 0 < fraction < 1:
+        raise FeaturesInvalid(f"--test-fraction {fraction:g}: expected a number between 0 and 1")
+    if pair.test is not None and (recipe is None or fraction != recipe.test_fraction):
+        there = f"the data set has a test split of {pair.test.manifest.rows:,} rows"
+        raise FeaturesInvalid(f"{pair.train.folder}: --test-fraction {fraction:g}, but {there}; leave the option out")
 
 
 def _extract(key: FeatureKey, more: str) -> str:
@@ -102,15 +140,15 @@ def _check_classes(labels: npt.NDArray[np.int64], source: FeatureSet) -> None:
 
 
 def _training(source: FeatureSet, limit: int | None) -> Labelled:
-    """The training rows of a set with splits."""
+    """The training rows of a set with splits, or all rows of one without."""
     manifest = source.manifest
     if limit is None or limit == manifest.stop or _begins_with_a_sample(manifest):
         used, there = limit or manifest.stop, manifest.provenance.split_rows
         note = [f"trained on the first {used:,} of {there:,} training images"] if used < there else []
-        return _part(*_checked(source, source.load(limit)), (*_notes(manifest), *note), manifest)
-    features, labels = _checked(source, source.load())
-    chosen, drawn = _limited(labels, np.arange(len(labels)), limit, manifest)
-    return _part(features, labels, (*_notes(manifest), *drawn), manifest, chosen)
+        return _part(source, (*_notes(manifest), *note), limit)
+    found = whole(source)
+    chosen, drawn = _limited(found.labels, np.arange(len(found.labels)), limit, manifest)
+    return dataclasses.replace(found.at(chosen), notes=(*found.notes, *drawn))
 
 
 def _limited(
@@ -146,51 +184,58 @@ def _test_notes(manifest: Manifest) -> tuple[str, ...]:
     return (*_notes(manifest), *subset)
 
 
-def _missing_classes(classes: Sequence[str], train: npt.NDArray[np.int64], test: npt.NDArray[np.int64]) -> tuple[str, ...]:
-    """What must be said of classes that have no row to learn from, or none to be tested on."""
-    found = []
-    for labels, what in ((train, "training row, never predicted"), (test, "test row")):
-        absent = [classes[i] for i in np.setdiff1d(np.arange(len(classes)), labels)]
+def _missing_classes(
+    classes: Sequence[str], train: npt.NDArray[np.int64], test: npt.NDArray[np.int64] | None
+) -> tuple[str, ...]:
+    """What must be said of classes that have no row to learn from, few, or none to be tested on."""
+    found, counts = [], np.bincount(train, minlength=len(classes))
+    few = [f"{name} ({count})" for name, count in zip(classes, counts.tolist(), strict=True) if 0 < count <= FEW]
+    told = [("training row, never predicted", [classes[i] for i in np.flatnonzero(counts == 0).tolist()])]
+    if test is not None:
+        told.append(("test row", [classes[i] for i in np.setdiff1d(np.arange(len(classes)), test)]))
+    for what, absent in told:
         if absent:
             has = "has" if len(absent) == 1 else "have"
             found.append(f"{len(absent):,} of {len(classes):,} classes {has} no {what}: {sampling.named(absent)}")
+    if few:
+        has = "has" if len(few) == 1 else "have"
+        found.append(
+            f"{len(few):,} of {len(classes):,} classes {has} no more than {FEW} training rows: {sampling.named(few)}"
+        )
     return tuple(found)
 
 
-def held_out(rows: int) -> int:
+def held_out(rows: int, fraction: float = TEST_FRACTION) -> int:
     """How many of so many rows without a test split are held out for testing."""
-    return max(1, round(rows * TEST_FRACTION))
+    return max(1, round(rows * fraction))
 
 
-def _divided(source: FeatureSet, limit: int | None) -> tuple[Labelled, Labelled]:
+def _divided(source: FeatureSet, config: TrainConfig) -> tuple[Labelled, Labelled]:
     """The training rows and those held out for testing, each class in its share; one row of each stays for training."""
-    features, labels = _checked(source, source.load())
-    manifest = source.manifest
-    _check_classes(labels, source)
-    train, test = sampling.divide(labels, held_out(len(labels)), np.random.default_rng(0))
+    found = whole(source)
+    _check_classes(found.labels, source)
+    data = grouped(found, None, config.group_by)
+    labels, manifest = data.labels, source.manifest
+    count = held_out(len(labels), config.test_fraction or TEST_FRACTION)
+    train, test = folds.held_out(labels, data.groups, count, np.random.default_rng(0))
     if not len(test):
+        groups = "" if data.groups is None else f" in {len(np.unique(data.groups)):,} groups"
         raise FeaturesInvalid(
-            f"{source.folder}: {len(labels)} rows of {len(train)} classes are too few to train on all of them and to test; "
-            f"a class needs two images or more"
+            f"{source.folder}: {len(labels)} rows of {len(np.unique(labels))} classes{groups} are too few to train on all "
+            f"of them and to test; a class needs two images or more{', of two groups' if groups else ''}"
         )
     there = manifest.provenance.split_rows
     of = f"the first {manifest.stop:,} of its {there:,}" if manifest.stop < there else f"its {len(labels):,}"
     drawn = f"{len(test):,} of {of} images, drawn from each class in its share, were held out"
-    notes = (*_notes(manifest), f"the data set has no test split: {drawn}")
-    train, limited = _limited(labels, train, limit, manifest)
-    first = _part(features, labels, (*notes, *limited), manifest, train)
-    return first, _part(features, labels, notes, manifest, test)
+    notes = (*data.notes, f"the data set has no test split: {drawn}")
+    train, limited = _limited(labels, train, config.train_limit, manifest)
+    first = dataclasses.replace(data.at(train), notes=(*notes, *limited))
+    return first, dataclasses.replace(data.at(test), notes=notes)
 
 
-def _part(
-    features: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.int64],
-    notes: tuple[str, ...],
-    manifest: Manifest,
-    chosen: npt.NDArray[np.int64] | None = None,
-) -> Labelled:
-    """The rows of a set, or those `chosen` among them, with their numbers in the split."""
-    rows = manifest.row_numbers()[: len(labels)]
-    if chosen is not None:
-        features, labels, rows = features[chosen], labels[chosen], rows[chosen]
-    return Labelled(features, labels, notes, rows, manifest.images_digest)
+def _part(source: FeatureSet, notes: tuple[str, ...], limit: int | None = None) -> Labelled:
+    """The rows of a set, or of its first `limit` images, checked, with their ids and their numbers in the split."""
+    manifest, rows = source.manifest, source.load(limit)
+    features, labels = _checked(source, rows)
+    numbers = manifest.row_numbers()[: len(labels)]
+    return Labelled(features, labels, notes, numbers, manifest.images_digest, ids=rows.ids)

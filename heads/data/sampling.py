@@ -34,10 +34,15 @@ def divide(labels: Rows, count: int, rng: np.random.Generator) -> tuple[Rows, Ro
     The j-th row of a class of m comes at (j + 1/2) / m: the divisor method of Webster (as in `in_shares`). One row of each
     class always stays, so that a class of one row is not held out, and fewer than `count` are where nothing else is left.
     """
-    rank, size, drawn = _ranked(labels, rng)
-    order = _by(np.where(rank == size - 1, np.inf, (rank + 0.5) / size), drawn)
+    order = spread(labels, rng)
     held = min(count, len(labels) - len(np.unique(labels)))
     return np.sort(order[held:]), np.sort(order[:held])
+
+
+def spread(labels: Rows, rng: np.random.Generator) -> Rows:
+    """The rows (N,) in the order in which `divide` holds them out, the last of each class at the end."""
+    rank, size, drawn = _ranked(labels, rng)
+    return _by(np.where(rank == size - 1, np.inf, (rank + 0.5) / size), drawn)
 
 
 def _ranked(labels: Rows, rng: np.random.Generator) -> tuple[Rows, Rows, Rows]:

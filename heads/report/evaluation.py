@@ -19,6 +19,7 @@ from headstart.core.heads.report.facts import (
     SigmoidCost,
 )
 from headstart.core.heads.report.grouping import Group
+from headstart.core.heads.statistics.accuracy import ClassScore
 from headstart.core.heads.statistics.compare import Comparison, all_pairs, bootstrap_accuracy, holm, over_seeds
 from headstart.core.heads.statistics.counts import confusion, label_ratios, label_shift, predicted_counts, recalls
 from headstart.core.heads.statistics.disagreement import agreement, confident_mistakes
@@ -31,7 +32,10 @@ DISAGREEMENTS = 24
 @dataclasses.dataclass(frozen=True)
 class Predictions:
     """A group's heads on their test rows: the probabilities (N, C) of the first seed's, the labels (S, N) that those of all
-    seeds give, the rows themselves, and what a study measured of them, if there was one."""
+    seeds give, the rows themselves, and what a study measured of them, if there was one.
+
+    They may have been kept with the run, or come from the kept head: never from a head that was trained on these rows.
+    """
 
     group: Group
     probabilities: npt.NDArray[np.float32]
@@ -104,15 +108,19 @@ def _results(tested: Predictions) -> HeadResults:
     classes = tested.group.first.key.classes
     matrix = confusion(tested.labels, tested.predicted, classes)
     ratios = [Ratio(found.ratio, found.interval) for found in label_ratios(matrix)]
-    shares = [score.accuracy if score.total else None for score in recalls(matrix)]
+    given, true = predicted_counts(matrix).tolist(), matrix.sum(axis=1).tolist()
+    right = [score.correct for score in recalls(matrix)]
+    by_class = dict(zip(classes, map(ClassScore.of_counts, right, given, true), strict=True))
     return HeadResults(
         model=tested.group.model,
         settings=tested.group.settings,
         test_interval=tested.group.first.evaluation.overall.interval,
         confusion=tuple(map(tuple, matrix.tolist())),
-        recall=dict(zip(classes, shares, strict=True)),
-        predicted=dict(zip(classes, predicted_counts(matrix).tolist(), strict=True)),
-        true=dict(zip(classes, matrix.sum(axis=1).tolist(), strict=True)),
+        recall={name: one.recall for name, one in by_class.items()},
+        precision={name: one.precision for name, one in by_class.items()},
+        f1={name: one.f1 for name, one in by_class.items()},
+        predicted=dict(zip(classes, given, strict=True)),
+        true=dict(zip(classes, true, strict=True)),
         ratio=dict(zip(classes, ratios, strict=True)),
         mistakes=_mistakes(tested, classes),
         analyses=tested.analyses,

@@ -13,6 +13,7 @@ from headstart.core.heads.report.published import PublishedStudy
 from headstart.core.heads.report.row import Row
 from headstart.core.heads.statistics.compare import Comparison, Spread
 from headstart.core.heads.statistics.maps import FeatureMap, Projection, Thumbnail
+from headstart.core.heads.statistics.measures import NAMES
 from headstart.core.heads.study.results import Analyses, BatchNormResults
 
 Interval = tuple[float, float]
@@ -42,8 +43,8 @@ class HeadResults:
     """What test rows say of one head, and what a study measured of it, if there was one.
 
     `model` and `settings` name the head within its section, as its row does. `test_interval` is over test images. Rows of
-    `confusion` are true classes, columns predicted ones. `recall`, `predicted`, `true` and `ratio` are by class. `spread`
-    is over the seeds of `analyses`.
+    `confusion` are true classes, columns predicted ones. `recall`, `precision`, `f1`, `predicted`, `true` and `ratio` are
+    by class. `spread` is over the seeds of `analyses`.
     """
 
     model: str
@@ -55,6 +56,8 @@ class HeadResults:
     true: Mapping[str, int]
     ratio: Mapping[str, Ratio]
     mistakes: tuple[Mistake, ...]
+    precision: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    f1: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
     analyses: Analyses | None = None
     spread: Spread | None = None
 
@@ -151,6 +154,10 @@ class Section:
     batch_norm: BatchNormResults | None = None
     preprocessing: Preprocessing | None = None
     published: PublishedStudy | None = None
+
+    def measures(self) -> list[str]:
+        """The measures by name that any of the rows has, in the order in which they are shown."""
+        return [name for name in NAMES if any(name in row.measures for row in self.rows)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -100,6 +100,8 @@ def _head(head: HeadResults) -> dict[str, Any]:
         "test_interval": list(head.test_interval),
         "confusion": [list(row) for row in head.confusion],
         "recall": dict(head.recall),
+        "precision": dict(head.precision),
+        "f1": dict(head.f1),
         "predicted": dict(head.predicted),
         "true": dict(head.true),
         "ratio": {name: {"ratio": one.ratio, **_ends(one.interval)} for name, one in head.ratio.items()},

@@ -2,10 +2,15 @@
 
 import dataclasses
 import statistics
+from collections.abc import Mapping, Sequence
 
+from headstart.core.heads.protocol import TEST_SPLIT, Protocol
 from headstart.core.heads.report.grouping import Group
+from headstart.core.heads.runs import Run
+from headstart.core.heads.selection.record import Selection
 from headstart.core.heads.settings import is_published
 from headstart.core.heads.statistics.accuracy import Score
+from headstart.core.heads.statistics.measures import NAMES
 from headstart.core.heads.timings import Timing
 
 
@@ -28,6 +33,10 @@ class Row:
     `test_used` names the images that it was tested on, empty where that was not recorded. `published` says whether the
     published figures may stand beside it, `notes` what must stand beside the figures, `folder` where
     the run is, `sigmoid` whether the head was trained with the study's sigmoid before its loss.
+
+    `measures` are the means over `seeds` of those of `statistics.measures` that were recorded of each; None where one is
+    not defined. `selection` says what was tried before the run that stands for them, `evaluated_by` on which rows it was
+    tested.
     """
 
     run: str
@@ -56,6 +65,9 @@ class Row:
     folder: str = ""
     test_used: str = ""
     sigmoid: bool = False
+    measures: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    selection: Selection | None = None
+    evaluated_by: Protocol = TEST_SPLIT
 
     @property
     def trained_in_s(self) -> float | None:
@@ -98,7 +110,33 @@ def row_of(group: Group, timing: Timing | None, interval: tuple[float, float] | 
         interval_over="seeds and images" if several and interval else "images",
         losses=run.losses,
         published=is_published(run.config, run.key),
-        notes=tuple(dict.fromkeys(note for one in group.runs for note in one.notes)),
+        notes=tuple(dict.fromkeys(note for one in group.runs for note in (*one.notes, *_tested_by(one.evaluated_by)))),
         test_used=run.test.used,
         sigmoid=run.config.sigmoid and run.config.trained_by_gradient,
+        measures=_means(group.runs),
+        selection=run.selection,
+        evaluated_by=run.evaluated_by,
     )
+
+
+def _means(runs: Sequence[Run]) -> dict[str, float | None]:
+    """The mean over runs of every measure that all of them have."""
+    found = {name: [run.evaluation.measures.get(name) for run in runs] for name in NAMES}
+    recorded = [name for name in NAMES if all(name in run.evaluation.measures for run in runs)]
+    return {
+        name: None if None in found[name] else statistics.fmean(v for v in found[name] if v is not None)
+        for name in recorded
+    }
+
+
+def _tested_by(found: Protocol) -> tuple[str, ...]:
+    """What must be said of an accuracy that is not of rows apart from those the kept head was trained on."""
+    if not found.cross_validated:
+        return ()
+    apart = (
+        ""
+        if found.deviation is None
+        else f", {found.repeats} repeats: standard deviation {100 * found.deviation:.1f} points"
+    )
+    each = f"each image was predicted once by a head that did not see it ({found.folds} folds{apart})"
+    return (f"tested by cross-validation: {each}; the head that is kept was trained on all of them",)

@@ -1,104 +1,169 @@
 """A training session: from a pair of feature sets to a head and its record on disk."""
 
+import dataclasses
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from headstart.core.cache.errors import FeaturesInvalid, RunDamaged
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import sha256_file
-from headstart.core.heads import checkpoint, data
+from headstart.core.heads import checkpoint, data, predictions_file
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import TRAINING_VERSION, TrainConfig, grid
-from headstart.core.heads.data import Labelled, Pair
+from headstart.core.heads.data import Labelled, Pair, Parts
+from headstart.core.heads.predictions_file import Kept
+from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT, Protocol
 from headstart.core.heads.runs import NAME, Extraction, Run, RunStore, read, versions
 from headstart.core.heads.statistics.accuracy import evaluate
-from headstart.core.heads.training.optimise import OnEpoch
-from headstart.core.heads.training.train import Trained, predict, train_many
+from headstart.core.heads.training import procedure
+from headstart.core.heads.training.cross_validation import Fit, OnFold, OutOfFold, cross_validate, outcomes
+from headstart.core.heads.training.epoch import Epoch, OnEpoch
+from headstart.core.heads.training.procedure import Fitted
 
 UNTRAINED = "untrained backbone: its weights are random numbers"
 
 
+def unwatched(done: int, total: int) -> None:
+    """An `OnFold` that does nothing."""
+
+
 def fit(
-    pair: Pair, configs: Sequence[TrainConfig], device: str, description: str, store: RunStore, on_epoch: OnEpoch
+    pair: Pair,
+    configs: Sequence[TrainConfig],
+    device: str,
+    description: str,
+    store: RunStore,
+    on_epoch: OnEpoch,
+    on_fold: OnFold = unwatched,
 ) -> list[Run]:
-    """Train a head for each configuration on the pair's training rows, at once where they can be, test them on its test
-    rows, and write heads and records. All of them have one `train_limit`.
+    """Train a head for each configuration on the pair's training rows, at once where they can be, test them, and write
+    heads and records. All of them have one `train_limit`, `test_fraction` and `group_by`.
+
+    They are tested on the test rows; where there are none, by cross-validation of the training rows, which `on_fold` is
+    told of, and what the heads of the folds said is kept beside the record. `on_epoch` is told only of the heads that are
+    kept.
 
     Raises FeaturesNotFound, FeaturesDamaged, FeaturesInvalid, OSError.
     """
-    limit = configs[0].train_limit
-    training, testing = data.load(pair, limit)
-    if training.features.shape[1] != testing.features.shape[1]:
-        raise FeaturesInvalid(
-            f"{pair.train.folder}: D is {training.features.shape[1]}, but {testing.features.shape[1]} in its test set"
-        )
-    notes = _notes(pair, training, testing)
-    trained = train_many(training, len(pair.key.classes), configs, device, on_epoch)
-    parts = training, testing
-    return [
-        _save(pair, config, found, predict(found.head, testing.features, device), parts, description, store, notes)
-        for config, found in zip(configs, trained, strict=True)
-    ]
+    place = _Place(pair, _parts(pair, configs[0]), device, description, store)
+
+    def heads(rows: Labelled, told: OnEpoch = _silent) -> list[Fitted]:
+        return procedure.fit(rows, len(pair.key.classes), configs, device, told)
+
+    by_folds = place.by_folds(heads, len(configs), on_fold)
+    fitted = heads(place.parts.training, on_epoch)
+    tested = by_folds or [place.tested(found) for found in fitted]
+    return [place.save(*one) for one in zip(configs, fitted, tested, strict=True)]
 
 
 def sweep(
-    pair: Pair, config: TrainConfig, device: str, description: str, store: RunStore, on_epoch: OnEpoch
-) -> tuple[Run, list[tuple[TrainConfig, float]]]:
-    """Try `grid(config)` at once, keep the head with the best validation accuracy, and test that one alone.
-
-    Returns its run and every configuration with its validation accuracy, the best first. Raises as `fit` does.
-    """
-    training, testing = data.load(pair, config.train_limit)
-    configs = grid(config)
-    trained = train_many(training, len(pair.key.classes), configs, device, on_epoch)
-    best_first = sorted(zip(configs, trained, strict=True), key=lambda found: -max(found[1].history.val_accuracies))
-    (chosen, winner), notes = best_first[0], _notes(pair, training, testing)
-    told = f"learning rate and weight decay chosen among {len(configs)} by accuracy on {winner.val_rows:,} validation rows"
-    predicted = predict(winner.head, testing.features, device)
-    run = _save(pair, chosen, winner, predicted, (training, testing), description, store, (*notes, told))
-    return run, [(tried, max(found.history.val_accuracies)) for tried, found in best_first]
-
-
-def _save(
     pair: Pair,
     config: TrainConfig,
-    trained: Trained,
-    predicted: npt.NDArray[np.int64],
-    parts: tuple[Labelled, Labelled],
+    device: str,
     description: str,
     store: RunStore,
-    notes: tuple[str, ...],
+    on_epoch: OnEpoch,
+    on_fold: OnFold = unwatched,
 ) -> Run:
-    classes, (training, testing) = pair.key.classes, parts
-    folder = store.new_folder(f"{pair.key.backbone} {config.recipe} {config.head}")
-    origin = pair.train.manifest.provenance.weights_from
-    digest = checkpoint.save(Checkpoint(trained.head, classes, pair.key, origin), folder / checkpoint.NAME)
-    run = Run(
-        name=folder.name,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
-        key=pair.key,
-        config=config,
-        train=_extraction(pair.train, training),
-        test=_extraction(pair.test or pair.train, testing),
-        train_rows=trained.rows,
-        val_rows=trained.val_rows,
-        losses=trained.history.losses,
-        val_accuracies=trained.history.val_accuracies,
-        best_epoch=trained.history.best_epoch,
-        elapsed_s=round(trained.elapsed_s, 4),
-        together=trained.together,
-        evaluation=evaluate(predicted, testing.labels, classes),
-        head_sha256=digest,
-        device=description,
-        notes=notes,
-        versions=versions(),
-    )
-    store.write(run)
-    return run
+    """Choose among `grid(config)` on the training rows, and test the chosen head alone; where there are no test rows, by a
+    cross-validation in which each training side is swept anew. Raises as `fit` does."""
+    place, configs = _Place(pair, _parts(pair, config), device, description, store), grid(config)
+
+    def best(rows: Labelled, told: OnEpoch = _silent) -> list[Fitted]:
+        return [procedure.sweep(rows, len(pair.key.classes), configs, device, told)]
+
+    by_folds = place.by_folds(best, 1, on_fold)
+    (found,) = best(place.parts.training, on_epoch)
+    (tested,) = by_folds or [place.tested(found)]
+    return place.save(found.trained.head.config, found, tested)
+
+
+def _silent(epoch: Epoch) -> None:
+    """An `OnEpoch` for heads that are not kept."""
+
+
+def _parts(pair: Pair, config: TrainConfig) -> Parts:
+    """The pair's rows. Raises FeaturesInvalid where training and test rows have another D."""
+    if pair.test is not None and (dim := pair.train.manifest.feature_dim) != (other := pair.test.manifest.feature_dim):
+        raise FeaturesInvalid(f"{pair.train.folder}: D is {dim}, but {other} in its test set")
+    return data.load(pair, config)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """What the heads of a session have in common: their rows, the device, and where they are kept."""
+
+    pair: Pair
+    parts: Parts
+    device: str
+    description: str
+    store: RunStore
+
+    def by_folds(self, heads: Fit, count: int, on_fold: OnFold) -> list[OutOfFold]:
+        """The heads tested by cross-validation, none where there are test rows."""
+        if self.parts.testing is not None:
+            return []
+        try:
+            return cross_validate(self.parts.training, heads, count, self.device, on_fold)
+        except FeaturesInvalid as error:
+            raise FeaturesInvalid(f"{self.pair.train.folder}: {error}") from error
+
+    def tested(self, fitted: Fitted) -> OutOfFold:
+        """A head tested on the test rows."""
+        assert self.parts.testing is not None
+        found = outcomes(fitted.trained.head, fitted.confidence, self.parts.testing, self.device)
+        return OutOfFold(found, TEST_SPLIT if self.pair.test else HELD_OUT)
+
+    def save(self, config: TrainConfig, fitted: Fitted, tested: OutOfFold, more: tuple[str, ...] = ()) -> Run:
+        """Write the head, what it was tested by where that can't be had again, and, last, the record."""
+        folder = self.store.new_folder(f"{self.pair.key.backbone} {config.recipe} {config.head}")
+        origin, classes = self.pair.train.manifest.provenance.weights_from, self.pair.key.classes
+        kept = Checkpoint(fitted.trained.head, classes, self.pair.key, origin, fitted.confidence)
+        digest = checkpoint.save(kept, folder / checkpoint.NAME)
+        if tested.protocol.cross_validated:
+            rows = self.parts.training.rows
+            predictions_file.save(Kept(rows, tested.outcomes, classes), digest, folder)
+        run = self.record(config, fitted, tested, more)
+        run = dataclasses.replace(run, name=folder.name, head_sha256=digest)
+        self.store.write(run)
+        return run
+
+    def record(self, config: TrainConfig, fitted: Fitted, tested: OutOfFold, more: tuple[str, ...]) -> Run:
+        """The record of a head, but for its name and its file."""
+        trained, pair, parts, found = fitted.trained, self.pair, self.parts, tested.outcomes
+        return Run(
+            name="",
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
+            key=pair.key,
+            config=config,
+            train=_extraction(pair.train, parts.training),
+            test=_extraction(pair.test or pair.train, parts.testing or parts.training),
+            train_rows=trained.rows,
+            val_rows=trained.val_rows,
+            losses=trained.history.losses,
+            val_accuracies=trained.history.val_accuracies,
+            best_epoch=trained.history.best_epoch,
+            elapsed_s=round(trained.elapsed_s, 4),
+            together=trained.together,
+            selection=fitted.selection,
+            evaluation=evaluate(found.predicted, found.labels, pair.key.classes, found.probabilities),
+            evaluated_by=tested.protocol,
+            head_sha256="",
+            device=self.description,
+            notes=self.notes(tested.protocol, more),
+            versions=versions(),
+        )
+
+    def notes(self, protocol: Protocol, more: tuple[str, ...]) -> tuple[str, ...]:
+        """What must be said beside the figures."""
+        found = [UNTRAINED] if self.pair.key.untrained else []
+        found += self.parts.notes
+        if protocol.cross_validated:
+            times = "" if protocol.repeats == 1 else f" {protocol.repeats} times over,"
+            how = f"tested by cross-validation in {protocol.folds} folds,{times} and trained on all images"
+            found.append(f"the data set has no test split: {how}")
+        return tuple(dict.fromkeys([*found, *more]))
 
 
 def _extraction(features: FeatureSet, part: Labelled) -> Extraction:
@@ -112,11 +177,6 @@ def _extraction(features: FeatureSet, part: Labelled) -> Extraction:
         images=manifest.images_digest,
         used=part.digest,
     )
-
-
-def _notes(pair: Pair, training: Labelled, testing: Labelled) -> tuple[str, ...]:
-    notes = [UNTRAINED] if pair.key.untrained else []
-    return tuple(dict.fromkeys([*notes, *training.notes, *testing.notes]))
 
 
 def same(pair: Pair, config: TrainConfig, store: RunStore) -> Run | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,18 @@ class Finite(click.FloatRange):
         return found if math.isfinite(found) else self.fail(f"{value} is not a finite number.", param, ctx)
 
 
+class Pattern(click.types.StringParamType):
+    """A regular expression, kept as text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Raises click.BadParameter."""
+        try:
+            re.compile(value)
+        except re.error as error:
+            self.fail(f"{value!r} is no regular expression: {error}.", param, ctx)
+        return str(value)
+
+
 def shown(*flags: str, **more: Any) -> Option:
     """An option whose help shows its default."""
     return click.option(*flags, show_default=True, **more)
@@ -135,6 +148,25 @@ coverage_option = click.option(
     type=Finite(0, 1, min_open=True, max_open=True),
     help="Also the classes that each picture may be of: 0.95 for sets that have the right one in 95 of 100 pictures.",
 )
+predictions_option = click.option(
+    "--predictions", type=click.Path(path_type=Path), help="CSV file for id, label and probabilities of each test row."
+)
 photos_option = click.option(
     "--photos", type=click.Path(exists=True, path_type=Path), help="A folder of outside pictures to label with every head."
 )
+
+
+def division_options(function: Any) -> Any:
+    """The options that say how rows are divided into those to train and those to test on."""
+    fraction = click.option(
+        "--test-fraction",
+        type=Finite(0, 1, min_open=True, max_open=True),
+        help="Of a set without a test split, the part held out for testing. [default: none, but cross-validation of all]",
+    )
+    groups = click.option(
+        "--group-by",
+        type=Pattern(),
+        help="Images in whose ids (paths in the data set's folder) this finds the same text, its first group or all, are "
+        "never on both sides of a division: photographs of one animal, say.",
+    )
+    return fraction(groups(function))

@@ -6,10 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from headstart.core.cache.text import columns
-from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.report import tried
 from headstart.core.heads.runs import Run
+from headstart.core.heads.selection.record import Selection
 from headstart.core.heads.statistics.accuracy import Evaluation
-from headstart.observer import Epoch, TrainingStart
+from headstart.core.heads.statistics.measures import NAMES, measure
+from headstart.core.heads.training.epoch import Epoch
+from headstart.observer import TrainingStart
+
+MOST_CLASSES = 20
+"""Classes that have a line each; of more the worst have one."""
+WORST_CLASSES = 10
+MOST_EPOCHS = 20
+"""Epochs that have a line each."""
+MOST_TRIED = 8
+"""Configurations tried that have a line each."""
 
 
 def start(training: TrainingStart) -> str:
@@ -18,6 +29,12 @@ def start(training: TrainingStart) -> str:
     several = f"{training.heads} heads from seed {config.seed} on" if training.heads > 1 else f"seed {config.seed}"
     what = f"a sweep, {several}" if training.sweep else several
     return f"{key.backbone} on {key.dataset}: {config.head}, {config.recipe} recipe, {training.rows:,} rows, {what}"
+
+
+def is_told(found: Epoch) -> bool:
+    """Whether an epoch has a line of its own: of many epochs the last of each twentieth part."""
+    before, now = (MOST_EPOCHS * number // found.epochs for number in (found.number - 1, found.number))
+    return found.epochs <= MOST_EPOCHS or now > before
 
 
 def epoch(found: Epoch) -> str:
@@ -29,35 +46,91 @@ def epoch(found: Epoch) -> str:
 
 
 def trained(run: Run) -> str:
-    """How a head did: time, accuracy with its interval, each class, and what must be said beside it."""
-    score = run.evaluation.overall
-    low, high = score.interval
+    """How a head did: what was tried, time, accuracy with its interval, other measures, each class, and what must be said
+    beside it. Of heads that were trained at once each class has a word instead of a line."""
     kept = f", epoch {run.best_epoch} kept" if run.best_epoch else ""
     company = f" ({run.together} heads at once)" if run.together > 1 else ""
-    return "\n".join(
-        [
-            f"  trained in {run.elapsed_s:.2f} s{company} on {run.train_rows:,} rows{kept}",
-            f"  test accuracy {score.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, {score.total:,} images)",
-            f"  {_by_class(run.evaluation)}",
-            *(f"  note: {text}" for text in run.notes),
-        ]
-    )
+    by_class = _recalls(run.evaluation) if run.together > 1 else _by_class(run.evaluation)
+    lines = [
+        *(_tried(run.selection) if run.selection else []),
+        f"trained in {run.elapsed_s:.2f} s{company} on {run.train_rows:,} rows{kept}",
+        *_accuracy(run),
+        *_measures(run.evaluation),
+        *by_class,
+        *(f"note: {text}" for text in run.notes),
+    ]
+    return "\n".join(f"  {line}" for line in lines)
 
 
-MOST_CLASSES = 20
-"""Classes that a line has room for."""
+def _accuracy(run: Run) -> list[str]:
+    """The accuracy with its interval, and on which images it was measured."""
+    score, by = run.evaluation.overall, run.evaluated_by
+    interval = "95 % interval {:.2%} to {:.2%}".format(*score.interval)
+    if not by.cross_validated:
+        return [f"test accuracy {score.accuracy:.2%} ({interval}, {score.total:,} images)"]
+    each = "each predicted once by a head that did not see it"
+    lines = [f"accuracy {score.accuracy:.2%} ({interval} over {score.total:,} images, {each})"]
+    if by.deviation is not None:
+        spread = f"standard deviation {100 * by.deviation:.1f} points"
+        lines.append(f"{by.repeats} repeats of {by.folds} folds: mean {statistics.fmean(by.accuracies):.2%}, {spread}")
+    return lines
 
 
-def _by_class(found: Evaluation) -> str:
-    """Each class's share of right labels, in the order of the classes; of many the worst, the worst first."""
-    scores = list(found.per_class.items())
-    if len(scores) <= MOST_CLASSES:
-        return "by class: " + ", ".join(
-            f"{name} {part.accuracy:.1%}" if part.total else f"{name} -" for name, part in scores
-        )
-    tested = sorted(((name, part) for name, part in scores if part.total), key=lambda it: it[1].accuracy)
-    worst = ", ".join(f"{name} {part.accuracy:.1%}" for name, part in tested[:MOST_CLASSES])
-    return f"worst of {len(scores):,} classes: {worst}; all are in run.json"
+def _measures(found: Evaluation) -> list[str]:
+    """The measures that stand beside the accuracy, in one line; none where the record has none."""
+    there = [(measure(name), found.measures[name]) for name in NAMES if name in found.measures]
+    words = [f"{one.title} {_figure(value, one.share)}" for one, value in there if one.short]
+    return [", ".join(words)] if words else []
+
+
+def _figure(value: float | None, share: bool) -> str:
+    if value is None:
+        return "not defined"
+    return f"{value:.2%}" if share else f"{value:.4f}"
+
+
+def _by_class(found: Evaluation) -> list[str]:
+    """A line for each class, in the order of the classes; of many for those that are found least often."""
+    many = len(found.per_class) > MOST_CLASSES
+    shown = _worst(found)[:WORST_CLASSES] if many else list(found.per_class)
+    lines = [["class", "images", "precision", "recall"]]
+    for name in shown:
+        of_class = found.of_class(name)
+        precision, recall = ("-" if value is None else f"{value:.1%}" for value in (of_class.precision, of_class.recall))
+        lines.append([name, f"{found.per_class[name].total:>6,}", f"{precision:>9}", f"{recall:>6}"])
+    if not found.predicted:  # an earlier record: it has no precision
+        lines = [[name, images, recall] for name, images, _, recall in lines]
+    rest = f"these are the worst of {len(found.per_class):,} classes; run.json has all" if many else ""
+    return [*columns(lines).split("\n"), *filter(None, [rest])]
+
+
+def _recalls(found: Evaluation) -> list[str]:
+    """Each class's share of right labels in one line, in the order of the classes; of many the worst, the worst first."""
+    scores = found.per_class
+    many = len(scores) > MOST_CLASSES
+    shown = _worst(found)[:WORST_CLASSES] if many else list(scores)
+    words = ", ".join(f"{name} {scores[name].accuracy:.1%}" if scores[name].total else f"{name} -" for name in shown)
+    return [f"worst of {len(scores):,} classes: {words}; run.json has all" if many else f"by class: {words}"]
+
+
+def _worst(found: Evaluation) -> list[str]:
+    """The classes with test rows, those that are found least often first."""
+    tested = [name for name, score in found.per_class.items() if score.total]
+    return sorted(tested, key=lambda name: found.per_class[name].accuracy)
+
+
+def _tried(found: Selection) -> list[str]:
+    """The configurations that were tried, the best first, the chosen one among them."""
+    shown = tried.lines(found, MOST_TRIED)
+    lines = [["", "head", "settings", "log loss", "accuracy"]]
+    lines += [["*" if it.chosen else "", it.head, it.settings or "-", it.log_loss, f"{it.accuracy:>8.2%}"] for it in shown]
+    more = len(found.tried) - len(shown)
+    return [
+        f"tried {len(found.tried):,} configurations in {found.elapsed_s:.2f} s on {tried.on_rows(found)}",
+        *columns(lines).split("\n"),
+        *([f"and {more:,} more; run.json has all"] if more else []),
+        f"* chosen: {tried.RULE}",
+    ]
 
 
 def spread(runs: Sequence[Run]) -> str:
@@ -65,13 +138,6 @@ def spread(runs: Sequence[Run]) -> str:
     shares = [run.evaluation.overall.accuracy for run in runs]
     mean, deviation = statistics.mean(shares), 100 * statistics.stdev(shares)
     return f"{runs[0].title}: {len(runs)} seeds, mean test accuracy {mean:.2%}, standard deviation {deviation:.2f} points"
-
-
-def swept(tried: Sequence[tuple[TrainConfig, float]]) -> str:
-    """What a sweep tried, the best first."""
-    lines: list[list[object]] = [["learning rate", "weight decay", "validation accuracy"]]
-    lines += [[f"{config.lr:g}", f"{config.weight_decay:g}", f"{accuracy:.2%}"] for config, accuracy in tried]
-    return columns(lines)
 
 
 def run_json(run: Run) -> dict[str, Any]:

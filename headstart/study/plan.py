@@ -38,7 +38,7 @@ def plan(workspace: Workspace, request: StudyRequest, observer: Observer) -> lis
 def _plan(workspace: Workspace, request: StudyRequest, found: Sequence[Job], observer: Observer) -> Plan:
     surveys = [survey_job(workspace, job) for job in found]
     missing = {survey.job.title: survey.rows - survey.rows_there for survey in surveys}
-    configs = request.trainings(surveys[0].rows)
+    configs = request.trainings(surveys[0].rows, len(surveys) == 1)
     done = {
         config.recipe: (False, False) if any(missing.values()) else _done(workspace, request, found[0], config)
         for config in configs

@@ -35,7 +35,7 @@ def run(workspace: Workspace, request: StudyRequest, observer: Observer) -> list
     for model in models:
         outcomes = extraction.run(workspace, plan_model(workspace, request, model, observer), observer)
         pair = training.pair_of(workspace, model, outcomes[0].features.manifest.key.digest)
-        for config in request.trainings(pair.train.manifest.stop):
+        for config in request.trainings(pair.train.manifest.stop, pair.test is None):
             found = _trained(workspace, pair, config, observer)
             if not timing.is_timed(workspace, found, request.timing.config, request.timing.options.asked):
                 timing.time_head(workspace, trained.of_run(workspace, found), request.timing, observer)
@@ -84,8 +84,9 @@ def _answer(workspace: Workspace, pair: Pair, run: Run, budget: Budget, observer
     if store.get(asked) is not None:
         observer.study_answered(Answers(run, None))
         return
-    train, test = data.load(pair, run.config.train_limit)
-    task = analyses.Task(train, test, pair.key.classes, resolve(workspace.device, "fp32").name)
+    parts = data.load(pair, run.config)
+    assert parts.testing is not None, "a study's configurations hold out a part where there is no test split"
+    task = analyses.Task(parts.training, parts.testing, pair.key.classes, resolve(workspace.device, "fp32").name)
     started = time.perf_counter()
     store.put(asked, analyses.analyse(task, run.config, budget, lambda what: observer.note(f"{run.title}: {what}")))
     observer.study_answered(Answers(run, time.perf_counter() - started))

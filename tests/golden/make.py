@@ -1,17 +1,19 @@
-"""Made `tests/golden/v1/` to `v3/`, each once: files as headstart writes them, read or refused by name ever after.
+"""Made `tests/golden/v1/` to `v4/`, each once: files as headstart writes them, read or refused by name ever after.
 
     python tests/golden/make.py
 
 `v1` is layout version 1 of the manifest, of the head, of the run record and of the bench record, and `v2` what changed:
 version 2 of the manifest, which names the engine, and version 1 of the execution record of a run under way. `v3` has
 version 3 of the manifest, which names the order of the rows, and version 2 of the run and bench records, which name the
-images they are of. All was
+images they are of. `v4` has version 3 of the run record, with measures, what was tried and on which rows it was tested, and
+version 1 of the predictions that are kept beside it. All was
 written with h5py 3.16 (HDF5 2.0), safetensors 0.8 and torch 2.15 by the same functions that `headstart` calls. The numbers
 are plain on purpose, so that `tests/test_golden.py` can spell them out. A version that is there is never made again: should
 a layout change, its version goes up, `VERSION` and `CHANGED` below with it, and the old folders stay as they are.
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +27,21 @@ from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import Provenance
 from headstart.core.cache.shard import Rows, Shard, Skipped
 from headstart.core.cache.store import FeatureStore
-from headstart.core.heads import timings
+from headstart.core.heads import predictions_file, timings
 from headstart.core.heads.checkpoint import Checkpoint, save
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds import kind
+from headstart.core.heads.predictions_file import Kept
+from headstart.core.heads.protocol import Protocol
 from headstart.core.heads.runs import Extraction, Run, RunStore
-from headstart.core.heads.statistics.accuracy import Evaluation, Score
+from headstart.core.heads.selection.record import Selection, Tried
+from headstart.core.heads.statistics.accuracy import evaluate
+from headstart.core.heads.statistics.outcomes import Outcomes
 from headstart.core.heads.timings import Timing, Way
 
-VERSION = 3
-CHANGED = ("features", "runs")
-"""What this version lays out otherwise than the one before it, of features and runs."""
+VERSION = 4
+CHANGED = ("runs",)
+"""What this version lays out otherwise than the one before it, of features, runs and timings."""
 HERE = Path(__file__).resolve().parent
 CLASSES = ("ape", "bee", "cow")
 RUN = "resnet18-standard-mlp-20261122-120000"
@@ -66,6 +72,12 @@ PROVENANCE = Provenance(
     engine="compiled",
     order="stratified",
 )
+OUTCOMES = Outcomes(
+    labels=np.array([0, 0, 1, 2]),
+    predicted=np.array([0, 1, 1, 1]),
+    probabilities=np.array([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.125, 0.75, 0.125], [0, 1, 0]], dtype=np.float32),
+)
+"""What the head is said to have said of the labelled rows."""
 
 
 def shards() -> list[Shard]:
@@ -112,6 +124,8 @@ def write_run(root: Path, features: FeatureSet) -> None:
     digest = save(Checkpoint(head, CLASSES, KEY, PROVENANCE.weights_from), path)
     manifest = features.manifest
     extraction = Extraction(features.folder.name, manifest.digest, 5, 1.0, manifest.split, "1a" * 32, "2b" * 32)
+    logreg = TrainConfig(recipe="standard", head="logreg", penalty=0.5)
+    tried = ((logreg, 0.5, 0.0, 0.75, 1.25), (config, 0.625, 0.25, 0.5, 1.0))
     run = Run(
         name=RUN,
         created="2026-11-22T12:00:00.000000+00:00",
@@ -125,14 +139,18 @@ def write_run(root: Path, features: FeatureSet) -> None:
         val_accuracies=(0.0, 1.0),
         best_epoch=2,
         elapsed_s=0.125,
-        evaluation=Evaluation(Score(2, 4), {"ape": Score(1, 2), "bee": Score(1, 1), "cow": Score(0, 1)}),
+        evaluation=evaluate(OUTCOMES.predicted, OUTCOMES.labels, CLASSES, OUTCOMES.probabilities),
         head_sha256=digest,
         device="a computer",
         notes=PROVENANCE.notes,
         versions={"headstart": "0.1.0", "torch": "2.15.0"},
+        selection=Selection(5, 4, tuple(Tried(*one) for one in tried), 1, 0.25),
+        evaluated_by=Protocol("cross-validation", 4, 2, (0.5, 0.75)),
     )
     RunStore(root).write(run)
-    timings.add(root, run, timing())
+    predictions_file.save(Kept(np.array([0, 1, 2, 4]), OUTCOMES, CLASSES), digest, path.parent)
+    if "timings" in CHANGED:
+        timings.add(root, run, timing())
 
 
 def timing() -> Timing:
@@ -163,9 +181,11 @@ def main() -> None:
     target = HERE / f"v{VERSION}"
     if target.exists():
         sys.exit(f"{target}: is there already and must stay as it is; a new layout gets a new version")
-    features = write_features(target / "features")
-    execution = Execution(PROVENANCE.engine, PROVENANCE.batch_size, 6, PROVENANCE.device)
-    write_durably(target / EXECUTION, execution.to_bytes())
+    with tempfile.TemporaryDirectory() as elsewhere:
+        features = write_features(target / "features" if "features" in CHANGED else Path(elsewhere))
+    if "features" in CHANGED:
+        execution = Execution(PROVENANCE.engine, PROVENANCE.batch_size, 6, PROVENANCE.device)
+        write_durably(target / EXECUTION, execution.to_bytes())
     if "runs" in CHANGED:
         write_run(target / "runs", features)
 

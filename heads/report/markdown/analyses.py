@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from headstart.core.heads.report.facts import HeadResults, ModelPair, Section
+from headstart.core.heads.report.markdown.measures import by_class, what_was_tried
 from headstart.core.heads.report.markdown.text import one_line, table
 from headstart.core.heads.report.units import percent, seconds
 from headstart.core.heads.statistics.compare import Comparison, Spread
@@ -15,8 +16,8 @@ SHOWN_CLASSES = 20
 
 def analyses(section: Section) -> str:
     """The tables as Markdown, headed by `##`; empty where there is nothing beyond the runs."""
-    parts = (_seeds(section), _pairs(section), _epochs(section), *_sizes(section), _labels(section), _sigmoid(section))
-    return "".join(f"\n{part}\n" for part in (*parts, _batch_norm(section)) if part)
+    parts = (_seeds(section), _pairs(section), _epochs(section), *_sizes(section), *_classes(section), _sigmoid(section))
+    return "".join(f"\n{part}\n" for part in (*parts, _batch_norm(section), what_was_tried(section)) if part)
 
 
 def _part(heading: str, head: Sequence[str], body: Sequence[Sequence[str]], below: str = "") -> str:
@@ -106,15 +107,20 @@ def _curve(section: Section, points: Callable[[Analyses], Sequence[CurvePoint]],
     return _part(heading, ("model", "recipe", *(f"{place:,}" for place in places)), body, note)
 
 
-def _labels(section: Section) -> str:
+def _classes(section: Section) -> tuple[str, str]:
+    """Each class, or of many those that are found least often: how well it is found, and how often its label is given."""
     found, classes = section.heads, section.classes if section.heads else ()
-    shown = _worst(classes, [one.recall for one in found])
+    shown, note = _worst(classes, [one.recall for one in found]), ""
+    if len(shown) < len(classes):
+        note = f"These are the {len(shown)} of {len(classes)} classes that are found least often; report.json has all."
+    return by_class(section, shown, note), _labels(found, shown, note)
+
+
+def _labels(found: Sequence[HeadResults], shown: Sequence[str], which: str) -> str:
     body = [(name, str(found[0].true[name]), *(_given(one, name) for one in found)) for name in shown]
     head = ("class", "test images", *(f"{one.model} ({one.settings})" for one in found))
     note = "How often each label is given, and as a multiple of how often it is right to, with a 95 % interval."
-    if len(shown) < len(classes):
-        note += f" These are the {len(shown)} of {len(classes)} classes that are found least often; report.json has all."
-    return _part("Labels given", head, body, note)
+    return _part("Labels given", head, body, f"{note} {which}".rstrip())
 
 
 def _worst(classes: Sequence[str], recalls: Sequence[Mapping[str, float | None]]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from headstart.core.heads.report.facts import Photograph, Report, Section
 from headstart.core.heads.report.markdown.analyses import analyses
+from headstart.core.heads.report.markdown.measures import measures
 from headstart.core.heads.report.markdown.text import one_line, table
 from headstart.core.heads.report.published import PublishedStudy
 from headstart.core.heads.report.row import Inference, Row
@@ -29,6 +30,7 @@ def _section(section: Section) -> str:
     published = section.published
     blocks = [_best(section.rows), _table_1(section.rows, published is not None)]
     blocks += [_published_table(published)] if published else []
+    blocks.append(measures(section))
     if any(line.losses for line in section.rows):
         blocks.append("## Mean training loss of each epoch\n\n" + _losses(section.rows))
     if section.photos:

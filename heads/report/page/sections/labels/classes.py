@@ -67,16 +67,25 @@ def _class_tables(words: str, models: Mapping[str, HeadResults], names: Sequence
     heads = list(models.values())
     true, said = heads[0].true, [*map(name, models)]
     recall = [[name(entry), *(_recall(it.recall.get(entry)) for it in heads)] for entry in names]
+    others = [
+        [name(entry), *(f"{_defined(it.precision.get(entry))} / {_defined(it.f1.get(entry))}" for it in heads)]
+        for entry in names
+    ]
     given = [[name(entry), count(true.get(entry)), *(count(it.predicted.get(entry)) for it in heads)] for entry in names]
     caption = f"Labels given to test images, {words}: how often each class is there, and how often each model says it"
     return [
         table(f"Recall of each class, {words}", ["class", *said], recall),
+        table(f"Precision / F1 of each class, {words}", ["class", *said], others),
         table(caption, ["class", "true images", *said], given),
     ]
 
 
 def _recall(value: float | None) -> str:
     return "no test image" if value is None else share(value)
+
+
+def _defined(value: float | None) -> str:
+    return "not defined" if value is None else share(value)
 
 
 def _shifts(words: str, found: Sequence[LabelShift]) -> list[Html]:

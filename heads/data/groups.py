@@ -1,0 +1,128 @@
+"""Rows that belong together and are never on both sides of a division: the same picture, or the same text in their ids."""
+
+import dataclasses
+import re
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from headstart.core.cache.errors import FeaturesInvalid
+from headstart.core.heads.data.copies import copies
+from headstart.core.heads.data.labelled import Labelled
+
+Places = npt.NDArray[np.int64]
+
+TOLD = 3
+"""Pictures that a note names."""
+
+
+def grouped(training: Labelled, testing: Labelled | None, pattern: str | None) -> Labelled:
+    """The training rows with their `groups`, None where each stands alone, and with notes on what was found.
+
+    Rows of the same picture are together (`data.copies`), and those in whose ids the regular expression `pattern` finds the
+    same text: its first group, or all that it matched where it has none. Test rows are in no group; how many of them
+    belong to training rows is told. Raises FeaturesInvalid as `by_pattern`.
+    """
+    count = len(training.labels)
+    parts = [training] if testing is None else [training, testing]
+    same = copies([part.features for part in parts])
+    found, notes = same[:count], [*_of_copies(same[:count], training), *_in_both(same, count, "pictures")]
+    if pattern is not None:
+        named = by_pattern(np.concatenate([part.ids for part in parts if part.ids is not None]), pattern)
+        groups = len(np.unique(named[:count]))
+        notes += [f"{groups:,} groups by {pattern}, each on one side of every division", *_in_both(named, count, "groups")]
+        found = _joined(found, named[:count])
+    alone = len(np.unique(found)) == count
+    return dataclasses.replace(training, groups=None if alone else found, notes=(*training.notes, *notes))
+
+
+def checked_pattern(pattern: str) -> re.Pattern[str]:
+    """The regular expression, compiled. Raises FeaturesInvalid, in words for the command line, where it is none."""
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise FeaturesInvalid(f"--group-by {pattern!r} is no regular expression: {error}") from None
+
+
+def by_pattern(ids: npt.NDArray[np.bytes_], pattern: str) -> Places:
+    """The number of each id's group (N,): ids (N,) in which the expression finds the same text have the same; those in
+    which it finds none stand alone.
+
+    Raises FeaturesInvalid for no regular expression, for one that finds nothing, and for one that leaves two groups or
+    fewer, of which no cross-validation can be made.
+    """
+    expression = checked_pattern(pattern)
+    names = [name.decode("utf-8", "surrogateescape") for name in ids.tolist()]
+    found = [_text(expression.search(name)) for name in names]
+    example = f"the first id is {_shown(ids[0])}"
+    if not any(text is not None for text in found):
+        raise FeaturesInvalid(f"--group-by {pattern!r} matches none of {len(names):,} ids; {example}")
+    texts = [(True, name) if text is None else (False, text) for name, text in zip(names, found, strict=True)]
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    if len(numbers) <= 2:
+        several = ", ".join(_shown(text.encode("utf-8", "surrogateescape")) for _, text in numbers)
+        raise FeaturesInvalid(
+            f"--group-by {pattern!r} puts {len(names):,} rows into {len(numbers)} group{'s' * (len(numbers) > 1)} "
+            f"({several}), expected three or more; {example}"
+        )
+    return np.array([numbers[text] for text in texts], dtype=np.int64)
+
+
+def _text(match: re.Match[str] | None) -> str | None:
+    """What tells a group: the first group of the match, or all of it."""
+    if match is None:
+        return None
+    first: str | None = match.group(1 if match.re.groups else 0)
+    return first
+
+
+def _joined(one: Places, other: Places) -> Places:
+    """Numbers (N,) that are the same for rows which either has together, directly or by others: the connected parts of the
+    graph whose nodes are both kinds of groups and whose edges are the rows."""
+    _, first = np.unique(one, return_inverse=True)
+    _, second = np.unique(other, return_inverse=True)
+    count = int(first.max() + second.max() + 2)
+    graph = coo_array((np.ones(len(one), dtype=np.bool_), (first, second + first.max() + 1)), shape=(count, count))
+    _, component = connected_components(graph, directed=False)
+    found: Places = component[first].astype(np.int64)
+    return found
+
+
+def _of_copies(same: Places, data: Labelled) -> tuple[str, ...]:
+    """What must be said of rows of the same picture."""
+    times = np.bincount(same)
+    several = times[times > 1]
+    if not several.size:
+        return ()
+    pictures = "picture" if several.size == 1 else f"{several.size:,} pictures"
+    notes = [f"{several.sum():,} images are the same {pictures}; copies stay on one side of every division"]
+    conflicting = np.flatnonzero(data.labels != data.labels[same])
+    if conflicting.size:
+        named = ", ".join(f"{_name(data, row)} and {_name(data, same[row])}" for row in conflicting[:TOLD])
+        more = f" and {conflicting.size - TOLD:,} more" if conflicting.size > TOLD else ""
+        notes.append(f"the same picture with different labels: {named}{more}")
+    return tuple(notes)
+
+
+def _name(data: Labelled, row: int) -> str:
+    return f"row {row}" if data.ids is None else _shown(data.ids[row])
+
+
+def _shown(name: bytes) -> str:
+    return name.decode("utf-8", "replace")
+
+
+def _in_both(found: Places, count: int, what: str) -> tuple[str, ...]:
+    """What must be said where test rows, those from `count` on, have the number of a training row."""
+    leaked = int(np.isin(found[count:], found[:count]).sum())
+    if not leaked:
+        return ()
+    if what == "groups":
+        return (f"{leaked:,} test picture{'s' if leaked > 1 else ''} of groups that training pictures are of too",)
+    return (
+        f"{leaked:,} test pictures are also training pictures"
+        if leaked > 1
+        else "1 test picture is also a training picture",
+    )
