@@ -11,13 +11,14 @@ where no two probabilities are equal, k being the rank of the threshold. Given t
 pictures has the law Beta(m + 1 - k, k), and the number covered of n the beta-binomial one (Vovk, Conditional validity of
 inductive conformal predictors, 2012). It holds on average over pictures, for no class and no picture by itself.
 
-**Observed only** for the heads kept here. Their rows are predicted out of fold, by heads trained on part of the rows, and
-the head that is used is trained on all of them; its settings and its temperature were chosen by the same predictions. This
-is cross-conformal prediction (Vovk, Cross-conformal predictors, 2015) with the folds' heads replaced by one. CV+, which
-asks every fold's own head, covers at least 2 * coverage - 1, less a term that falls with the number of rows (R. F. Barber,
-E. J. Candès, A. Ramdas and R. J. Tibshirani, Predictive inference with the jackknife+, Annals of Statistics 49, 2021); with
-one head in their place nothing is guaranteed, as they show of the jackknife, unless a fold more or less hardly changes a
-prediction. A head of all rows is mostly surer of the truth than those of the folds, so that sets are rather too large.
+**Observed only** for the heads kept here, since the same rows choose the temperature, and an epoch or settings where these
+are open. Of few rows all are predicted out of fold, by heads trained on part of them, and the head that is used is trained
+on all. That is cross-conformal prediction (Vovk, Cross-conformal predictors, 2015) with one head in place of the folds'.
+CV+, which asks every fold's own head, covers at least 2 * coverage - 1 less a term that falls with the number of rows
+(R. F. Barber, E. J. Candès, A. Ramdas and R. J. Tibshirani, Predictive inference with the jackknife+, Annals of Statistics
+49, 2021; for classes Y. Romano, M. Sesia and E. J. Candès, Classification with valid and adaptive coverage, 2020). With one
+head nothing is guaranteed, as they show of the jackknife, unless a fold more or less hardly changes a prediction. A head of
+all rows is mostly surer of the truth than those of the folds, so that sets are rather too large.
 """
 
 import math

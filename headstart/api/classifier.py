@@ -141,10 +141,9 @@ class Classifier:
 
     def _refuse_own(self, features: Features) -> None:
         """Refuse the data set of a head that was trained on all of it."""
-        run = self.run
-        if run is None or not run.evaluated_by.cross_validated:
+        if self.run is None or not self.run.evaluated_by.cross_validated:
             return
-        if any(run.train.images == found.manifest.images_digest for found in features.sets):
+        if any(self.run.train.images == found.manifest.images_digest for found in features.sets):
             raise FeaturesInvalid(
                 f"{features!r}: the head was trained on these; its cross-validated accuracy is in run.evaluation, and "
                 f"headstart.train(..., test_fraction=0.2) leaves features.test to be scored on"
@@ -163,9 +162,8 @@ class Classifier:
     def _backbone(self) -> Frozen:
         if self._frozen is None:
             precision = resolve_like(self.device, self.key.precision).precision
-            origin = self.checkpoint.weights_from
+            origin, key = self.checkpoint.weights_from, dataclasses.replace(self.key.without_dataset(), precision=precision)
             load = functools.partial(restore, self.key, origin, self.weights, self.device, self.batch_size)
-            key = dataclasses.replace(self.key.without_dataset(), precision=precision)
             self._frozen = Frozen(key, load, self.batch_size, self.workers)
         return self._frozen
 
