@@ -35,7 +35,7 @@ from headstart.core.heads.config import RECIPES, TrainConfig
 from headstart.core.heads.data import Labelled
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.selection import search
-from headstart.core.heads.training.procedure import fit
+from headstart.core.heads.selection.procedure import fit
 from headstart.core.heads.training.train import predict
 
 SIZES = (20, 50, 100, 300, 1_000, 3_000, 10_000, 24_000)

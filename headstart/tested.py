@@ -15,11 +15,11 @@ from headstart.core.heads import data, predictions_file
 from headstart.core.heads.data import Labelled
 from headstart.core.heads.predictions_file import Kept
 from headstart.core.heads.runs import Run, RunStore
+from headstart.core.heads.sessions.cross_validation import outcomes
+from headstart.core.heads.sessions.session import load_head
 from headstart.core.heads.statistics.accuracy import evaluate
 from headstart.core.heads.statistics.measures import NAMES
 from headstart.core.heads.statistics.outcomes import Outcomes
-from headstart.core.heads.training.cross_validation import outcomes
-from headstart.core.heads.training.session import load_head
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,8 @@ from headstart.core.heads import data
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Pair
 from headstart.core.heads.runs import Run, RunStore
-from headstart.core.heads.training import session
-from headstart.core.heads.training.cross_validation import OnFold
+from headstart.core.heads.sessions import session
+from headstart.core.heads.sessions.cross_validation import OnFold
 from headstart.core.heads.training.epoch import Epoch, OnEpoch
 from headstart.observer import Observer, TrainingStart
 from headstart.predictions_csv import check, records, write_csv
@@ -59,7 +59,7 @@ def pair_of(workspace: Workspace, model: str, digest: str) -> Pair:
 
 
 def train_pair(workspace: Workspace, pair: Pair, configs: Sequence[TrainConfig], observer: Observer) -> list[Run]:
-    """Train heads that differ in their seeds at once. Raises what `heads.training.session.fit` raises."""
+    """Train heads that differ in their seeds at once. Raises what `heads.sessions.session.fit` raises."""
     device, on_epoch = _start(workspace, pair, configs[0], len(configs), False, observer)
     store = RunStore(workspace.runs_dir)
     with folds_told(observer, pair.key) as on_fold:
@@ -70,7 +70,7 @@ def train_pair(workspace: Workspace, pair: Pair, configs: Sequence[TrainConfig],
 
 
 def sweep_pair(workspace: Workspace, pair: Pair, config: TrainConfig, observer: Observer) -> Run:
-    """Try learning rates and weight decays and keep the best head. Raises what `heads.training.session.sweep` raises."""
+    """Try learning rates and weight decays and keep the best head. Raises what `heads.sessions.session.sweep` raises."""
     device, on_epoch = _start(workspace, pair, config, 1, True, observer)
     store = RunStore(workspace.runs_dir)
     with folds_told(observer, pair.key) as on_fold:

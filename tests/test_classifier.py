@@ -19,7 +19,7 @@ from headstart.core.heads import timings
 from headstart.core.heads.confidence import Confidence
 from headstart.core.heads.config import RECIPES
 from headstart.core.heads.runs import RunStore
-from headstart.core.heads.training.session import fit
+from headstart.core.heads.sessions.session import fit
 from headstart.observer import Observer
 
 __all__ = ["here", "passes"]

@@ -16,9 +16,10 @@ from headstart.core.heads.confidence import Confidence
 from headstart.core.heads.data import Labelled
 from headstart.core.heads.predictions_file import Kept
 from headstart.core.heads.runs import Run, RunStore
-from headstart.core.heads.training import procedure, session
-from headstart.core.heads.training.cross_validation import cross_validate
-from headstart.core.heads.training.procedure import Fitted
+from headstart.core.heads.selection import procedure
+from headstart.core.heads.selection.procedure import Fitted
+from headstart.core.heads.sessions import session
+from headstart.core.heads.sessions.cross_validation import cross_validate
 
 
 def kept_of(run: Run, store: RunStore) -> Kept | None:

@@ -8,10 +8,9 @@ from heads_samples import blobs, make_config, same_head, silent
 from heads_samples import one_thread as one_thread
 
 from headstart.core.heads.config import RECIPES
-from headstart.core.heads.selection import search
+from headstart.core.heads.selection import procedure, search
+from headstart.core.heads.selection.procedure import Fitted, candidates, fit, sweep
 from headstart.core.heads.statistics.calibration import softmax
-from headstart.core.heads.training import procedure
-from headstart.core.heads.training.procedure import Fitted, candidates, fit, sweep
 from headstart.core.heads.training.train import carve, predict, scores, train
 
 

@@ -10,8 +10,8 @@ from heads_samples import one_thread as one_thread
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Labelled
 from headstart.core.heads.selection import search
-from headstart.core.heads.training.procedure import candidates
-from headstart.core.heads.training.unseen import unseen_scores
+from headstart.core.heads.selection.procedure import candidates
+from headstart.core.heads.selection.unseen import unseen_scores
 
 RIDGES = [make_config("ridge", penalty=10.0**power) for power in (6, 3, 0)]
 

@@ -21,9 +21,9 @@ from headstart.core.heads.data import Labelled, Pair
 from headstart.core.heads.predictions_file import Kept
 from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT
 from headstart.core.heads.runs import Run, RunStore
+from headstart.core.heads.sessions.session import fit, load_head, load_path, same, sweep
 from headstart.core.heads.statistics.accuracy import Evaluation, evaluate
 from headstart.core.heads.statistics.measures import NAMES
-from headstart.core.heads.training.session import fit, load_head, load_path, same, sweep
 from headstart.core.heads.training.train import predict, probabilities
 
 

@@ -16,8 +16,8 @@ from headstart.core.heads.data.folds import folds, held_out
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.selection import temperature
 from headstart.core.heads.selection.record import Selection, Tried
+from headstart.core.heads.selection.unseen import unseen_scores
 from headstart.core.heads.statistics.calibration import softmax
-from headstart.core.heads.training.unseen import unseen_scores
 
 CROSS_VALIDATED = 5_000
 """Rows up to which each is predicted once by cross-validation; of more, a part is held out once."""

@@ -1,1 +1,1 @@
-"""From rows to trained heads: optimisation, groups of heads, sessions."""
+"""From rows to trained heads: optimisation, groups of heads, threads."""

@@ -19,6 +19,8 @@ import torch
 T = TypeVar("T")
 LARGE = 2**30
 """Multiplications and additions of a product from which its threads are worth their waits: some ten milliseconds."""
+SMALL = 2**27
+"""The same of a product up to which a second thread is not worth its waits: some milliseconds."""
 _OURS = threading.RLock()
 
 
@@ -44,6 +46,15 @@ def limited(count: int) -> Iterator[None]:
 def shared(heads: int, rows: int, inputs: int, outputs: int) -> bool:
     """Whether the product of stacked (heads, rows, inputs) and (heads, inputs, outputs) gets all threads, or one."""
     return 2 * heads * rows * inputs * outputs >= LARGE
+
+
+@contextlib.contextmanager
+def suited(device: str, numbers: int, classes: int) -> Iterator[None]:
+    """As many threads as the products of so many numbers of features with coefficients of `classes` are worth: a head
+    without epochs takes some hundred of them one after the other."""
+    alone = device == "cpu" and 2 * numbers * classes < SMALL
+    with limited(1) if alone else contextlib.nullcontext():
+        yield
 
 
 def run_groups(work: Sequence[Callable[[Callable[[], None]], T]]) -> list[T]:

@@ -144,7 +144,8 @@ def _train_group(
             [head for head in heads if isinstance(head, GradientHead)], given.rows, parts, on_epoch, given.watch
         )
     else:
-        heads, histories = _fitted(new_head(given, classes, configs[0], len(labels)), configs, given.rows)
+        with threads.suited(device, given.rows.features.numel(), classes):
+            heads, histories = _fitted(new_head(given, classes, configs[0], len(labels)), configs, given.rows)
     for head in heads:
         head.eval().requires_grad_(False)
     return [

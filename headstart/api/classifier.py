@@ -33,7 +33,7 @@ from headstart.core.heads.predict import calibrated, prediction_sets, shortage
 from headstart.core.heads.predictions_file import Kept
 from headstart.core.heads.runs import NAME as RECORD
 from headstart.core.heads.runs import Run, RunStore
-from headstart.core.heads.training import session
+from headstart.core.heads.sessions import session
 from headstart.core.heads.training.train import predict, scores
 from headstart.observer import Observer
 from headstart.training import epochs_told, folds_told

@@ -12,7 +12,7 @@ from headstart.api.recipe import changed
 from headstart.core.extract.network.devices import resolve
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Labelled
-from headstart.core.heads.training.procedure import fit
+from headstart.core.heads.selection.procedure import fit
 from headstart.core.heads.training.train import predict, probabilities
 
 

@@ -11,8 +11,8 @@ from headstart.core.extract.network.extractor import FeatureExtractor
 from headstart.core.extract.restore import restore as build
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.runs import Run, RunStore
+from headstart.core.heads.sessions.session import load_head, load_path
 from headstart.core.heads.settings import settings_label
-from headstart.core.heads.training.session import load_head, load_path
 from headstart.extraction import warn_if_untrained
 from headstart.observer import Observer
 from headstart.requests import HeadChoice, InferenceOptions

@@ -13,10 +13,10 @@ from headstart.core.extract.tuning.trials import Trials
 from headstart.core.heads import data
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.runs import RunStore
+from headstart.core.heads.sessions.session import same
 from headstart.core.heads.study import estimate
 from headstart.core.heads.study.analysis_store import AnalysisStore
 from headstart.core.heads.study.estimate import Plan
-from headstart.core.heads.training.session import same
 from headstart.extraction import Survey, survey_job
 from headstart.inference import timing
 from headstart.observer import ModelPlan, Observer

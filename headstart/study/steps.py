@@ -16,10 +16,10 @@ from headstart.core.heads import data
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Pair
 from headstart.core.heads.runs import Run, RunStore
+from headstart.core.heads.sessions.session import same
 from headstart.core.heads.study import analyses
 from headstart.core.heads.study.analyses import Budget
 from headstart.core.heads.study.analysis_store import AnalysisKey, AnalysisStore
-from headstart.core.heads.training.session import same
 from headstart.inference import timing, trained
 from headstart.observer import Answers, Observer
 from headstart.requests import StudyRequest

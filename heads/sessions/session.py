@@ -15,11 +15,11 @@ from headstart.core.heads.data import Labelled, Pair, Parts
 from headstart.core.heads.predictions_file import Kept
 from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT, Protocol
 from headstart.core.heads.runs import NAME, Extraction, Run, RunStore, read, versions
+from headstart.core.heads.selection import procedure
+from headstart.core.heads.selection.procedure import Fitted
+from headstart.core.heads.sessions.cross_validation import Fit, OnFold, OutOfFold, cross_validate, outcomes
 from headstart.core.heads.statistics.accuracy import evaluate
-from headstart.core.heads.training import procedure
-from headstart.core.heads.training.cross_validation import Fit, OnFold, OutOfFold, cross_validate, outcomes
 from headstart.core.heads.training.epoch import Epoch, OnEpoch
-from headstart.core.heads.training.procedure import Fitted
 
 UNTRAINED = "untrained backbone: its weights are random numbers"
 

@@ -11,6 +11,7 @@ from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Labelled, counted
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.kinds.base import ClosedFormHead
+from headstart.core.heads.training import threads
 from headstart.core.heads.training.given import Given, by_class, new_head, on_device, standardised
 from headstart.core.heads.training.train import scores, train_many
 
@@ -47,7 +48,8 @@ def _closed_scores(
     made = [new_head(given, classes, config, len(data.labels)) for config in configs]
     heads = [head for head in made if isinstance(head, ClosedFormHead)]
     found = type(heads[0])
-    found.fit_all(heads, by_class(given.rows, configs[0]))
-    with torch.inference_mode():
-        held = (torch.from_numpy(np.ascontiguousarray(features)).to(device) - heads[0].mean).div_(heads[0].std)
-        return [heads[0].allowed(part).cpu() for part in found.score_all(heads, held)]
+    with threads.suited(device, data.features.size, classes):
+        found.fit_all(heads, by_class(given.rows, configs[0]))
+        with torch.inference_mode():
+            held = (torch.from_numpy(np.ascontiguousarray(features)).to(device) - heads[0].mean).div_(heads[0].std)
+            return [heads[0].allowed(part).cpu() for part in found.score_all(heads, held)]

@@ -16,8 +16,8 @@ from headstart.core.heads.data import Labelled
 from headstart.core.heads.data.folds import folds
 from headstart.core.heads.kinds.base import Head
 from headstart.core.heads.protocol import Protocol
+from headstart.core.heads.selection.procedure import Fitted
 from headstart.core.heads.statistics.outcomes import Outcomes
-from headstart.core.heads.training.procedure import Fitted
 from headstart.core.heads.training.train import scores
 
 FOLDS = 5

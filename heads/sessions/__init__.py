@@ -1,0 +1,1 @@
+"""A training session: heads trained, tested and kept."""
