@@ -291,7 +291,7 @@ def test_no_training_picture_is_a_test_picture_of_a_cross_validated_head(place: 
 def test_a_part_is_held_out_where_that_is_asked_for_and_the_report_tests_on_it(place: Place) -> None:
     root = write_pictures(place.root / "pets", 3, 12)
     place.run("extract", "--dataset", f"folder:{root}", *SMALL)
-    (run,) = last(place.run("train-head", "--head", "knn", "--test-fraction", "0.5", "--group-by", r"/(\d)", "--json"))
+    (run,) = last(place.run("train-head", "--head", "knn", "--test-fraction", "0.5", "--group-by", r"/\d\d(\d)", "--json"))
     assert run["evaluated_by"]["kind"] == "held out"
     assert run["train_rows"] + run["evaluation"]["overall"]["total"] == 36
     (section,) = place.report()
