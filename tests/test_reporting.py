@@ -288,6 +288,19 @@ def test_no_training_picture_is_a_test_picture_of_a_cross_validated_head(place: 
     assert "predictions.safetensors: missing" in place.run("report", code=1).stderr
 
 
+def test_a_cross_validated_heads_own_data_set_is_no_test_of_it_whatever_its_splits(place: Place) -> None:
+    root = write_pictures(place.root / "one" / "pets", 2, 12)
+    place.run("extract", "--dataset", f"folder:{root}", *SMALL)
+    place.run("train-head", "--head", "ridge")
+    found = []
+    for name in ("pets", "others"):
+        split = write_splits(place.root / "two" / name, 2, 4, 4, seed=5)
+        (timed,) = last(place.run("bench-inference", "--dataset", f"folder:{split}", "--repeats", "1", "--json"))
+        found.append(timed["accuracy"])
+    assert found[0] is None
+    assert 0 <= found[1] <= 1
+
+
 def test_a_part_is_held_out_where_that_is_asked_for_and_the_report_tests_on_it(place: Place) -> None:
     root = write_pictures(place.root / "pets", 3, 12)
     place.run("extract", "--dataset", f"folder:{root}", *SMALL)
