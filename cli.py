@@ -24,7 +24,7 @@ from headstart.console.signals import Signals
 from headstart.console.terminal import Terminal
 from headstart.core.cache.text import megabytes, safe
 from headstart.core.extract.config import ON_ERROR, SPLITS, ExtractConfig
-from headstart.core.heads.config import HEADS, RECIPES, BenchConfig, TrainConfig, refusal
+from headstart.core.heads.config import CLASS_WEIGHTS, HEADS, RECIPES, BenchConfig, TrainConfig, changed, refusal
 
 if TYPE_CHECKING:
     from headstart.core.cache.store import FeatureStore
@@ -139,7 +139,7 @@ def extract_command(
 @options.models_option
 @click.option("--dataset", help="Only features of this data set: as `extract` takes it, or as `cache ls` shows it.")
 @click.option("--key", help="Only features whose key begins with these digits.")
-@shown("--head", type=click.Choice(HEADS), default=TrainConfig.head)
+@override("--head", click.Choice(HEADS), "auto: chosen, with its settings, on the training rows.")
 @shown("--recipe", type=click.Choice(list(RECIPES)), default=requests.TrainingRequest.config.recipe)
 @override("--epochs", POSITIVE, "Passes over the training rows.")
 @override("--lr", Finite(min=0, min_open=True), "Learning rate.")
@@ -147,8 +147,14 @@ def extract_command(
 @override("--hidden", POSITIVE, "Units of the MLP's hidden layer.")
 @override("--dropout", Finite(0, 1, max_open=True), "Share of hidden units left out.")
 @override("--weight-decay", Finite(min=0), "AdamW's.")
-@override("--val-fraction", Finite(0, 1, max_open=True), "Training rows set aside to choose by.")
+@override("--val-fraction", Finite(0, 1, max_open=True), "Training rows set aside to choose the epoch by.")
 @options.division_options
+@click.option(
+    "--penalty", type=Finite(min=0, min_open=True), help="Of ridge, or 1 / C of logreg and svm. [default: chosen]"
+)
+@click.option("--neighbours", type=POSITIVE, help="The k of knn. [default: chosen]")
+@click.option("--class-weight", type=click.Choice(CLASS_WEIGHTS), help="balanced: every class counts alike.")
+@override("--label-smoothing", Finite(0, 1, max_open=True), "Part of a label that goes to all classes.")
 @click.option("--train-limit", type=POSITIVE, help="N training rows only, a sample of all.")
 @shown("--seed", type=SEED, default=TrainConfig.seed)
 @shown(
@@ -176,7 +182,7 @@ def train_head_command(
     Without --model a head is trained for every model found in the features directory.
     """
     changes = {name: value for name, value in given.items() if value is not None}
-    config = dataclasses.replace(RECIPES[recipe], seed=seed, **changes)
+    config = changed(recipe, {"seed": seed, **changes})
     refuse_without_effect(config, {*changes} - requests.EVERY_HEAD, seeds, sweep)
     from headstart import training
     from headstart.console import training as words
@@ -236,19 +242,11 @@ def bench_command(
 @shown("--topk", type=POSITIVE, default=3, help="Labels for each picture.")
 @shown("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table")
 @click.option("--compare", is_flag=True, help="The newest head of every model, side by side.")
+@options.coverage_option
 @options.recorded_weights_option
 @options.batch_option
 @options.workers_option
-def predict_command(
-    settings: Settings,
-    pictures: tuple[str, ...],
-    models: tuple[str, ...],
-    paths: tuple[Path, ...],
-    topk: int,
-    form: str,
-    compare: bool,
-    **given: Any,
-) -> None:
+def predict_command(settings: Settings, pictures: tuple[str, ...], topk: int, coverage: float | None, **given: Any) -> None:
     """Label pictures with a trained head: files, folders or patterns.
 
     The transform, the class names and the weights are those the head recorded. A picture that can't be read is
@@ -256,15 +254,17 @@ def predict_command(
     """
     from headstart import prediction
     from headstart.console import predictions as words
+    from headstart.core.heads.predict import Wanted
 
-    choice, inference = requests.HeadChoice(models, paths, compare), requests.InferenceOptions(**given)
-    found = prediction.predict(settings, pictures, choice, inference, topk, terminal(settings))
+    form, choice = given.pop("form"), requests.HeadChoice(given.pop("models"), given.pop("paths"), given.pop("compare"))
+    wanted, inference = Wanted(topk, coverage), requests.InferenceOptions(**given)
+    found = prediction.predict(settings, pictures, choice, inference, wanted, terminal(settings))
     if form == "csv":
-        emit(words.as_csv(found.photos))
+        emit(words.as_csv(found.photos, coverage))
     elif form == "table":
-        out(words.table(found.photos, found.titles))
+        out(words.table(found.photos, found.titles, coverage))
     if form == "json" or settings.json:
-        emit_json([dataclasses.asdict(photo) for photo in found.photos])
+        emit_json(words.as_json(found.photos, coverage))
     for caveat in found.caveats:
         note(f"note: {caveat}")
     for photo in found.unreadable:

@@ -59,7 +59,7 @@ def save(checkpoint: Checkpoint, path: Path) -> str:
         tensors[_OF_LABEL] = torch.from_numpy(sure.of_label)
     facts = {
         "format": FORMAT,
-        "version": 3 if sure else 2 if head.absent else 1,
+        "version": VERSION if sure else 2 if head.absent else 1,
         "kind": head.kind,
         "config": head.config.to_json(),
         "dim": head.dim,

@@ -1,53 +1,160 @@
-"""Labels for features from outside: the most probable classes of each row."""
+"""Labels for features from outside: the most probable classes of each row, and the classes that it may be of."""
 
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from headstart.core.cache.errors import FeaturesInvalid
+from headstart.core.cache.errors import FeaturesInvalid, RunNotFound
 from headstart.core.heads.checkpoint import Checkpoint
-from headstart.core.heads.kinds.base import Head
-from headstart.core.heads.training.train import probabilities
+from headstart.core.heads.confidence import Confidence
+from headstart.core.heads.statistics import conformal
+from headstart.core.heads.training.train import scores
 
 Labels = tuple[tuple[str, float], ...]
 """Class names with their probabilities, the most probable first."""
+_MOST_NAMES = 5
+"""A longer list of classes says less than their number."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What is asked of a picture: so many labels and, with a `coverage` in (0, 1), the classes that it may be of.
+
+    Raises ValueError for another coverage.
+    """
+
+    topk: int = 3
+    coverage: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.coverage is not None:
+            conformal.check_coverage(self.coverage)
+
+
+@dataclasses.dataclass(frozen=True)
+class Possible:
+    """A conformal prediction set: the `names` of the classes that a picture may be of, the most probable first, out of `of`
+    classes that the head knows."""
+
+    names: tuple[str, ...]
+    of: int
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the set tells little: it is empty, leaves no class out, or has more than half of the classes where these
+        are more than three names, or more than five names."""
+        count = len(self.names)
+        return not count or count == self.of > 1 or count > max(3, min(_MOST_NAMES, self.of / 2))
 
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """A picture and what each head, by name, says of it; or why it could not be read."""
+    """A picture and what each head, by name, says of it: its labels and, where asked for, the classes that it may be of; or
+    why it could not be read."""
 
     name: str
     labels: Mapping[str, Labels]
     error: str | None = None
+    possible: Mapping[str, Possible] = dataclasses.field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """With `sets` where they were asked for, the names of the possible classes by head."""
+        sets = {head: list(found.names) for head, found in self.possible.items()}
+        labels = {head: [list(label) for label in found] for head, found in self.labels.items()}
+        return {"name": self.name, "labels": labels, "error": self.error, **({"sets": sets} if sets else {})}
+
+
+def calibrated(head: Checkpoint, found: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Scores (N, C) to probabilities (N, C): the softmax of the scores over the head's temperature, 1 where it has none."""
+    temperature = head.confidence.temperature if head.confidence else 1.0
+    shares: npt.NDArray[np.float32] = (torch.from_numpy(found) / temperature).softmax(dim=1).numpy()
+    return shares
 
 
 def label(head: Checkpoint, features: Sequence[npt.NDArray[np.float32]], device: str, topk: int) -> list[Labels]:
-    """The `topk` most probable classes of each of the features (D,), none that had no training row.
+    """The `topk` classes of the highest scores for each of the features (D,), with calibrated probabilities; none that had
+    no training row. Raises FeaturesInvalid where D is not the head's."""
+    return [labels for labels, _ in answers(head, features, device, Wanted(topk))]
 
-    Raises FeaturesInvalid where D is not the head's.
+
+def answers(
+    head: Checkpoint, features: Sequence[npt.NDArray[np.float32]], device: str, wanted: Wanted
+) -> list[tuple[Labels, Possible | None]]:
+    """The labels of each of the features (D,), as `label`, and where a coverage is wanted the classes that it may be of.
+
+    Raises FeaturesInvalid where D is not the head's, and RunNotFound for a coverage where the head has no calibration.
     """
     if not features:
         return []
     stacked = np.stack(features)
     if stacked.shape[1] != head.head.dim:
         raise FeaturesInvalid(f"features have {stacked.shape[1]} numbers, the head expects {head.head.dim}")
-    found = probabilities(head.head.to(device), stacked, device)
-    absent = head.head.absent
-    ranked = found.copy()
-    ranked[:, list(absent)] = -1  # behind those whose probability is rounded to 0
-    best = np.argsort(-ranked, axis=1, kind="stable")[:, : min(topk, found.shape[1] - len(absent))]
-    return [tuple((head.classes[i], float(row[i])) for i in order) for row, order in zip(found, best, strict=True)]
+    found = scores(head.head.to(device), stacked, device).numpy()
+    shares, known = calibrated(head, found), len(head.classes) - len(head.head.absent)
+    # by scores: probabilities rounded to float32 may be equal where scores are not; absent classes have the lowest
+    order = np.argsort(-found, axis=1, kind="stable")[:, :known]
+    labels = [
+        tuple((head.classes[i], float(row[i])) for i in best[: wanted.topk])
+        for row, best in zip(shares, order, strict=True)
+    ]
+    if wanted.coverage is None:
+        return [(own, None) for own in labels]
+    return list(zip(labels, _possible(head, shares, order, wanted.coverage), strict=True))
 
 
-def caveat(head: Head) -> str | None:
-    """What must be said of a head's probabilities, in one sentence; None where they can be read as they are."""
-    if head.caveat is not None:
-        return head.caveat
-    if head.config.sigmoid:
-        most = math.e / (math.e + head.classes - 1)
+def prediction_sets(
+    head: Checkpoint, features: npt.NDArray[np.float32], device: str, coverage: float
+) -> list[tuple[str, ...]]:
+    """The names of the classes that each of the features (N, D) may be of, the most probable first.
+
+    Raises ValueError for a coverage that is none, and what `answers` raises.
+    """
+    found = answers(head, list(features), device, Wanted(1, coverage))
+    return [possible.names for _, possible in found if possible is not None]
+
+
+def confidence(head: Checkpoint) -> Confidence:
+    """What prediction sets need. Raises RunNotFound where the head has none."""
+    if head.confidence is None:
+        raise RunNotFound(
+            f"the {head.head.config.recipe} {head.head.kind} head on {head.key.backbone} features has no calibration, "
+            f"which prediction sets need; `headstart train-head -m {head.key.backbone}` makes one that has it"
+        )
+    return head.confidence
+
+
+def shortage(head: Checkpoint, coverage: float) -> str | None:
+    """What must be said where a head's calibration has too few rows for a coverage; None where it has enough. Raises
+    RunNotFound, ValueError."""
+    rows, needed = confidence(head).rows, conformal.rows_needed(coverage)
+    if rows >= needed:
+        return None
+    return f"a coverage of {coverage} needs {needed:,} rows of calibration, the head has {rows:,}: no class is left out"
+
+
+def caveat(head: Checkpoint) -> str | None:
+    """What must be said of a head's probabilities, in one sentence; None where they are calibrated, or can be read as they
+    are."""
+    if head.confidence is not None:
+        return None
+    if head.head.caveat is not None:
+        return head.head.caveat
+    if head.head.config.sigmoid:
+        most = math.e / (math.e + head.head.classes - 1)
         return f"with the study recipe's sigmoid no probability can exceed {most:.0%}"
     return None
+
+
+def _possible(
+    head: Checkpoint, shares: npt.NDArray[np.float32], order: npt.NDArray[np.int64], coverage: float
+) -> list[Possible]:
+    least = conformal.threshold(confidence(head), coverage)
+    inside, known = conformal.members(shares, least, head.head.absent), order.shape[1]
+    return [
+        Possible(tuple(head.classes[i] for i in best if row[i]), known) for row, best in zip(inside, order, strict=True)
+    ]

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from headstart.core.cache.key import FeatureKey
-from headstart.core.heads.config import RECIPES, TrainConfig
+from headstart.core.heads.config import RECIPES, STUDY_STANDARD, TrainConfig
 
 _SAID_ELSEWHERE = {"recipe", "head", "seed", "train_limit"}
 """Stands in columns of its own, or is what runs of one kind may differ in."""
@@ -13,13 +13,23 @@ _SAID_ELSEWHERE = {"recipe", "head", "seed", "train_limit"}
 def settings_label(config: TrainConfig) -> str:
     """`study`, `standard, linear` or `study, changed: epochs 60, lr 0.003`: two trainings that differ in more than their
     seed and their rows never have the same label."""
-    head = [] if config.head == "mlp" else [config.head]
+    recipe = _recipe(config)
+    head = [] if config.head == recipe.head and recipe is not STUDY_STANDARD else [config.head]
+    if recipe is STUDY_STANDARD:
+        head.append("as in the study")
     changed = [
         f"{field.name.replace('_', ' ')} {_value(getattr(config, field.name))}"
         for field in dataclasses.fields(config)
         if field.name not in _SAID_ELSEWHERE and _is_changed(config, field.name)
     ]
     return ", ".join([config.recipe, *head, *([f"changed: {', '.join(changed)}"] if changed else [])])
+
+
+def _recipe(config: TrainConfig) -> TrainConfig:
+    """What a configuration is told as a change of."""
+    if config.recipe == STUDY_STANDARD.recipe and config.epoch_by == STUDY_STANDARD.epoch_by:
+        return STUDY_STANDARD
+    return RECIPES.get(config.recipe, TrainConfig(config.recipe))
 
 
 def distinctions(configs: Sequence[TrainConfig]) -> list[str]:
@@ -36,8 +46,7 @@ def distinctions(configs: Sequence[TrainConfig]) -> list[str]:
 
 
 def _is_changed(config: TrainConfig, name: str) -> bool:
-    recipe = RECIPES.get(config.recipe, TrainConfig(config.recipe))
-    return bool(getattr(config, name) != getattr(recipe, name))
+    return bool(getattr(config, name) != getattr(_recipe(config), name))
 
 
 def _value(value: object) -> str:

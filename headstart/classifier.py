@@ -24,17 +24,18 @@ from headstart.core.heads import data, predictions_file, timings
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Pair
+from headstart.core.heads.predict import calibrated, prediction_sets, shortage
 from headstart.core.heads.predictions_file import Kept
 from headstart.core.heads.runs import NAME as RECORD
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.training import session
-from headstart.core.heads.training.train import predict, probabilities
+from headstart.core.heads.training.train import predict, scores
 from headstart.features import Features, folder
 from headstart.notebook import watching
 from headstart.observer import Observer
 from headstart.pictures import Pictures, PicturesLike
 from headstart.recipe import changed
-from headstart.rows import Frozen
+from headstart.rows import Frozen, alone
 from headstart.training import epochs_told, folds_told
 
 
@@ -92,9 +93,17 @@ class Classifier:
         return np.array(self.classes)[self._indices(pictures)]
 
     def predict_proba(self, pictures: PicturesLike | Features) -> npt.NDArray[np.float32]:
-        """Pictures to probabilities (N, C) float32, the softmax of the head's scores; those of a class that had no training
-        picture are 0. Raises as `predict`."""
-        return probabilities(self.checkpoint.head, self._features(pictures), "cpu")
+        """Pictures to probabilities (N, C) float32, the softmax of the head's scores over its temperature; those of a class
+        that had no training picture are 0. Raises as `predict`."""
+        return calibrated(self.checkpoint, scores(self.checkpoint.head, self._features(pictures), "cpu").numpy())
+
+    def predict_set(self, pictures: PicturesLike | Features, coverage: float) -> list[tuple[str, ...]]:
+        """Pictures to the names of the classes that each may be of, the most probable first, none or several: a conformal
+        set (heads/statistics/conformal.py) with the right class for about `coverage`, 0 to 1, of pictures like the training
+        ones. Raises as `predict`, ValueError for another coverage, RunNotFound for a head without calibration."""
+        if said := shortage(self.checkpoint, coverage):
+            watching(self.observer).remark(said)
+        return prediction_sets(self.checkpoint, self._features(pictures), "cpu", coverage)
 
     def score(self, pictures: PicturesLike | Features, labels: Sequence[object] | npt.NDArray[Any] | None = None) -> float:
         """The share of pictures, 0 to 1, that get the right label. `labels` (N,) are class names, or integers, which are
@@ -132,10 +141,9 @@ class Classifier:
 
     def _refuse_own(self, features: Features) -> None:
         """Refuse the data set of a head that was trained on all of it."""
-        run = self.run
-        if run is None or not run.evaluated_by.cross_validated:
+        if self.run is None or not self.run.evaluated_by.cross_validated:
             return
-        if any(run.train.images == found.manifest.images_digest for found in features.sets):
+        if any(self.run.train.images == found.manifest.images_digest for found in features.sets):
             raise FeaturesInvalid(
                 f"{features!r}: the head was trained on these; its cross-validated accuracy is in run.evaluation, and "
                 f"headstart.train(..., test_fraction=0.2) leaves features.test to be scored on"
@@ -147,16 +155,15 @@ class Classifier:
     def _features(self, pictures: PicturesLike | Features) -> npt.NDArray[np.float32]:
         if not isinstance(pictures, Features):
             return self._backbone().features(Pictures.of(pictures), watching(self.observer))
-        if differences := _alone(self.key).differences(_alone(pictures.key)):
+        if differences := alone(self.key).differences(alone(pictures.key)):
             raise FeaturesInvalid(f"{pictures!r}: the head learned from other features: {'; '.join(differences)}")
         return pictures.X
 
     def _backbone(self) -> Frozen:
         if self._frozen is None:
             precision = resolve_like(self.device, self.key.precision).precision
-            origin = self.checkpoint.weights_from
+            origin, key = self.checkpoint.weights_from, dataclasses.replace(alone(self.key), precision=precision)
             load = functools.partial(restore, self.key, origin, self.weights, self.device, self.batch_size)
-            key = dataclasses.replace(_alone(self.key), precision=precision)
             self._frozen = Frozen(key, load, self.batch_size, self.workers)
         return self._frozen
 
@@ -168,15 +175,10 @@ class Classifier:
         return f"Classifier({key.backbone} {config.recipe} {config.head} on {key.dataset}: {len(self.classes)} classes)"
 
 
-def _alone(key: FeatureKey) -> FeatureKey:
-    """The key without the data set, which no feature depends on."""
-    return dataclasses.replace(key, dataset="", classes=())
-
-
 def train(
     features: Features,
     *,
-    head: str = TrainConfig.head,
+    head: str | None = None,
     recipe: str = "standard",
     epochs: int | None = None,
     lr: float | None = None,
@@ -199,10 +201,10 @@ def train(
     it is held out instead. Nothing is saved before `Classifier.save`, except where `runs_dir` is given: then in a new
     folder there.
 
-    head: mlp, linear, ridge or knn; recipe: standard or study; None leaves the recipe's own value; epochs in passes over
-    the training rows, batch_size and train_limit in rows, hidden in units; group_by: a regular expression, rows in whose
-    ids it finds the same text (its first group, or all) are never on both sides of a division. `Classifier.run` has the
-    evaluation.
+    head: auto, mlp, logreg, linear, ridge, knn, svm or prototype; recipe: standard, whose own head is auto, or study, whose
+    own is the mlp; None leaves the recipe's own value; epochs in passes over the training rows, batch_size and train_limit
+    in rows, hidden in units; group_by: a regular expression, rows in whose ids it finds the same text (its first group, or
+    all) are never on both sides of a division. `Classifier.run` has the evaluation.
 
     Raises FeaturesNotFound without training or test rows, FeaturesInvalid for rows that no head can learn from,
     FeaturesDamaged, DeviceUnavailable, OutOfMemory; ValueError for settings out of range, or without effect on this head.
@@ -226,7 +228,7 @@ def _fitted(
 ) -> tuple[Checkpoint, Run, Kept | None]:
     """A head with its record, and what it was tested by where it is cross-validated."""
     chosen, title = resolve(device, "fp32"), f"{pair.key.backbone} {config.head}: epochs"
-    with folds_told(watch, pair.key) as on_fold, epochs_told(watch, title, config) as on_epoch:
+    with folds_told(watch, pair.key) as on_fold, epochs_told(watch, title) as on_epoch:
         (run,) = session.fit(pair, [config], chosen.name, chosen.description, store, on_epoch, on_fold)
     for remark in run.notes:
         watch.remark(remark)

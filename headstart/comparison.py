@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from headstart import reporting
 from headstart.core.cache.errors import RunNotFound
 from headstart.core.extract.featurise import expand
-from headstart.core.heads.predict import Photo
+from headstart.core.heads.predict import Photo, Wanted
 from headstart.core.heads.report.facts import Report
 from headstart.core.heads.runs import Run, RunStore
 from headstart.observer import Observer
@@ -33,7 +33,7 @@ def compare(workspace: Workspace, runs: Sequence[Run], request: ReportRequest, o
 
     def label(some: Sequence[Run]) -> list[Photo]:
         heads = [of_run(workspace, run) for run in some]
-        return label_files(workspace, heads, files, InferenceOptions(request.weights), 1, observer)
+        return label_files(workspace, heads, files, InferenceOptions(request.weights), Wanted(1), observer)
 
     folder = request.folder(workspace.runs_dir)
     return reporting.write(workspace, runs, folder, label if files else None, request.dataset, observer.note)

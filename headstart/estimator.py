@@ -11,16 +11,19 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from headstart.core.extract.network.devices import resolve
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Labelled
-from headstart.core.heads.training.train import predict, probabilities, train
+from headstart.core.heads.training.procedure import fit
+from headstart.core.heads.training.train import predict, probabilities
 from headstart.recipe import changed
 
 
 class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A head on features of any origin: mlp, linear, ridge or knn, trained as `headstart train-head` trains it.
+    """A head on features of any origin, trained as `headstart train-head` trains it.
 
-    Parameters are those of `headstart.train`, with the same defaults: None leaves the recipe's own value. The standard
-    recipe standardises the features and sets a tenth of the rows aside to choose the epoch. Fitting sets `classes_` (C,),
-    `n_features_in_`, `head_`, the trained torch module, and `history_`, its losses and validation accuracies.
+    Parameters are those of `headstart.train`, with the same defaults: None leaves the recipe's own value, and the standard
+    recipe's head is `auto`: chosen by cross-validation. Fitting sets `classes_` (C,), `n_features_in_`, `head_`, the
+    trained torch module, `history_`, its losses and validation accuracies, `selection_`, what was tried and chosen (None where
+    nothing was left open), and `confidence_`, whose temperature the probabilities are shown at (None where it could not be
+    learned).
 
     >>> import numpy as np
     >>> import headstart as hs
@@ -31,7 +34,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        head: str = TrainConfig.head,
+        head: str | None = None,
         *,
         recipe: str = "standard",
         epochs: int | None = None,
@@ -41,6 +44,10 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         dropout: float | None = None,
         weight_decay: float | None = None,
         val_fraction: float | None = None,
+        penalty: float | None = None,
+        neighbours: int | None = None,
+        class_weight: str | None = None,
+        label_smoothing: float | None = None,
         seed: int = TrainConfig.seed,
         device: str = "auto",
     ) -> None:
@@ -53,6 +60,10 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.dropout = dropout
         self.weight_decay = weight_decay
         self.val_fraction = val_fraction
+        self.penalty = penalty
+        self.neighbours = neighbours
+        self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
         self.seed = seed
         self.device = device
 
@@ -80,8 +91,9 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, features, dtype=np.float64, ensure_non_negative=True)
         rows = Labelled(_writable(features), places.astype(np.int64), weights=weights)
-        found = train(rows, len(self.classes_), config, resolve(self.device, "fp32").name, lambda *_: None)
-        self.head_, self.history_ = found.head.to("cpu"), found.history
+        (found,) = fit(rows, len(self.classes_), [config], resolve(self.device, "fp32").name, lambda *_: None)
+        self.head_, self.history_ = found.trained.head.to("cpu"), found.trained.history
+        self.selection_, self.confidence_ = found.selection, found.confidence
         return self
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:  # noqa: N803
@@ -94,7 +106,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.float32]:  # noqa: N803
         """Features (N, D) to probabilities (N, C) float32, in the order of `classes_`. Raises as `predict`."""
         found = self._checked(X)
-        return probabilities(self.head_, found, "cpu")
+        return probabilities(self.head_, found, "cpu", self.confidence_.temperature if self.confidence_ else 1.0)
 
     def _checked(self, X: npt.ArrayLike) -> npt.NDArray[np.float32]:  # noqa: N803
         check_is_fitted(self)
@@ -105,7 +117,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         given = {name: getattr(self, name) for name in names}
         config = changed(self.recipe, self.head, given)
         # the seed is a parameter of all heads here, though some have no use for one
-        return changed(self.recipe, self.head, {**given, "seed": self.seed}) if config.trained_by_gradient else config
+        return changed(self.recipe, self.head, {**given, "seed": self.seed}) if config.random else config
 
 
 def _writable(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headstart.core.heads.runs import Run
     from headstart.core.heads.study.estimate import Plan
     from headstart.core.heads.timings import Timing
+    from headstart.core.heads.training.epoch import Epoch
     from headstart.trained import TrainedHead
 
 
@@ -32,17 +33,6 @@ class TrainingStart:
     rows: int
     heads: int
     sweep: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Epoch:
-    """An epoch of all heads that are trained at once: its number from 1 of `epochs`, and each head's mean training loss and
-    validation accuracy (none of these where there are no validation rows)."""
-
-    number: int
-    epochs: int
-    losses: Sequence[float]
-    accuracies: Sequence[float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,9 +89,6 @@ class Observer:
 
     def epoch_ends(self, epoch: Epoch) -> None:
         """An epoch of the training announced last is over."""
-
-    def swept(self, tried: Sequence[tuple[TrainConfig, float]]) -> None:
-        """What a sweep tried, with validation accuracies in [0, 1], the best first; `trained` follows for the best."""
 
     def trained(self, run: Run, folder: Path) -> None:
         """A head is trained, tested and kept in `folder`."""

@@ -6,19 +6,21 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from headstart.core.cache.errors import RunNotFound
 from headstart.core.cache.key import FeatureKey
 from headstart.core.extract.featurise import expand, featurise
-from headstart.core.heads.predict import Labels, Photo, caveat, label
+from headstart.core.heads.predict import Labels, Photo, Possible, Wanted, answers, caveat, shortage
 from headstart.observer import Observer
 from headstart.requests import HeadChoice, InferenceOptions
+from headstart.rows import alone
 from headstart.trained import TrainedHead, choose, restore, titles
 from headstart.workspace import Workspace
 
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """What heads say of pictures: the `titles` of the heads by their names, and what must be said of their
-    probabilities."""
+    """What heads say of pictures: the `titles` of the heads by their names, and what must be said of their probabilities
+    and of their prediction sets."""
 
     photos: tuple[Photo, ...]
     titles: dict[str, str]
@@ -35,18 +37,19 @@ def predict(
     pictures: Sequence[str],
     choice: HeadChoice,
     options: InferenceOptions,
-    topk: int,
+    wanted: Wanted,
     observer: Observer,
 ) -> Predictions:
-    """The `topk` most probable labels of pictures (files, folders and patterns) by the heads chosen.
+    """The most probable labels of pictures (files, folders and patterns) by the heads chosen and, with a coverage, the
+    classes that each may be of.
 
-    Transform, class names and weights are those that each head recorded. Raises DataNotFound, RunNotFound, RunDamaged,
-    WeightsMismatch, WeightsNotFound, DeviceUnavailable, OutOfMemory.
+    Transform, class names and weights are those that each head recorded. Raises DataNotFound, RunNotFound, for a coverage
+    also where a head has no calibration, RunDamaged, WeightsMismatch, WeightsNotFound, DeviceUnavailable, OutOfMemory.
     """
     files = expand(pictures, observer.note)
     heads = choose(workspace, choice, options, observer)
-    photos = label_files(workspace, heads, files, options, topk, observer)
-    doubts = (doubt for head in heads if (doubt := caveat(head.checkpoint.head)))
+    doubts = [*_of_sets(heads, wanted.coverage), *(doubt for head in heads if (doubt := caveat(head.checkpoint)))]
+    photos = label_files(workspace, heads, files, options, wanted, observer)
     return Predictions(tuple(photos), titles(heads), tuple(dict.fromkeys(doubts)))
 
 
@@ -55,14 +58,15 @@ def label_files(
     heads: Sequence[TrainedHead],
     files: Sequence[Path],
     options: InferenceOptions,
-    topk: int,
+    wanted: Wanted,
     observer: Observer,
 ) -> list[Photo]:
     """Every picture through every head; heads on the same features share a pass of the backbone."""
     sharing: dict[FeatureKey, list[TrainedHead]] = {}
     for head in heads:  # whatever their data sets: a feature does not depend on them
-        sharing.setdefault(dataclasses.replace(head.checkpoint.key, dataset="", classes=()), []).append(head)
+        sharing.setdefault(alone(head.checkpoint.key), []).append(head)
     labels: list[dict[str, Labels]] = [{} for _ in files]
+    sets: list[dict[str, Possible]] = [{} for _ in files]
     errors: dict[int, str] = {}
     for key, group in sharing.items():
         extractor = restore(workspace, group[0], options.weights, options.batch_size, observer)
@@ -70,6 +74,24 @@ def label_files(
         for block in featurise(files, extractor, extractor.device, *sizes, observer.note):
             errors |= {image.row: image.reason for image in block.skipped}
             for head in group:
-                for row, best in zip(block.rows, label(head.checkpoint, block.features, "cpu", topk), strict=True):
+                found = answers(head.checkpoint, block.features, "cpu", wanted)
+                for row, (best, possible) in zip(block.rows, found, strict=True):
                     labels[row][head.name] = best
-    return [Photo(str(file), labels[row], errors.get(row)) for row, file in enumerate(files)]
+                    sets[row] |= {} if possible is None else {head.name: possible}
+    return [Photo(str(file), labels[row], errors.get(row), sets[row]) for row, file in enumerate(files)]
+
+
+def _of_sets(heads: Sequence[TrainedHead], coverage: float | None) -> list[str]:
+    """What must be said of the heads' prediction sets. Raises RunNotFound where a head can't make any."""
+    if coverage is None:
+        return []
+    few = [f"{head.name}: {said}" for head in heads if (said := _shortage(head, coverage))]
+    promise = f"about {100 * coverage:.10g}% of pictures like the training pictures have their class in the set"
+    return [*few, f"{promise}; of other pictures nothing is known"]
+
+
+def _shortage(head: TrainedHead, coverage: float) -> str | None:
+    try:
+        return shortage(head.checkpoint, coverage)
+    except RunNotFound as error:
+        raise RunNotFound(f"{head.name}: {error}") from error

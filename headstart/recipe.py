@@ -1,40 +1,42 @@
 """A recipe with what a caller changes of it, checked as the command line checks its options."""
 
-import dataclasses
 import math
 import re
 from collections.abc import Callable, Mapping
 
-from headstart.core.heads.config import HEADS, RECIPES, TrainConfig, refusal
+from headstart.core.heads import config as recipes
+from headstart.core.heads.config import CLASS_WEIGHTS, HEADS, RECIPES, TrainConfig, refusal
 from headstart.requests import EVERY_HEAD
 
 Check = tuple[Callable[[float], bool], type, str]
 
 _POSITIVE: Check = (lambda value: value >= 1, int, "a whole number from 1 on")
+_PART: Check = (lambda value: 0 <= value < 1, float, "a number from 0 to below 1")
 _CHECKS: Mapping[str, Check] = {
-    **dict.fromkeys(("epochs", "batch_size", "hidden", "train_limit"), _POSITIVE),
-    "lr": (lambda value: 0 < value < math.inf, float, "a finite number above 0"),
+    **dict.fromkeys(("epochs", "batch_size", "hidden", "train_limit", "neighbours"), _POSITIVE),
+    **dict.fromkeys(("lr", "penalty"), (lambda value: 0 < value < math.inf, float, "a finite number above 0")),
     "weight_decay": (lambda value: 0 <= value < math.inf, float, "a finite number from 0 on"),
-    **dict.fromkeys(("dropout", "val_fraction"), (lambda value: 0 <= value < 1, float, "a number from 0 to below 1")),
+    **dict.fromkeys(("dropout", "val_fraction", "label_smoothing"), _PART),
     "test_fraction": (lambda value: 0 < value < 1, float, "a number between 0 and 1"),
     "seed": (lambda value: 0 <= value < 2**63, int, "a whole number from 0 to 2**63 - 1"),
 }
 
 
-def changed(recipe: str, head: str, given: Mapping[str, object]) -> TrainConfig:
-    """The recipe for this head with what is given, by the names of `TrainConfig`; None leaves the recipe's own.
+def changed(recipe: str, head: str | None, given: Mapping[str, object]) -> TrainConfig:
+    """The recipe for this head, None for its own, with what is given, by the names of `TrainConfig`; None leaves the
+    recipe's own.
 
     Raises ValueError for an unknown recipe or head, for a value out of range, and for one that this head has no use for.
     """
-    for name, value, known in (("recipe", recipe, tuple(RECIPES)), ("head", head, HEADS)):
+    for name, value, known in (("recipe", recipe, tuple(RECIPES)), ("head", head, (None, *HEADS))):
         if value not in known:
-            raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
+            raise ValueError(f"{name} is {value!r}, expected one of {', '.join(filter(None, known))}")
     changes: dict[str, object] = {
         name: _checked(name, value) for name, value in given.items() if value is not None and name != "group_by"
     }
     if (pattern := given.get("group_by")) is not None:
         changes["group_by"] = _pattern(pattern)
-    config = dataclasses.replace(RECIPES[recipe], head=head, **changes)  # type: ignore[arg-type]
+    config = recipes.changed(recipe, {**changes, **({"head": head} if head else {})})
     if (reason := refusal(config, sorted(set(changes) - EVERY_HEAD))) is not None:
         raise ValueError(re.sub(r"--([a-z-]+)", lambda option: option[1].replace("-", "_"), reason))
     return config
@@ -50,7 +52,11 @@ def _pattern(value: object) -> str:
     return value
 
 
-def _checked(name: str, value: object) -> int | float:
+def _checked(name: str, value: object) -> int | float | str:
+    if name == "class_weight":
+        if value not in CLASS_WEIGHTS:
+            raise ValueError(f"{name} is {value!r}, expected {', '.join(CLASS_WEIGHTS)}")
+        return str(value)
     fits, kind, expected = _CHECKS[name]
     try:
         number = kind(value)  # numpy's numbers too

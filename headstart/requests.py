@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.core.extract.config import STUDY_MODELS, ExtractConfig
-from headstart.core.heads.config import RECIPES, TEST_FRACTION, BenchConfig, TrainConfig
+from headstart.core.heads.config import RECIPES, STUDY_STANDARD, TEST_FRACTION, BenchConfig, TrainConfig
 
 if TYPE_CHECKING:
     from headstart.core.heads.study.analyses import Budget
 
 
 EXTRACT, BENCH = ExtractConfig(), BenchConfig()
+STUDIED = (RECIPES["study"], STUDY_STANDARD)
+"""The recipes that the study compares."""
 STUDY_EXTRACT = ExtractConfig(limit=24_000)
 """The study took the first 24,000 images."""
 
@@ -152,4 +154,4 @@ class StudyRequest:
         is `divided`, so that all of the study's questions are answered on the same test rows."""
         limit = self.config.limit if self.config.limit and self.config.limit < rows else None
         own = {"seed": self.seed, "train_limit": limit, **({"test_fraction": TEST_FRACTION} if divided else {})}
-        return [dataclasses.replace(recipe, **own) for recipe in RECIPES.values()]  # type: ignore[arg-type]
+        return [dataclasses.replace(recipe, **own) for recipe in STUDIED]  # type: ignore[arg-type]

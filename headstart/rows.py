@@ -71,6 +71,11 @@ ROWS = RowCache(LIMIT)
 """This process's."""
 
 
+def alone(key: FeatureKey) -> FeatureKey:
+    """The key without the data set, which no feature depends on."""
+    return dataclasses.replace(key, dataset="", classes=())
+
+
 @dataclasses.dataclass
 class Frozen:
     """A frozen backbone: what its features are, by their key, and `load`, which gives the network when it is first needed.

@@ -17,8 +17,8 @@ from headstart.core.heads.data import Pair
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.training import session
 from headstart.core.heads.training.cross_validation import OnFold
-from headstart.core.heads.training.optimise import OnEpoch
-from headstart.observer import Epoch, Observer, TrainingStart
+from headstart.core.heads.training.epoch import Epoch, OnEpoch
+from headstart.observer import Observer, TrainingStart
 from headstart.predictions_csv import check, records, write_csv
 from headstart.requests import TrainingRequest
 from headstart.workspace import Workspace
@@ -74,8 +74,7 @@ def sweep_pair(workspace: Workspace, pair: Pair, config: TrainConfig, observer: 
     device, on_epoch = _start(workspace, pair, config, 1, True, observer)
     store = RunStore(workspace.runs_dir)
     with folds_told(observer, pair.key) as on_fold:
-        run, tried = session.sweep(pair, config, device.name, device.description, store, on_epoch, on_fold)
-    observer.swept(tried)
+        run = session.sweep(pair, config, device.name, device.description, store, on_epoch, on_fold)
     observer.trained(run, workspace.runs_dir / run.name)
     return run
 
@@ -104,15 +103,15 @@ def folds_told(observer: Observer, key: FeatureKey) -> Iterator[OnFold]:
 
 
 @contextlib.contextmanager
-def epochs_told(observer: Observer, title: str, config: TrainConfig) -> Iterator[OnEpoch]:
+def epochs_told(observer: Observer, title: str) -> Iterator[OnEpoch]:
     """What a training tells of its epochs; the observer learns of them as of any work, from the end of the first on, since
     a cross-validation may go before them."""
     under_way = False
 
-    def on_epoch(number: int, losses: Sequence[float], accuracies: Sequence[float]) -> None:
+    def on_epoch(epoch: Epoch) -> None:
         nonlocal under_way
         if not under_way:
-            observer.begin(title, config.epochs, 0)
+            observer.begin(title, epoch.epochs, 0)
             under_way = True
         observer.advance(1)
 
@@ -130,8 +129,4 @@ def _start(
     device, rows = resolve(workspace.device, "fp32"), pair.train.manifest.rows
     rows -= data.held_out(rows, config.test_fraction) if pair.test is None and config.test_fraction else 0
     observer.training_starts(TrainingStart(pair.key, config, min(config.train_limit or rows, rows), heads, sweep))
-
-    def on_epoch(number: int, losses: Sequence[float], accuracies: Sequence[float]) -> None:
-        observer.epoch_ends(Epoch(number, config.epochs, losses, accuracies))
-
-    return device, on_epoch
+    return device, observer.epoch_ends

@@ -28,6 +28,7 @@ from headstart.core.heads.kinds.base import Head
 from headstart.core.heads.runs import Extraction, Run
 from headstart.core.heads.statistics.accuracy import Evaluation, Score
 from headstart.core.heads.timings import Timing, Way
+from headstart.core.heads.training.epoch import Epoch
 from headstart.core.heads.training.train import train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,8 +60,8 @@ def make_key(**changes: Any) -> FeatureKey:
 
 
 def make_config(head: HeadName = "mlp", recipe: str = "standard", **changes: Any) -> TrainConfig:
-    """A recipe for few rows, less `changes`."""
-    small = {"epochs": 3, "lr": 1e-2, "batch_size": 16, "hidden": 8}
+    """A recipe for few rows, which choose its epoch, less `changes`."""
+    small = {"epochs": 3, "lr": 1e-2, "batch_size": 16, "hidden": 8, "least_steps": 0, "epoch_by": "accuracy"}
     return dataclasses.replace(RECIPES[recipe], head=head, **{**small, **changes})
 
 
@@ -79,7 +80,7 @@ def numbered(rows: int, classes: int = len(CLASSES)) -> Labelled:
     return Labelled(features, np.arange(rows, dtype=np.int64) % classes)
 
 
-def silent(number: int, losses: Sequence[float], accuracies: Sequence[float]) -> None:
+def silent(epoch: Epoch) -> None:
     """An `on_epoch` that does nothing."""
 
 

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -18,7 +19,9 @@ from headstart.core.cache.files import sha256_file
 from headstart.core.cache.key import FeatureKey
 from headstart.core.heads import checkpoint
 from headstart.core.heads.checkpoint import Checkpoint, load, save
-from headstart.core.heads.config import HEADS, HeadName
+from headstart.core.heads.confidence import Confidence
+from headstart.core.heads.config import HeadName
+from headstart.core.heads.kinds import NAMES
 from headstart.core.heads.kinds.linear import Linear
 from headstart.core.heads.training.train import probabilities
 
@@ -61,7 +64,7 @@ def written(path: Path, found: Checkpoint) -> bytes:
 
 
 @pytest.mark.parametrize("recipe", ["study", "standard"])
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", NAMES)
 def test_a_head_read_back_gives_the_same_probabilities_to_the_bit(kind: HeadName, recipe: str, tmp_path: Path) -> None:
     found = make_checkpoint(trained_head(kind, recipe=recipe, seed=4))
     save(found, tmp_path / "head.safetensors")
@@ -190,6 +193,29 @@ def test_a_strangers_file_is_refused_with_the_way_to_a_new_one(case: Stranger, t
         load(path)
 
 
+SURE = Confidence(1.5, np.array([0.1, 0.5, 0.9], dtype=np.float32), 3)
+
+
+def test_how_sure_a_head_may_be_is_kept_with_it(tmp_path: Path) -> None:
+    save(dataclasses.replace(make_checkpoint(axis_head()), confidence=SURE), tmp_path / "head.safetensors")
+    found = load(tmp_path / "head.safetensors").confidence
+    assert found is not None
+    assert (found.temperature, found.rows, found.of_label.tolist()) == (1.5, 3, SURE.of_label.tolist())
+
+
+def test_a_head_without_confidence_is_of_the_version_that_older_programs_read(tmp_path: Path) -> None:
+    save(make_checkpoint(axis_head()), tmp_path / "head.safetensors")
+    assert load(tmp_path / "head.safetensors").confidence is None
+    assert b'\\"version\\":1' in (tmp_path / "head.safetensors").read_bytes()
+
+
+def test_a_temperature_that_is_none_is_refused(tmp_path: Path) -> None:
+    bad = dataclasses.replace(SURE, temperature=0.0)
+    save(dataclasses.replace(make_checkpoint(axis_head()), confidence=bad), tmp_path / "head.safetensors")
+    with pytest.raises(RunDamaged, match=r"temperature 0\.0, expected a number above 0"):
+        load(tmp_path / "head.safetensors")
+
+
 @dataclasses.dataclass(frozen=True)
 class Foreign:
     """A module constant changed while the file is written: a whole file, of another program or another time."""
@@ -202,8 +228,8 @@ class Foreign:
 @pytest.mark.parametrize(
     "case",
     [
-        Foreign("VERSION", 3, r"version 3, expected 'headstart head' 2"),
-        Foreign("FORMAT", "footstart head", r"format 'footstart head' version 2, expected 'headstart head' 2"),
+        Foreign("VERSION", 4, r"version 4, expected 'headstart head' 3"),
+        Foreign("FORMAT", "footstart head", r"format 'footstart head' version 3, expected 'headstart head' 3"),
     ],
     ids=lambda case: case.name,
 )
@@ -212,9 +238,7 @@ def test_another_format_or_version_is_refused_by_name(
 ) -> None:
     with monkeypatch.context() as then:
         then.setattr(checkpoint, case.name, case.value)
-        head = axis_head()
-        head.never([1])
-        save(make_checkpoint(head), tmp_path / "head.safetensors")
+        save(dataclasses.replace(make_checkpoint(axis_head()), confidence=SURE), tmp_path / "head.safetensors")
     with pytest.raises(RunDamaged, match=case.message):
         load(tmp_path / "head.safetensors")
 
@@ -258,7 +282,7 @@ def test_a_folder_is_no_head(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", NAMES)
 def test_a_file_holds_all_that_the_head_learned_and_its_standardisation(kind: HeadName, tmp_path: Path) -> None:
     save(make_checkpoint(trained_head(kind)), tmp_path / "head.safetensors")
     kept = safetensors.torch.load_file(tmp_path / "head.safetensors")
@@ -275,7 +299,7 @@ def test_a_file_holds_all_that_the_head_learned_and_its_standardisation(kind: He
 # ---------------------------------------------------------------------------------------- classes without a training row
 
 
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", NAMES)
 def test_a_head_read_back_knows_the_classes_that_it_never_predicts(kind: HeadName, tmp_path: Path) -> None:
     head = trained_head(kind, blobs(40, classes=2))  # of three
     save(make_checkpoint(head), tmp_path / "head.safetensors")

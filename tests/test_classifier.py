@@ -1,5 +1,6 @@
 """A trained head with its backbone: training, saving, labels of pictures."""
 
+import dataclasses
 import json
 import pickle
 import threading
@@ -14,6 +15,7 @@ import headstart as hs
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, ImageUnreadable, RunDamaged, RunNotFound
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads import timings
+from headstart.core.heads.confidence import Confidence
 from headstart.core.heads.config import RECIPES
 from headstart.core.heads.runs import RunStore
 from headstart.core.heads.training.session import fit
@@ -244,6 +246,56 @@ def test_features_of_another_backbone_are_refused(here: Path, pet_head: hs.Class
     other = hs.extract("folder:pets", model="resnet18", **{**SMALL, "image_size": 40})
     with pytest.raises(FeaturesInvalid, match="the head learned from other features: image_size is 32, not 40"):
         pet_head.predict(other)
+
+
+def calibrated(head: hs.Classifier, rows: int = 99, observer: Observer | None = None) -> hs.Classifier:
+    """The head, as if calibrated on so many rows whose labels had probabilities from 0.01 to 0.99."""
+    sure = Confidence(0.25, np.linspace(0.01, 0.99, rows, dtype=np.float32), rows)
+    return hs.Classifier(dataclasses.replace(head.checkpoint, confidence=sure), head.run, device="cpu", observer=observer)
+
+
+class Remarks(Observer):
+    """Keeps what must be said."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def remark(self, text: str) -> None:
+        self.found.append(text)
+
+
+def test_probabilities_are_those_at_the_temperature_and_labels_are_the_same(pet_head: hs.Classifier) -> None:
+    new, sure = [coloured("green", 91), coloured("red", 92)], calibrated(pet_head)
+    plain, sharper = pet_head.predict_proba(new).astype(float), sure.predict_proba(new)
+    assert sharper == pytest.approx(plain**4 / (plain**4).sum(axis=1, keepdims=True), rel=1e-4)
+    assert (sure.predict(new) == pet_head.predict(new)).all()
+
+
+def test_sets_have_the_classes_that_a_picture_may_be_of(pet_head: hs.Classifier) -> None:
+    new, sure = [coloured("green", 91), coloured("red", 92)], calibrated(pet_head)
+    shares = sure.predict_proba(new)
+    expected = [{name for name, share in zip(sure.classes, row, strict=True) if share >= 0.0999} for row in shares]
+    found = sure.predict_set(new, 0.9)
+    assert [set(names) for names in found] == expected
+    assert [names[0] for names in found] == sure.predict(new).tolist()
+    assert hs.load(sure.save("runs/sure")).predict_set(new, 0.9) == found
+
+
+def test_sets_of_few_rows_have_every_class_and_that_is_told(pet_head: hs.Classifier) -> None:
+    watch = Remarks()
+    ((*names,),) = calibrated(pet_head, 18, watch).predict_set(coloured("red", 92), 0.95)
+    assert sorted(names) == ["blue", "green", "red"]
+    assert watch.found == ["a coverage of 0.95 needs 19 rows of calibration, the head has 18: no class is left out"]
+
+
+def test_sets_of_a_head_without_calibration_and_of_no_coverage_are_refused(tmp_path: Path) -> None:
+    head = trained(tmp_path, recipe="study")
+    with pytest.raises(
+        RunNotFound, match="has no calibration, which prediction sets need; `headstart train-head -m resnet50`"
+    ):
+        head.predict_set([], 0.9)
+    with pytest.raises(ValueError, match="coverage is 95, expected a number above 0 and below 1"):
+        calibrated(head).predict_set([], 95)
 
 
 def test_threads_predict_at_once(pet_head: hs.Classifier) -> None:

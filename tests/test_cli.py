@@ -1,6 +1,7 @@
 """The command line as a user meets it: each command, its help, its errors, its exit codes."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -22,6 +23,8 @@ from PIL import Image
 
 from headstart.console.signals import ECHO_S
 from headstart.core import cli
+from headstart.core.heads import checkpoint
+from headstart.core.heads.confidence import Confidence
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ("--dataset", "digits", "--weights", "random:0", "--image-size", "32", "--precision", "fp32")
@@ -217,6 +220,45 @@ def test_predict_as_csv_and_json_agree(place: Place, pictures: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(place.run("predict", *files, "--format", "csv").stdout)))
     assert [row["label"] for row in rows[:3]] == [name for name, _ in next(iter(found[0]["labels"].values()))]
     assert [row["rank"] for row in rows] == ["1", "2", "3"] * 2
+
+
+@pytest.fixture
+def calibrated(place: Place, tmp_path: Path) -> Path:
+    """A head of the place, as if it had been calibrated on 99 rows."""
+    run = next((place.root / "runs").glob("*standard*/head.safetensors"))
+    sure = Confidence(3.0, np.linspace(0.01, 0.99, 99, dtype=np.float32), 99)
+    path = tmp_path / "calibrated.safetensors"
+    checkpoint.save(dataclasses.replace(checkpoint.load(run), confidence=sure), path)
+    return path
+
+
+def test_predict_with_a_coverage_gives_sets_in_every_format(place: Place, pictures: Path, calibrated: Path) -> None:
+    words = ("predict", str(pictures / "a.png"), "--head", str(calibrated), "--coverage", "0.95")
+    table = place.run(*words)
+    assert "95% set" in table.stdout.splitlines()[0]
+    assert "about 95% of pictures like the training pictures have their class in the set" in table.stderr
+    (found,) = json.loads(place.run(*words, "--format", "json").stdout)
+    assert (found["coverage"], list(found["sets"])) == (0.95, list(found["labels"]))
+    ((names,), (labels,)) = found["sets"].values(), found["labels"].values()
+    assert names[: len(labels)] == [name for name, share in labels if share >= 0.05]
+    rows = list(csv.DictReader(io.StringIO(place.run(*words, "--format", "csv").stdout)))
+    assert len({row["set"] for row in rows}) == 1
+    assert rows[0]["set"] in table.stdout
+
+
+def test_predict_says_how_many_rows_a_coverage_needs(place: Place, pictures: Path, calibrated: Path) -> None:
+    words = ("predict", str(pictures / "a.png"), "--head", str(calibrated), "--coverage", "0.999")
+    result = place.run(*words)
+    assert "a coverage of 0.999 needs 999 rows of calibration, the head has 99: no class is left out" in result.stderr
+    assert "unsure (10 classes possible)" in result.stdout
+
+
+def test_a_coverage_is_a_share_and_takes_a_calibrated_head(place: Place, pictures: Path) -> None:
+    study = next((place.root / "runs").glob("*study*/run.json")).parent
+    words = ("predict", str(pictures / "a.png"), "--head", str(study), "--coverage")
+    assert "`headstart train-head -m resnet18` makes one that has it" in place.fails(*words, "0.9")
+    for wrong in ("0", "1", "95", "nan"):
+        assert "Invalid value for '--coverage'" in place.run(*words, wrong, code=2).stderr
 
 
 def test_predict_compares_models_side_by_side(place: Place, pictures: Path) -> None:

@@ -9,34 +9,67 @@ from heads_samples import blobs, make_config, write_pair
 
 from headstart.core import cli
 from headstart.core.cache.errors import FeaturesInvalid
-from headstart.core.heads.config import HEADS, RECIPES, HeadName, TrainConfig, grid, refusal
+from headstart.core.heads.config import HEADS, RECIPES, STUDY_STANDARD, HeadName, TrainConfig, changed, grid, refusal, uses
 from headstart.core.heads.kinds import kind as kind_of
 
 
 def test_every_head_says_which_fields_it_uses() -> None:
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
-    assert all(kind_of(name).uses <= fields for name in HEADS)
+    assert all(uses(name) <= fields for name in HEADS)
 
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_fields_that_are_used_change_the_head_and_others_are_refused(kind: HeadName) -> None:
     for field in kind_of("mlp").uses:
         reason = refusal(make_config(kind), [field])
-        assert (reason is None) == (field in kind_of(kind).uses)
+        assert (reason is None) == (field in uses(kind))
 
 
 @pytest.mark.parametrize(
     ("rows", "config", "steps"),
     [
         (24_000, RECIPES["study"], 1875),
-        (24_000, RECIPES["standard"], 1700),
+        (24_000, STUDY_STANDARD, 1700),
+        (24_000, dataclasses.replace(RECIPES["standard"], head="mlp"), 1700),
+        (62, dataclasses.replace(RECIPES["standard"], head="mlp"), 400),
+        (300, dataclasses.replace(RECIPES["standard"], head="linear"), 400),
         (65, dataclasses.replace(RECIPES["study"], epochs=1), 2),
-        (3, dataclasses.replace(RECIPES["standard"], epochs=4), 4),
+        (3, dataclasses.replace(STUDY_STANDARD, epochs=4), 4),
         (100, dataclasses.replace(RECIPES["standard"], head="ridge"), 0),
     ],
 )
 def test_steps_are_the_batches_of_all_epochs(rows: int, config: TrainConfig, steps: int) -> None:
     assert config.steps(rows) == steps
+
+
+def test_a_number_of_epochs_that_is_given_is_trained() -> None:
+    assert changed("standard", {"head": "mlp", "epochs": 3}).steps(62) == 3
+    assert changed("standard", {"head": "mlp"}).epochs_of(62) == 400
+
+
+def test_fewer_than_a_hundred_rows_choose_no_epoch() -> None:
+    config = dataclasses.replace(RECIPES["standard"], head="mlp")
+    assert [config.held(rows) for rows in (62, 989, 1_000, 24_000)] == [0, 0, 100, 2_400]
+    assert STUDY_STANDARD.held(62) == 6
+
+
+def test_auto_takes_no_setting_that_it_chooses() -> None:
+    for name in ("epochs", "penalty", "neighbours", "hidden", "lr"):
+        reason = refusal(RECIPES["standard"], [name])
+        assert reason is not None
+        assert f"--{name}: --head auto chooses it; leave it out, or use --head " in reason
+
+
+def test_auto_is_not_of_the_study() -> None:
+    reason = refusal(dataclasses.replace(RECIPES["study"], head="auto"), [])
+    assert reason is not None
+    assert "leave --recipe study out, or name a head" in reason
+
+
+def test_a_record_from_before_says_that_a_fifth_was_held_out() -> None:
+    old = RECIPES["study"].to_json()
+    del old["test_fraction"]
+    assert TrainConfig.from_json(old) == RECIPES["study"]
 
 
 def test_a_grid_of_a_head_without_epochs_is_refused() -> None:
@@ -74,9 +107,11 @@ def run(features: Path, runs: Path, words: str) -> tuple[int, str]:
         ("--head ridge --seeds 3", "--seeds 3: a ridge head is the same for every seed; leave it out"),
         ("--head knn --seed 3", "--seed: a knn head is the same for every seed; leave it out"),
         ("--head ridge --sweep", "--sweep: a ridge head has no learning rate to try; use --head mlp or linear"),
-        ("--sweep --lr 0.05", "--lr: --sweep tries values of its own; leave one of the two out"),
-        ("--sweep --weight-decay 0.5", "--weight-decay: --sweep tries values of its own"),
-        ("--sweep --val-fraction 0", "--val-fraction 0: --sweep chooses by validation rows"),
+        ("--sweep", "--sweep: --head auto has no learning rate to try; use --head mlp or linear"),
+        ("--epochs 5", "--epochs: --head auto chooses it; leave it out, or use --head mlp or linear"),
+        ("--recipe study --head auto", "--head auto chooses among heads of the standard recipe"),
+        ("--head mlp --sweep --lr 0.05", "--lr: --sweep tries values of its own; leave one of the two out"),
+        ("--head mlp --sweep --weight-decay 0.5", "--weight-decay: --sweep tries values of its own"),
         ("--lr nan", "nan is not a finite number"),
         ("--lr inf", "inf is not a finite number"),
         ("--val-fraction nan", "nan is not a finite number"),
@@ -99,10 +134,10 @@ def test_options_without_effect_and_numbers_that_are_none_are_usage_errors(
 @pytest.mark.parametrize(
     "words",
     [
-        "--seed 9223372036854775807 --seeds 2 --epochs 1",
-        "-b 100000000 --epochs 1",
+        "--head mlp --seed 9223372036854775807 --seeds 2 --epochs 1",
+        "--head mlp -b 100000000 --epochs 1",
         "--head knn --seeds 1",
-        "--sweep --epochs 1",
+        "--head mlp --sweep --epochs 1",
     ],
 )
 def test_large_numbers_that_mean_something_are_taken(words: str, features: Path, tmp_path: Path) -> None:
@@ -111,7 +146,7 @@ def test_large_numbers_that_mean_something_are_taken(words: str, features: Path,
 
 @pytest.mark.parametrize("hidden", [10**9, 10**12, 2**62])
 def test_a_head_without_room_is_one_line_and_leaves_nothing_behind(hidden: int, features: Path, tmp_path: Path) -> None:
-    code, said = run(features, tmp_path / "runs", f"--hidden {hidden}")
+    code, said = run(features, tmp_path / "runs", f"--head mlp --hidden {hidden}")
     assert code == 1
     assert f"headstart: 1 mlp head of 6 features and 3 classes, --hidden {hidden}, --batch-size 256: no room (" in said
     assert not (tmp_path / "runs").exists()

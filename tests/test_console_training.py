@@ -12,7 +12,8 @@ from headstart.core.heads.protocol import Protocol
 from headstart.core.heads.selection.record import Selection, Tried
 from headstart.core.heads.statistics.accuracy import Evaluation, Score, evaluate
 from headstart.core.heads.statistics.measures import NAMES, measure
-from headstart.observer import Epoch, TrainingStart
+from headstart.core.heads.training.epoch import Epoch
+from headstart.observer import TrainingStart
 
 
 @pytest.mark.parametrize(
@@ -165,3 +166,10 @@ def test_several_seeds_are_summed_up_by_mean_and_deviation() -> None:
 def test_several_seeds_are_titled_by_what_they_share(kind: HeadName, title: str) -> None:
     runs = [make_run(config=dataclasses.replace(RECIPES["standard"], head=kind, seed=seed)) for seed in (0, 1)]
     assert training.spread(runs).startswith(f"{title}: 2 seeds")
+
+
+@pytest.mark.parametrize(("epochs", "told"), [(1, 1), (20, 20), (21, 20), (400, 20)])
+def test_of_many_epochs_some_are_told_of_and_the_last_always(epochs: int, told: int) -> None:
+    found = [number for number in range(1, epochs + 1) if training.is_told(Epoch(number, epochs, [1.0], []))]
+    assert len(found) == told
+    assert found[-1] == epochs

@@ -11,6 +11,7 @@ from headstart import comparison, extraction, prediction, timing, trained, train
 from headstart.core.cache.errors import RunNotFound, WeightsMismatch
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.heads.config import RECIPES, BenchConfig
+from headstart.core.heads.predict import Wanted
 from headstart.observer import SILENT, Observer
 from headstart.requests import (
     ExtractionRequest,
@@ -61,7 +62,7 @@ def test_the_whole_road_is_silent_and_told_step_by_step(
     assert [outcome.computed for outcome in outcomes] == [0, 0]
     (run,) = training.train(workspace, TrainingRequest(config=RECIPES["study"]), events)
     write_picture(tmp_path / "one.png", seed=1)
-    found = prediction.predict(workspace, [str(tmp_path)], HeadChoice(), InferenceOptions(workers=1), 2, events)
+    found = prediction.predict(workspace, [str(tmp_path)], HeadChoice(), InferenceOptions(workers=1), Wanted(2), events)
     assert [len(photo.labels[run.name]) for photo in found.photos] == [2]
     assert (found.titles, found.unreadable) == ({run.name: "resnet18 study"}, ())
     assert "no probability can exceed" in found.caveats[0]

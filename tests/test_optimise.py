@@ -23,6 +23,7 @@ from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds.base import Batch, GradientHead, Rows
 from headstart.core.heads.kinds.mlp import Mlp
 from headstart.core.heads.training import optimise
+from headstart.core.heads.training.epoch import Epoch
 from headstart.core.heads.training.optimise import History, Part, descend
 
 TRAIN, VAL = 60, 20
@@ -70,6 +71,11 @@ def after_each_epoch(config: TrainConfig, seed: int = 0) -> list[Mlp]:
 def validation_accuracy(head: GradientHead) -> float:
     rows = noisy_rows()
     return float((head.score(rows.features[TRAIN:]).argmax(dim=1) == rows.labels[TRAIN:]).double().mean())
+
+
+def validation_loss(head: GradientHead) -> float:
+    rows = noisy_rows()
+    return float(nn.functional.cross_entropy(head.score(rows.features[TRAIN:]), rows.labels[TRAIN:]))
 
 
 def plain_loop(model: nn.Module, optimiser: torch.optim.Optimizer, config: TrainConfig) -> list[float]:
@@ -174,6 +180,25 @@ def test_of_equally_good_epochs_the_earliest_is_kept() -> None:
     assert not same_head(snapshots[0], snapshots[-1])
 
 
+def test_by_loss_the_epoch_of_the_least_validation_loss_is_kept() -> None:
+    config = make_config(epochs=8, lr=0.1, cosine=False, epoch_by="loss")
+    kept = []
+    for seed in range(5):
+        head, history = trained(config, seed, make_part(val_rows=VAL))
+        losses = [validation_loss(one) for one in after_each_epoch(config, seed)]
+        assert history.best_epoch == 1 + losses.index(min(losses))
+        assert validation_loss(head) == min(losses)
+        kept.append(history.best_epoch)
+    assert len(set(kept)) > 1
+
+
+def test_by_loss_epochs_of_equal_accuracy_go_to_the_later_and_better() -> None:
+    config = make_config(epochs=4, lr=1e-5, cosine=False, epoch_by="loss")  # too small a step to change any label
+    _, history = trained(config, part=make_part(val_rows=VAL))
+    assert len(set(history.val_accuracies)) == 1
+    assert history.best_epoch == 4
+
+
 def test_the_validation_accuracies_are_those_of_each_epochs_weights() -> None:
     config = make_config(epochs=3, dropout=0.5, cosine=False)
     _, history = trained(config, part=make_part(val_rows=VAL))
@@ -197,8 +222,8 @@ def test_each_epoch_is_reported_once_with_the_figures_of_the_histories(val_rows:
     parts = [make_part(seed, val_rows) for seed in range(count)]
     seen: list[tuple[int, list[float], list[float]]] = []
 
-    def on_epoch(number: int, losses: Sequence[float], accuracies: Sequence[float]) -> None:
-        seen.append((number, list(losses), list(accuracies)))
+    def on_epoch(epoch: Epoch) -> None:
+        seen.append((epoch.number, list(epoch.losses), list(epoch.accuracies)))
 
     histories = descend(heads, noisy_rows(), parts, on_epoch)
     assert [number for number, _, _ in seen] == [1, 2, 3, 4]

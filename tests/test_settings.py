@@ -7,7 +7,7 @@ from heads_samples import make_key
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart.core.heads.config import HEADS, RECIPES, TrainConfig
+from headstart.core.heads.config import HEADS, RECIPES, STUDY_STANDARD, TrainConfig
 from headstart.core.heads.settings import is_published, settings_label
 
 CIFAR = make_key(dataset="cifar10")
@@ -15,6 +15,10 @@ STUDY, STANDARD = RECIPES["study"], RECIPES["standard"]
 LABELS = {
     "study": STUDY,
     "standard": dataclasses.replace(STANDARD, seed=7, train_limit=100),
+    "standard, mlp": dataclasses.replace(STANDARD, head="mlp"),
+    "standard, mlp, as in the study": STUDY_STANDARD,
+    "standard, mlp, as in the study, changed: epochs 60": dataclasses.replace(STUDY_STANDARD, epochs=60),
+    "standard, logreg, changed: penalty 100": dataclasses.replace(STANDARD, head="logreg", penalty=100.0),
     "standard, knn": dataclasses.replace(STANDARD, head="knn"),
     "study, changed: epochs 60, lr 0.003": dataclasses.replace(STUDY, epochs=60, lr=0.003),
     "standard, linear, changed: cosine off": dataclasses.replace(STANDARD, head="linear", cosine=False),
@@ -30,6 +34,8 @@ def test_a_label_says_the_recipe_and_what_differs_from_it(label: str) -> None:
 configs = st.builds(
     TrainConfig, st.sampled_from(["study", "standard"]), st.sampled_from(HEADS), epochs=st.integers(1, 3),
     lr=st.sampled_from([1e-3, 2e-3]), hidden=st.sampled_from([16, 128]), cosine=st.booleans(), sigmoid=st.booleans(),
+    epoch_by=st.sampled_from(["loss", "accuracy"]), least_steps=st.sampled_from([0, 400]),
+    penalty=st.sampled_from([None, 1.0]), test_fraction=st.sampled_from([None, 0.2]),
 )  # fmt: skip
 
 

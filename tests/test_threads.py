@@ -13,10 +13,12 @@ import pytest
 import torch
 from heads_samples import same_head, silent
 
-from headstart.core.heads.config import RECIPES, HeadName, TrainConfig
+from headstart.core.heads.config import RECIPES, STUDY_STANDARD, HeadName, TrainConfig
 from headstart.core.heads.data import Labelled
 from headstart.core.heads.training import threads
 from headstart.core.heads.training.train import train, train_many
+
+STUDIED = (RECIPES["study"], STUDY_STANDARD)
 
 
 @pytest.fixture(autouse=True)
@@ -69,9 +71,9 @@ def test_products_are_shared_by_threads_where_they_are_large_and_by_their_shape_
 
 
 @pytest.mark.parametrize("dim", [64, 2048])
-@pytest.mark.parametrize("recipe", list(RECIPES))
-def test_heads_are_the_same_bit_for_bit_with_one_thread_and_two(recipe: str, dim: int) -> None:
-    configs = [dataclasses.replace(RECIPES[recipe], epochs=2, seed=seed) for seed in range(3)]
+@pytest.mark.parametrize("recipe", STUDIED, ids=lambda config: config.recipe)
+def test_heads_are_the_same_bit_for_bit_with_one_thread_and_two(recipe: TrainConfig, dim: int) -> None:
+    configs = [dataclasses.replace(recipe, epochs=2, seed=seed) for seed in range(3)]
     found = []
     for count in (1, 2):
         with threads.limited(count):
@@ -101,11 +103,11 @@ def test_a_seed_names_its_head_bit_for_bit_among_thirty_as_alone(dim: int) -> No
     assert not any(same_head(one.head, other.head) for one, other in itertools.combinations(alone, 2))
 
 
-@pytest.mark.parametrize("recipe", list(RECIPES))
+@pytest.mark.parametrize("recipe", STUDIED, ids=lambda config: config.recipe)
 @pytest.mark.parametrize("head", ["mlp", "linear"])
-def test_any_company_leaves_a_head_as_it_is_alone_bit_for_bit(recipe: str, head: HeadName) -> None:
+def test_any_company_leaves_a_head_as_it_is_alone_bit_for_bit(recipe: TrainConfig, head: HeadName) -> None:
     data = rows(300, 128)
-    base = dataclasses.replace(RECIPES[recipe], head=head, epochs=2)
+    base = dataclasses.replace(recipe, head=head, epochs=2)
     configs = [dataclasses.replace(base, seed=i, lr=1e-3 * (1 + i % 3), dropout=0.1 * (i % 2)) for i in range(7)]
     for one, config in zip(train_many(data, 3, configs, "cpu", silent), configs, strict=True):
         alone = train(data, 3, config, "cpu", silent)
@@ -142,7 +144,7 @@ def test_two_trainings_at_once_in_one_process_do_not_disturb_each_other() -> Non
 def test_heads_side_by_side_are_told_of_together() -> None:
     seen: list[tuple[int, list[float]]] = []
     configs = [dataclasses.replace(config, epochs=2) for config in study(11)]
-    found = train_many(rows(100), 3, configs, "cpu", lambda number, losses, _: seen.append((number, list(losses))))
+    found = train_many(rows(100), 3, configs, "cpu", lambda epoch: seen.append((epoch.number, list(epoch.losses))))
     expected = [
         (epoch + 1, [head.history.losses[epoch] for head in found[part]])
         for part in (slice(0, 8), slice(8, 11))

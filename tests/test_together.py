@@ -24,6 +24,7 @@ from headstart.core.heads.kinds.base import Head
 from headstart.core.heads.kinds.linear import Linear
 from headstart.core.heads.kinds.mlp import Mlp
 from headstart.core.heads.training import groups
+from headstart.core.heads.training.epoch import Epoch
 from headstart.core.heads.training.train import Trained, predict, train, train_many
 
 ALIKE = 1e-4
@@ -321,7 +322,11 @@ def test_any_mixture_comes_back_in_its_order_in_no_larger_company_than_allowed(
 def test_the_epochs_of_each_company_are_reported_in_turn() -> None:
     seen: list[tuple[int, int, int]] = []
     configs = [make_config(seed=0), make_config("linear", val_fraction=0.0, epochs=2), make_config(seed=1)]
-    train_many(overlapping(), 3, configs, "cpu", lambda number, ours, own: seen.append((number, len(ours), len(own))))
+
+    def told(epoch: Epoch) -> None:
+        seen.append((epoch.number, len(epoch.losses), len(epoch.accuracies)))
+
+    train_many(overlapping(), 3, configs, "cpu", told)
     assert [one for one in seen if one[1] == 2] == [(1, 2, 2), (2, 2, 2), (3, 2, 2)]
     assert [one for one in seen if one[1] == 1] == [(1, 1, 0), (2, 1, 0)]
 

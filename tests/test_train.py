@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from headstart.core.cache.errors import FeaturesInvalid
-from headstart.core.heads.config import HEADS, RECIPES, HeadName, TrainConfig
+from headstart.core.heads.config import RECIPES, HeadName, TrainConfig
 from headstart.core.heads.data import Labelled
+from headstart.core.heads.kinds import NAMES
 from headstart.core.heads.training.train import Trained, carve, predict, probabilities, train, train_many
 
 
@@ -54,7 +55,7 @@ def test_the_study_recipe_gives_what_a_plain_script_with_its_seed_gives() -> Non
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", NAMES)
 def test_the_same_seed_gives_the_same_head_to_the_bit(kind: HeadName, recipe: str) -> None:
     one, other = (fit(blobs(48), make_config(kind, recipe, seed=5)) for _ in range(2))
     assert same_head(one.head, other.head)
@@ -66,7 +67,7 @@ def test_another_seed_gives_another_head(kind: HeadName) -> None:
     assert not same_head(*(trained_head(kind, seed=seed) for seed in (5, 6)))
 
 
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", NAMES)
 def test_the_callers_random_numbers_go_on_as_if_nothing_was_trained(kind: HeadName) -> None:
     states: list[tuple[Tensor, str]] = []
     for _ in range(2):
@@ -128,7 +129,7 @@ def test_rows_keep_their_labels() -> None:
     # a row's label is that of its own feature: with shuffled pairs nothing could be learned from such codes
     labels = np.random.default_rng(0).integers(0, 3, 300)
     codes = Labelled(np.eye(3, DIM, dtype=np.float32)[labels], labels)
-    for head in [fit(codes, make_config(kind, epochs=12)).head for kind in HEADS]:
+    for head in [fit(codes, make_config(kind, epochs=12)).head for kind in NAMES]:
         np.testing.assert_array_equal(predict(head, codes.features, "cpu"), labels)
 
 
@@ -199,7 +200,7 @@ def test_of_heads_trained_together_each_has_validation_rows_of_its_own_that_do_n
 
 
 @pytest.mark.parametrize("dim", [DIM, 256, 600])
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", NAMES)
 def test_the_standardisation_knows_all_rows_given_those_for_validation_among_them(kind: HeadName, dim: int) -> None:
     config, data = make_config(kind, val_fraction=0.25, epochs=1), blobs(48, dim=dim)
     wider = changed(data, validation_rows(48, make_config(val_fraction=0.25)), lambda features: 3 * features + 10)
@@ -238,7 +239,7 @@ def test_standardised_training_features_have_mean_0_and_deviation_1(scale: float
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -7.3, 1e-20, 1e20])
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", NAMES)
 def test_a_feature_that_never_varies_becomes_0_and_does_no_harm(kind: HeadName, value: float) -> None:
     data = blobs(60)
     constant = dataclasses.replace(data, features=data.features.copy())
@@ -266,7 +267,7 @@ def test_without_standardisation_mean_and_deviation_are_0_and_1() -> None:
     assert (head.std == 1).all()
 
 
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", NAMES)
 def test_standardised_heads_do_not_mind_the_features_scale(kind: HeadName) -> None:
     data, test = blobs(48), blobs(30, seed=1)
     scaled = [dataclasses.replace(part, features=1024 * part.features) for part in (data, test)]  # exact in floats
@@ -280,7 +281,7 @@ def test_standardised_heads_do_not_mind_the_features_scale(kind: HeadName) -> No
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", NAMES)
 def test_a_class_without_a_training_row_is_never_predicted(kind: HeadName, recipe: str) -> None:
     trained = train(blobs(60, classes=2), 4, make_config(kind, recipe, epochs=1, lr=1e-9), "cpu", silent)
     features = np.random.default_rng(0).standard_normal((500, DIM)).astype(np.float32)
@@ -303,7 +304,7 @@ def test_an_untrained_class_wins_no_validation_and_no_watched_row() -> None:
 # --------------------------------------------------------------------------------------------- labels, probabilities
 
 
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", NAMES)
 def test_probabilities_are_the_softmax_of_the_scores(kind: HeadName) -> None:
     head, features = trained_head(kind), blobs(20, seed=1).features
     scores = head(torch.from_numpy(features)).double().numpy()

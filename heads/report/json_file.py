@@ -67,7 +67,7 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def _photograph(found: Photograph) -> dict[str, Any]:
-    return {**dataclasses.asdict(found.photo), "image": found.image}
+    return {**found.photo.to_json(), "image": found.image}
 
 
 def _tested(found: Section) -> dict[str, Any]:

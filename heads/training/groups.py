@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from headstart.core.heads.config import TrainConfig
-from headstart.core.heads.training.optimise import OnEpoch
+from headstart.core.heads.training.epoch import Epoch, OnEpoch
 
 _AT_ONCE = {"cpu": 1, "mps": 32, "cuda": 64}
 """Heads that step together. On a CPU a stack is no faster where the first layer's product is what takes the time, and a
@@ -55,18 +55,19 @@ class _Teller:
 
     def __init__(self, on_epoch: OnEpoch) -> None:
         self._on_epoch, self._groups, self._lock = on_epoch, 0, threading.Lock()
-        self._ended: dict[int, dict[int, tuple[Sequence[float], Sequence[float]]]] = {}
+        self._ended: dict[int, dict[int, Epoch]] = {}
 
     def join(self) -> int:
         """The number of another group."""
         self._groups += 1
         return self._groups - 1
 
-    def tell(self, group: int, number: int, losses: Sequence[float], accuracies: Sequence[float]) -> None:
+    def tell(self, group: int, epoch: Epoch) -> None:
         """The group has ended an epoch."""
         with self._lock:
-            ended = self._ended.setdefault(number, {})
-            ended[group] = (losses, accuracies)
+            ended = self._ended.setdefault(epoch.number, {})
+            ended[group] = epoch
             if len(ended) == self._groups:
-                both = [[value for i in sorted(ended) for value in ended[i][k]] for k in (0, 1)]
-                self._on_epoch(number, both[0], both[1])
+                own = [ended[i] for i in sorted(ended)]
+                losses, accuracies = [x for one in own for x in one.losses], [x for one in own for x in one.accuracies]
+                self._on_epoch(Epoch(epoch.number, epoch.epochs, losses, accuracies))

@@ -7,22 +7,24 @@ as if it had been trained alone.
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds.base import Batch, GradientHead, Rows, laid, precise
+from headstart.core.heads.training.epoch import Epoch, OnEpoch
 
+T = TypeVar("T")
 _DRAWN = 2**22
 """Numbers of one head's dropout that are drawn at once: more would take memory by rows, fewer a step's time each."""
 
-OnEpoch = Callable[[int, Sequence[float], Sequence[float]], None]
-"""Called after each epoch with its number from 1, and every head's mean training loss and validation accuracy (none of
-these where there is no validation part)."""
+Judged = tuple[float, float]
+"""A head's accuracy, 0 to 1, and mean loss, in nats, on some rows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +59,8 @@ def descend(
     on_epoch: OnEpoch,
     watch: Rows | None = None,
 ) -> list[History]:
-    """Train heads of one shape by cross entropy; with a validation part the best epoch is kept, the earliest of equals.
+    """Train heads of one shape by cross entropy; with a validation part the best epoch is kept: that of the least loss, or
+    by accuracy the earliest of equals.
 
     `watch` are other rows on which the accuracy is told after each epoch, and by which nothing is chosen. Raises
     FeaturesInvalid where a loss or a score is not finite.
@@ -66,23 +69,33 @@ def descend(
     steps = math.ceil(len(parts[0].train) / config.batch_size) * config.epochs
     optimiser = _Optimiser(stack, [head.config for head in heads], steps)
     losses: list[list[float]] = []
-    accuracies: list[list[float]] = []
-    watched: list[list[float]] = []
-    best = _Best(stack, len(heads)) if len(parts[0].val) else None
+    judged: list[list[Judged]] = []
+    watched: list[list[Judged]] = []
+    best = _Best(stack, len(heads), config.epoch_by) if len(parts[0].val) else None
     for number in range(1, config.epochs + 1):
         losses.append(_epoch(heads, rows, parts, stack, optimiser))
         _refuse(losses[-1], heads, f"the loss is not finite in epoch {number}")
         if best is not None:
-            accuracies.append(_accuracies(heads[0], rows, [part.val for part in parts], stack))
-            best.keep(stack, accuracies[-1])
+            judged.append(_judged(heads[0], rows, [part.val for part in parts], stack))
+            best.keep(stack, judged[-1], number)
         if watch is not None:
             all_of_them = torch.arange(len(watch.labels), device=watch.labels.device)
-            watched.append(_accuracies(heads[0], watch, [all_of_them] * len(heads), stack))
-        on_epoch(number, losses[-1], accuracies[-1] if accuracies else ())
+            watched.append(_judged(heads[0], watch, [all_of_them] * len(heads), stack))
+        accuracies = [accuracy for accuracy, _ in judged[-1]] if judged else ()
+        on_epoch(Epoch(number, config.epochs, losses[-1], accuracies))
     _give_back(heads, stack if best is None else best.stack)
     found = [head.score(rows.features[: config.batch_size]).abs().max().item() for head in heads]
     _refuse(found, heads, f"the scores are not finite after epoch {config.epochs}")
-    return [_history(k, losses, accuracies, watched) for k in range(len(heads))]
+    kept = [None] * len(heads) if best is None else best.numbers
+    return [
+        History(_of(k, losses), tuple(a for a, _ in _of(k, judged)), kept[k], tuple(a for a, _ in _of(k, watched)))
+        for k in range(len(heads))
+    ]
+
+
+def _of(k: int, epochs: Sequence[Sequence[T]]) -> tuple[T, ...]:
+    """What each epoch has of one head."""
+    return tuple(epoch[k] for epoch in epochs)
 
 
 def _stacked(heads: Sequence[GradientHead]) -> dict[str, Tensor]:
@@ -104,27 +117,20 @@ def _refuse(values: Sequence[float], heads: Sequence[GradientHead], what: str) -
 
 
 class _Best:
-    """Each head as it was after its best epoch, the earliest of equals."""
+    """Each head as it was after its best epoch, and that epoch's number from 1."""
 
-    def __init__(self, stack: Mapping[str, Tensor], heads: int) -> None:
+    def __init__(self, stack: Mapping[str, Tensor], heads: int, by: str) -> None:
         self.stack = {name: value.clone() for name, value in stack.items()}
-        self._accuracies = [-1.0] * heads
+        self.numbers: list[int | None] = [None] * heads
+        self._least, self._by = [math.inf] * heads, by
 
-    def keep(self, stack: Mapping[str, Tensor], accuracies: Sequence[float]) -> None:
-        """Copy the heads whose accuracy is above all that they had before."""
-        for k, accuracy in enumerate(accuracies):
-            if accuracy > self._accuracies[k]:
-                self._accuracies[k] = accuracy
+    def keep(self, stack: Mapping[str, Tensor], judged: Sequence[Judged], number: int) -> None:
+        """Copy the heads that did better than ever before."""
+        for k, (accuracy, loss) in enumerate(judged):
+            if (cost := loss if self._by == "loss" else -accuracy) < self._least[k]:
+                self._least[k], self.numbers[k] = cost, number
                 for name, value in stack.items():
                     self.stack[name][k].copy_(value[k])
-
-
-def _history(
-    k: int, losses: Sequence[Sequence[float]], accuracies: Sequence[Sequence[float]], watched: Sequence[Sequence[float]]
-) -> History:
-    own = tuple(epoch[k] for epoch in accuracies)
-    best = own.index(max(own)) + 1 if own else None
-    return History(tuple(epoch[k] for epoch in losses), own, best, tuple(epoch[k] for epoch in watched))
 
 
 def prepare() -> None:
@@ -233,15 +239,19 @@ class _Dropout:
         return torch.rand(shape, generator=part.generator, device=device) >= rate
 
 
-def _accuracies(head: GradientHead, rows: Rows, chosen: Sequence[Tensor], stack: Mapping[str, Tensor]) -> list[float]:
-    """Each head's weighted accuracy on the rows chosen for it; one head at a time, since the gathered rows are large."""
+def _judged(head: GradientHead, rows: Rows, chosen: Sequence[Tensor], stack: Mapping[str, Tensor]) -> list[Judged]:
+    """Each head's weighted accuracy and mean loss on the rows chosen for it; one head at a time, since the gathered rows
+    are large."""
     found = []
     with torch.inference_mode():
         for k, own in enumerate(chosen):
             parameters = {name: value[k : k + 1] for name, value in stack.items()}
             features = rows.features if len(own) == len(rows.labels) else rows.features[own]
-            predicted = head.allowed(head.scores(parameters, features[None], None)[0]).argmax(dim=1)
-            right = precise(predicted == rows.labels[own])
+            labels = rows.labels[own]
+            scores = head.allowed(head.scores(parameters, features[None], None)[0])
+            figures = precise(
+                torch.stack([(scores.argmax(dim=1) == labels).float(), cross_entropy(scores, labels, reduction="none")])
+            )
             weights = None if rows.weights is None else rows.weights[own]
-            found.append(right.mean() if weights is None else right @ weights / weights.sum())
-    return torch.stack(found).tolist()
+            found.append(figures.mean(dim=1) if weights is None else figures @ weights / weights.sum())
+    return [(accuracy, loss) for accuracy, loss in torch.stack(found).tolist()]

@@ -4,11 +4,19 @@ import dataclasses
 from collections.abc import Sequence
 
 from headstart.core.heads.confidence import Confidence
-from headstart.core.heads.config import TrainConfig
-from headstart.core.heads.data import Labelled
+from headstart.core.heads.config import AUTO, LEAST_CHOSEN_BY, TrainConfig
+from headstart.core.heads.data import Labelled, counted
+from headstart.core.heads.kinds import kind
+from headstart.core.heads.selection import search
 from headstart.core.heads.selection.record import Selection
-from headstart.core.heads.training.optimise import OnEpoch
-from headstart.core.heads.training.train import Trained, train_many
+from headstart.core.heads.training.epoch import OnEpoch
+from headstart.core.heads.training.train import Trained, carve, scores, train_many
+
+CANDIDATES = ("ridge", "logreg", "knn")
+"""What `auto` chooses among."""
+OF_MANY = ("mlp",)
+"""What it also tries where rows are held out once. Of fewer rows a gradient head learns no more than the others from frozen
+features (docs/heads.md), and would take most of the time of a cross-validation."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +34,62 @@ class Fitted:
 def fit(data: Labelled, classes: int, configs: Sequence[TrainConfig], device: str, on_epoch: OnEpoch) -> list[Fitted]:
     """A head for each configuration, in their order. Nothing but `data`, the training rows, is looked at.
 
-    Raises as `train_many`.
+    What a configuration leaves open is chosen, by its own seed where that is random (`search.search`), and the head is then
+    trained on all rows. Raises as `train_many`.
     """
-    return [Fitted(trained) for trained in train_many(data, classes, configs, device, on_epoch)]
+    data = counted(data)
+    return _finished(data, classes, [candidates(config, len(data.labels)) for config in configs], device, on_epoch)
+
+
+def sweep(data: Labelled, classes: int, configs: Sequence[TrainConfig], device: str, on_epoch: OnEpoch) -> Fitted:
+    """One head: the best of the configurations. Raises as `train_many`."""
+    return _finished(counted(data), classes, [list(configs)], device, on_epoch)[0]
+
+
+def candidates(config: TrainConfig, rows: int) -> list[TrainConfig]:
+    """What is tried for a configuration on so many training rows; itself alone where it leaves nothing open."""
+    names: tuple[str, ...] = (config.head,)
+    if config.head == AUTO:
+        names = (*CANDIDATES, *OF_MANY) if rows > search.CROSS_VALIDATED else CANDIDATES
+    return [tried for name in names for tried in kind(name).grid(dataclasses.replace(config, head=name), rows)]
+
+
+def _finished(
+    data: Labelled, classes: int, open_ones: Sequence[Sequence[TrainConfig]], device: str, on_epoch: OnEpoch
+) -> list[Fitted]:
+    found: dict[tuple[TrainConfig, ...], search.Found | None] = {}
+    for tried in open_ones:
+        if (key := _alike(tried)) not in found and _to_search(tried, len(data.labels)):
+            found[key] = search.search(data, classes, tried, device, tried[0].seed)
+    chosen = [_chosen(tried, found.get(_alike(tried))) for tried in open_ones]
+    trained = train_many(data, classes, chosen, device, on_epoch)
+    return [
+        _fitted(data, one, found.get(_alike(tried)), len(tried) > 1, device)
+        for tried, one in zip(open_ones, trained, strict=True)
+    ]
+
+
+def _alike(tried: Sequence[TrainConfig]) -> tuple[TrainConfig, ...]:
+    """What tells searches apart: where nothing is chosen, heads of several seeds have one."""
+    return tuple(tried) if len(tried) > 1 else (dataclasses.replace(tried[0], seed=0),)
+
+
+def _to_search(tried: Sequence[TrainConfig], rows: int) -> bool:
+    """Whether rows must be predicted by heads that did not see them: to choose, or since the head sets none aside by which
+    it can learn how sure to be. Squashed scores can be sure of nothing, whatever their temperature."""
+    return len(tried) > 1 or not (tried[0].sigmoid or tried[0].held(rows) >= LEAST_CHOSEN_BY)
+
+
+def _chosen(tried: Sequence[TrainConfig], found: search.Found | None) -> TrainConfig:
+    """The configuration to train: where no row can be judged the first in the list, the simplest."""
+    return tried[0] if found is None else found.selection.config
+
+
+def _fitted(data: Labelled, trained: Trained, found: search.Found | None, several: bool, device: str) -> Fitted:
+    if found is not None:
+        return Fitted(trained, found.selection if several else None, found.confidence)
+    if trained.val_rows < LEAST_CHOSEN_BY or trained.head.config.sigmoid:
+        return Fitted(trained)
+    held = carve(data.labels, trained.head.config, "cpu", data.groups).val.numpy()
+    own = scores(trained.head, data.features[held], device).numpy()
+    return Fitted(trained, None, search.confidence(own, data.labels[held]))

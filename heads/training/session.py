@@ -18,7 +18,7 @@ from headstart.core.heads.runs import NAME, Extraction, Run, RunStore, read, ver
 from headstart.core.heads.statistics.accuracy import evaluate
 from headstart.core.heads.training import procedure
 from headstart.core.heads.training.cross_validation import Fit, OnFold, OutOfFold, cross_validate, outcomes
-from headstart.core.heads.training.optimise import OnEpoch
+from headstart.core.heads.training.epoch import Epoch, OnEpoch
 from headstart.core.heads.training.procedure import Fitted
 
 UNTRAINED = "untrained backbone: its weights are random numbers"
@@ -65,28 +65,21 @@ def sweep(
     store: RunStore,
     on_epoch: OnEpoch,
     on_fold: OnFold = unwatched,
-) -> tuple[Run, list[tuple[TrainConfig, float]]]:
-    """Try `grid(config)` at once, keep the head with the best validation accuracy, and test that one alone; where there are
-    no test rows, by a cross-validation in which each training side is swept anew.
-
-    Returns its run and every configuration with its validation accuracy, the best first. Raises as `fit` does.
-    """
+) -> Run:
+    """Choose among `grid(config)` on the training rows, and test the chosen head alone; where there are no test rows, by a
+    cross-validation in which each training side is swept anew. Raises as `fit` does."""
     place, configs = _Place(pair, _parts(pair, config), device, description, store), grid(config)
 
-    def best_first(rows: Labelled, told: OnEpoch = _silent) -> list[Fitted]:
-        found = procedure.fit(rows, len(pair.key.classes), configs, device, told)
-        return sorted(found, key=lambda one: -max(one.trained.history.val_accuracies))
+    def best(rows: Labelled, told: OnEpoch = _silent) -> list[Fitted]:
+        return [procedure.sweep(rows, len(pair.key.classes), configs, device, told)]
 
-    by_folds = place.by_folds(lambda rows: best_first(rows)[:1], 1, on_fold)
-    found = best_first(place.parts.training, on_epoch)
-    winner, (tested,) = found[0], by_folds or [place.tested(found[0])]
-    val_rows = winner.trained.val_rows
-    told = f"learning rate and weight decay chosen among {len(configs)} by accuracy on {val_rows:,} validation rows"
-    run = place.save(winner.trained.head.config, winner, tested, (told,))
-    return run, [(one.trained.head.config, max(one.trained.history.val_accuracies)) for one in found]
+    by_folds = place.by_folds(best, 1, on_fold)
+    (found,) = best(place.parts.training, on_epoch)
+    (tested,) = by_folds or [place.tested(found)]
+    return place.save(found.trained.head.config, found, tested)
 
 
-def _silent(number: int, losses: Sequence[float], accuracies: Sequence[float]) -> None:
+def _silent(epoch: Epoch) -> None:
     """An `OnEpoch` for heads that are not kept."""
 
 

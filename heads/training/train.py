@@ -14,12 +14,14 @@ from torch import Tensor
 
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
-from headstart.core.heads.data import Labelled, counted, sampling
-from headstart.core.heads.kinds import kind
-from headstart.core.heads.kinds.base import ClosedFormHead, GradientHead, Head, Rows, layer_shapes, precise
+from headstart.core.heads.data import Labelled, counted
+from headstart.core.heads.data.folds import held_out
+from headstart.core.heads.kinds.base import ClosedFormHead, GradientHead, Head, Rows, layer_shapes
 from headstart.core.heads.training import memory, threads
+from headstart.core.heads.training.epoch import Epoch, OnEpoch
+from headstart.core.heads.training.given import Given, new_head, on_device, standardised
 from headstart.core.heads.training.groups import groups, together
-from headstart.core.heads.training.optimise import History, OnEpoch, Part, descend, prepare
+from headstart.core.heads.training.optimise import History, Part, descend, prepare
 
 _ROWS_AT_ONCE = 8192
 
@@ -38,16 +40,6 @@ class Trained:
     together: int
     rows: int
     val_rows: int
-
-
-@dataclasses.dataclass(frozen=True)
-class _Given:
-    """What all heads are given: rows, those that are only watched, and the mean and deviation that were applied to both."""
-
-    rows: Rows
-    watch: Rows | None
-    mean: Tensor | None = None
-    std: Tensor | None = None
 
 
 def train(data: Labelled, classes: int, config: TrainConfig, device: str, on_epoch: OnEpoch) -> Trained:
@@ -82,14 +74,16 @@ def train_many(
     OutOfMemory where there is no room.
     """
     data = counted(data)
+    configs = [config.as_trained(len(data.labels)) for config in configs]
     memory.check(configs, len(data.labels), data.features.shape[1], classes, device)
     with memory.known_errors(configs, data.features.shape[1], classes):
-        plain = _Given(_on(device, data), None if watch is None else _on(device, counted(watch)))
+        watched = None if watch is None else on_device(device, counted(watch))
+        plain = Given(on_device(device, data), watched, data.groups)
         if any(config.trained_by_gradient for config in configs):
             prepare()
         _synchronize(device)
         started = time.perf_counter()
-        given = {alike: _standardised(plain) if alike else plain for alike in {c.standardise for c in configs}}
+        given = {alike: standardised(plain) if alike else plain for alike in {c.standardise for c in configs}}
         places = groups(configs, device)
         trained = _train_groups(given, classes, configs, places, device, on_epoch)
         _synchronize(device)
@@ -99,7 +93,7 @@ def train_many(
 
 
 def _train_groups(
-    given: Mapping[bool, _Given],
+    given: Mapping[bool, Given],
     classes: int,
     configs: Sequence[TrainConfig],
     places: Sequence[Sequence[int]],
@@ -131,79 +125,31 @@ def _several(config: TrainConfig, heads: int, rows: int, dim: int, classes: int)
 
 
 def _checked(piece: Callable[[OnEpoch], list[Trained]], on_epoch: OnEpoch, check: Callable[[], None]) -> list[Trained]:
-    def after_epoch(number: int, losses: Sequence[float], accuracies: Sequence[float]) -> None:
+    def after_epoch(epoch: Epoch) -> None:
         check()
-        on_epoch(number, losses, accuracies)
+        on_epoch(epoch)
 
     return piece(after_epoch)
 
 
-def _on(device: str, data: Labelled) -> Rows:
-    features, labels = torch.from_numpy(data.features).to(device), torch.from_numpy(data.labels).to(device)
-    if data.weights is None:
-        return Rows(features, labels)
-    return Rows(features, labels, torch.from_numpy(data.weights).to(device, precise(features[:0]).dtype))
-
-
-def _standardised(plain: _Given) -> _Given:
-    """The rows by their own mean and deviation, by weight, validation rows included and test rows not. A feature that never
-    varies gets the deviation 1: it stays 0 instead of dividing by nothing."""
-    stds, means = [], []
-    for features in plain.rows.features.split(256, 1):
-        found, mean = _std_mean(precise(features), plain.rows.weights)
-        stds.append(torch.where(found > 1e-6 * mean.abs().clamp_min(1e-6), found, 1.0).float())
-        means.append(mean.float())
-    mean, std = torch.cat(means), torch.cat(stds)
-    rows, watch = (
-        part and dataclasses.replace(part, features=(part.features - mean).div_(std)) for part in (plain.rows, plain.watch)
-    )
-    assert rows is not None
-    return _Given(rows, watch, mean, std)
-
-
-def _std_mean(features: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The deviation and the mean (D,) of features (N, D), each row counted by its weight."""
-    if weights is None:
-        return torch.std_mean(features, dim=0, correction=0)
-    shares = weights / weights.sum()
-    mean = shares @ features
-    return (shares @ (features - mean).square()).sqrt(), mean
-
-
 def _train_group(
-    given: _Given, classes: int, configs: Sequence[TrainConfig], device: str, on_epoch: OnEpoch
+    given: Given, classes: int, configs: Sequence[TrainConfig], device: str, on_epoch: OnEpoch
 ) -> list[Trained]:
     labels = given.rows.labels.cpu().numpy()
-    parts = [carve(labels, config, device) for config in configs]
+    parts = [carve(labels, config, device, given.groups) for config in configs]
     if configs[0].trained_by_gradient:
-        heads = [_new_head(given, classes, config, len(part.train)) for config, part in zip(configs, parts, strict=True)]
+        heads = [new_head(given, classes, config, len(part.train)) for config, part in zip(configs, parts, strict=True)]
         histories = descend(
             [head for head in heads if isinstance(head, GradientHead)], given.rows, parts, on_epoch, given.watch
         )
     else:
-        heads, histories = _fitted(_new_head(given, classes, configs[0], len(labels)), configs, given.rows)
+        heads, histories = _fitted(new_head(given, classes, configs[0], len(labels)), configs, given.rows)
     for head in heads:
         head.eval().requires_grad_(False)
     return [
         Trained(head, history, 0.0, len(heads), len(part.train), len(part.val))
         for head, history, part in zip(heads, histories, parts, strict=True)
     ]
-
-
-def _new_head(given: _Given, classes: int, config: TrainConfig, count: int) -> Head:
-    """An initialised head that knows how its features are standardised and which classes have no row.
-
-    Its weights are those that PyTorch's layers draw after `torch.manual_seed(config.seed)`, from a generator of its own.
-    """
-    generator = torch.Generator().manual_seed(config.seed)
-    head = kind(config.head)(given.rows.features.shape[1], classes, config, count, generator)
-    present = torch.bincount(given.rows.labels.cpu(), minlength=classes)
-    head.never((present == 0).nonzero().flatten().tolist())
-    head = head.to(given.rows.features.device)
-    if given.mean is not None and given.std is not None:
-        head.mean.copy_(given.mean)
-        head.std.copy_(given.std)
-    return head
 
 
 def _fitted(head: Head, configs: Sequence[TrainConfig], rows: Rows) -> tuple[list[Head], list[History]]:
@@ -218,7 +164,9 @@ def _fitted(head: Head, configs: Sequence[TrainConfig], rows: Rows) -> tuple[lis
     return heads, [History((), (), None) for _ in heads]
 
 
-def carve(labels: npt.NDArray[np.int64], config: TrainConfig, device: str) -> Part:
+def carve(
+    labels: npt.NDArray[np.int64], config: TrainConfig, device: str, groups: npt.NDArray[np.int64] | None = None
+) -> Part:
     """Which of the rows with these labels (N,) are trained on and which, `val_fraction` of them, choose the epoch.
 
     They are drawn by the seed, each class in its share and never all of its rows. Test rows are never seen here. Raises
@@ -228,7 +176,7 @@ def carve(labels: npt.NDArray[np.int64], config: TrainConfig, device: str) -> Pa
     count = config.held(rows)
     if rows - count < 1:
         raise FeaturesInvalid(f"{rows} training rows less {count} for validation leave none; use --val-fraction 0")
-    train, val = sampling.divide(labels, count, np.random.default_rng(config.seed))
+    train, val = held_out(labels, groups, count, np.random.default_rng(config.seed))
     if count and not len(val):
         raise FeaturesInvalid(f"{rows} training rows, one of each class, leave none for validation; use --val-fraction 0")
     return Part(torch.from_numpy(train).to(device), torch.from_numpy(val).to(device), generator)

@@ -143,6 +143,11 @@ head_option = click.option(
     type=click.Path(path_type=Path),
     help="A run's folder or its head.safetensors; repeatable. [default: the newest run]",
 )
+coverage_option = click.option(
+    "--coverage",
+    type=Finite(0, 1, min_open=True, max_open=True),
+    help="Also the classes that each picture may be of: 0.95 for sets that have the right one in 95 of 100 pictures.",
+)
 predictions_option = click.option(
     "--predictions", type=click.Path(path_type=Path), help="CSV file for id, label and probabilities of each test row."
 )

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, TextIO
 
 from headstart.console.progress import Progress
 from headstart.console.signals import Signals
-from headstart.observer import Answers, Epoch, ModelPlan, Observer, TrainingStart
+from headstart.observer import Answers, ModelPlan, Observer, TrainingStart
 
 if TYPE_CHECKING:
     from headstart.core.extract.job import Job
     from headstart.core.extract.run import Outcome
-    from headstart.core.heads.config import TrainConfig
     from headstart.core.heads.runs import Run
     from headstart.core.heads.timings import Timing
+    from headstart.core.heads.training.epoch import Epoch
     from headstart.trained import TrainedHead
 
 
@@ -75,12 +75,8 @@ class Terminal(Observer):
     def epoch_ends(self, epoch: Epoch) -> None:
         from headstart.console import training
 
-        self._out(training.epoch(epoch))
-
-    def swept(self, tried: Sequence[tuple[TrainConfig, float]]) -> None:
-        from headstart.console import training
-
-        self._out(training.swept(tried))
+        if training.is_told(epoch):
+            self._out(training.epoch(epoch))
 
     def trained(self, run: Run, folder: Path) -> None:
         from headstart.console import training

@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from headstart.core.cache.text import columns
-from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.report import tried
 from headstart.core.heads.runs import Run
 from headstart.core.heads.selection.record import Selection
 from headstart.core.heads.statistics.accuracy import Evaluation
 from headstart.core.heads.statistics.measures import NAMES, measure
-from headstart.observer import Epoch, TrainingStart
+from headstart.core.heads.training.epoch import Epoch
+from headstart.observer import TrainingStart
 
 MOST_CLASSES = 20
 """Classes that have a line each; of more the worst have one."""
 WORST_CLASSES = 10
+MOST_EPOCHS = 20
+"""Epochs that have a line each."""
 MOST_TRIED = 8
 """Configurations tried that have a line each."""
 
@@ -27,6 +29,12 @@ def start(training: TrainingStart) -> str:
     several = f"{training.heads} heads from seed {config.seed} on" if training.heads > 1 else f"seed {config.seed}"
     what = f"a sweep, {several}" if training.sweep else several
     return f"{key.backbone} on {key.dataset}: {config.head}, {config.recipe} recipe, {training.rows:,} rows, {what}"
+
+
+def is_told(found: Epoch) -> bool:
+    """Whether an epoch has a line of its own: of many epochs the last of each twentieth part."""
+    before, now = (MOST_EPOCHS * number // found.epochs for number in (found.number - 1, found.number))
+    return found.epochs <= MOST_EPOCHS or now > before
 
 
 def epoch(found: Epoch) -> str:
@@ -130,13 +138,6 @@ def spread(runs: Sequence[Run]) -> str:
     shares = [run.evaluation.overall.accuracy for run in runs]
     mean, deviation = statistics.mean(shares), 100 * statistics.stdev(shares)
     return f"{runs[0].title}: {len(runs)} seeds, mean test accuracy {mean:.2%}, standard deviation {deviation:.2f} points"
-
-
-def swept(found: Sequence[tuple[TrainConfig, float]]) -> str:
-    """What a sweep tried, the best first."""
-    lines: list[list[object]] = [["learning rate", "weight decay", "validation accuracy"]]
-    lines += [[f"{config.lr:g}", f"{config.weight_decay:g}", f"{accuracy:.2%}"] for config, accuracy in found]
-    return columns(lines)
 
 
 def run_json(run: Run) -> dict[str, Any]:

@@ -1,0 +1,144 @@
+"""Choose among configurations by log loss on rows that the heads did not see, and learn how sure the chosen one may be."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.core.cache.errors import FeaturesInvalid
+from headstart.core.heads.confidence import Confidence
+from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.data import Labelled
+from headstart.core.heads.data.folds import folds, held_out
+from headstart.core.heads.kinds import kind
+from headstart.core.heads.selection import temperature
+from headstart.core.heads.selection.record import Selection, Tried
+from headstart.core.heads.statistics.calibration import softmax
+from headstart.core.heads.training.unseen import unseen_scores
+
+CROSS_VALIDATED = 5_000
+"""Rows up to which each is predicted once by cross-validation; of more, a part is held out once."""
+HELD_OUT = 0.2
+"""The part held out of more rows."""
+FOLDS, FOLDS_OF_FEW, FEW = 5, 10, 200
+"""Folds; of few rows more of them, so that the heads learn from nearly all."""
+_KEPT = 10_001
+"""Probabilities of true labels that a head keeps: of more rows, a sample at equal steps."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a search found: the selection, and the confidence of the chosen configuration."""
+
+    selection: Selection
+    confidence: Confidence
+
+
+@dataclasses.dataclass(frozen=True)
+class _Unseen:
+    """Rows that heads did not see: their labels (n,), and each configuration's scores (n, C) of them."""
+
+    labels: npt.NDArray[np.int64]
+    scores: list[npt.NDArray[np.float32]]
+
+
+def search(data: Labelled, classes: int, configs: Sequence[TrainConfig], device: str, seed: int) -> Found | None:
+    """Choose among configurations on the training rows alone; None where no row can be judged, since each is its class's
+    only one.
+
+    Each configuration has a temperature of its own, so that log losses compare what heads know and not the scale of their
+    scores. A row whose class none of the others is of can be predicted by no head and is left out of the figures. Raises as
+    `train_many`.
+    """
+    started = time.perf_counter()
+    sides = divisions(data, np.random.default_rng(seed))
+    if not sides:
+        return None
+    unseen = _scored(data, classes, configs, device, sides)
+    possible = np.isfinite(unseen.scores[0][np.arange(len(unseen.labels)), unseen.labels])
+    if not possible.any():
+        return None
+    judged = [
+        _judge(config, scores, unseen.labels, possible) for config, scores in zip(configs, unseen.scores, strict=True)
+    ]
+    order = sorted(range(len(configs)), key=lambda i: judged[i].log_loss)
+    tried = [judged[i].against(judged[order[0]]) for i in order]
+    near = [place for place, one in enumerate(tried) if one.log_loss - tried[0].log_loss <= one.error]
+    chosen = min(near, key=lambda place: (kind(tried[place].config.head).rank, order[place]))
+    count = len(sides) if len(sides) > 1 else 1
+    selection = Selection(count, int(possible.sum()), tuple(tried), chosen, round(time.perf_counter() - started, 4))
+    return Found(selection, confidence(unseen.scores[order[chosen]], unseen.labels, tried[chosen].temperature))
+
+
+def divisions(data: Labelled, rng: np.random.Generator) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Pairs of rows to learn from and rows to judge by: each row judged once, or of many rows a fifth."""
+    rows = len(data.labels)
+    if rows > CROSS_VALIDATED:
+        return [held_out(data.labels, data.groups, round(rows * HELD_OUT), rng)]
+    try:
+        numbers = folds(data.labels, data.groups, FOLDS_OF_FEW if rows < FEW else FOLDS, rng)
+    except FeaturesInvalid:
+        return []
+    return [(np.flatnonzero(numbers != i), np.flatnonzero(numbers == i)) for i in range(int(numbers.max()) + 1)]
+
+
+def _scored(
+    data: Labelled,
+    classes: int,
+    configs: Sequence[TrainConfig],
+    device: str,
+    sides: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
+) -> _Unseen:
+    by_side = [unseen_scores(data.at(learn), data.features[judge], classes, configs, device) for learn, judge in sides]
+    labels = np.concatenate([data.labels[judge] for _, judge in sides])
+    return _Unseen(labels, [np.concatenate(parts) for parts in zip(*by_side, strict=True)])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Judged:
+    """A configuration's log losses (n,) at its temperature."""
+
+    config: TrainConfig
+    losses: npt.NDArray[np.float64]
+    accuracy: float
+    temperature: float
+
+    @property
+    def log_loss(self) -> float:
+        return float(self.losses.mean())
+
+    def against(self, best: "_Judged") -> Tried:
+        """With the standard error of the mean difference to the best."""
+        differences = self.losses - best.losses
+        error = float(differences.std() / math.sqrt(len(differences)))
+        return Tried(self.config, self.log_loss, error, self.accuracy, self.temperature)
+
+
+def _judge(
+    config: TrainConfig, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], possible: npt.NDArray[np.bool_]
+) -> _Judged:
+    own, truth = scores[possible].astype(np.float64), labels[possible]
+    found = temperature.fit(own, truth)
+    return _Judged(
+        config,
+        temperature.log_losses(own, truth, found),
+        float((scores.argmax(axis=1) == labels).mean()),
+        found,
+    )
+
+
+def confidence(scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], at: float | None = None) -> Confidence:
+    """What unseen rows' scores (n, C) and labels (n,) say of how sure a head may be; `at` is a temperature that was fitted
+    already. A label that could not be predicted has the probability 0."""
+    doubles = scores.astype(np.float64)
+    if at is None:
+        possible = np.isfinite(doubles[np.arange(len(labels)), labels])
+        at = temperature.fit(doubles[possible], labels[possible])
+    shares = softmax(doubles, at)
+    of_label = np.sort(shares[np.arange(len(labels)), labels].astype(np.float32))
+    if len(of_label) > _KEPT:
+        of_label = of_label[np.round(np.linspace(0, len(of_label) - 1, _KEPT)).astype(np.int64)]
+    return Confidence(at, of_label, len(labels))

@@ -1,0 +1,74 @@
+"""What heads learn from, ready on the device: rows, standardised or not, and heads made for them."""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.data import Labelled
+from headstart.core.heads.kinds import kind
+from headstart.core.heads.kinds.base import Head, Rows, precise
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What all heads are given: rows, those that are only watched, and the mean and deviation that were applied to both.
+    `groups` (N,) are those of `Labelled`."""
+
+    rows: Rows
+    watch: Rows | None
+    groups: npt.NDArray[np.int64] | None = None
+    mean: Tensor | None = None
+    std: Tensor | None = None
+
+
+def on_device(device: str, data: Labelled) -> Rows:
+    """The rows as tensors on a device."""
+    features, labels = torch.from_numpy(data.features).to(device), torch.from_numpy(data.labels).to(device)
+    if data.weights is None:
+        return Rows(features, labels)
+    return Rows(features, labels, torch.from_numpy(data.weights).to(device, precise(features[:0]).dtype))
+
+
+def standardised(plain: Given) -> Given:
+    """The rows by their own mean and deviation, by weight, validation rows included and test rows not. A feature that never
+    varies gets the deviation 1: it stays 0 instead of dividing by nothing."""
+    stds, means = [], []
+    for features in plain.rows.features.split(256, 1):
+        found, mean = _std_mean(precise(features), plain.rows.weights)
+        stds.append(torch.where(found > 1e-6 * mean.abs().clamp_min(1e-6), found, 1.0).float())
+        means.append(mean.float())
+    mean, std = torch.cat(means), torch.cat(stds)
+    rows, watch = (
+        part and dataclasses.replace(part, features=(part.features - mean).div_(std)) for part in (plain.rows, plain.watch)
+    )
+    assert rows is not None
+    return Given(rows, watch, plain.groups, mean, std)
+
+
+def _std_mean(features: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The deviation and the mean (D,) of features (N, D), each row counted by its weight."""
+    if weights is None:
+        return torch.std_mean(features, dim=0, correction=0)
+    shares = weights / weights.sum()
+    mean = shares @ features
+    return (shares @ (features - mean).square()).sqrt(), mean
+
+
+def new_head(given: Given, classes: int, config: TrainConfig, count: int) -> Head:
+    """An initialised head that knows how its features are standardised and which classes have no row.
+
+    Its weights are those that PyTorch's layers draw after `torch.manual_seed(config.seed)`, from a generator of its own.
+    """
+    generator = torch.Generator().manual_seed(config.seed)
+    head = kind(config.head)(given.rows.features.shape[1], classes, config, count, generator)
+    present = torch.bincount(given.rows.labels.cpu(), minlength=classes)
+    head.never((present == 0).nonzero().flatten().tolist())
+    head = head.to(given.rows.features.device)
+    if given.mean is not None and given.std is not None:
+        head.mean.copy_(given.mean)
+        head.std.copy_(given.std)
+    return head

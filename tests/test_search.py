@@ -1,0 +1,123 @@
+"""The search: what is chosen, and how sure it is, is told by rows that the heads did not see, of any number and balance."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from heads_samples import DIM, blobs, make_config
+from heads_samples import one_thread as one_thread
+
+from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.data import Labelled
+from headstart.core.heads.selection import search
+from headstart.core.heads.training.procedure import candidates
+from headstart.core.heads.training.unseen import unseen_scores
+
+RIDGES = [make_config("ridge", penalty=10.0**power) for power in (6, 3, 0)]
+
+
+def noise(rows: int, classes: int = 2, seed: int = 0, dim: int = DIM) -> Labelled:
+    """Features that say nothing of the labels."""
+    rng = np.random.default_rng(seed)
+    return Labelled(rng.standard_normal((rows, dim), dtype=np.float32), np.arange(rows, dtype=np.int64) % classes)
+
+
+def found_by(data: Labelled, configs: list[TrainConfig] = RIDGES, classes: int = 3, seed: int = 0) -> search.Found:
+    found = search.search(data, classes, configs, "cpu", seed)
+    assert found is not None
+    return found
+
+
+def test_every_row_is_judged_once_by_heads_that_did_not_see_it() -> None:
+    sides = search.divisions(blobs(90), np.random.default_rng(0))
+    assert sorted(np.concatenate([judge for _, judge in sides])) == list(range(90))
+    assert all(sorted(np.concatenate(side)) == list(range(90)) for side in sides)
+    assert len(sides) == search.FOLDS_OF_FEW
+
+
+def test_of_many_rows_a_fifth_is_held_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "CROSS_VALIDATED", 100)
+    ((learn, judge),) = search.divisions(blobs(200), np.random.default_rng(0))
+    assert (len(learn), len(judge)) == (160, 40)
+    assert found_by(blobs(200)).selection.folds == 1
+
+
+def test_rows_that_belong_together_are_on_one_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = dataclasses.replace(blobs(120), groups=np.arange(120) // 4)
+    for most in (100, 5_000):
+        monkeypatch.setattr(search, "CROSS_VALIDATED", most)
+        for learn, judge in search.divisions(data, np.random.default_rng(0)):
+            assert not set(learn // 4) & set(judge // 4)
+
+
+def test_the_scores_are_those_of_heads_trained_without_the_rows() -> None:
+    # a label that features can't tell: a head that had seen the row would know it
+    data = noise(200, dim=400)
+    known = unseen_scores(data, data.features, 2, RIDGES[2:], "cpu")[0].argmax(axis=1)
+    assert (known == data.labels).mean() > 0.95
+    assert found_by(data, RIDGES[2:], 2).selection.tried[0].accuracy < 0.65
+
+
+def test_what_was_tried_is_told_best_first_and_the_simplest_within_an_error_is_chosen() -> None:
+    selection = found_by(noise(150, 3)).selection
+    losses = [tried.log_loss for tried in selection.tried]
+    assert losses == sorted(losses)
+    assert selection.tried[0].error == 0
+    near = [tried for tried in selection.tried if tried.log_loss <= losses[0] + tried.error]
+    assert selection.config.penalty == max(tried.config.penalty or 0 for tried in near)
+    assert selection.rows == 150
+
+
+def test_a_head_that_knows_more_is_chosen_though_it_is_less_simple() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((400, DIM), dtype=np.float32)
+    ring = (np.linalg.norm(features[:, :2], axis=1) > 1.1).astype(np.int64)  # no linear head can tell
+    configs = [make_config("ridge", penalty=1.0), make_config("mlp", epochs=60, hidden=32)]
+    assert found_by(Labelled(features, ring), configs, 2).selection.config.head == "mlp"
+
+
+def test_the_search_is_the_same_for_the_same_seed() -> None:
+    one, other = (dataclasses.replace(found_by(noise(80, 3)).selection, elapsed_s=0) for _ in range(2))
+    assert one == other
+
+
+def test_confidence_is_of_all_rows_in_rising_order() -> None:
+    sure = found_by(blobs(90)).confidence
+    assert sure.rows == len(sure.of_label) == 90
+    assert (np.diff(sure.of_label) >= 0).all()
+    assert sure.of_label.dtype == np.float32
+    assert ((sure.of_label >= 0) & (sure.of_label <= 1)).all()
+
+
+def test_of_many_rows_a_sample_of_their_probabilities_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = found_by(blobs(90)).confidence
+    monkeypatch.setattr(search, "_KEPT", 31)
+    sure = found_by(blobs(90)).confidence
+    assert (sure.rows, len(sure.of_label)) == (90, 31)
+    assert {*sure.of_label.tolist()} <= {*whole.of_label.tolist()}
+    assert (sure.of_label[0], sure.of_label[-1]) == (whole.of_label[0], whole.of_label[-1])
+
+
+def test_the_only_row_of_a_class_is_left_out_of_the_figures_and_counts_as_a_surprise() -> None:
+    data = blobs(41)
+    lonely = dataclasses.replace(data, labels=np.where(np.arange(41) == 7, 3, data.labels))
+    found = found_by(lonely, classes=4)
+    assert found.selection.rows == 40
+    assert found.confidence.of_label[0] == 0
+    assert found.confidence.rows == 41
+
+
+def test_where_each_row_is_its_classs_only_one_nothing_can_be_judged() -> None:
+    data = Labelled(np.eye(4, DIM, dtype=np.float32), np.arange(4))
+    assert search.search(data, 4, RIDGES, "cpu", 0) is None
+
+
+@pytest.mark.parametrize("counts", [(2, 2), (2, 20, 20, 20), (1, 10, 9), (3,) * 50, (1, 1, 30)])
+def test_any_balance_of_few_rows_ends_in_a_choice(counts: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(len(counts)), counts)
+    features = rng.standard_normal((len(labels), DIM)) + 4 * rng.standard_normal((len(counts), DIM))[labels]
+    data = Labelled(features.astype(np.float32), labels)
+    found = found_by(data, candidates(make_config("auto"), len(labels)), len(counts))
+    assert np.isfinite([tried.log_loss for tried in found.selection.tried]).all()
+    assert 0 < found.confidence.temperature < np.inf
