@@ -23,6 +23,7 @@ from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.statistics.accuracy import Evaluation, evaluate
 from headstart.core.heads.statistics.measures import NAMES
+from headstart.core.heads.training.cross_validation import outcomes
 from headstart.core.heads.training.session import fit, load_head, load_path, same, sweep
 from headstart.core.heads.training.train import predict, probabilities
 
@@ -65,8 +66,9 @@ def labels_of(found: checkpoint.Checkpoint, test: Labelled) -> np.ndarray:
 
 
 def evaluation_of(found: checkpoint.Checkpoint, test: Labelled) -> Evaluation:
-    shares = probabilities(found.head, test.features, "cpu")
-    return evaluate(labels_of(found, test), test.labels, CLASSES, shares)
+    """How a kept head does, at its temperature."""
+    said = outcomes(found.head, found.confidence, test, "cpu")
+    return evaluate(said.predicted, said.labels, CLASSES, said.probabilities)
 
 
 # ----------------------------------------------------------------------------------------------------------------- fit
