@@ -266,7 +266,8 @@ class Remarks(Observer):
 
 def test_probabilities_are_those_at_the_temperature_and_labels_are_the_same(pet_head: hs.Classifier) -> None:
     new, sure = [coloured("green", 91), coloured("red", 92)], calibrated(pet_head)
-    plain, sharper = pet_head.predict_proba(new).astype(float), sure.predict_proba(new)
+    bare = hs.Classifier(dataclasses.replace(pet_head.checkpoint, confidence=None), None, device="cpu")
+    plain, sharper = bare.predict_proba(new).astype(float), sure.predict_proba(new)
     assert sharper == pytest.approx(plain**4 / (plain**4).sum(axis=1, keepdims=True), rel=1e-4)
     assert (sure.predict(new) == pet_head.predict(new)).all()
 
