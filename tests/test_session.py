@@ -2,7 +2,6 @@
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.statistics.accuracy import Evaluation, evaluate
 from headstart.core.heads.statistics.measures import NAMES
 from headstart.core.heads.training.cross_validation import outcomes
+from headstart.core.heads.training.epoch import Epoch
 from headstart.core.heads.training.session import fit, load_head, load_path, same, sweep
 from headstart.core.heads.training.train import predict, probabilities
 
@@ -121,12 +121,12 @@ def test_a_head_never_sees_the_test_rows(tmp_path: Path) -> None:
 
 
 def test_each_epoch_is_reported(pair: Pair, store: RunStore) -> None:
-    seen: list[tuple[int, Sequence[float], Sequence[float]]] = []
-    configs = [make_config(seed=seed) for seed in (0, 1)]
-    runs = fit(pair, configs, "cpu", "a computer", store, lambda *epoch: seen.append(epoch))
+    seen: list[Epoch] = []
+    configs = [make_config("mlp", seed=seed) for seed in (0, 1)]
+    runs = fit(pair, configs, "cpu", "a computer", store, seen.append)
     losses = [list(epoch) for epoch in zip(*(run.losses for run in runs), strict=True)]
     accuracies = [list(epoch) for epoch in zip(*(run.val_accuracies for run in runs), strict=True)]
-    assert [(number, list(ours), list(theirs)) for number, ours, theirs in seen] == list(
+    assert [(one.number, list(one.losses), list(one.accuracies)) for one in seen] == list(
         zip((1, 2, 3), losses, accuracies, strict=True)
     )
 
@@ -257,7 +257,7 @@ def test_a_set_without_splits_is_cross_validated_and_all_of_it_trained_on(
         "cpu",
         "a computer",
         store,
-        lambda number, *_: epochs.append(number),
+        lambda epoch: epochs.append(epoch.number),
         lambda *fold: told.append(fold),
     )
     assert run.train_rows == run.evaluation.overall.total == 60
@@ -296,7 +296,7 @@ def test_predictions_that_were_altered_are_refused(unsplit: Pair, store: RunStor
 
 def test_several_seeds_are_tested_on_the_same_folds_once_each(unsplit: Pair, store: RunStore) -> None:
     told: list[tuple[int, int]] = []
-    configs = [make_config(seed=seed) for seed in range(3)]
+    configs = [make_config("mlp", seed=seed) for seed in range(3)]
     runs = fit(unsplit, configs, "cpu", "a computer", store, silent, lambda *fold: told.append(fold))
     assert told[-1] == (60, 60)
     assert {(run.evaluated_by.folds, run.evaluated_by.repeats) for run in runs} == {(5, 1)}
@@ -307,16 +307,15 @@ def test_several_seeds_are_tested_on_the_same_folds_once_each(unsplit: Pair, sto
 def test_a_sweep_is_cross_validated_whole(unsplit: Pair, store: RunStore) -> None:
     told: list[tuple[int, int]] = []
     config = make_config("linear", val_fraction=0.2, epochs=2)
-    run, tried = sweep(unsplit, config, "cpu", "a computer", store, silent, lambda *fold: told.append(fold))
+    run = sweep(unsplit, config, "cpu", "a computer", store, silent, lambda *fold: told.append(fold))
     assert told[-1] == (180, 180)
-    assert len(tried) == 12
-    assert run.config == tried[0][0]
+    assert run.selection is not None
+    assert run.config == run.selection.config
     assert run.evaluated_by.cross_validated
-    assert run.notes[-1] == "learning rate and weight decay chosen among 12 by accuracy on 12 validation rows"
 
 
 def test_a_sweep_is_tested_on_test_rows_where_there_are_some(pair: Pair, store: RunStore) -> None:
-    run, _ = sweep(pair, make_config("linear", epochs=2), "cpu", "a computer", store, silent)
+    run = sweep(pair, make_config("linear", epochs=2), "cpu", "a computer", store, silent)
     assert run.evaluated_by == TEST_SPLIT
     assert kept_of(run, store) is None
 
