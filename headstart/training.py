@@ -82,23 +82,23 @@ def sweep_pair(workspace: Workspace, pair: Pair, config: TrainConfig, observer: 
 @contextlib.contextmanager
 def folds_told(observer: Observer, key: FeatureKey) -> Iterator[OnFold]:
     """What a training tells of a cross-validation's folds; the observer learns of them as of any work, if there are any."""
-    under_way = False
+    before: int | None = None  # rows, while they are predicted
 
     def on_fold(done: int, total: int) -> None:
-        nonlocal under_way
-        if done == 0:
-            observer.begin(f"{key.backbone} on {key.dataset}: cross-validation, folds", total, 0)
-            under_way = True
+        nonlocal before
+        if before is None:
+            observer.begin(f"{key.backbone} on {key.dataset}: cross-validation", total, done)
         else:
-            observer.advance(1)
+            observer.advance(done - before)
+        before = done
         if done == total:
             observer.end()
-            under_way = False
+            before = None
 
     try:
         yield on_fold
     finally:
-        if under_way:
+        if before is not None:
             observer.end()
 
 

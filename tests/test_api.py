@@ -81,7 +81,7 @@ def test_the_block_of_the_readme_runs_on_a_folder(here: Path, passes: Passes) ->
     assert (features.classes, len(features.train), len(features.test)) == (("blue", "green", "red"), 19, 5)
     head = hs.train(features, head="mlp", seed=0)
     assert head.run is not None
-    assert head.run.evaluation.overall.total == 5
+    assert head.run.evaluation.overall.total == 24
     new = [here / "pets/red/0.png", coloured("green", 70), np.asarray(coloured("blue", 71))]
     expected = head.predict_proba(new)
     assert expected.shape == (3, 3)

@@ -156,15 +156,15 @@ def test_folds_and_epochs_are_told_of_one_after_the_other(tmp_path: Path) -> Non
             told.append(f"{title} {rows}")
 
         def advance(self, rows: int) -> None:
-            told.append("step")
+            told.append(f"{rows} more")
 
         def end(self) -> None:
             told.append("end")
 
     whole = Features([write_set(FeatureStore(tmp_path), blobs(60), "all")])
     hs.train(whole, epochs=2, device="cpu", observer=Watch())
-    folds, epochs = "resnet50 on pets: cross-validation, folds 15", "resnet50 mlp: epochs 2"
-    assert told == [folds, *["step"] * 15, "end", epochs, "step", "step", "end"]
+    folds, epochs = "resnet50 on pets: cross-validation 180", "resnet50 mlp: epochs 2"
+    assert told == [folds, *["12 more"] * 15, "end", epochs, "1 more", "1 more", "end"]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from headstart.core.heads.study import analyses, estimate
 from headstart.core.heads.study.analyses import Budget, Task
 from headstart.core.heads.study.estimate import Plan, Training, divided, measured, seconds, trainings
 from headstart.core.heads.training.train import Trained, train_many
+from headstart.requests import StudyRequest
 
 BUDGET = Budget(seeds=3, curve_seeds=2, epochs=(1, 2, 3), sizes=(40, 90, 10_000))
 ROWS, WATCHED = 240, 90
@@ -24,6 +25,11 @@ ROWS, WATCHED = 240, 90
 
 def recipe(name: str) -> TrainConfig:
     return dataclasses.replace(RECIPES[name], epochs=2, hidden=8, batch_size=32)
+
+
+def recipe_of_a_study(divided: bool) -> TrainConfig:
+    """What a study trains on a set without splits, or with them."""
+    return StudyRequest().trainings(100, divided)[0]
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, config: TrainConfig) -> list[Training]:
@@ -103,8 +109,9 @@ def test_a_set_without_splits_is_divided_as_it_is_loaded(splits: tuple[int, ...]
         assert divided(splits) == splits
         return
     write_set(FeatureStore(tmp_path), blobs(splits[0]), "all")
-    train, test = load(only_pair(FeatureStore(tmp_path)))
-    assert divided(splits) == (len(train.labels), len(test.labels))
+    parts = load(only_pair(FeatureStore(tmp_path)), recipe_of_a_study(divided=True))
+    assert parts.testing is not None
+    assert divided(splits) == (len(parts.training.labels), len(parts.testing.labels))
 
 
 def test_a_plan_adds_up() -> None:

@@ -79,6 +79,7 @@ def test_heads_of_several_seeds_with_nothing_open_share_one_confidence(monkeypat
     assert len(asked) == 1
     assert len({id(one.confidence) for one in found}) == 1
     assert not same_head(found[0].trained.head, found[1].trained.head)
+    assert [one.trained.head.config.seed for one in found] == [0, 1, 2]
 
 
 def test_each_seed_of_auto_has_folds_of_its_own() -> None:

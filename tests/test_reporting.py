@@ -245,3 +245,91 @@ def test_probabilities_that_are_none_are_said_to_be(place: Place) -> None:
     assert "note: a ridge head's scores are not log-odds" in place.run("predict", picture).stderr
     place.run("train-head", "--recipe", "study", "--epochs", "1")
     assert "no probability can exceed 73%" in place.run("predict", picture).stderr
+
+
+# ------------------------------------------------------------------------------------------- sets without a test split
+
+
+def last(result: Result) -> Any:
+    """The document at the end of a command's output."""
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def test_no_training_picture_is_a_test_picture_of_a_cross_validated_head(place: Place) -> None:
+    """The nearest neighbour of a picture that was trained on is the picture itself: a kept knn head is right on all."""
+    root = write_pictures(place.root / "pets", 3, 12)
+    place.run("extract", "--dataset", f"folder:{root}", *SMALL)
+    predictions = place.root / "said.csv"
+    (run,) = last(place.run("train-head", "--head", "knn", "--predictions", str(predictions), "--json"))
+    assert (run["evaluated_by"]["kind"], run["train_rows"], run["test"]["rows"]) == ("cross-validation", 36, 36)
+    lines = list(csv.DictReader(io.StringIO(predictions.read_text(encoding="utf-8"))))
+    right = sum(line["label"] == line["predicted"] for line in lines)
+    assert (len(lines), right) == (36, run["evaluation"]["overall"]["correct"])
+    (section,) = place.report("--dataset", f"folder:{root}")
+    facts = section["models"]["resnet18"]["standard, knn"]
+    assert sum(facts["confusion"][i][i] for i in range(3)) == right
+    (timed,) = last(place.run("bench-inference", "--dataset", f"folder:{root}", "--repeats", "1", "--json"))
+    assert (timed["images"], timed["accuracy"]) == (36, None)
+    (place.root / "runs" / run["name"] / "predictions.safetensors").unlink()
+    assert "predictions.safetensors: missing" in place.run("report", code=1).stderr
+
+
+def test_a_cross_validated_heads_own_data_set_is_no_test_of_it_whatever_its_splits(place: Place) -> None:
+    root = write_pictures(place.root / "one" / "pets", 2, 12)
+    place.run("extract", "--dataset", f"folder:{root}", *SMALL)
+    place.run("train-head", "--head", "ridge")
+    found = []
+    for name in ("pets", "others"):
+        split = write_splits(place.root / "two" / name, 2, 4, 4, seed=5)
+        (timed,) = last(place.run("bench-inference", "--dataset", f"folder:{split}", "--repeats", "1", "--json"))
+        found.append(timed["accuracy"])
+    assert found[0] is None
+    assert 0 <= found[1] <= 1
+
+
+def test_a_part_is_held_out_where_that_is_asked_for_and_the_report_tests_on_it(place: Place) -> None:
+    root = write_pictures(place.root / "pets", 3, 12)
+    place.run("extract", "--dataset", f"folder:{root}", *SMALL)
+    (run,) = last(place.run("train-head", "--head", "knn", "--test-fraction", "0.5", "--group-by", r"/\d\d(\d)", "--json"))
+    assert run["evaluated_by"]["kind"] == "held out"
+    assert run["train_rows"] + run["evaluation"]["overall"]["total"] == 36
+    (section,) = place.report()
+    (facts,) = section["models"]["resnet18"].values()
+    assert sum(map(sum, facts["confusion"])) == run["evaluation"]["overall"]["total"]
+
+
+def test_records_of_rows_that_are_held_out_no_more_are_in_the_first_table_only(place: Place) -> None:
+    root = write_pictures(place.root / "pets", 3, 12)
+    place.run("extract", "--dataset", f"folder:{root}", *SMALL)
+    (run,) = last(place.run("train-head", "--head", "knn", "--test-fraction", "0.5", "--json"))
+    path = place.root / "runs" / run["name"] / "run.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["test"]["used"] = "ab" * 32  # what an earlier division would have left here
+    path.write_text(json.dumps(record), encoding="utf-8")
+    result = place.run("report")
+    assert "can't be told from those it was trained on; it is in Table 1 only" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--test-fraction", "0"), 2, "0.0 is not in the range 0<x<1"),
+        (("--test-fraction", "1"), 2, "1.0 is not in the range 0<x<1"),
+        (("--test-fraction", "nan"), 2, "is not a finite number"),
+        (
+            ("--test-fraction", "0.2"),
+            1,
+            "--test-fraction 0.2, but the data set has a test split of 10 rows; leave the option",
+        ),
+        (("--group-by", "("), 2, "'(' is no regular expression: missing ), unterminated subpattern at position 0"),
+        (("--group-by", "horse"), 1, "--group-by 'horse' matches none of 30 ids; the first id is "),
+        (("--group-by", "class"), 1, "--group-by 'class' puts 30 rows into 1 group (class), expected three or more"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_divisions_that_can_not_be_are_refused_in_one_line(
+    options: tuple[str, ...], code: int, message: str, place: Place
+) -> None:
+    root = write_splits(place.root / "pets", 2, 10, 5)
+    place.run("extract", "--dataset", f"folder:{root}", *SMALL)
+    assert message in place.run("train-head", "--head", "ridge", *options, code=code).stderr.replace("\n", "")

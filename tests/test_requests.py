@@ -45,6 +45,7 @@ def test_a_studys_trainings_are_limited_where_that_leaves_rows_out() -> None:
     assert [(config.recipe, config.seed) for config in request.trainings(100, divided=False)] == [
         (name, 3) for name in RECIPES
     ]
+    assert {config.test_fraction for config in request.trainings(100, divided=True)} == {0.2}
 
 
 @pytest.mark.parametrize(("longest", "lengths"), [(1, (1,)), (7, (1, 2, 5, 7)), (100, (1, 2, 5, 10, 20, 50, 100))])

@@ -2,7 +2,6 @@
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,11 @@ from headstart.core.heads.data import Labelled, Pair
 from headstart.core.heads.predictions_file import Kept
 from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT
 from headstart.core.heads.runs import Run, RunStore
+from headstart.core.heads.sessions.cross_validation import outcomes
 from headstart.core.heads.sessions.session import fit, load_head, load_path, same, sweep
 from headstart.core.heads.statistics.accuracy import Evaluation, evaluate
 from headstart.core.heads.statistics.measures import NAMES
+from headstart.core.heads.training.epoch import Epoch
 from headstart.core.heads.training.train import predict, probabilities
 
 
@@ -65,8 +66,9 @@ def labels_of(found: checkpoint.Checkpoint, test: Labelled) -> np.ndarray:
 
 
 def evaluation_of(found: checkpoint.Checkpoint, test: Labelled) -> Evaluation:
-    shares = probabilities(found.head, test.features, "cpu")
-    return evaluate(labels_of(found, test), test.labels, CLASSES, shares)
+    """How a kept head does, at its temperature."""
+    said = outcomes(found.head, found.confidence, test, "cpu")
+    return evaluate(said.predicted, said.labels, CLASSES, said.probabilities)
 
 
 # ----------------------------------------------------------------------------------------------------------------- fit
@@ -119,12 +121,12 @@ def test_a_head_never_sees_the_test_rows(tmp_path: Path) -> None:
 
 
 def test_each_epoch_is_reported(pair: Pair, store: RunStore) -> None:
-    seen: list[tuple[int, Sequence[float], Sequence[float]]] = []
-    configs = [make_config(seed=seed) for seed in (0, 1)]
-    runs = fit(pair, configs, "cpu", "a computer", store, lambda *epoch: seen.append(epoch))
+    seen: list[Epoch] = []
+    configs = [make_config("mlp", seed=seed) for seed in (0, 1)]
+    runs = fit(pair, configs, "cpu", "a computer", store, seen.append)
     losses = [list(epoch) for epoch in zip(*(run.losses for run in runs), strict=True)]
     accuracies = [list(epoch) for epoch in zip(*(run.val_accuracies for run in runs), strict=True)]
-    assert [(number, list(ours), list(theirs)) for number, ours, theirs in seen] == list(
+    assert [(one.number, list(one.losses), list(one.accuracies)) for one in seen] == list(
         zip((1, 2, 3), losses, accuracies, strict=True)
     )
 
@@ -255,7 +257,7 @@ def test_a_set_without_splits_is_cross_validated_and_all_of_it_trained_on(
         "cpu",
         "a computer",
         store,
-        lambda number, *_: epochs.append(number),
+        lambda epoch: epochs.append(epoch.number),
         lambda *fold: told.append(fold),
     )
     assert run.train_rows == run.evaluation.overall.total == 60
@@ -263,7 +265,7 @@ def test_a_set_without_splits_is_cross_validated_and_all_of_it_trained_on(
     by = run.evaluated_by
     assert (by.kind, by.folds, by.repeats, len(by.accuracies)) == ("cross-validation", 5, 3, 3)
     assert by.accuracies[0] == run.evaluation.overall.accuracy
-    assert told == [(done, 15) for done in range(16)]
+    assert told == [(done, 180) for done in range(0, 181, 12)]
     assert epochs == [*range(1, len(run.losses) + 1)]  # those of the folds are not told of
     assert run.notes == (
         "the data set has no test split: tested by cross-validation in 5 folds, 3 times over, and trained on all images",
@@ -294,9 +296,9 @@ def test_predictions_that_were_altered_are_refused(unsplit: Pair, store: RunStor
 
 def test_several_seeds_are_tested_on_the_same_folds_once_each(unsplit: Pair, store: RunStore) -> None:
     told: list[tuple[int, int]] = []
-    configs = [make_config(seed=seed) for seed in range(3)]
+    configs = [make_config("mlp", seed=seed) for seed in range(3)]
     runs = fit(unsplit, configs, "cpu", "a computer", store, silent, lambda *fold: told.append(fold))
-    assert told[-1] == (5, 5)
+    assert told[-1] == (60, 60)
     assert {(run.evaluated_by.folds, run.evaluated_by.repeats) for run in runs} == {(5, 1)}
     kept = [kept_of(run, store) for run in runs]
     assert len({found.outcomes.probabilities.tobytes() for found in kept if found}) == 3
@@ -305,16 +307,15 @@ def test_several_seeds_are_tested_on_the_same_folds_once_each(unsplit: Pair, sto
 def test_a_sweep_is_cross_validated_whole(unsplit: Pair, store: RunStore) -> None:
     told: list[tuple[int, int]] = []
     config = make_config("linear", val_fraction=0.2, epochs=2)
-    run, tried = sweep(unsplit, config, "cpu", "a computer", store, silent, lambda *fold: told.append(fold))
-    assert told[-1] == (15, 15)
-    assert len(tried) == 12
-    assert run.config == tried[0][0]
+    run = sweep(unsplit, config, "cpu", "a computer", store, silent, lambda *fold: told.append(fold))
+    assert told[-1] == (180, 180)
+    assert run.selection is not None
+    assert run.config == run.selection.config
     assert run.evaluated_by.cross_validated
-    assert run.notes[-1] == "learning rate and weight decay chosen among 12 by accuracy on 12 validation rows"
 
 
 def test_a_sweep_is_tested_on_test_rows_where_there_are_some(pair: Pair, store: RunStore) -> None:
-    run, _ = sweep(pair, make_config("linear", epochs=2), "cpu", "a computer", store, silent)
+    run = sweep(pair, make_config("linear", epochs=2), "cpu", "a computer", store, silent)
     assert run.evaluated_by == TEST_SPLIT
     assert kept_of(run, store) is None
 

@@ -59,15 +59,17 @@ def by_pattern(ids: npt.NDArray[np.bytes_], pattern: str) -> Places:
     example = f"the first id is {_shown(ids[0])}"
     if not any(text is not None for text in found):
         raise FeaturesInvalid(f"--group-by {pattern!r} matches none of {len(names):,} ids; {example}")
-    texts = [(True, name) if text is None else (False, text) for name, text in zip(names, found, strict=True)]
-    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    # a row that stands alone is told by its place: another split may have the same id
+    keys = [place if text is None else text for place, text in enumerate(found)]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     if len(numbers) <= 2:
-        several = ", ".join(_shown(text.encode("utf-8", "surrogateescape")) for _, text in numbers)
+        texts = [key if isinstance(key, str) else names[key] for key in numbers]
+        several = ", ".join(_shown(text.encode("utf-8", "surrogateescape")) for text in texts)
         raise FeaturesInvalid(
             f"--group-by {pattern!r} puts {len(names):,} rows into {len(numbers)} group{'s' * (len(numbers) > 1)} "
             f"({several}), expected three or more; {example}"
         )
-    return np.array([numbers[text] for text in texts], dtype=np.int64)
+    return np.array([numbers[key] for key in keys], dtype=np.int64)
 
 
 def _text(match: re.Match[str] | None) -> str | None:

@@ -86,7 +86,7 @@ def _to_search(tried: Sequence[TrainConfig], rows: int) -> bool:
 
 def _chosen(tried: Sequence[TrainConfig], found: search.Found | None) -> TrainConfig:
     """The configuration to train: where no row can be judged the first in the list, the simplest."""
-    return tried[0] if found is None else found.selection.config
+    return tried[0] if found is None or len(tried) == 1 else found.selection.config
 
 
 def _fitted(data: Labelled, trained: Trained, found: search.Found | None, several: bool, device: str) -> Fitted:

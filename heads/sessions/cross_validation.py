@@ -29,7 +29,7 @@ owes to them. With more rows it owes less, and each time takes longer."""
 Fit = Callable[[Labelled], Sequence[Fitted]]
 """The whole way from training rows to heads, every choice included."""
 OnFold = Callable[[int, int], None]
-"""Told how many of how many folds are done, from 0 on."""
+"""Told how many of how many rows are predicted, fold by fold: of none first, and a row counts in each repeat."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ def cross_validate(data: Labelled, fit: Fit, heads: int, device: str, on_fold: O
     repeats = REPEATS if len(labels) <= REPEATED_ROWS and heads == 1 else 1
     divisions = [folds(labels, data.groups, k, np.random.default_rng(repeat)) for repeat in range(repeats)]
     counts = [int(division.max()) + 1 for division in divisions]
-    done, total = 0, sum(counts)
+    done, total = 0, len(labels) * repeats
     on_fold(done, total)
     found = []
     for division, count in zip(divisions, counts, strict=True):
@@ -70,7 +70,7 @@ def cross_validate(data: Labelled, fit: Fit, heads: int, device: str, on_fold: O
             for filled, fitted in zip(found[-1], _fitted(data, division != fold, fit), strict=True):
                 said = outcomes(fitted.trained.head, fitted.confidence, data.at(inside), device)
                 filled.put(inside, said)
-            done += 1
+            done += len(inside)
             on_fold(done, total)
     return [_out_of_fold(labels, [own[head] for own in found], counts[0]) for head in range(heads)]
 
