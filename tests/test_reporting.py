@@ -14,6 +14,7 @@ from typing import Any
 import cli_samples
 import numpy as np
 import pytest
+from click.testing import Result
 from PIL import Image
 
 from headstart.core.extract import datasets
