@@ -19,11 +19,11 @@ TYPE_CHECKING = False  # as type checkers know it; importing typing would take l
 if TYPE_CHECKING:
     from headstart.api.classifier import Classifier as Classifier
     from headstart.api.classifier import load as load
-    from headstart.api.classifier import train as train
     from headstart.api.estimator import Head as Head
     from headstart.api.features import Features as Features
     from headstart.api.features import extract as extract
     from headstart.api.features import open as open  # noqa: A004  # read as headstart.open
+    from headstart.api.train import train as train
     from headstart.api.transformer import Backbone as Backbone
     from headstart.core.cache.errors import HeadstartError as HeadstartError
     from headstart.core.heads.runs import Run as Run
@@ -54,7 +54,7 @@ _MODULES = {
     "extract": "headstart.api.features",
     "load": "headstart.api.classifier",
     "open": "headstart.api.features",
-    "train": "headstart.api.classifier",
+    "train": "headstart.api.train",
 }
 
 

@@ -16,8 +16,9 @@ from torch.nn import functional
 
 from headstart.core.heads.config import HEADS, RECIPES, BenchConfig, HeadName, TrainConfig
 from headstart.core.heads.data import Labelled
+from headstart.core.heads.kinds import NAMES
 from headstart.core.heads.kinds import kind as kind_of
-from headstart.core.heads.kinds.base import Batch, ClosedFormHead, GradientHead, Head, laid
+from headstart.core.heads.kinds.base import Batch, ClosedFormHead, GradientHead, Head, Rows, laid
 from headstart.core.heads.kinds.knn import Knn
 from headstart.core.heads.kinds.mlp import Mlp
 from headstart.core.heads.statistics.accuracy import evaluate
@@ -57,6 +58,7 @@ def test_the_study_recipe_is_the_published_protocol() -> None:
         standardise=False,
         sigmoid=True,
         train_limit=None,
+        test_fraction=0.2,
     )
 
 
@@ -86,8 +88,9 @@ def test_inference_is_warmed_up_before_it_is_timed() -> None:
 
 
 def test_every_head_that_is_offered_exists() -> None:
-    assert HEADS[0] == TrainConfig.head
-    for name in HEADS:
+    assert NAMES[0] == TrainConfig.head
+    assert ("auto", *NAMES) == HEADS
+    for name in NAMES:
         assert issubclass(kind_of(name), Head)
         assert trained_head(name).kind == name
 
@@ -99,7 +102,7 @@ def test_what_is_no_head_is_refused_by_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", NAMES)
 def test_every_head_separates_three_blobs(kind: HeadName, recipe: str) -> None:
     head = trained_head(kind, blobs(300), recipe=recipe, epochs=12)
     test = blobs(300, seed=1)
@@ -107,13 +110,13 @@ def test_every_head_separates_three_blobs(kind: HeadName, recipe: str) -> None:
     assert found.overall.accuracy > 0.95
 
 
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", NAMES)
 def test_one_row_scores_as_it_does_among_others(kind: HeadName) -> None:
     head, features = trained_head(kind), torch.from_numpy(blobs(20, seed=1).features)
     torch.testing.assert_close(head(features[7:8]), head(features)[7:8])
 
 
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", NAMES)
 def test_what_a_head_learned_is_in_its_state_alone(kind: HeadName) -> None:
     head = trained_head(kind)
     other = kind_of(kind)(head.dim, head.classes, head.config, head.rows).eval()
@@ -240,6 +243,55 @@ def test_a_class_without_votes_has_a_finite_score() -> None:
     assert torch.isfinite(head(features)).all()
 
 
+@pytest.mark.parametrize("count", [1, 5, 50])
+def test_knn_of_any_number_of_neighbours_votes_as_scikit_learns_does(count: int) -> None:
+    data, test = overlapping(90, 3, 0), overlapping(50, 3, 100)
+    theirs = KNeighborsClassifier(
+        count, metric="cosine", algorithm="brute", weights=lambda distance: np.exp(-distance / Knn.temperature)
+    ).fit(data.features, data.labels)
+    head = train(data, 3, make_config("knn", standardise=False, neighbours=count), "cpu", silent).head
+    expected = theirs.predict_proba(test.features)
+    np.testing.assert_allclose(probabilities(head, test.features, "cpu"), expected, atol=1e-4)
+
+
+def test_knn_heads_of_several_counts_share_one_search_and_score_as_each_alone() -> None:
+    data, test = overlapping(90, 3, 0), torch.from_numpy(overlapping(50, 3, 100).features)
+    rows = Rows(torch.from_numpy(data.features), torch.from_numpy(data.labels))
+    heads = [Knn(data.features.shape[1], 3, config, 90) for config in Knn.grid(make_config("knn"), 90)]
+    Knn.fit_all(heads, rows)
+    assert len({head.known.data_ptr() for head in heads}) == 1
+    for head, found in zip(heads, Knn.score_all(heads, test), strict=True):
+        assert torch.equal(found, head.score(test))
+
+
+def test_knn_tries_no_more_neighbours_than_rows() -> None:
+    assert [config.neighbours for config in Knn.grid(make_config("knn"), 12)] == [10, 5, 1]
+    assert [config.neighbours for config in Knn.grid(make_config("knn", neighbours=3), 12)] == [3]
+
+
+@pytest.mark.parametrize("kind", ["mlp", "linear"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_gradient_of_smoothed_labels_is_autograds(kind: HeadName, weighted: bool) -> None:
+    config = make_config(kind, label_smoothing=0.2, dropout=0.0)
+    head = kind_of(kind)(DIM, 3, config, 8, torch.Generator().manual_seed(0))
+    assert isinstance(head, GradientHead)
+    data = blobs(8)
+    features, labels = torch.from_numpy(data.features), torch.from_numpy(data.labels)
+    weights = torch.linspace(0.5, 1.5, 8) if weighted else None
+    stack = {name: laid(value.detach())[None].clone() for name, value in head.named_parameters()}
+    gradients = {name: torch.zeros_like(value) for name, value in stack.items()}
+    batch = Batch(features[None], labels[None], None if weights is None else weights[None])
+    loss = head.learn(stack, batch, gradients)
+    leaves = {name: value.clone().requires_grad_() for name, value in stack.items()}
+    scores = head.scores(leaves, features[None], None)[0]
+    each = torch.nn.functional.cross_entropy(scores, labels, reduction="none", label_smoothing=0.2)
+    expected = (each if weights is None else each * weights).mean()
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    for name, leaf in leaves.items():
+        assert torch.allclose(gradients[name], leaf.grad, atol=1e-6)
+
+
 def test_knn_gives_a_row_without_direction_finite_scores() -> None:
     head = train(blobs(30), 3, make_config("knn", standardise=False), "cpu", silent).head
     assert torch.isfinite(head(torch.zeros(1, head.dim))).all()
@@ -248,7 +300,7 @@ def test_knn_gives_a_row_without_direction_finite_scores() -> None:
 @pytest.mark.parametrize("kind", ["ridge", "knn"])
 def test_heads_without_epochs_report_none(kind: HeadName) -> None:
     seen: list[int] = []
-    found = train(blobs(30), 3, make_config(kind), "cpu", lambda number, *_: seen.append(number))
+    found = train(blobs(30), 3, make_config(kind), "cpu", lambda epoch: seen.append(epoch.number))
     assert (found.history.losses, found.history.val_accuracies, found.history.best_epoch) == ((), (), None)
     assert seen == []
 

@@ -4,11 +4,15 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import torch
+from heads_samples import blobs, make_config, same_head
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import Ridge as ScikitRidge
 from sklearn.linear_model import RidgeCV
 
 from headstart.core.heads.kinds import ridge
+from headstart.core.heads.kinds.base import Rows
 from headstart.core.heads.kinds.ridge import Ridge
 
 
@@ -79,3 +83,36 @@ def test_many_classes_take_no_memory_by_rows() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 60e6  # the targets alone would be 48 MB, and scikit-learn's copies of them some hundreds
+
+
+@given(rows=st.integers(2, 90), dim=st.integers(1, 60), classes=st.integers(2, 6), seed=st.integers(0, 999))
+@settings(max_examples=60)
+def test_each_penalty_gives_what_scikit_learn_gives_for_it(rows: int, dim: int, classes: int, seed: int) -> None:
+    features, labels = sample(rows, dim, classes, seed)
+    targets, penalties = 2.0 * np.eye(classes)[labels] - 1, [1e3, 1.0, 1e-1]
+    for penalty, (weights, biases) in zip(penalties, ridge.fit_each(features, labels, classes, penalties), strict=True):
+        theirs = ScikitRidge(alpha=penalty).fit(features.astype(np.float64), targets)
+        expected = theirs.predict(features)
+        np.testing.assert_allclose(features @ weights.T + biases, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "dim"), [(60, 8), (8, 60)])
+def test_weights_of_rows_are_scikit_learns(rows: int, dim: int) -> None:
+    features, labels = sample(rows, dim, 3)
+    own = np.random.default_rng(1).uniform(0.1, 3, rows)
+    ((weights, biases),) = ridge.fit_each(features, labels, 3, [2.0], own)
+    theirs = ScikitRidge(alpha=2.0).fit(features.astype(np.float64), 2.0 * np.eye(3)[labels] - 1, sample_weight=own)
+    np.testing.assert_allclose(features @ weights.T + biases, theirs.predict(features), rtol=1e-6, atol=1e-6)
+
+
+def test_heads_of_a_path_are_those_that_each_penalty_gives_alone() -> None:
+    data = blobs(60)
+    rows = Rows(torch.from_numpy(data.features), torch.from_numpy(data.labels))
+    heads = [Ridge(6, 3, config, 60) for config in Ridge.grid(make_config("ridge"), 60)]
+    Ridge.fit_all(heads, rows)
+    for head in heads:
+        alone = Ridge(6, 3, head.config, 60)
+        alone.fit(rows)
+        assert same_head(head, alone)
+    penalties = [head.config.penalty or 0 for head in heads]
+    assert penalties == sorted(Ridge.penalties, reverse=True)

@@ -1,0 +1,129 @@
+"""Training from a notebook: kept features in, a classifier out."""
+
+import contextlib
+import dataclasses
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from headstart.api.classifier import Classifier
+from headstart.api.features import Features, folder
+from headstart.api.notebook import watching
+from headstart.api.recipe import changed
+from headstart.core.cache.errors import FeaturesNotFound
+from headstart.core.cache.store import FeatureStore
+from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.network.devices import resolve
+from headstart.core.heads import data, predictions_file
+from headstart.core.heads.checkpoint import Checkpoint
+from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.data import Pair
+from headstart.core.heads.predictions_file import Kept
+from headstart.core.heads.runs import Run, RunStore
+from headstart.core.heads.sessions import session
+from headstart.observer import Observer
+from headstart.training import epochs_told, folds_told
+
+
+def train(
+    features: Features,
+    *,
+    head: str | None = None,
+    recipe: str = "standard",
+    epochs: int | None = None,
+    lr: float | None = None,
+    batch_size: int | None = None,
+    hidden: int | None = None,
+    dropout: float | None = None,
+    weight_decay: float | None = None,
+    val_fraction: float | None = None,
+    penalty: float | None = None,
+    neighbours: int | None = None,
+    class_weight: str | None = None,
+    label_smoothing: float | None = None,
+    test_fraction: float | None = None,
+    group_by: str | None = None,
+    train_limit: int | None = None,
+    seed: int | None = None,
+    device: str = ExtractConfig.device,
+    runs_dir: str | os.PathLike[str] | None = None,
+    observer: Observer | None = None,
+) -> Classifier:
+    """Train a head and test it: what `headstart train-head` does, with the same names and defaults. What was opened alone
+    is tested on the test split beside it; a set without one by cross-validation, and the head is then trained on all of it,
+    unless a `test_fraction` is held out. Nothing is saved before `Classifier.save`, but in a new folder of `runs_dir`.
+
+    recipe: standard, whose own head is auto, or study, whose own is the mlp; None leaves the recipe's value. epochs in
+    passes, batch_size and train_limit in rows, hidden in units; penalty: of ridge, or 1 / C of logreg and svm; neighbours:
+    the k of knn; class_weight: "balanced"; group_by: a regular expression, rows in whose ids it finds the same text are
+    never on both sides of a division. Raises FeaturesNotFound without training or test rows, FeaturesInvalid for rows that
+    no head can learn from, FeaturesDamaged, DeviceUnavailable, OutOfMemory; ValueError for settings out of range, or
+    without effect on this head.
+
+    >>> head = hs.train(features, seed=0)  # doctest: +SKIP
+    """
+    given = {
+        "epochs": epochs, "lr": lr, "batch_size": batch_size, "hidden": hidden, "dropout": dropout,
+        "weight_decay": weight_decay, "val_fraction": val_fraction, "penalty": penalty, "neighbours": neighbours,
+        "class_weight": class_weight, "label_smoothing": label_smoothing, "test_fraction": test_fraction,
+        "group_by": group_by, "train_limit": train_limit, "seed": seed,
+    }  # fmt: skip
+    config, pair = changed(recipe, head, given), _pair(features)
+    config = dataclasses.replace(config, train_limit=_limit(features, config))
+    with _store(runs_dir) as store:
+        found, run, kept = _fitted(pair, config, device, store, watching(observer))
+    return Classifier(found, run, kept, device=device, observer=observer)
+
+
+def _fitted(
+    pair: Pair, config: TrainConfig, device: str, store: RunStore, watch: Observer
+) -> tuple[Checkpoint, Run, Kept | None]:
+    """A head with its record, and what it was tested by where it is cross-validated."""
+    chosen, title = resolve(device, "fp32"), f"{pair.key.backbone} {config.head}: epochs"
+    with folds_told(watch, pair.key) as on_fold, epochs_told(watch, title) as on_epoch:
+        (run,) = session.fit(pair, [config], chosen.name, chosen.description, store, on_epoch, on_fold)
+    for remark in run.notes:
+        watch.remark(remark)
+    return session.load_head(run, store), run, predictions_file.load(store.root / run.name, run.head_sha256)
+
+
+@contextlib.contextmanager
+def _store(runs_dir: str | os.PathLike[str] | None) -> Iterator[RunStore]:
+    """Where a training writes what it makes: the runs directory, else a folder that is gone when the head is in memory."""
+    if runs_dir is not None:
+        yield RunStore(folder(runs_dir, "runs"))
+        return
+    with tempfile.TemporaryDirectory(prefix="headstart-") as temporary:
+        yield RunStore(Path(temporary))
+
+
+def _pair(features: Features) -> Pair:
+    """The sets to train and to test on. Raises FeaturesNotFound."""
+    if features.part:
+        raise FeaturesNotFound(
+            f"{features!r}: these are the {features.part} rows alone; give train the whole feature set, or "
+            f"headstart.Head(...).fit(features.X, features.y)"
+        )
+    sets = {found.manifest.split: found for found in features.sets}
+    first = sets.get("train") or sets.get("all")
+    if first is None:
+        raise FeaturesNotFound(f"{features.folders[0]}: holds test rows alone; extract, or open, the training split")
+    beside = FeatureStore(first.folder.parent).open(features.key, "test") if first.manifest.split == "train" else None
+    return Pair(first, sets.get("test") or beside)
+
+
+def _limit(features: Features, config: TrainConfig) -> int | None:
+    """How many training rows to use: no more than the features that were asked for have."""
+    limit, asked = features.limit, config.train_limit
+    if limit is None or limit >= features.sets[0].manifest.stop:
+        return asked
+    there = limit
+    if features.sets[0].manifest.split == "all":
+        there = len(features)
+        if config.test_fraction:
+            test = data.testing(features.sets[0], config).rows
+            there -= int(np.isin(features.sets[0].manifest.row_numbers()[:there], test).sum())
+    return min(asked or there, there)
