@@ -15,29 +15,34 @@ from headstart.core.heads.config import HEADS
 
 __all__ = ["one_thread"]
 
-FEW = {"mlp": {"lr": 0.05}, "linear": {"lr": 0.1}, "ridge": {}, "knn": {}}
-"""What makes a head learn from few rows in few steps."""
+FEW: dict[str, dict[str, Any]] = {"mlp": {"lr": 0.05, "epochs": 20}, "linear": {"lr": 0.1, "epochs": 20}}
+"""What makes a head learn from few rows in few steps; the others need nothing."""
 NOT_THE_SAME = "check_sample_weight_equivalence_on_dense_data"
+CLASS_WEIGHTS = "check_class_weight_classifiers"
 KNN = "knn keeps its rows and takes no weights: fit says so"
 
 
 def why_not(head: hs.Head) -> dict[str, str]:
     """The checks that can't apply to a head, with the reason."""
-    if head.head == "ridge":
-        return {NOT_THE_SAME: "its penalty is chosen by leaving out rows, and a copy of the row that is left out stays"}
+    if head.head in ("auto", "ridge", "logreg", "svm"):
+        return {NOT_THE_SAME: "its penalty is chosen by leaving out rows, and a copy of the row that is left out may stay"}
+    if head.head == "prototype":
+        return {
+            NOT_THE_SAME: "sums of float32 in another order",
+            CLASS_WEIGHTS: "classes that count more have the same mean",
+        }
     if head.head != "knn":
         return {NOT_THE_SAME: "validation rows and batches are drawn by row: of other rows others are drawn"}
     names = ("not_an_array", "list", "shape", "not_overwritten", "pandas_series")
     return {
         **{f"check_sample_weights_{name}": KNN for name in names},
         NOT_THE_SAME: KNN,
+        CLASS_WEIGHTS: KNN,
         "check_classifiers_one_label_sample_weights": KNN,
     }
 
 
-@parametrize_with_checks(
-    [hs.Head("mlp"), hs.Head("linear", lr=0.1), hs.Head("ridge"), hs.Head("knn")], expected_failed_checks=why_not
-)
+@parametrize_with_checks([hs.Head(name, **FEW.get(name, {})) for name in HEADS], expected_failed_checks=why_not)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_scikit_learn_finds_nothing_wrong(estimator: hs.Head, check: Any) -> None:
     check(estimator)
@@ -48,14 +53,14 @@ def test_scikit_learn_finds_nothing_wrong(estimator: hs.Head, check: Any) -> Non
 def test_labels_may_be_of_any_kind(head: str, labels: tuple[Any, ...]) -> None:
     data = blobs(90, classes=len(labels))
     y = np.array(labels)[data.labels]
-    found = hs.Head(head, **FEW[head]).fit(data.features, y)
+    found = hs.Head(head, **FEW.get(head, {})).fit(data.features, y)
     assert found.classes_.tolist() == sorted(labels)
     assert (found.predict(data.features) == y).mean() > 0.9
     shares = found.predict_proba(data.features)
     assert (shares.shape, shares.dtype) == ((90, len(labels)), np.float32)
 
 
-@pytest.mark.parametrize("head", ["mlp", "linear", "ridge"])
+@pytest.mark.parametrize("head", ["mlp", "linear", "ridge", "logreg", "prototype"])
 def test_rows_of_no_weight_are_as_if_they_were_not_there(head: str) -> None:
     data = blobs(60)
     weights = np.ones(60)
@@ -66,7 +71,7 @@ def test_rows_of_no_weight_are_as_if_they_were_not_there(head: str) -> None:
     assert np.allclose(ours.predict_proba(data.features), theirs.predict_proba(data.features), atol=1e-5)
 
 
-@pytest.mark.parametrize("head", ["mlp", "linear", "ridge"])
+@pytest.mark.parametrize("head", ["mlp", "linear", "ridge", "logreg", "svm"])
 def test_heavy_rows_decide(head: str) -> None:
     data = blobs(40, classes=2)
     features = np.concatenate([data.features, data.features])
@@ -74,7 +79,9 @@ def test_heavy_rows_decide(head: str) -> None:
     for heavy in (slice(0, 40), slice(40, 80)):
         weights = np.full(80, 0.05)
         weights[heavy] = 1
-        found = hs.Head(head, epochs=40 if FEW[head] else None, **FEW[head]).fit(features, labels, sample_weight=weights)
+        found = hs.Head(head, **{**FEW.get(head, {}), **({"epochs": 40} if head in FEW else {})}).fit(
+            features, labels, sample_weight=weights
+        )
         assert (found.predict(data.features) == labels[heavy]).mean() > 0.9
 
 
@@ -86,6 +93,25 @@ def test_weights_in_one_batch_are_repeated_rows() -> None:
     rows = np.repeat(np.arange(30), weights)
     repeated = clone(one_step).fit(data.features[rows], data.labels[rows]).predict_proba(data.features)
     assert np.allclose(weighted, repeated, atol=1e-4)
+
+
+def test_classes_may_have_weights() -> None:
+    data = blobs(60, classes=2)
+    rows = np.where(data.labels == 0, 3.0, 1.0)
+    named = hs.Head("ridge", penalty=1.0, class_weight={0: 3.0}).fit(data.features, data.labels)
+    weighted = hs.Head("ridge", penalty=1.0).fit(data.features, data.labels, sample_weight=rows)
+    assert np.array_equal(named.predict_proba(data.features), weighted.predict_proba(data.features))
+    with pytest.raises(ValueError, match="class_weight is 'even', expected balanced"):
+        hs.Head("ridge", class_weight="even").fit(data.features, data.labels)
+
+
+def test_what_was_chosen_is_there() -> None:
+    data = blobs(60)
+    found = hs.Head().fit(data.features, data.labels)
+    assert found.selection_.config == found.head_.config
+    assert found.confidence_.rows == 60
+    alone = hs.Head("mlp", epochs=2).fit(data.features, data.labels)
+    assert (alone.selection_, alone.confidence_) == (None, None)
 
 
 def test_knn_takes_no_weights() -> None:

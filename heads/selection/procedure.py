@@ -31,21 +31,30 @@ class Fitted:
     confidence: Confidence | None = None
 
 
-def fit(data: Labelled, classes: int, configs: Sequence[TrainConfig], device: str, on_epoch: OnEpoch) -> list[Fitted]:
+def fit(
+    data: Labelled,
+    classes: int,
+    configs: Sequence[TrainConfig],
+    device: str,
+    on_epoch: OnEpoch,
+    *,
+    calibrated: bool = True,
+) -> list[Fitted]:
     """A head for each configuration, in their order. Nothing but `data`, the training rows, is looked at.
 
     What a configuration leaves open is chosen, by its own seed where that is random (`search.search`), and the head is then
-    trained on all rows. Raises as `train_many`.
+    trained on all rows. Where nothing is open, no row is set aside and a head is to be `calibrated`, it costs a
+    cross-validation of its own. Raises as `train_many`.
     """
     data = counted(data)
     weighted = data.weights is not None
     tried = [candidates(config, len(data.labels), weighted=weighted) for config in configs]
-    return _finished(data, classes, tried, device, on_epoch)
+    return _finished(data, classes, tried, device, on_epoch, calibrated)
 
 
 def sweep(data: Labelled, classes: int, configs: Sequence[TrainConfig], device: str, on_epoch: OnEpoch) -> Fitted:
     """One head: the best of the configurations. Raises as `train_many`."""
-    return _finished(counted(data), classes, [list(configs)], device, on_epoch)[0]
+    return _finished(counted(data), classes, [list(configs)], device, on_epoch, True)[0]
 
 
 def candidates(config: TrainConfig, rows: int, *, weighted: bool = False) -> list[TrainConfig]:
@@ -59,11 +68,17 @@ def candidates(config: TrainConfig, rows: int, *, weighted: bool = False) -> lis
 
 
 def _finished(
-    data: Labelled, classes: int, open_ones: Sequence[Sequence[TrainConfig]], device: str, on_epoch: OnEpoch
+    data: Labelled,
+    classes: int,
+    open_ones: Sequence[Sequence[TrainConfig]],
+    device: str,
+    on_epoch: OnEpoch,
+    calibrated: bool,
 ) -> list[Fitted]:
     found: dict[tuple[TrainConfig, ...], search.Found | None] = {}
     for tried in open_ones:
-        if (key := _alike(tried)) not in found and _to_search(tried, len(data.labels)):
+        wanted = len(tried) > 1 or (calibrated and _needs_a_search(tried[0], len(data.labels)))
+        if (key := _alike(tried)) not in found and wanted:
             found[key] = search.search(data, classes, tried, device, tried[0].seed)
     chosen = [_chosen(tried, found.get(_alike(tried))) for tried in open_ones]
     trained = train_many(data, classes, chosen, device, on_epoch)
@@ -78,10 +93,10 @@ def _alike(tried: Sequence[TrainConfig]) -> tuple[TrainConfig, ...]:
     return tuple(tried) if len(tried) > 1 else (dataclasses.replace(tried[0], seed=0),)
 
 
-def _to_search(tried: Sequence[TrainConfig], rows: int) -> bool:
-    """Whether rows must be predicted by heads that did not see them: to choose, or since the head sets none aside by which
-    it can learn how sure to be. Squashed scores can be sure of nothing, whatever their temperature."""
-    return len(tried) > 1 or not (tried[0].sigmoid or tried[0].held(rows) >= LEAST_CHOSEN_BY)
+def _needs_a_search(config: TrainConfig, rows: int) -> bool:
+    """Whether rows must be predicted by heads that did not see them, since the head sets none aside by which it can learn
+    how sure to be. Squashed scores can be sure of nothing, whatever their temperature."""
+    return not (config.sigmoid or config.held(rows) >= LEAST_CHOSEN_BY)
 
 
 def _chosen(tried: Sequence[TrainConfig], found: search.Found | None) -> TrainConfig:

@@ -1,10 +1,12 @@
 """A head as a scikit-learn classifier, on features of any origin."""
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -19,11 +21,12 @@ from headstart.core.heads.training.train import predict, probabilities
 class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A head on features of any origin, trained as `headstart train-head` trains it.
 
-    Parameters are those of `headstart.train`, with the same defaults: None leaves the recipe's own value, and the standard
-    recipe's head is `auto`: chosen by cross-validation. Fitting sets `classes_` (C,), `n_features_in_`, `head_`, the
-    trained torch module, `history_`, its losses and validation accuracies, `selection_`, what was tried and chosen (None
-    where nothing was left open), and `confidence_`, whose temperature the probabilities are shown at (None where it could
-    not be learned).
+    Parameters are those of `headstart.train`, with the same defaults, and class_weight may be {label: weight} too. None
+    leaves the recipe's own value, and the standard recipe's head is `auto`: chosen by cross-validation. Fitting sets
+    `classes_` (C,), `n_features_in_`, `head_`, the trained torch module, `history_`, its losses and validation accuracies,
+    `selection_`, what was tried and chosen (None where nothing was left open), and `confidence_`, whose temperature the
+    probabilities are shown at: None where nothing was chosen and no row set aside, for which scikit-learn has
+    CalibratedClassifierCV.
 
     >>> import numpy as np
     >>> import headstart as hs
@@ -46,7 +49,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         val_fraction: float | None = None,
         penalty: float | None = None,
         neighbours: int | None = None,
-        class_weight: str | None = None,
+        class_weight: str | Mapping[Any, float] | None = None,
         label_smoothing: float | None = None,
         seed: int = TrainConfig.seed,
         device: str = "auto",
@@ -90,8 +93,12 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, features, dtype=np.float64, ensure_non_negative=True)
+        if isinstance(self.class_weight, Mapping):
+            own = compute_sample_weight(dict(self.class_weight), labels)
+            weights = own if weights is None else own * weights
         rows = Labelled(_writable(features), places.astype(np.int64), weights=weights)
-        (found,) = fit(rows, len(self.classes_), [config], resolve(self.device, "fp32").name, lambda *_: None)
+        device = resolve(self.device, "fp32").name
+        (found,) = fit(rows, len(self.classes_), [config], device, lambda *_: None, calibrated=False)
         self.head_, self.history_ = found.trained.head.to("cpu"), found.trained.history
         self.selection_, self.confidence_ = found.selection, found.confidence
         return self
@@ -115,6 +122,8 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _config(self) -> TrainConfig:
         names = set(self.get_params(deep=False)) - {"head", "recipe", "device", "seed"}
         given = {name: getattr(self, name) for name in names}
+        if isinstance(self.class_weight, Mapping):  # weights of rows, which `fit` makes of them
+            given["class_weight"] = None
         config = changed(self.recipe, self.head, given)
         # the seed is a parameter of all heads here, though some have no use for one
         return changed(self.recipe, self.head, {**given, "seed": self.seed}) if config.random else config
