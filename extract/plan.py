@@ -14,6 +14,7 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets, weights
 from headstart.core.extract.backbones import Backbone, get_backbone
 from headstart.core.extract.config import STUDY_MODELS, ExtractConfig, ExtractionRequest
+from headstart.core.extract.download import Download
 from headstart.core.extract.images import Images
 from headstart.core.extract.job import Job
 from headstart.core.extract.naming import as_kept
@@ -64,6 +65,18 @@ def _parted(request: str) -> tuple[str | None, str]:
     if not value:
         raise WeightsMismatch(f"--weights {request}: nothing follows the equals sign, expected MODEL=WEIGHTS")
     return get_backbone(name).name, value
+
+
+def lacking(request: ExtractionRequest, data_dir: Path) -> tuple[Download | None, dict[str, Download]]:
+    """What `plan` would download, which a dry run says and doesn't do: the data set, and weights by model.
+
+    Raises WeightsMismatch, DataNotFound, ArgumentInvalid.
+    """
+    files = {
+        model: weights.lacking(get_backbone(model), weights_asked(model, request.weights) or request.config.weights)
+        for model in expand_models(request.models)
+    }
+    return datasets.lacking(request.dataset, data_dir), {model: file for model, file in files.items() if file is not None}
 
 
 def plan(request: ExtractionRequest, data_dir: Path, store: FeatureStore | None = None) -> list[Job]:

@@ -45,7 +45,7 @@ def choose(
     groups = _groups(tensors, wanted)
     faults = {prefix: _fault(tensors, prefix, names, wanted, backbone) for prefix, names in groups.items()}
     fitting = _distinct(tensors, groups, [prefix for prefix, fault in faults.items() if fault is None])
-    members = ", ".join(f"#{_member(one)}" for one in fitting) or "none"
+    members = ", ".join(f"#{_member(one)}" if one else "all of it, without a #" for one in fitting) or "nothing"
     if member is not None:
         prefix = f"{member}." if member else ""
         unknown = f"no parameter of {backbone} has a name that begins with {prefix!r}"
