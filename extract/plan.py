@@ -79,6 +79,13 @@ def lacking(request: ExtractionRequest, data_dir: Path) -> tuple[Download | None
     return datasets.lacking(request.dataset, data_dir), {model: file for model, file in files.items() if file is not None}
 
 
+def opened(request: ExtractionRequest, data_dir: Path) -> list[Images]:
+    """The splits asked for. Raises DataNotFound, DataInvalid, ArgumentInvalid."""
+    dataset = datasets.undivided(request.dataset) if request.no_splits else request.dataset
+    names = datasets.splits(dataset, request.split, data_dir)
+    return [datasets.open_split(dataset, name, data_dir) for name in names]
+
+
 def plan(request: ExtractionRequest, data_dir: Path, store: FeatureStore | None = None) -> list[Job]:
     """One job for each model and split. Weights and images are located (torchvision's downloaded), nothing is computed.
 
@@ -86,10 +93,7 @@ def plan(request: ExtractionRequest, data_dir: Path, store: FeatureStore | None 
     pictures is called, and in which order its rows are. Raises WeightsNotFound, WeightsMismatch, DataNotFound, DataInvalid,
     DeviceUnavailable.
     """
-    dataset = datasets.undivided(request.dataset) if request.no_splits else request.dataset
-    names = datasets.splits(dataset, request.split, data_dir)
-    images = [datasets.open_split(dataset, name, data_dir) for name in names]
-    jobs = []
+    images, jobs = opened(request, data_dir), []
     for model in expand_models(request.models):
         chosen = weights_asked(model, request.weights) or request.config.weights
         own = dataclasses.replace(request.config, weights=chosen)

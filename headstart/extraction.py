@@ -46,11 +46,15 @@ class Survey:
 
 @dataclasses.dataclass(frozen=True)
 class Prospect:
-    """What a command would do: what it would download, `surveys` of what can be told without, and the models that wait."""
+    """What a command would do: what it would download, `surveys` of what can be told without, and the models that wait.
+
+    `images` are the rows asked for of each split, where the data set is here.
+    """
 
     downloads: tuple[Download, ...]
     surveys: tuple[Survey, ...]
     waiting: tuple[str, ...]
+    images: tuple[tuple[str, int], ...] = ()
 
 
 def extract(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> list[Outcome]:
@@ -69,7 +73,9 @@ def prospect(workspace: Workspace, request: ExtractionRequest, observer: Observe
     waiting = models if data_set else [model for model in models if model in files]
     ready = dataclasses.replace(request, models=tuple(model for model in models if model not in waiting))
     found = [survey_job(workspace, job) for job in plan(workspace, ready, observer)] if ready.models else []
-    return Prospect((*([data_set] if data_set else []), *files.values()), tuple(found), tuple(waiting))
+    limit, there = request.config.limit, [] if data_set else jobs.opened(request, workspace.data_dir)
+    images = tuple((one.split, min(one.rows, limit or one.rows)) for one in there)
+    return Prospect((*([data_set] if data_set else []), *files.values()), tuple(found), tuple(waiting), images)
 
 
 def survey_job(workspace: Workspace, job: Job) -> Survey:

@@ -45,13 +45,15 @@ def choose(
     groups = _groups(tensors, wanted)
     faults = {prefix: _fault(tensors, prefix, names, wanted, backbone) for prefix, names in groups.items()}
     fitting = _distinct(tensors, groups, [prefix for prefix, fault in faults.items() if fault is None])
-    members = ", ".join(f"#{_member(one)}" if one else "all of it, without a #" for one in fitting) or "nothing"
+    members = ", ".join(f"#{_member(one)}" for one in fitting) or "none"
     if member is not None:
         prefix = f"{member}." if member else ""
         unknown = f"no parameter of {backbone} has a name that begins with {prefix!r}"
         reason = faults.get(prefix, unknown)
         if reason is not None:
-            raise WeightsMismatch(f"{where}#{member}: {reason}; what fits {backbone} in the file: {members}")
+            fits = f"what fits {backbone} in the file: {members}"
+            whole = f"the file as a whole fits {backbone}: leave #{member} out"
+            raise WeightsMismatch(f"{where}#{member}: {reason}; {whole if fitting == [''] else fits}")
     elif len(fitting) == 1:
         (prefix,) = fitting
     elif fitting:

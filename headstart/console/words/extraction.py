@@ -64,7 +64,9 @@ def prospect(found: Prospect) -> str:
     """What a command would do, and for which models that is known after a download only."""
     lines = [*map(download, found.downloads), *map(survey, found.surveys)]
     if found.waiting:
-        lines.append(f"{', '.join(found.waiting)}: rows, key and what is there are known once that is here")
+        rows = " and ".join(f"{count:,} {split} images" for split, count in found.images) or "images"
+        waiting = ", ".join(found.waiting)
+        lines.append(f"{waiting}: {rows} to run through it, key and what is there known once that is downloaded")
     return "\n".join(lines)
 
 
