@@ -445,11 +445,11 @@ def test_a_key_that_none_has_is_answered_with_those_there(tmp_path: Path) -> Non
     store = FeatureStore(tmp_path)
     write_set(store, blobs(9), "train")
     check_key(store, make_key().digest8)
-    there = rf"no key begins with zz; there are {make_key().digest8} \(resnet50 digits\)"
+    there = rf"no key begins with zz; there are {make_key().digest8} \(resnet50 pets\)"
     with pytest.raises(FeaturesNotFound, match=there):
         check_key(store, "zz")
-    (store.root / f"digits-train-resnet50-{make_key().digest8}" / "manifest.json").unlink()
-    with pytest.raises(FeaturesNotFound, match=r"digits-train-resnet50-\w+: not complete, no head can learn from it"):
+    (store.root / f"pets-train-resnet50-{make_key().digest8}" / "manifest.json").unlink()
+    with pytest.raises(FeaturesNotFound, match=r"pets-train-resnet50-\w+: not complete, no head can learn from it"):
         check_key(store, make_key().digest8[:4])
     with pytest.raises(FeaturesNotFound, match="no key begins with zz; there are none yet"):
         check_key(store, "zz")
