@@ -21,13 +21,6 @@ from headstart.core.cache.errors import (
     RunDamaged,
     RunNotFound,
 )
-    ArgumentInvalid,
-    FeaturesInvalid,
-    FeaturesNotFound,
-    ImageUnreadable,
-    RunDamaged,
-    RunNotFound,
-)
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads import timings
 from headstart.core.heads.confidence import Confidence
