@@ -142,7 +142,7 @@ def _reference(train: Labelled, seed: int) -> Any:
         config.penalty for config in kind("logreg").grid(TrainConfig("standard", head="logreg"), len(train.labels))
     ]
     least = int(np.bincount(train.labels).min())
-    folds = max(2, min(search.FOLDS_OF_FEW if len(train.labels) < search.FEW else search.FOLDS, least))
+    folds = max(2, min(search.FOLDS, least))
     folding = StratifiedKFold(folds, shuffle=True, random_state=seed)
     inverse = sorted(1 / penalty for penalty in penalties if penalty)
     model = LogisticRegressionCV(Cs=inverse, cv=folding, max_iter=1000, scoring="neg_log_loss")

@@ -88,10 +88,6 @@ class TrainConfig:
         """The epochs of a training on so many rows."""
         return max(self.epochs, math.ceil(self.least_steps / self._steps_of_an_epoch(rows)))
 
-    def as_trained(self, rows: int) -> "TrainConfig":
-        """With the number of epochs that a training on so many rows has."""
-        return dataclasses.replace(self, epochs=self.epochs_of(rows), least_steps=0) if self.least_steps else self
-
     def steps(self, rows: int) -> int:
         """Optimiser steps of all epochs on so many training rows; the last of an epoch may be of fewer rows."""
         return self._steps_of_an_epoch(rows) * self.epochs_of(rows) if self.trained_by_gradient else 0

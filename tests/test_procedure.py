@@ -113,5 +113,4 @@ def test_rows_of_weight_0_are_not_judged_either() -> None:
 def test_few_rows_have_epochs_enough() -> None:
     config = dataclasses.replace(RECIPES["standard"], head="linear")
     (found,) = fit(blobs(60), 3, [config], "cpu", silent)
-    assert found.trained.head.config.epochs == 400
     assert len(found.trained.history.losses) == 400

@@ -32,7 +32,7 @@ def test_every_row_is_judged_once_by_heads_that_did_not_see_it() -> None:
     sides = search.divisions(blobs(90), np.random.default_rng(0))
     assert sorted(np.concatenate([judge for _, judge in sides])) == list(range(90))
     assert all(sorted(np.concatenate(side)) == list(range(90)) for side in sides)
-    assert len(sides) == search.FOLDS_OF_FEW
+    assert len(sides) == search.FOLDS
 
 
 def test_of_many_rows_a_fifth_is_held_out_once(monkeypatch: pytest.MonkeyPatch) -> None:

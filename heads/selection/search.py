@@ -23,8 +23,7 @@ CROSS_VALIDATED = 5_000
 """Rows up to which each is predicted once by cross-validation; of more, a part is held out once."""
 HELD_OUT = 0.2
 """The part held out of more rows."""
-FOLDS, FOLDS_OF_FEW, FEW = 5, 10, 200
-"""Folds; of few rows more of them, so that the heads learn from nearly all."""
+FOLDS = 5
 _KEPT = 10_001
 """Probabilities of true labels that a head keeps: of more rows, a sample at equal steps."""
 
@@ -79,7 +78,7 @@ def divisions(data: Labelled, rng: np.random.Generator) -> list[tuple[npt.NDArra
     if rows > CROSS_VALIDATED:
         return [held_out(data.labels, data.groups, round(rows * HELD_OUT), rng)]
     try:
-        numbers = folds(data.labels, data.groups, FOLDS_OF_FEW if rows < FEW else FOLDS, rng)
+        numbers = folds(data.labels, data.groups, FOLDS, rng)
     except FeaturesInvalid:
         return []
     return [(np.flatnonzero(numbers != i), np.flatnonzero(numbers == i)) for i in range(int(numbers.max()) + 1)]

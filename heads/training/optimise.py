@@ -66,13 +66,14 @@ def descend(
     FeaturesInvalid where a loss or a score is not finite.
     """
     config, stack = heads[0].config, _stacked(heads)
-    steps = math.ceil(len(parts[0].train) / config.batch_size) * config.epochs
+    epochs = config.epochs_of(len(parts[0].train) + len(parts[0].val))
+    steps = math.ceil(len(parts[0].train) / config.batch_size) * epochs
     optimiser = _Optimiser(stack, [head.config for head in heads], steps)
     losses: list[list[float]] = []
     judged: list[list[Judged]] = []
     watched: list[list[Judged]] = []
     best = _Best(stack, len(heads), config.epoch_by) if len(parts[0].val) else None
-    for number in range(1, config.epochs + 1):
+    for number in range(1, epochs + 1):
         losses.append(_epoch(heads, rows, parts, stack, optimiser))
         _refuse(losses[-1], heads, f"the loss is not finite in epoch {number}")
         if best is not None:
@@ -82,10 +83,10 @@ def descend(
             all_of_them = torch.arange(len(watch.labels), device=watch.labels.device)
             watched.append(_judged(heads[0], watch, [all_of_them] * len(heads), stack))
         accuracies = [accuracy for accuracy, _ in judged[-1]] if judged else ()
-        on_epoch(Epoch(number, config.epochs, losses[-1], accuracies))
+        on_epoch(Epoch(number, epochs, losses[-1], accuracies))
     _give_back(heads, stack if best is None else best.stack)
     found = [head.score(rows.features[: config.batch_size]).abs().max().item() for head in heads]
-    _refuse(found, heads, f"the scores are not finite after epoch {config.epochs}")
+    _refuse(found, heads, f"the scores are not finite after epoch {epochs}")
     kept = [None] * len(heads) if best is None else best.numbers
     return [
         History(_of(k, losses), tuple(a for a, _ in _of(k, judged)), kept[k], tuple(a for a, _ in _of(k, watched)))

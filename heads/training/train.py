@@ -74,7 +74,6 @@ def train_many(
     OutOfMemory where there is no room.
     """
     data = counted(data)
-    configs = [config.as_trained(len(data.labels)) for config in configs]
     memory.check(configs, len(data.labels), data.features.shape[1], classes, device)
     with memory.known_errors(configs, data.features.shape[1], classes):
         watched = None if watch is None else on_device(device, counted(watch))

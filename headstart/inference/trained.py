@@ -30,7 +30,8 @@ class TrainedHead:
     @property
     def title(self) -> str:
         """Backbone and settings, as a column's heading."""
-        return f"{self.checkpoint.key.backbone} {settings_label(self.checkpoint.head.config)}"
+        head = self.checkpoint
+        return self.run.title if self.run else f"{head.key.backbone} {settings_label(head.head.config)}"
 
 
 def of_run(workspace: Workspace, run: Run) -> TrainedHead:
