@@ -1,6 +1,7 @@
-"""What an extraction is asked to do, and its settings. Imports nothing heavy: the command line reads its defaults here."""
+"""What an extraction is asked to do, its settings, and what it would have to download. Imports nothing heavy: the command line reads its defaults here."""
 
 import dataclasses
+from pathlib import Path
 from typing import Literal, get_args
 
 from headstart.core.cache.arguments import choice, flag, text, whole
@@ -76,3 +77,12 @@ class ExtractionRequest:
         flag("no_splits", self.no_splits)
         if self.split is not None:
             choice("split", self.split, SPLITS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Download:
+    """A file, or a data set, that is not here: what it is, whence it would come, and where it would lie."""
+
+    what: str
+    url: str
+    path: Path

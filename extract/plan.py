@@ -13,8 +13,7 @@ from headstart.core.cache.errors import WeightsMismatch
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets, weights
 from headstart.core.extract.backbones import Backbone, get_backbone
-from headstart.core.extract.config import STUDY_MODELS, ExtractConfig, ExtractionRequest
-from headstart.core.extract.download import Download
+from headstart.core.extract.config import STUDY_MODELS, Download, ExtractConfig, ExtractionRequest
 from headstart.core.extract.images import Images
 from headstart.core.extract.job import Job
 from headstart.core.extract.naming import as_kept

@@ -12,8 +12,7 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import plan as jobs
 from headstart.core.extract import reuse
 from headstart.core.extract import run as runs
-from headstart.core.extract.config import ExtractionRequest
-from headstart.core.extract.download import Download
+from headstart.core.extract.config import Download, ExtractionRequest
 from headstart.core.extract.job import Job
 from headstart.core.extract.run import Outcome
 from headstart.observer import Observer

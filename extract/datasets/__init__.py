@@ -7,7 +7,7 @@ from typing import Protocol, cast
 
 from headstart.core.cache.errors import ArgumentInvalid, DataNotFound
 from headstart.core.cache.text import did_you_mean, safe
-from headstart.core.extract.download import Download
+from headstart.core.extract.config import Download
 from headstart.core.extract.images import Images
 
 

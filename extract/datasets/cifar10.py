@@ -16,7 +16,7 @@ import numpy as np
 
 from headstart.core.cache.errors import DataInvalid, DataNotFound
 from headstart.core.cache.files import write_durably
-from headstart.core.extract.download import Download
+from headstart.core.extract.config import Download
 from headstart.core.extract.images import Images, Labels, Pixels
 from headstart.core.extract.images.arrays import ArrayImages
 

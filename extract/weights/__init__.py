@@ -19,7 +19,7 @@ import numpy as np
 from headstart.core.cache.errors import WeightsMismatch, WeightsNotFound
 from headstart.core.cache.files import sha256, sha256_file
 from headstart.core.extract.backbones import Backbone, WeightFile, get_backbone, names
-from headstart.core.extract.download import Download
+from headstart.core.extract.config import Download
 from headstart.core.extract.weights.files import read_tensors
 from headstart.core.extract.weights.state_dicts import COUNTER, choose, some
 

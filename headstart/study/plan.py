@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from headstart.core.cache.store import FeatureStore
-from headstart.core.extract.download import Download
+from headstart.core.extract.config import Download
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import resolve
 from headstart.core.extract.network.interface import EngineConfig

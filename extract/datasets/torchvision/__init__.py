@@ -7,10 +7,10 @@ torchvision reads the list of rows.
 from pathlib import Path
 
 from headstart.core.cache.errors import DataInvalid, DataNotFound, HeadstartError, OutOfMemory
+from headstart.core.extract.config import Download
 from headstart.core.extract.datasets.torchvision.download import is_there, one_line, opened, torchvision_datasets
 from headstart.core.extract.datasets.torchvision.rows import images
 from headstart.core.extract.datasets.torchvision.sets import find
-from headstart.core.extract.download import Download
 from headstart.core.extract.images import Images
 
 ARGUMENT = "NAME"

@@ -8,7 +8,7 @@ from headstart.console.words.sets import key_facts, shape
 from headstart.core.cache.text import megabytes
 
 if TYPE_CHECKING:
-    from headstart.core.extract.download import Download
+    from headstart.core.extract.config import Download
     from headstart.core.extract.job import Job
     from headstart.core.extract.run import Outcome
     from headstart.extraction import Prospect, Survey
