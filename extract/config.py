@@ -1,4 +1,7 @@
-"""What an extraction is asked to do, its settings, and what it would have to download. Imports nothing heavy: the command line reads its defaults here."""
+"""What an extraction is asked to do, its settings, and what it would have to download.
+
+Imports nothing heavy: the command line reads its defaults here.
+"""
 
 import dataclasses
 from pathlib import Path
