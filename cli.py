@@ -126,10 +126,9 @@ def extract_command(
     models = models or ExtractionRequest.models
     request = ExtractionRequest(models, dataset, split, weights, no_splits, ExtractConfig(**config))
     if dry_run:
-        surveys = extraction.survey(settings, request, terminal(settings))
-        for found in surveys:
-            out(words.extraction.survey(found))
-        document(settings, [words.extraction.survey_json(found) for found in surveys])
+        found = extraction.prospect(settings, request, terminal(settings))
+        out(words.extraction.prospect(found))
+        document(settings, words.extraction.prospect_json(found))
     else:
         made = extraction.extract(settings, request, terminal(settings))
         document(settings, [words.extraction.outcome_json(outcome) for outcome in made])
@@ -330,13 +329,11 @@ def study_command(settings: Settings, models: tuple[str, ...], dry_run: bool, **
 
 
 def _plan_study(settings: Settings, request: requests.StudyRequest) -> None:
-    from headstart.console.progress import clock
-    from headstart.study.plan import plan
+    from headstart.study.plan import outlook
 
-    plans = plan(settings, request, terminal(settings))
-    total = sum(one.total_s for one in plans)
-    out(f"about {clock(total)} in all, without the BatchNorm experiment and outside pictures")
-    document(settings, {"models": [one.to_json() for one in plans], "total_s": total})
+    found = outlook(settings, request, terminal(settings))
+    out(words.study.outlook(found))
+    document(settings, words.study.outlook_json(found))
 
 
 def _run_study(settings: Settings, request: requests.StudyRequest) -> None:
@@ -444,13 +441,15 @@ def show_set_command(settings: Settings, name: str) -> None:
 @command(cache, "verify", "headstart cache verify")
 @click.argument("names", nargs=-1)
 def verify_command(settings: Settings, names: tuple[str, ...]) -> None:
-    """Read everything and say what is wrong and where; all sets by default. The exit code is 1 if anything is."""
-    from headstart.core.cache.verify import folders, problems
+    """Read everything and say what is wrong and where; all sets by default. The exit code is 1 unless all are whole: for
+    a set that is not complete too, since nothing can be trained on it."""
+    from headstart.core.cache.verify import folders, problems, state
 
-    chosen = [settings.features_dir / name for name in names] or folders(store_of(settings))
+    store = store_of(settings)
+    chosen = [settings.features_dir / store.called(name) for name in dict.fromkeys(names)] or folders(store)
     found = {folder.name: problems(folder) for folder in chosen}
     for name, faults in found.items():
-        out(f"{name}: {'damaged' if faults else 'whole'}")
+        out(f"{name}: {state(settings.features_dir / name, faults)}")
         for fault in faults:
             note(f"headstart: {fault}")
     document(settings, found)
@@ -476,7 +475,8 @@ def remove_command(settings: Settings, names: tuple[str, ...]) -> None:
 def export_command(settings: Settings, name: str, path: Path, dtype: str | None) -> None:
     """One set in one piece for other tools: PATH ends in .h5, .npy (a pair of files) or .parquet (needs pyarrow).
 
-    Features of bf16 and fp16 are kept as float16, which some tools can't show: give --dtype float32 for those.
+    A .npy export leaves out the ids of the images, which .h5 and .parquet have. Features of bf16 and fp16 are kept as
+    float16, those of untrained networks as float32; some tools can't show float16: give --dtype float32 for those.
     """
     from headstart.core.cache.export import export
 

@@ -1,6 +1,8 @@
 """Every error a user can cause, as one tree; `cli.py` prints each as one line and exits with 1.
 
     HeadstartError
+    ├── ArgumentInvalid    (ValueError)         an argument or option is out of range, unknown or without use
+    │   └── ArgumentOfWrongType  (TypeError)    it is of a type that can't be meant
     ├── FeaturesNotFound   (FileNotFoundError)  no complete feature set answers
     ├── FeaturesAmbiguous  (LookupError)        several answer
     ├── FeaturesStale      (ValueError)         a set exists, made from something else
@@ -10,6 +12,7 @@
     ├── DataNotFound       (FileNotFoundError)  a data set is not where it was said to be
     ├── DataInvalid        (ValueError)         a data set's files are not what they should be
     ├── ImageUnreadable    (ValueError)         one picture can't be decoded
+    │   └── ImageNotFound  (FileNotFoundError)  its file is not there
     ├── WeightsNotFound    (FileNotFoundError)  a backbone's weights can't be had
     ├── WeightsMismatch    (ValueError)         weights that don't fit the backbone, or are not the recorded ones
     ├── OutOfMemory        (MemoryError)        the device has no room for a batch of this size
@@ -23,6 +26,14 @@ It lives in `cache` because that is the one room which all the others may import
 
 class HeadstartError(Exception):
     """Base of all errors whose message is meant for the user: place, found, expected, next step."""
+
+
+class ArgumentInvalid(HeadstartError, ValueError):
+    """An argument of a call or an option of a command is out of range, unknown or without use; the message names it."""
+
+
+class ArgumentOfWrongType(ArgumentInvalid, TypeError):
+    """An argument is of a type that can't be meant."""
 
 
 class FeaturesNotFound(HeadstartError, FileNotFoundError):
@@ -59,6 +70,10 @@ class DataInvalid(HeadstartError, ValueError):
 
 class ImageUnreadable(HeadstartError, ValueError):
     """One picture can't be decoded whole."""
+
+
+class ImageNotFound(ImageUnreadable, FileNotFoundError):
+    """One picture's file is not there."""
 
 
 class WeightsNotFound(HeadstartError, FileNotFoundError):

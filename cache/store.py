@@ -17,6 +17,7 @@ from headstart.core.cache.files import make_folder, sync_folder
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import NAME, read_manifest
 from headstart.core.cache.shard_plan import shard_number
+from headstart.core.cache.text import did_you_mean, listed
 from headstart.core.cache.writer import SetWriter
 
 
@@ -47,12 +48,25 @@ class FeatureStore:
         return found
 
     def get(self, name: str) -> FeatureSet:
-        """The set in the folder `name`. Raises FeaturesNotFound, FeaturesDamaged."""
+        """The set called `name`, or in the folder `name` of this directory. Raises FeaturesNotFound, FeaturesDamaged."""
+        folder = self.root / self.called(name)
         try:
-            return FeatureSet(self.root / name, read_manifest(self.root / name))
+            return FeatureSet(folder, read_manifest(folder))
         except FileNotFoundError:
-            names = ", ".join(found.folder.name for found in self.sets()) or "none"
-            raise FeaturesNotFound(f"{self.root / name}: no complete feature set; there are: {names}") from None
+            if any(folder.glob("shard-*.h5")):
+                goes_on = "the `headstart extract` that began it goes on from there"
+                raise FeaturesNotFound(f"{folder}: not complete; {goes_on}") from None
+            there = [found.folder.name for found in self.sets()]
+            hint = did_you_mean(folder.name, there)
+            raise FeaturesNotFound(
+                f"{folder}: no complete feature set{hint}; there are: {listed(there) or 'none'}"
+            ) from None
+
+    def called(self, name: str) -> str:
+        """The name of a set that is given by its name or, as `extract` prints it, by its folder in this directory."""
+        given = Path(name).expanduser()
+        inside = len(given.parts) > 1 and given.parent.resolve() == self.root.resolve()
+        return given.name if inside and given.name != ".." else name
 
     def open(self, key: FeatureKey, split: str) -> FeatureSet | None:
         """The complete set of exactly this key and split, or None. Raises FeaturesDamaged, FeaturesStale."""
@@ -92,9 +106,10 @@ class FeatureStore:
 
         The manifest goes first, so that no reader takes what is left for a complete set.
         """
+        name = self.called(name)
         folder = self.root / name
         if name in ("", ".", "..") or Path(name).name != name or not folder.is_dir():
-            raise FeaturesNotFound(f"{folder}: no such feature set; `headstart cache ls` lists them")
+            raise self.no_such(name)
         if folder.is_symlink():
             raise FeaturesNotFound(f"{folder}: a link to {folder.readlink()}; remove the link, or the set where it lies")
         with self._lock(name, on_wait):
@@ -105,6 +120,12 @@ class FeatureStore:
             sync_folder(folder)
             shutil.rmtree(folder)
         return freed
+
+    def no_such(self, name: str) -> FeaturesNotFound:
+        """The error that there is no set of that name, with those most like it."""
+        there = sorted(path.name for path in self.root.glob("[!.]*") if path.is_dir())
+        hint = did_you_mean(name, there)
+        return FeaturesNotFound(f"{self.root / name}: no such feature set{hint}; `headstart cache ls` lists them")
 
     @contextlib.contextmanager
     def _lock(self, name: str, on_wait: Callable[[], None]) -> Iterator[None]:

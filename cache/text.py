@@ -16,9 +16,10 @@ def listed(names: Iterable[object], most: int = 10) -> str:
     return f"{shown} and {len(there) - most:,} more" if len(there) > most else shown
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """(did you mean A or B?) for the known words that are most like one, whatever their capital letters; else nothing."""
-    by_lower = {name.lower(): name for name in known}
+def did_you_mean(word: str, known: Iterable[str], without: str = "") -> str:
+    """(did you mean A or B?) for the known words that are most like one, whatever their capital letters; else nothing.
+    What all known words begin with, `without`, makes none of them more like it."""
+    by_lower = {name.lower().removeprefix(without): name for name in known}
     close = [by_lower[match] for match in difflib.get_close_matches(word.lower(), by_lower, n=3)]
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 

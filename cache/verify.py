@@ -3,9 +3,10 @@
 import contextlib
 import dataclasses
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
-from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesOfAnotherVersion
+from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion
 from headstart.core.cache.feature_set import REPLACED, FeatureSet
 from headstart.core.cache.manifest import NAME, read_manifest
 from headstart.core.cache.store import FeatureStore
@@ -15,6 +16,10 @@ def folders(store: FeatureStore) -> list[Path]:
     """Every folder that holds a manifest or shards, readable or not, by name."""
     found = {path.parent for pattern in (f"*/{NAME}", "*/shard-*.h5") for path in store.root.glob(pattern)}
     return sorted(found)
+
+
+NOT_COMPLETE = "not complete"
+"""A set that was begun and has no manifest yet: an interrupted run's, or one under way."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +43,17 @@ def _entry(folder: Path) -> Entry:
     try:
         return Entry(folder, FeatureSet(folder, read_manifest(folder)), "complete", nbytes)
     except FileNotFoundError:
-        return Entry(folder, None, "not complete", nbytes)
+        return Entry(folder, None, NOT_COMPLETE, nbytes)
     except FeaturesOfAnotherVersion:
         return Entry(folder, None, "of another version", nbytes)
     except FeaturesDamaged:
         return Entry(folder, None, "damaged", nbytes)
+
+
+def state(folder: Path, faults: Sequence[str]) -> str:
+    """A set's state after its `problems` were looked for, in the words of `Entry`; `whole` where all was read and right."""
+    found = _entry(folder).state
+    return found if found != "complete" else "damaged" if faults else "whole"
 
 
 def _nbytes(folder: Path) -> int:
@@ -59,13 +70,12 @@ def _nbytes(folder: Path) -> int:
 def problems(folder: Path) -> list[str]:
     """What is wrong with the set in `folder`, a line for each fault; empty for a whole set. Raises FeaturesNotFound."""
     if not folder.is_dir():
-        raise FeaturesNotFound(f"{folder}: no such feature set; `headstart cache ls` lists them")
+        raise FeatureStore(folder.parent).no_such(folder.name)
     try:
         features = FeatureSet(folder, read_manifest(folder))
     except FileNotFoundError:
-        return [
-            f"{folder / NAME}: missing, the set is not complete; the `headstart extract` that began it goes on from there"
-        ]
+        goes_on = "the `headstart extract` that began it goes on from there"
+        return [f"{folder / NAME}: missing, the set is {NOT_COMPLETE}; {goes_on}"]
     except FeaturesDamaged as error:
         return [str(error)]
     found = []

@@ -1,8 +1,13 @@
-"""What an extraction is asked to do, and its settings. Imports nothing heavy: the command line reads its defaults here."""
+"""What an extraction is asked to do, its settings, and what it would have to download.
+
+Imports nothing heavy: the command line reads its defaults here.
+"""
 
 import dataclasses
+from pathlib import Path
 from typing import Literal, get_args
 
+from headstart.core.cache.arguments import choice, flag, text, whole
 from headstart.core.cache.shard_plan import DEFAULT_SHARD_ROWS
 
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
@@ -15,6 +20,8 @@ ENGINES: tuple[str, ...] = get_args(Engine)
 ON_ERROR: tuple[str, ...] = get_args(OnError)
 SPLITS: tuple[str, ...] = get_args(Split)
 STUDY_MODELS = ("vgg16", "vgg19", "resnet50", "resnet152")
+MIN_IMAGE_SIZE = 32
+"""Pixels: the backbones halve an image five times."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +29,7 @@ class ExtractConfig:
     """How features are computed. Sizes in pixels; `limit` and `shard_rows` in rows; None lets us choose.
 
     `workers` threads decode image files (Pillow's decoders run outside Python's lock); data sets of small arrays need none.
+    Raises ArgumentInvalid, which names the field, for a value that is of no use; command line and Python share this check.
     """
 
     weights: str = "IMAGENET1K_V1"
@@ -36,13 +44,26 @@ class ExtractConfig:
     on_error: OnError = "fail"
     force: bool = False
 
+    def __post_init__(self) -> None:
+        least = {"image_size": MIN_IMAGE_SIZE, "batch_size": 1, "workers": 1, "limit": 1, "shard_rows": 1}
+        known = {"precision": PRECISIONS, "engine": ENGINES, "on_error": ON_ERROR}
+        numbers = {name: whole(name, getattr(self, name), lowest) for name, lowest in least.items() if not self._open(name)}
+        words = {name: choice(name, getattr(self, name), there) for name, there in known.items()}
+        texts = {name: text(name, getattr(self, name)) for name in ("weights", "device")}
+        for name, value in {**numbers, **words, **texts, "force": flag("force", self.force)}.items():
+            object.__setattr__(self, name, value)  # numpy's integers become Python's, paths become text
+
+    def _open(self, name: str) -> bool:
+        """Whether a number is left to us."""
+        return name in ("batch_size", "limit") and getattr(self, name) is None
+
 
 @dataclasses.dataclass(frozen=True)
 class ExtractionRequest:
     """Features of a data set by several backbones.
 
     `split` None means all that the data set has. `weights` are `VALUE` or `MODEL=VALUE`; a model that none concern gets
-    those of `config`. With `no_splits` each sub-folder of `folder:PATH` is a class.
+    those of `config`. With `no_splits` each sub-folder of `folder:PATH` is a class. Raises ArgumentInvalid.
     """
 
     models: tuple[str, ...] = ("resnet50",)
@@ -51,3 +72,20 @@ class ExtractionRequest:
     weights: tuple[str, ...] = ()
     no_splits: bool = False
     config: ExtractConfig = ExtractConfig()
+
+    def __post_init__(self) -> None:
+        for name in self.models:
+            text("model", name)
+        text("dataset", self.dataset)
+        flag("no_splits", self.no_splits)
+        if self.split is not None:
+            choice("split", self.split, SPLITS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Download:
+    """A file, or a data set, that is not here: what it is, whence it would come, and where it would lie."""
+
+    what: str
+    url: str
+    path: Path

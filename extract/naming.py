@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from headstart.core.cache.errors import DataNotFound, FeaturesDamaged
+from headstart.core.cache.errors import DataInvalid, DataNotFound, FeaturesDamaged
 from headstart.core.cache.files import read_regular
 from headstart.core.cache.foreign import ForeignReader
 from headstart.core.cache.key import FeatureKey
@@ -24,7 +24,7 @@ from headstart.core.cache.text import did_you_mean, listed, safe
 from headstart.core.extract.images import Images, rows_digest
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
-from headstart.core.extract.pictures.layout import kind
+from headstart.core.extract.pictures.layout import kind, layout
 
 _ORDERS: tuple[Order, ...] = ("stratified", "unknown")
 """In which the rows of a set may be that no manifest speaks of; mixed images know of one order only."""
@@ -52,10 +52,33 @@ def known_as(dataset: str, store: FeatureStore) -> list[str]:
         names = [name for name in there if name.lower() in (wanted, f"folder-{wanted}")]
     if not names:
         raise DataNotFound(
-            f"{store.root}: no features of {safe(dataset)}{did_you_mean(dataset.replace(':', '-'), there)}; "
+            f"{store.root}: no features of {safe(dataset)}{_hint(dataset, path, there)}; "
             f"there are features of {listed(there) or 'nothing yet'}; `headstart extract` with it as --dataset makes them"
         )
     return names
+
+
+def _hint(dataset: str, path: str, there: Sequence[str]) -> str:
+    """The names like the one given. Those of folders are compared without the word before them, which all have."""
+    bare = re.sub("^(folder|classes)[:-]", "", dataset) if path == dataset else Path(path).name
+    if bare == dataset:
+        return did_you_mean(dataset.replace(":", "-"), there)
+    return did_you_mean(bare, (name for name in there if name.startswith("folder-")), without="folder-")
+
+
+def splits_meant(dataset: str) -> tuple[str, ...] | None:
+    """The splits of the folder that a user names as `folder:PATH`, which has those of its sub-folders, or `classes:PATH`,
+    which has none; None for other names, and where the folder is not there to tell."""
+    word, _, argument = dataset.partition(":")
+    if word.lower() == "classes":
+        return ("all",)
+    top = Path(argument).expanduser()
+    if word.lower() != "folder" or not top.is_dir():
+        return None
+    try:
+        return tuple(layout(top).splits)
+    except (DataInvalid, DataNotFound):
+        return None
 
 
 def _of_folder(path: Path, store: FeatureStore) -> list[str]:

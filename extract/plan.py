@@ -13,7 +13,7 @@ from headstart.core.cache.errors import WeightsMismatch
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets, weights
 from headstart.core.extract.backbones import Backbone, get_backbone
-from headstart.core.extract.config import STUDY_MODELS, ExtractConfig, ExtractionRequest
+from headstart.core.extract.config import STUDY_MODELS, Download, ExtractConfig, ExtractionRequest
 from headstart.core.extract.images import Images
 from headstart.core.extract.job import Job
 from headstart.core.extract.naming import as_kept
@@ -66,6 +66,25 @@ def _parted(request: str) -> tuple[str | None, str]:
     return get_backbone(name).name, value
 
 
+def lacking(request: ExtractionRequest, data_dir: Path) -> tuple[Download | None, dict[str, Download]]:
+    """What `plan` would download, which a dry run says and doesn't do: the data set, and weights by model.
+
+    Raises WeightsMismatch, DataNotFound, ArgumentInvalid.
+    """
+    files = {
+        model: weights.lacking(get_backbone(model), weights_asked(model, request.weights) or request.config.weights)
+        for model in expand_models(request.models)
+    }
+    return datasets.lacking(request.dataset, data_dir), {model: file for model, file in files.items() if file is not None}
+
+
+def opened(request: ExtractionRequest, data_dir: Path) -> list[Images]:
+    """The splits asked for. Raises DataNotFound, DataInvalid, ArgumentInvalid."""
+    dataset = datasets.undivided(request.dataset) if request.no_splits else request.dataset
+    names = datasets.splits(dataset, request.split, data_dir)
+    return [datasets.open_split(dataset, name, data_dir) for name in names]
+
+
 def plan(request: ExtractionRequest, data_dir: Path, store: FeatureStore | None = None) -> list[Job]:
     """One job for each model and split. Weights and images are located (torchvision's downloaded), nothing is computed.
 
@@ -73,10 +92,7 @@ def plan(request: ExtractionRequest, data_dir: Path, store: FeatureStore | None 
     pictures is called, and in which order its rows are. Raises WeightsNotFound, WeightsMismatch, DataNotFound, DataInvalid,
     DeviceUnavailable.
     """
-    dataset = datasets.undivided(request.dataset) if request.no_splits else request.dataset
-    names = datasets.splits(dataset, request.split, data_dir)
-    images = [datasets.open_split(dataset, name, data_dir) for name in names]
-    jobs = []
+    images, jobs = opened(request, data_dir), []
     for model in expand_models(request.models):
         chosen = weights_asked(model, request.weights) or request.config.weights
         own = dataclasses.replace(request.config, weights=chosen)

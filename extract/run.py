@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from headstart.core.cache.errors import FeaturesInvalid, FeaturesStale, OutOfMemory
+from headstart.core.cache.errors import FeaturesInvalid, FeaturesStale, ImageUnreadable, OutOfMemory
 from headstart.core.cache.execution import Execution
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.manifest import Provenance, ShardRecord
@@ -44,13 +44,15 @@ def extract(
 
     `load` builds the backbone and is called only when something is missing. `later` are the jobs that the same command does
     after this one: engine and batch size are chosen for all their rows together. Raises FeaturesStale where the images or
-    the parameters are no longer those of the set, ImageUnreadable, FeaturesInvalid, OutOfMemory, OSError.
+    the parameters are no longer those of the set, ImageUnreadable (also where all images were left out), FeaturesInvalid,
+    OutOfMemory, OSError.
     """
 
     def on_wait() -> None:
         observer.note(f"another process is writing {store.folder(job.key, job.images.split)}; waiting for it")
 
     if not job.config.force and (there := complete_set(job, store, on_wait)) is not None:
+        _refuse_empty(job, there.manifest.shards)
         return Outcome(there, 0, 0.0)
     # weights that are refused must leave no new folder behind, and the old set whole
     new = job.config.force or not store.folder(job.key, job.images.split).is_dir()
@@ -98,6 +100,9 @@ class _Run:
         if not made and (recorded := self.writer.execution()):  # a killed run made all, and only its manifest is missing
             config = EngineConfig(recorded.engine, recorded.batch_size)
         records = sorted([*present.kept.values(), *made], key=lambda record: record.start)
+        if not any(record.rows for record in records):
+            self.writer.remove()
+        _refuse_empty(job, records)
         provenance = _provenance(job, extractor, config)
         features = self.writer.commit(records, job.backbone.feature_dim, job.dtype, provenance)
         self.observer.end()  # after the manifest: a first signal must not cut its writing
@@ -158,6 +163,17 @@ class _Run:
                 raise
         self.observer.advance(-done)
         return None
+
+
+def _refuse_empty(job: Job, records: Sequence[ShardRecord]) -> None:
+    """Raise ImageUnreadable where all images were left out: a set without rows is no success."""
+    if any(record.rows for record in records):
+        return
+    left_out = [image for record in records for image in record.skipped]
+    why = f": the first, {left_out[0].id}, {left_out[0].reason}" if left_out else ""
+    raise ImageUnreadable(
+        f"{job.images.source}: none of the {len(left_out):,} images asked for can be used{why}; no set without rows is kept"
+    )
 
 
 def _smaller(extractor: Extractor) -> Extractor:

@@ -12,7 +12,7 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import plan as jobs
 from headstart.core.extract import reuse
 from headstart.core.extract import run as runs
-from headstart.core.extract.config import ExtractionRequest
+from headstart.core.extract.config import Download, ExtractionRequest
 from headstart.core.extract.job import Job
 from headstart.core.extract.run import Outcome
 from headstart.observer import Observer
@@ -43,6 +43,19 @@ class Survey:
         return self.rows * self.job.row_bytes
 
 
+@dataclasses.dataclass(frozen=True)
+class Prospect:
+    """What a command would do: what it would download, `surveys` of what can be told without, and the models that wait.
+
+    `images` are the rows asked for of each split, where the data set is here.
+    """
+
+    downloads: tuple[Download, ...]
+    surveys: tuple[Survey, ...]
+    waiting: tuple[str, ...]
+    images: tuple[tuple[str, int], ...] = ()
+
+
 def extract(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> list[Outcome]:
     """Make the feature sets complete, a set for each model and split; what is there already is not computed again.
 
@@ -51,9 +64,17 @@ def extract(workspace: Workspace, request: ExtractionRequest, observer: Observer
     return run(workspace, checked(workspace, request, observer), observer)
 
 
-def survey(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> list[Survey]:
-    """What `extract` would do; nothing is computed or written. Raises what `extract.plan.plan` raises."""
-    return [survey_job(workspace, job) for job in checked(workspace, request, observer)]
+def prospect(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> Prospect:
+    """What `extract` would do; nothing is computed, written or downloaded. Raises what `extract.plan.plan` raises."""
+    models = jobs.expand_models(request.models)
+    jobs.check_weights_asked(models, request.weights)
+    data_set, files = jobs.lacking(request, workspace.data_dir)
+    waiting = models if data_set else [model for model in models if model in files]
+    ready = dataclasses.replace(request, models=tuple(model for model in models if model not in waiting))
+    found = [survey_job(workspace, job) for job in plan(workspace, ready, observer)] if ready.models else []
+    limit, there = request.config.limit, [] if data_set else jobs.opened(request, workspace.data_dir)
+    images = tuple((one.split, min(one.rows, limit or one.rows)) for one in there)
+    return Prospect((*([data_set] if data_set else []), *files.values()), tuple(found), tuple(waiting), images)
 
 
 def survey_job(workspace: Workspace, job: Job) -> Survey:

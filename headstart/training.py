@@ -6,9 +6,11 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 
+from headstart.core.cache.errors import FeaturesNotFound
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.store import FeatureStore
-from headstart.core.extract.naming import known_as
+from headstart.core.cache.text import safe
+from headstart.core.extract.naming import known_as, splits_meant
 from headstart.core.extract.network.devices import Device, resolve
 from headstart.core.extract.plan import expand_models
 from headstart.core.heads import data
@@ -33,9 +35,8 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
     if request.predictions is not None:
         check(request.predictions)
     store = FeatureStore(workspace.features_dir)
-    there = data.pairs(store, known_as(request.dataset, store) if request.dataset else None, request.key)
-    runs: list[Run] = []
-    for pair in data.choose(there, expand_models(request.models), workspace.features_dir):
+    models, runs = expand_models(request.models), list[Run]()
+    for pair in data.choose(_there(store, request), models, workspace.features_dir):
         first = request.config.seed
         configs = [dataclasses.replace(request.config, seed=first + i) for i in range(request.seeds)]
         if request.sweep:
@@ -49,6 +50,23 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
         write_csv(request.predictions, records(workspace, runs))
         observer.note(f"predictions written to {request.predictions}")
     return runs
+
+
+def _there(store: FeatureStore, request: TrainingRequest) -> list[Pair]:
+    """The features that the request's data set and key leave to choose from. Raises FeaturesNotFound, DataNotFound."""
+    if request.key is not None:
+        data.check_key(store, request.key)
+    found = data.pairs(store, known_as(request.dataset, store) if request.dataset else None, request.key)
+    if request.dataset is None or (splits := splits_meant(request.dataset)) is None:
+        return found
+    meant = [pair for pair in found if pair.train.manifest.split in splits]
+    if found and not meant:
+        there = " and ".join(sorted({pair.train.manifest.split for pair in found}))
+        raise FeaturesNotFound(
+            f"{store.root}: no features of {safe(request.dataset)}, which has {' and '.join(splits)} rows; those of that "
+            f"folder have {there} rows; folder:PATH means its splits, classes:PATH takes every sub-folder for a class"
+        )
+    return meant
 
 
 def pair_of(workspace: Workspace, model: str, digest: str) -> Pair:

@@ -13,7 +13,14 @@ from heads_samples import Labelled, blobs, same_head, silent, write_pair, write_
 
 import headstart as hs
 from headstart.api.features import Features
-from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, ImageUnreadable, RunDamaged, RunNotFound
+from headstart.core.cache.errors import (
+    ArgumentInvalid,
+    FeaturesInvalid,
+    FeaturesNotFound,
+    ImageUnreadable,
+    RunDamaged,
+    RunNotFound,
+)
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads import timings
 from headstart.core.heads.confidence import Confidence
@@ -98,7 +105,7 @@ def test_parts_are_refused(tmp_path: Path) -> None:
     pair = write_pair(tmp_path)
     assert pair.test is not None
     features = Features([pair.train, pair.test])
-    with pytest.raises(FeaturesNotFound, match="these are the train rows alone; give train the whole feature set"):
+    with pytest.raises(ArgumentInvalid, match="these are the train rows alone; give train the whole feature set"):
         hs.train(features.train)
     with pytest.raises(FeaturesNotFound, match="holds test rows alone"):
         hs.train(Features([pair.test]))
@@ -187,7 +194,7 @@ def test_two_classes_one_of_a_single_picture(tmp_path: Path) -> None:
     labels[7] = 1
     store = FeatureStore(tmp_path)
     found = Features([write_set(store, Labelled(data.features, labels), "all")])
-    with pytest.raises(FeaturesInvalid, match=r"20 rows of 2 classes can't be .*, or use --test-fraction 0\.2$"):
+    with pytest.raises(FeaturesInvalid, match=r"20 rows of 2 classes can't be .*, or use test_fraction=0\.2$"):
         hs.train(found, epochs=2, device="cpu")
     head = hs.train(found, epochs=2, device="cpu", test_fraction=0.2)
     assert head.run is not None

@@ -16,7 +16,7 @@ import pytest
 import torchvision
 from extract_samples import CIFAR_RECORD, CIFAR_ROWS, cifar_images, cifar_records, noise, write_picture, write_records
 
-from headstart.core.cache.errors import DataInvalid, DataNotFound
+from headstart.core.cache.errors import ArgumentInvalid, DataInvalid, DataNotFound
 from headstart.core.extract import datasets
 from headstart.core.extract.datasets import cifar10, digits
 from headstart.core.extract.images import Batch, Images
@@ -44,7 +44,7 @@ def test_the_data_sets_are_listed_with_what_they_take() -> None:
 @pytest.mark.parametrize("name", ["mnist", "", "cifar", "__init__", "../cifar10", "./lo", "folder-lo"])
 def test_an_unknown_data_set_is_answered_with_the_known_ones(name: str, tmp_path: Path) -> None:
     for ask in (lambda: datasets.splits(name, None, tmp_path), lambda: datasets.open_split(name, "train", tmp_path)):
-        with pytest.raises(DataNotFound, match=r"unknown.*, expected one of cifar10, classes:PATH, digits, folder:PATH"):
+        with pytest.raises(ArgumentInvalid, match=r"unknown.*, expected one of cifar10, classes:PATH, digits, folder:PATH"):
             ask()
 
 
@@ -59,7 +59,7 @@ def test_an_unknown_data_set_is_answered_with_the_known_ones(name: str, tmp_path
     ],
 )
 def test_an_unknown_data_set_is_answered_with_what_was_meant(name: str, hint: str, tmp_path: Path) -> None:
-    with pytest.raises(DataNotFound, match=hint):
+    with pytest.raises(ArgumentInvalid, match=hint):
         datasets.splits(name, None, tmp_path)
 
 

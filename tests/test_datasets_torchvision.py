@@ -31,7 +31,7 @@ from extract_samples import ROOT, encoded, noise, picture, printed_by_python, wr
 from hypothesis import strategies as st
 
 from headstart.core import cli
-from headstart.core.cache.errors import DataInvalid, DataNotFound, OutOfMemory
+from headstart.core.cache.errors import ArgumentInvalid, DataInvalid, DataNotFound, OutOfMemory
 from headstart.core.extract import datasets
 from headstart.core.extract.datasets import torchvision as theirs
 from headstart.core.extract.datasets.torchvision import sets
@@ -126,7 +126,7 @@ def test_what_is_left_out_is_there_in_torchvision_and_says_why(name: str, tmp_pa
     assert hasattr(torchvision.datasets, name)
     assert name not in sets.SETS
     reason = re.escape(sets.LEFT_OUT[name])
-    with pytest.raises(DataNotFound, match=rf"--dataset torchvision:{name}: left out, since {reason}"):
+    with pytest.raises(ArgumentInvalid, match=rf"--dataset torchvision:{name}: left out, since {reason}"):
         datasets.splits(f"torchvision:{name}", None, tmp_path)
 
 
@@ -143,13 +143,13 @@ def test_what_is_left_out_is_there_in_torchvision_and_says_why(name: str, tmp_pa
 )
 def test_an_unknown_name_is_answered_with_the_closest(name: str, answer: str, tmp_path: Path) -> None:
     for ask in (datasets.splits, datasets.open_split):
-        with pytest.raises(DataNotFound, match=rf"^--dataset torchvision:{re.escape(name)}: {answer}"):
+        with pytest.raises(ArgumentInvalid, match=rf"^--dataset torchvision:{re.escape(name)}: {answer}"):
             ask(f"torchvision:{name}", "train", tmp_path)
 
 
 @hypothesis.given(st.text(max_size=20) | st.sampled_from(sorted({*sets.SETS, *sets.LEFT_OUT})))
 def test_any_name_is_in_the_table_or_an_error(name: str) -> None:
-    with contextlib.suppress(DataNotFound):
+    with contextlib.suppress(ArgumentInvalid):
         assert theirs.splits(name, Path("nowhere")) in (("train", "test"), ("all",))
         assert name in sets.SETS
 

@@ -425,16 +425,33 @@ def test_a_shard_without_a_single_readable_picture_is_empty(store: FeatureStore,
     assert outcome.features.load().ids.tolist() == [b"00.png", b"02.png", b"03.png", b"08.png"]
 
 
+def test_a_set_without_a_single_readable_picture_is_an_error_and_is_not_kept(
+    store: FeatureStore, spoiled: FileImages
+) -> None:
+    for path in spoiled.root.glob("*.png"):
+        path.write_bytes(b"text")
+    for force in (False, True):
+        said = (
+            r"none of the \d+ images asked for can be used: the first, 00\.png, can't be decoded .*; no set without rows is"
+        )
+        with pytest.raises(ImageUnreadable, match=said):
+            run(job(spoiled, on_error="skip", force=force), store)
+    assert store.sets() == []
+    assert not list(store.root.glob("*/shard-*.h5"))
+
+
 @pytest.mark.parametrize("content", [encoded(picture(), "PNG"), b"text"], ids=["picture", "unreadable"])
 def test_names_that_are_no_utf8_are_taken_like_others(store: FeatureStore, tmp_path: Path, content: bytes) -> None:
     name = os.fsdecode(b"caf\xe9")
     path = tmp_path / name / name / f"{name}.png"
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
+    (path.parent / "whole.png").write_bytes(encoded(picture(), "PNG"))
     images = datasets.open_split(f"folder:{tmp_path / name}", "all", tmp_path)
     outcome = run(job(images, on_error="skip"), store)
-    assert outcome.features.manifest.rows + outcome.features.manifest.skipped == 1
-    assert outcome.features.load().ids.tolist() == images.ids(0, 1)[: outcome.features.manifest.rows]
+    assert outcome.features.manifest.rows + outcome.features.manifest.skipped == 2
+    there = [one for one in images.ids(0, 2) if content != b"text" or one.endswith(b"whole.png")]
+    assert outcome.features.load().ids.tolist() == there
     run_finding_all(job(images, on_error="skip"), store)
 
 

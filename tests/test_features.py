@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 import headstart as hs
 from headstart.api.features import Features
-from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesNotFound, WeightsMismatch
+from headstart.core.cache.errors import ArgumentInvalid, FeaturesDamaged, FeaturesInvalid, FeaturesNotFound, WeightsMismatch
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads import data
 
@@ -42,7 +42,7 @@ def test_rows_stand_split_after_split(tmp_path: Path) -> None:
 def test_a_part_is_no_whole(tmp_path: Path) -> None:
     part = split_set(tmp_path).train
     assert part.train is part
-    with pytest.raises(FeaturesNotFound, match=r"these are the train rows alone; take \.test of the whole set"):
+    with pytest.raises(ArgumentInvalid, match=r"these are the train rows alone; take \.test of the whole set"):
         part.test  # noqa: B018
 
 

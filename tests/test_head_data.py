@@ -24,7 +24,7 @@ from heads_samples import (
 from headstart.core.cache.errors import FeaturesAmbiguous, FeaturesInvalid, FeaturesNotFound
 from headstart.core.cache.manifest import Order
 from headstart.core.cache.store import FeatureStore
-from headstart.core.heads.data import Labelled, Pair, choose, pairs
+from headstart.core.heads.data import Labelled, Pair, check_key, choose, pairs
 from headstart.core.heads.data import load as load_parts
 
 
@@ -439,3 +439,29 @@ def test_images_that_were_left_out_are_counted(tmp_path: Path) -> None:
     train, test = load(only_pair(store))
     assert train.notes == ("1 unreadable train images left out",)
     assert test.notes == ("2 unreadable test images left out",)
+
+
+def test_a_key_that_none_has_is_answered_with_those_there(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    write_set(store, blobs(9), "train")
+    check_key(store, make_key().digest8)
+    there = rf"no key begins with zz; there are {make_key().digest8} \(resnet50 pets\)"
+    with pytest.raises(FeaturesNotFound, match=there):
+        check_key(store, "zz")
+    (store.root / f"pets-train-resnet50-{make_key().digest8}" / "manifest.json").unlink()
+    with pytest.raises(FeaturesNotFound, match=r"pets-train-resnet50-\w+: not complete, no head can learn from it"):
+        check_key(store, make_key().digest8[:4])
+    with pytest.raises(FeaturesNotFound, match="no key begins with zz; there are none yet"):
+        check_key(store, "zz")
+
+
+def test_several_sets_are_told_apart_by_what_is_in_them(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    one, other = make_key(classes=("a", "b", "c")), make_key(classes=("d", "e", "f"))
+    write_set(store, blobs(9), "train", one)
+    write_set(store, blobs(12), "all", other)
+    with pytest.raises(FeaturesAmbiguous) as caught:  # both parts are looked for below
+        choose(pairs(store), ["resnet50"], tmp_path)
+    said = str(caught.value)
+    assert f"--key {one.digest8} (9 train rows, 3 classes: a, b, c, made 2023-09-01 12:00)" in said
+    assert f"--key {other.digest8} (12 all rows, 3 classes: d, e, f, made 2023-09-01 12:00)" in said

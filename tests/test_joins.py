@@ -81,7 +81,7 @@ def test_the_whole_road_is_silent_and_told_step_by_step(
 
 def test_a_survey_computes_nothing(workspace: Workspace, tmp_path: Path) -> None:
     elsewhere = Workspace(tmp_path / "features", tmp_path / "runs", tmp_path / "data", "cpu")
-    there, missing = (extraction.survey(place, DIGITS, SILENT)[0] for place in (workspace, elsewhere))
+    there, missing = (extraction.prospect(place, DIGITS, SILENT).surveys[0] for place in (workspace, elsewhere))
     assert (there.rows, there.rows_there, there.nbytes) == (60, 60, 60 * 512 * 4)
     assert (missing.rows, missing.rows_there) == (60, 0)
     assert not (tmp_path / "features").exists()

@@ -15,7 +15,7 @@ from headstart.core.extract.backbones import Backbone
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
-from headstart.core.extract.naming import as_kept, known_as
+from headstart.core.extract.naming import as_kept, known_as, splits_meant
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.run import Outcome, extract
@@ -277,3 +277,21 @@ def test_what_is_not_known_is_answered_with_what_is_like_it(place: Place) -> Non
     place.run(make(place, "a/flowers", 0))
     with pytest.raises(DataNotFound, match=r"no features of folder-flower \(did you mean folder-flowers\?\); there are"):
         known_as("folder-flower", place.store)
+
+
+def test_what_all_names_begin_with_makes_none_more_like(place: Place) -> None:
+    place.run(make(place, "a/one", 0))
+    with pytest.raises(DataNotFound, match=r"no features of folder:broken; there are features of folder-one;"):
+        known_as("folder:broken", place.store)
+    with pytest.raises(DataNotFound, match=r"no features of folder:onee \(did you mean folder-one\?\); "):
+        known_as("folder:onee", place.store)
+
+
+def test_a_folders_splits_and_its_classes_are_meant_apart(place: Place) -> None:
+    for seed, split in enumerate(("train", "test")):
+        make(place, f"a/pets/{split}", seed)
+    top = place.top / "a/pets"
+    assert splits_meant(f"folder:{top}") == ("train", "test")
+    assert splits_meant(f"folder:{top}/train") == ("all",)
+    assert splits_meant(f"classes:{top}") == ("all",)
+    assert splits_meant("folder:nowhere") is splits_meant("digits") is splits_meant("folder-pets") is None

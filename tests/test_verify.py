@@ -14,7 +14,7 @@ from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.manifest import NAME
 from headstart.core.cache.store import FeatureStore
-from headstart.core.cache.verify import folders, problems, survey
+from headstart.core.cache.verify import folders, problems, state, survey
 
 
 @pytest.fixture
@@ -150,3 +150,31 @@ def test_a_set_of_another_version_is_not_called_damaged(features: FeatureSet) ->
     assert entry.state == "of another version"
     said = listing([entry], datetime.datetime.now(datetime.UTC))
     assert "of another version: use the headstart that made it, or `headstart extract --force`" in said
+
+
+def test_a_set_is_called_by_its_name_or_as_extract_prints_it(features: FeatureSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(features.folder.parent.parent)
+    store, name = FeatureStore(Path("features")), features.folder.name
+    for given in (name, f"features/{name}", f"./features/{name}/", str(features.folder)):
+        assert store.get(given).folder == Path("features") / name
+    assert store.called(f"elsewhere/{name}") == f"elsewhere/{name}"
+    with pytest.raises(FeaturesNotFound, match=rf"no complete feature set \(did you mean {name}\?\)"):
+        store.get(name.replace("digits", "digit"))
+    with pytest.raises(FeaturesNotFound, match=rf"no such feature set \(did you mean {name}\?\)"):
+        problems(Path("features") / name.replace("digits", "digit"))
+    assert store.remove(f"features/{name}", never_wait) > 0
+
+
+def test_one_state_has_one_word(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    folder = write_shards_only(store, make_shards(np.random.default_rng(0)))
+    (entry,) = survey(store)
+    assert entry.state == state(folder, problems(folder)) == "not complete"
+    with pytest.raises(FeaturesNotFound, match=r": not complete; the `headstart extract` that began it goes on"):
+        store.get(folder.name)
+
+
+def test_the_state_after_reading_is_whole_or_damaged(features: FeatureSet) -> None:
+    assert state(features.folder, problems(features.folder)) == "whole"
+    flip(features.folder / "shard-00000.h5")
+    assert state(features.folder, problems(features.folder)) == "damaged"

@@ -23,7 +23,7 @@ from headstart.core.cache.errors import WeightsMismatch, WeightsNotFound
 from headstart.core.cache.files import sha256_file
 from headstart.core.extract.backbones import Backbone, WeightFile, get_backbone
 from headstart.core.extract.network.extractor import state_digest
-from headstart.core.extract.weights import checkpoint_folder, load, locate
+from headstart.core.extract.weights import checkpoint_folder, lacking, load, locate
 
 RESNET18 = get_backbone("resnet18")
 State = dict[str, Tensor]
@@ -632,3 +632,29 @@ def test_the_checkpoint_folder_is_torch_hubs(variables: dict[str, str], monkeypa
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert checkpoint_folder() == Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def test_weights_of_another_backbone_are_said_to_be_so(tmp_path: Path) -> None:
+    other = get_backbone("resnet50")
+    torch.save(load(other, locate(other, "random:0")).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(WeightsMismatch, match=r"; these look like weights of resnet50, which -m resnet50 takes$"):
+        load(RESNET18, locate(RESNET18, str(tmp_path / "w.pth")))
+
+
+def test_a_name_in_a_file_without_names_is_one_too_many(state: State, tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(WeightsMismatch, match=r"; the file as a whole fits resnet18: leave #teacher out$"):
+        load(RESNET18, locate(RESNET18, f"{tmp_path / 'w.pth'}#teacher"))
+
+
+def test_what_is_lacking_is_said_and_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = RESNET18.checkpoints["IMAGENET1K_V1"]
+    for request_ in ("IMAGENET1K_V1", "DEFAULT"):
+        found = lacking(RESNET18, request_)
+        assert found is not None
+        assert (found.url, found.path) == (file.url, tmp_path / "hub" / "checkpoints" / file.name)
+    assert lacking(RESNET18, "random:0") is lacking(RESNET18, "no/such/file.pth") is None
+    found.path.parent.mkdir(parents=True)
+    found.path.touch()
+    assert lacking(RESNET18, "DEFAULT") is None

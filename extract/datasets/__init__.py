@@ -5,8 +5,9 @@ import pkgutil
 from pathlib import Path
 from typing import Protocol, cast
 
-from headstart.core.cache.errors import DataNotFound
+from headstart.core.cache.errors import ArgumentInvalid, DataNotFound
 from headstart.core.cache.text import did_you_mean, safe
+from headstart.core.extract.config import Download
 from headstart.core.extract.images import Images
 
 
@@ -24,6 +25,10 @@ class DatasetModule(Protocol):
         """One of those splits. Raises DataNotFound, DataInvalid."""
         ...
 
+    def lacking(self, argument: str, data_dir: Path) -> Download | None:
+        """What `open_split` would have to download; None where it is here, and where nothing is ever downloaded."""
+        ...
+
 
 def names() -> list[str]:
     """What `--dataset` takes, as help texts show it."""
@@ -31,7 +36,8 @@ def names() -> list[str]:
 
 
 def splits(dataset: str, split: str | None, data_dir: Path) -> tuple[str, ...]:
-    """The splits that `--dataset` and `--split` ask for: all that there are by default. Raises DataNotFound."""
+    """The splits that `--dataset` and `--split` ask for: all that there are by default. Raises DataNotFound, and
+    ArgumentInvalid for an unknown data set."""
     name, argument = _parted(dataset)
     there = _module(name).splits(argument, data_dir)
     if split is None or (split == "all" and "all" not in there):
@@ -45,6 +51,12 @@ def open_split(dataset: str, split: str, data_dir: Path) -> Images:
     """One split of the data set that `--dataset` names. Raises DataNotFound, DataInvalid."""
     name, argument = _parted(dataset)
     return _module(name).open_split(argument, split, data_dir)
+
+
+def lacking(dataset: str, data_dir: Path) -> Download | None:
+    """What opening the data set would download; None where nothing. Raises DataNotFound, ArgumentInvalid."""
+    name, argument = _parted(dataset)
+    return _module(name).lacking(argument, data_dir)
 
 
 def undivided(dataset: str) -> str:
@@ -69,7 +81,7 @@ def _modules() -> list[str]:
 
 def _module(name: str) -> DatasetModule:
     if name not in _modules():
-        raise DataNotFound(f"--dataset {safe(name)}: unknown{_hint(name)}, expected one of {', '.join(names())}")
+        raise ArgumentInvalid(f"--dataset {safe(name)}: unknown{_hint(name)}, expected one of {', '.join(names())}")
     return cast(DatasetModule, importlib.import_module(f"{__name__}.{name}"))
 
 

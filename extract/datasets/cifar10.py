@@ -16,6 +16,7 @@ import numpy as np
 
 from headstart.core.cache.errors import DataInvalid, DataNotFound
 from headstart.core.cache.files import write_durably
+from headstart.core.extract.config import Download
 from headstart.core.extract.images import Images, Labels, Pixels
 from headstart.core.extract.images.arrays import ArrayImages
 
@@ -23,6 +24,7 @@ ARGUMENT = None
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+ARCHIVE = "cifar-10-binary.tar.gz"
 BINARY, PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
 RECORD = 1 + 3 * 32 * 32
 ROWS_PER_FILE = 10_000
@@ -40,13 +42,27 @@ def splits(argument: str, data_dir: Path) -> tuple[str, ...]:
 def open_split(argument: str, split: str, data_dir: Path) -> Images:
     """The split from either version below `data_dir`, or `data_dir` itself; the binary version is downloaded if neither
     is there. A binary file is opened only when rows of it are read. Raises DataNotFound, DataInvalid."""
-    for folder in (data_dir, data_dir / BINARY):
-        if any((folder / name).is_file() for names in _FILES.values() for name in names):
-            return _binary(folder, split)
-    for folder in (data_dir, data_dir / PYTHON):
-        if (folder / "batches.meta").is_file():
-            return _python(folder, split)
+    if (binary := _binary_folder(data_dir)) is not None:
+        return _binary(binary, split)
+    if (pickled := _python_folder(data_dir)) is not None:
+        return _python(pickled, split)
     return _binary(download(data_dir), split)
+
+
+def lacking(argument: str, data_dir: Path) -> Download | None:
+    """The archive, where neither version is there."""
+    here = _binary_folder(data_dir) or _python_folder(data_dir) or (data_dir / ARCHIVE).is_file()
+    return None if here else Download("cifar10", URL, data_dir / ARCHIVE)
+
+
+def _binary_folder(data_dir: Path) -> Path | None:
+    files = [name for names in _FILES.values() for name in names]
+    folders = (data_dir, data_dir / BINARY)
+    return next((folder for folder in folders if any((folder / name).is_file() for name in files)), None)
+
+
+def _python_folder(data_dir: Path) -> Path | None:
+    return next((folder for folder in (data_dir, data_dir / PYTHON) if (folder / "batches.meta").is_file()), None)
 
 
 def _binary(folder: Path, split: str) -> Images:
@@ -122,7 +138,7 @@ def _python(folder: Path, split: str) -> Images:
 
 def download(data_dir: Path, url: str = URL, md5: str = MD5) -> Path:
     """Fetch the binary version into `data_dir` and return its folder. Raises DataNotFound with the ways out."""
-    archive = data_dir / "cifar-10-binary.tar.gz"
+    archive = data_dir / ARCHIVE
     try:
         if not archive.is_file():
             with urllib.request.urlopen(url, timeout=60) as response:

@@ -14,6 +14,10 @@ def splits(argument: str, data_dir: Path) -> tuple[str, ...]:
     return tuple(undivided(folder.top_folder(argument)).splits)
 
 
+def lacking(argument: str, data_dir: Path) -> None:
+    """Nothing is downloaded."""
+
+
 def open_split(argument: str, split: str, data_dir: Path) -> Images:
     """All pictures. Raises DataNotFound, DataInvalid."""
     return folder.images(undivided(folder.top_folder(argument)), split)

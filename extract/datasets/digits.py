@@ -25,6 +25,10 @@ def splits(argument: str, data_dir: Path) -> tuple[str, ...]:
     return ("train", "test")
 
 
+def lacking(argument: str, data_dir: Path) -> None:
+    """Nothing is downloaded."""
+
+
 def open_split(argument: str, split: str, data_dir: Path) -> Images:
     """The first 1,297 scans (train) or the last 500 (test)."""
     pixels, labels = _scans()

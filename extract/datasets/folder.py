@@ -27,6 +27,10 @@ def splits(argument: str, data_dir: Path) -> tuple[str, ...]:
     return tuple(layout(top_folder(argument)).splits)
 
 
+def lacking(argument: str, data_dir: Path) -> None:
+    """Nothing is downloaded."""
+
+
 def open_split(argument: str, split: str, data_dir: Path) -> Images:
     """The pictures of one split. Raises DataNotFound where there is none, DataInvalid where the splits' classes differ."""
     return images(layout(top_folder(argument)), split)

@@ -68,7 +68,7 @@ def resolve(device: str, precision: str) -> Device:
     `auto` is CUDA (which AMD's GPUs are to torch, too), else Intel's GPU, else Apple's, else the CPU; precision `auto` is
     bf16 where the hardware multiplies in it, else fp16 where it does on CUDA, else fp32.
     """
-    if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", device):
+    if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", str(device)):
         raise DeviceUnavailable(f"--device {device}: unknown, expected auto, cpu, cuda, cuda:N, xpu, xpu:N or mps")
     name, notes = _choose(device)
     if precision == "auto":

@@ -5,6 +5,7 @@ torchvision's own loader checks a hash only while it downloads and unpickles wha
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import os
@@ -17,7 +18,8 @@ import numpy as np
 
 from headstart.core.cache.errors import WeightsMismatch, WeightsNotFound
 from headstart.core.cache.files import sha256, sha256_file
-from headstart.core.extract.backbones import Backbone, WeightFile
+from headstart.core.extract.backbones import Backbone, WeightFile, get_backbone, names
+from headstart.core.extract.config import Download
 from headstart.core.extract.weights.files import read_tensors
 from headstart.core.extract.weights.state_dicts import COUNTER, choose, some
 
@@ -57,7 +59,7 @@ def locate(backbone: Backbone, request: str, ways_out: str = WAYS_OUT) -> Weight
     """
     if match := re.fullmatch(r"random(?::(\d{1,19}))?", request):
         return _random(int(match[1] or 0))
-    name = list(backbone.checkpoints)[-1] if request == "DEFAULT" else request
+    name = _name(backbone, request)
     if name in backbone.checkpoints:
         return _published(name, backbone.checkpoints[name], ways_out)
     if found := find(request):
@@ -67,6 +69,18 @@ def locate(backbone: Backbone, request: str, ways_out: str = WAYS_OUT) -> Weight
     what = "is a folder, not a file" if Path(request).expanduser().is_dir() else "no such file"
     choices = ", ".join((*backbone.checkpoints, "DEFAULT", "random[:SEED]"))
     raise WeightsNotFound(f"--weights {request}: {what}, and {backbone.name} knows only {choices}")
+
+
+def lacking(backbone: Backbone, request: str) -> Download | None:
+    """The published file that `locate` would have to download; None where it is here, or where REQUEST means no such."""
+    file = backbone.checkpoints.get(_name(backbone, request))
+    if file is None or (path := checkpoint_folder() / file.name).is_file():
+        return None
+    return Download(f"weights of {backbone.name}", file.url, path)
+
+
+def _name(backbone: Backbone, request: str) -> str:
+    return list(backbone.checkpoints)[-1] if request == "DEFAULT" and backbone.checkpoints else request
 
 
 def find(request: str) -> tuple[Path, str | None] | None:
@@ -138,7 +152,10 @@ def _fill(backbone: Backbone, weights: Weights, path: Path, say: Callable[[str],
         body = backbone.body()
     wanted = body.state_dict()
     tensors = read_tensors(_read(path, weights.sha256), str(path))
-    chosen = choose(tensors, wanted, backbone.name, backbone.classifier, str(path), weights.member)
+    try:
+        chosen = choose(tensors, wanted, backbone.name, backbone.classifier, str(path), weights.member)
+    except WeightsMismatch as error:
+        raise WeightsMismatch(f"{error}{_whose(tensors, backbone)}") from error
     if chosen.left_out:
         below = f" below {chosen.prefix!r}" if chosen.prefix else ""
         say(f"{path}: took the {len(chosen.state)} tensors of {backbone.name}{below}; not used: {some(chosen.left_out)}")
@@ -148,6 +165,20 @@ def _fill(backbone: Backbone, weights: Weights, path: Path, say: Callable[[str],
     _check_numbers(state, chosen.prefix, path)
     body.load_state_dict(zeros | state, assign=True)
     return body
+
+
+def _whose(tensors: Mapping[str, Tensor], backbone: Backbone) -> str:
+    """The first of our backbones that the tensors fit, for a message; nothing where they fit none or this one."""
+    import torch
+
+    for name in names():
+        other = get_backbone(name)
+        with torch.device("meta"):
+            wanted = other.body().state_dict()
+        with contextlib.suppress(WeightsMismatch):
+            choose(tensors, wanted, name, other.classifier, "", None)
+            return "" if name == backbone.name else f"; these look like weights of {name}, which -m {name} takes"
+    return ""
 
 
 def _read(path: Path, expected: str) -> bytes:

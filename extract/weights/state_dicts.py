@@ -51,7 +51,9 @@ def choose(
         unknown = f"no parameter of {backbone} has a name that begins with {prefix!r}"
         reason = faults.get(prefix, unknown)
         if reason is not None:
-            raise WeightsMismatch(f"{where}#{member}: {reason}; what fits {backbone} in the file: {members}")
+            fits = f"what fits {backbone} in the file: {members}"
+            whole = f"the file as a whole fits {backbone}: leave #{member} out"
+            raise WeightsMismatch(f"{where}#{member}: {reason}; {whole if fitting == [''] else fits}")
     elif len(fitting) == 1:
         (prefix,) = fitting
     elif fitting:

@@ -8,6 +8,8 @@ from headstart.core.cache.errors import FeaturesAmbiguous, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.text import listed, safe
+from headstart.core.cache.verify import survey
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +30,14 @@ class Pair:
         key = self.key
         return f"{key.backbone} {key.dataset} {key.image_size} px {key.precision} {key.weights} --key {key.digest8}"
 
+    @property
+    def contents(self) -> str:
+        """What is in the pair, and since when."""
+        found = [self.train, self.test] if self.test else [self.train]
+        rows = " and ".join(f"{one.manifest.rows:,} {one.manifest.split} rows" for one in found)
+        classes, created = self.key.classes, self.train.manifest.provenance.created
+        return f"{rows}, {len(classes)} classes: {listed(classes, 3)}, made {created[:16].replace('T', ' ')}"
+
 
 def pairs(store: FeatureStore, datasets: Sequence[str] | None = None, digest: str | None = None) -> list[Pair]:
     """Every key with training features, by name; the names of `datasets` and the start of the key's `digest` narrow the
@@ -42,6 +52,18 @@ def pairs(store: FeatureStore, datasets: Sequence[str] | None = None, digest: st
     groups = itertools.groupby(found, key=lambda features: features.manifest.key)
     by_split = [{features.manifest.split: features for features in group} for _, group in groups]
     return [pair for splits in by_split if (pair := _pair(splits)) is not None]
+
+
+def check_key(store: FeatureStore, digest: str) -> None:
+    """Raise FeaturesNotFound where no complete set has a key that begins with `digest`."""
+    keys = [features.manifest.key for features in store.sets()]
+    if any(key.digest.startswith(digest) for key in keys):
+        return
+    for entry in survey(store):
+        if digest and entry.features is None and entry.folder.name.rpartition("-")[2].startswith(digest[:8]):
+            raise FeaturesNotFound(f"{entry.folder}: {entry.state}, no head can learn from it; see `headstart cache ls`")
+    there = listed(dict.fromkeys(f"{key.digest8} ({key.backbone} {key.dataset})" for key in keys)) or "none yet"
+    raise FeaturesNotFound(f"{store.root}: no key begins with {safe(digest)}; there are {there}")
 
 
 def _pair(splits: Mapping[str, FeatureSet]) -> Pair | None:
@@ -67,8 +89,8 @@ def choose(found: Sequence[Pair], models: Sequence[str], where: object) -> list[
                 f"{where}: no training features of {model} ({others}); make them with `headstart extract --model {model}`"
             )
         if len(matching) > 1:
-            listed = "; ".join(pair.name for pair in matching)
-            raise FeaturesAmbiguous(f"{where}: several feature sets of {model}; add one of these --key options: {listed}")
+            choices = "; ".join(f"{pair.name} ({pair.contents})" for pair in matching)
+            raise FeaturesAmbiguous(f"{where}: several feature sets of {model}; add one of these --key options: {choices}")
         chosen += matching
     if not chosen:
         raise FeaturesNotFound(f"{where}: no training features; make them with `headstart extract`")

@@ -22,12 +22,14 @@ all rows is mostly surer of the truth than those of the folds, so that sets are 
 """
 
 import math
+import numbers
 from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
+from headstart.core.cache.errors import ArgumentInvalid
 from headstart.core.heads.confidence import Confidence
 
 _ROUNDING = 1e-5
@@ -36,9 +38,9 @@ rounding is in the set. That can only make sets larger."""
 
 
 def check_coverage(coverage: float) -> None:
-    """Raise ValueError unless it is above 0 and below 1."""
-    if not 0 < coverage < 1:
-        raise ValueError(f"coverage is {coverage}, expected a number above 0 and below 1")
+    """Raise ArgumentInvalid unless it is above 0 and below 1."""
+    if not isinstance(coverage, numbers.Real) or not 0 < coverage < 1:
+        raise ArgumentInvalid(f"coverage is {coverage!r}, expected a number above 0 and below 1")
 
 
 def rank(rows: int, coverage: float) -> int:

@@ -14,9 +14,12 @@ from headstart.api.features import Features
 from headstart.api.notebook import watching
 from headstart.api.pictures import Pictures, PicturesLike
 from headstart.api.rows import Frozen
-from headstart.core.cache.errors import FeaturesInvalid
+from headstart.api.spoken import spoken
+from headstart.core.cache.arguments import text
+from headstart.core.cache.errors import ArgumentInvalid, FeaturesInvalid
 from headstart.core.cache.files import sync_folder
 from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.text import did_you_mean, listed
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.network.devices import resolve_like
 from headstart.core.extract.restore import restore
@@ -57,6 +60,9 @@ class Classifier:
         workers: int = ExtractConfig.workers,
         observer: Observer | None = None,
     ) -> None:
+        ExtractConfig(device=device, batch_size=batch_size, workers=workers)  # which checks them
+        if weights is not None:
+            weights = text("weights", weights)
         self.checkpoint = checkpoint
         self.run = run
         self.predictions = predictions
@@ -77,6 +83,7 @@ class Classifier:
         """What the features were computed from that the head learned from."""
         return self.checkpoint.key
 
+    @spoken
     def predict(self, pictures: PicturesLike | Features) -> npt.NDArray[np.str_]:
         """Pictures to the names of their classes (N,) str: the class of the highest score.
 
@@ -85,11 +92,13 @@ class Classifier:
         """
         return np.array(self.classes)[self._indices(pictures)]
 
+    @spoken
     def predict_proba(self, pictures: PicturesLike | Features) -> npt.NDArray[np.float32]:
         """Pictures to probabilities (N, C) float32, the softmax of the head's scores over its temperature; those of a class
         that had no training picture are 0. Raises as `predict`."""
         return calibrated(self.checkpoint, scores(self.checkpoint.head, self._features(pictures), "cpu").numpy())
 
+    @spoken
     def predict_set(self, pictures: PicturesLike | Features, coverage: float) -> list[tuple[str, ...]]:
         """Pictures to the names of the classes that each may be of, the most probable first, none or several: a conformal
         set (heads/statistics/conformal.py) with the right class for about `coverage`, 0 to 1, of pictures like the training
@@ -98,22 +107,26 @@ class Classifier:
             watching(self.observer).remark(said)
         return prediction_sets(self.checkpoint, self._features(pictures), "cpu", coverage)
 
+    @spoken
     def score(self, pictures: PicturesLike | Features, labels: Sequence[object] | npt.NDArray[Any] | None = None) -> float:
         """The share of pictures, 0 to 1, that get the right label. `labels` (N,) are class names, or integers, which are
-        indices in `classes`; a `Features` brings its own. Raises as `predict`, ValueError for labels of another number, and
-        FeaturesInvalid for the features that a cross-validated head was trained on, which would be no test."""
+        indices in `classes`; a `Features` brings its own. Raises as `predict`, ArgumentInvalid for labels of another number
+        or of no class, and FeaturesInvalid for the features that a cross-validated head was trained on, which would be no
+        test."""
         if isinstance(pictures, Features):
             self._refuse_own(pictures)
         if labels is None:
             if not isinstance(pictures, Features):
-                raise ValueError("labels are missing: give score(pictures, labels), or a Features, which brings its own")
+                raise ArgumentInvalid("labels are missing: give score(pictures, labels), or a Features, which has its own")
             labels = pictures.y
         right, found = np.asarray(labels), self._indices(pictures)
         if right.shape != found.shape:
-            raise ValueError(f"labels of shape {right.shape} for {len(found)} pictures")
+            raise ArgumentInvalid(f"labels of shape {right.shape} for {len(found)} pictures")
+        self._check_known(right)
         own = found if right.dtype.kind in "iu" else np.array(self.classes)[found]
         return float(np.mean(own == right))
 
+    @spoken
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write head.safetensors and, last, run.json into the folder `path`, as `headstart train-head` does: `headstart
         predict --head path` works on it, and `headstart.load` reads it. A head that is there is replaced, with the timings
@@ -142,6 +155,13 @@ class Classifier:
                 f"headstart.train(..., test_fraction=0.2) leaves features.test to be scored on"
             )
 
+    def _check_known(self, labels: npt.NDArray[Any]) -> None:
+        """Refuse a label that is no class: it would count as an error of the head. -1 is a row whose class is unknown."""
+        known = range(-1, len(self.classes)) if labels.dtype.kind in "iu" else self.classes
+        if unknown := [label for label in dict.fromkeys(labels.tolist()) if label not in known]:
+            hint = did_you_mean(str(unknown[0]), self.classes)
+            raise ArgumentInvalid(f"label {unknown[0]!r} is no class of the head{hint}; there are {listed(self.classes)}")
+
     def _indices(self, pictures: PicturesLike | Features) -> npt.NDArray[np.int64]:
         return predict(self.checkpoint.head, self._features(pictures), "cpu")
 
@@ -168,6 +188,7 @@ class Classifier:
         return f"Classifier({key.backbone} {config.recipe} {config.head} on {key.dataset}: {len(self.classes)} classes)"
 
 
+@spoken
 def load(
     path: str | os.PathLike[str],
     *,
@@ -184,7 +205,7 @@ def load(
 
     >>> hs.load("runs/pets").predict("rex.jpg")  # doctest: +SKIP
     """
-    place = Path(path).expanduser()
+    place = Path(text("path", path)).expanduser()
     found, run = session.load_path(place)
     kept = None
     if run is not None:

@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from headstart.api.recipe import changed
+from headstart.core.cache.errors import ArgumentInvalid
 from headstart.core.extract.network.devices import resolve
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Labelled
@@ -89,7 +90,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(labels)
         self.classes_, places = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"y has 1 class, {self.classes_[0]}, expected two or more")
+            raise ArgumentInvalid(f"y has 1 class, {self.classes_[0]}, expected two or more")
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, features, dtype=np.float64, ensure_non_negative=True)

@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from headstart import extraction
 from headstart.api.notebook import watching
-from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound
+from headstart.api.spoken import spoken
+from headstart.core.cache.arguments import text
+from headstart.core.cache.errors import ArgumentInvalid, FeaturesInvalid, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.store import FeatureStore
@@ -162,7 +164,7 @@ class Features:
         rows, splits = self._rows, [found.manifest.split for found in self.sets]
         if self.part:
             if self.part != part:
-                raise FeaturesNotFound(f"{self!r}: these are the {self.part} rows alone; take .{part} of the whole set")
+                raise ArgumentInvalid(f"{self!r}: these are the {self.part} rows alone; take .{part} of the whole set")
             return self
         if splits == ["all"]:
             own: Rows = np.flatnonzero(self._division()[: len(rows.y)] == part)
@@ -198,8 +200,9 @@ def _read(sets: Sequence[FeatureSet], limit: int | None) -> _Table:
     return _Table(X, np.concatenate(labels), np.array(ids, dtype=np.str_), np.array(splits, dtype=np.str_))
 
 
+@spoken
 def extract(
-    dataset: str = "cifar10",
+    dataset: str | os.PathLike[str] = "cifar10",
     model: str = "resnet50",
     *,
     split: str | None = None,
@@ -222,25 +225,28 @@ def extract(
     """Run a frozen backbone over a data set once, keep the features, and give them: what `headstart extract` does, with the
     same names and defaults. What is already there is not computed again; an interrupted or shorter run is extended.
 
-    dataset: cifar10, digits, folder:PATH, classes:PATH or torchvision:NAME; image_size in pixels; limit, shard_rows in rows
-    of each split. The folders are those of the command too, ./features and ./data, or $HEADSTART_FEATURES and
-    $HEADSTART_DATA. observer: told how the work goes; None is a bar in a notebook and silence in a script.
+    dataset: cifar10, digits, folder:PATH, classes:PATH or torchvision:NAME, and a Path is a folder; image_size in pixels;
+    limit, shard_rows in rows of each split. The folders are those of the command too, ./features and ./data, or
+    $HEADSTART_FEATURES and $HEADSTART_DATA. observer: told how the work goes; None is a bar in a notebook and silence in a
+    script.
 
-    Raises HeadstartError: DataNotFound, DataInvalid, ImageUnreadable, WeightsNotFound, WeightsMismatch, DeviceUnavailable,
-    FeaturesStale, FeaturesInvalid, OutOfMemory. Raises OSError where features can't be written.
+    Raises HeadstartError: ArgumentInvalid, before any picture is read, DataNotFound, DataInvalid, ImageUnreadable,
+    WeightsNotFound, WeightsMismatch, DeviceUnavailable, FeaturesStale, FeaturesInvalid, OutOfMemory. Raises OSError where
+    features can't be written.
 
     >>> features = hs.extract("folder:pets", model="resnet50")  # doctest: +SKIP
     """
-    get_backbone(model)  # one: "all" would give features of several kinds
     config = ExtractConfig(
         weights, image_size, precision, device, batch_size, engine, workers, limit, shard_rows, on_error, force
     )
-    request = ExtractionRequest((model,), dataset, split, (weights,), no_splits, config)
+    request = ExtractionRequest((model,), _named(dataset), split, (config.weights,), no_splits, config)
+    get_backbone(model)  # one: "all" would give features of several kinds
     workspace = Workspace(folder(features_dir, "features"), folder(None, "runs"), folder(data_dir, "data"), device)
     made = extraction.extract(workspace, request, watching(observer))
     return Features([outcome.features for outcome in made], limit)
 
 
+@spoken
 def open(path: str | os.PathLike[str]) -> Features:  # noqa: A001  # called as headstart.open
     """A kept feature set as arrays, each of its files checked against the SHA-256 in its manifest; see `headstart cache
     ls`.
@@ -250,12 +256,20 @@ def open(path: str | os.PathLike[str]) -> Features:  # noqa: A001  # called as h
     >>> hs.open("features/cifar10-train-resnet50-0cb4db1c").X.shape  # doctest: +SKIP
     (24000, 2048)
     """
-    place = Path(path).expanduser().absolute()
+    place = Path(text("path", path)).expanduser().absolute()
     found = Features([FeatureStore(place.parent).get(place.name)])
     len(found.X)  # read and checked now
     return found
 
 
+def _named(dataset: object) -> str:
+    """The data set as a command takes it: a Path is a folder of pictures. Raises ArgumentInvalid."""
+    return f"folder:{os.fspath(dataset)}" if isinstance(dataset, os.PathLike) else text("dataset", dataset)
+
+
 def folder(given: str | os.PathLike[str] | None, name: str) -> Path:
-    """The folder given, else that of the environment variable, else `name` in the working directory."""
+    """The folder given, else that of the environment variable, else `name` in the working directory. Raises
+    ArgumentInvalid."""
+    if given is not None:
+        text(f"{name}_dir", given)
     return Path(given or os.environ.get(f"HEADSTART_{name.upper()}") or name).expanduser()

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from headstart.core.cache.errors import ImageUnreadable
+from headstart.core.cache.errors import ArgumentInvalid, ArgumentOfWrongType, ImageNotFound, ImageUnreadable
 from headstart.core.cache.files import sha256
 from headstart.core.extract.images import Batch, Pixels, batch_of
 from headstart.core.extract.images.files import Tally
@@ -43,10 +43,11 @@ class Pictures:
 
     @classmethod
     def of(cls, given: PicturesLike) -> "Pictures":
-        """The pictures that a caller means. Raises TypeError or ValueError for what is none, with its place."""
+        """The pictures that a caller means. Raises ArgumentInvalid, for a type that
+        can't be meant ArgumentOfWrongType, with the place."""
         found = _listed(given)
         if not found:
-            raise ValueError(f"pictures: none found, {_EXPECTED}")
+            raise ArgumentInvalid(f"pictures: none found, {_EXPECTED}")
         items = tuple(_item(one, place) for place, one in enumerate(found))
         names = tuple(str(item) if isinstance(item, Path) else f"picture {place}" for place, item in enumerate(items))
         return cls(items, names)
@@ -59,7 +60,7 @@ class Pictures:
     def marked(self, workers: int) -> "Pictures":
         """The same pictures, each named by its content: the SHA-256 of a file's bytes, else of size and upright RGB pixels.
 
-        `workers` threads read them. Raises ImageUnreadable.
+        `workers` threads read them. Raises ImageUnreadable, ImageNotFound.
         """
         different = {id(item): place for place, item in enumerate(self.items)}  # one object is not read by two threads
         with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
@@ -93,6 +94,8 @@ class Pictures:
         if isinstance(item, Path):
             try:
                 return sha256(content(item))
+            except FileNotFoundError as error:
+                raise ImageNotFound(f"{item}: can't be opened: {error.strerror}") from error
             except OSError as error:
                 raise ImageUnreadable(f"{item}: can't be opened: {error.strerror}") from error
         pixels = np.asarray(upright(item, self.names[row])) if isinstance(item, Image.Image) else item
@@ -120,7 +123,7 @@ def _listed(given: PicturesLike) -> list[Any]:
         return [given]
     if isinstance(given, np.ndarray) and given.dtype.kind not in "OU":
         if given.ndim not in (3, 4):
-            raise ValueError(f"pictures: {given.dtype} {given.shape} found, {_EXPECTED}")
+            raise ArgumentInvalid(f"pictures: {given.dtype} {given.shape} found, {_EXPECTED}")
         return [given] if given.ndim == 3 else list(given)
     if hasattr(given, "to_numpy"):  # a column of a data frame, or one of a single column
         given = given.to_numpy()
@@ -128,7 +131,7 @@ def _listed(given: PicturesLike) -> list[Any]:
         return given.ravel().tolist() if given.ndim < 2 or given.shape[1:] == (1,) else list(given)
     if isinstance(given, Iterable) and not isinstance(given, bytes):
         return list(given)
-    raise TypeError(f"pictures: a {type(given).__name__} found, {_EXPECTED}")
+    raise ArgumentOfWrongType(f"pictures: a {type(given).__name__} found, {_EXPECTED}")
 
 
 def _item(one: object, place: int) -> Item:
@@ -137,9 +140,12 @@ def _item(one: object, place: int) -> Item:
     if isinstance(one, Image.Image):
         return one
     if not isinstance(one, np.ndarray):
-        raise TypeError(f"picture {place}: a {type(one).__name__} found, {_EXPECTED}")
+        raise ArgumentOfWrongType(f"picture {place}: a {type(one).__name__} found, {_EXPECTED}")
     if one.dtype != np.uint8 or one.ndim != 3 or one.shape[2] != 3 or not one.size:
-        raise ValueError(f"picture {place}: {one.dtype} {one.shape} found, expected uint8 (H, W, 3), the channels last")
+        raise ArgumentInvalid(
+            f"picture {place}: {one.dtype} {one.shape} found, expected uint8 (H, W, 3), the channels last; "
+            f"PIL.Image.fromarray makes an image of grey or RGBA pixels, which is taken"
+        )
     return one
 
 

@@ -4,6 +4,8 @@ import math
 import re
 from collections.abc import Callable, Mapping
 
+from headstart.api.spoken import in_python
+from headstart.core.cache.errors import ArgumentInvalid
 from headstart.core.heads import config as recipes
 from headstart.core.heads.config import CLASS_WEIGHTS, HEADS, RECIPES, TrainConfig, refusal
 from headstart.requests import EVERY_HEAD
@@ -26,11 +28,11 @@ def changed(recipe: str, head: str | None, given: Mapping[str, object]) -> Train
     """The recipe for this head, None for its own, with what is given, by the names of `TrainConfig`; None leaves the
     recipe's own.
 
-    Raises ValueError for an unknown recipe or head, for a value out of range, and for one that this head has no use for.
+    Raises ArgumentInvalid for an unknown recipe or head, a value out of range, and one that this head has no use for.
     """
     for name, value, known in (("recipe", recipe, tuple(RECIPES)), ("head", head, (None, *HEADS))):
         if value not in known:
-            raise ValueError(f"{name} is {value!r}, expected one of {', '.join(filter(None, known))}")
+            raise ArgumentInvalid(f"{name} is {value!r}, expected one of {', '.join(filter(None, known))}")
     changes: dict[str, object] = {
         name: _checked(name, value) for name, value in given.items() if value is not None and name != "group_by"
     }
@@ -38,7 +40,7 @@ def changed(recipe: str, head: str | None, given: Mapping[str, object]) -> Train
         changes["group_by"] = _pattern(pattern)
     config = recipes.changed(recipe, {**changes, **({"head": head} if head else {})})
     if (reason := refusal(config, sorted(set(changes) - EVERY_HEAD))) is not None:
-        raise ValueError(re.sub(r"--([a-z-]+)", lambda option: option[1].replace("-", "_"), reason))
+        raise ArgumentInvalid(in_python(reason))
     return config
 
 
@@ -48,14 +50,14 @@ def _pattern(value: object) -> str:
             raise re.error(f"expected a text, found {type(value).__name__}")
         re.compile(value)
     except re.error as error:
-        raise ValueError(f"group_by is {value!r}, expected a regular expression ({error})") from None
+        raise ArgumentInvalid(f"group_by is {value!r}, expected a regular expression ({error})") from None
     return value
 
 
 def _checked(name: str, value: object) -> int | float | str:
     if name == "class_weight":
         if value not in CLASS_WEIGHTS:
-            raise ValueError(f"{name} is {value!r}, expected {', '.join(CLASS_WEIGHTS)}")
+            raise ArgumentInvalid(f"{name} is {value!r}, expected {', '.join(CLASS_WEIGHTS)}")
         return str(value)
     fits, kind, expected = _CHECKS[name]
     try:
@@ -63,5 +65,5 @@ def _checked(name: str, value: object) -> int | float | str:
         if isinstance(value, str | bool) or number != value or not fits(number):
             raise ValueError
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name} is {value!r}, expected {expected}") from None
+        raise ArgumentInvalid(f"{name} is {value!r}, expected {expected}") from None
     return number  # type: ignore[no-any-return]

@@ -13,7 +13,8 @@ from headstart.api.classifier import Classifier
 from headstart.api.features import Features, folder
 from headstart.api.notebook import watching
 from headstart.api.recipe import changed
-from headstart.core.cache.errors import FeaturesNotFound
+from headstart.api.spoken import spoken
+from headstart.core.cache.errors import ArgumentInvalid, ArgumentOfWrongType, FeaturesNotFound
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.network.devices import resolve
@@ -28,6 +29,7 @@ from headstart.observer import Observer
 from headstart.training import epochs_told, folds_told
 
 
+@spoken
 def train(
     features: Features,
     *,
@@ -60,7 +62,7 @@ def train(
     passes, batch_size and train_limit in rows, hidden in units; penalty: of ridge, or 1 / C of logreg and svm; neighbours:
     the k of knn; class_weight: "balanced"; group_by: a regular expression, rows in whose ids it finds the same text are
     never on both sides of a division. Raises FeaturesNotFound without training or test rows, FeaturesInvalid for rows that
-    no head can learn from, FeaturesDamaged, DeviceUnavailable, OutOfMemory; ValueError for settings out of range, or
+    no head can learn from, FeaturesDamaged, DeviceUnavailable, OutOfMemory; ArgumentInvalid for settings out of range, or
     without effect on this head.
 
     >>> head = hs.train(features, seed=0)  # doctest: +SKIP
@@ -101,9 +103,14 @@ def _store(runs_dir: str | os.PathLike[str] | None) -> Iterator[RunStore]:
 
 
 def _pair(features: Features) -> Pair:
-    """The sets to train and to test on. Raises FeaturesNotFound."""
+    """The sets to train and to test on. Raises FeaturesNotFound, ArgumentInvalid."""
+    if not isinstance(features, Features):
+        raise ArgumentOfWrongType(
+            f"features: a {type(features).__name__} found, expected what headstart.extract or headstart.open gives; "
+            f"headstart.Head(...).fit(X, y) trains on arrays"
+        )
     if features.part:
-        raise FeaturesNotFound(
+        raise ArgumentInvalid(
             f"{features!r}: these are the {features.part} rows alone; give train the whole feature set, or "
             f"headstart.Head(...).fit(features.X, features.y)"
         )

@@ -11,6 +11,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from headstart.api.notebook import watching
 from headstart.api.pictures import Pictures, PicturesLike
 from headstart.api.rows import Frozen
+from headstart.api.spoken import spoken
+from headstart.core.cache.arguments import text
 from headstart.core.cache.errors import FeaturesInvalid, WeightsMismatch
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.shard import narrowed
@@ -89,11 +91,15 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.workers = workers
         self.observer = observer
 
+    @spoken
     def fit(self, X: PicturesLike, y: object = None) -> Self:  # noqa: N803
-        """Learn nothing: the backbone is frozen. Raises WeightsMismatch for a model that is unknown."""
+        """Learn nothing: the backbone is frozen. Raises ArgumentInvalid for a parameter that is of no use, WeightsMismatch
+        for a model that is unknown."""
+        self._config()
         get_backbone(self.model)
         return self
 
+    @spoken
     def transform(self, X: PicturesLike) -> npt.NDArray[np.float32]:  # noqa: N803
         """Pictures to features (N, `dim`) float32: a list of paths, PIL images and uint8 arrays (H, W, 3) in RGB, a column
         of paths, a batch uint8 (N, H, W, 3), or one picture.
@@ -123,15 +129,23 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return Preprocessing(image_size=self.image_size)
 
     @property
+    @spoken
     def digest(self) -> str:
         """64 hexadecimal digits that change when anything does that a feature's value depends on: the weights, by their
         SHA-256, the transform, the precision. Raises WeightsNotFound, WeightsMismatch, DeviceUnavailable."""
         return self._ready().frozen.key.digest
 
     @property
+    @spoken
     def licence(self) -> str:
         """Under which licence the weights are, as far as it is known. Raises WeightsNotFound, WeightsMismatch."""
         return licence(self._ready().frozen.key.weights)
+
+    def _config(self) -> ExtractConfig:
+        """The parameters, checked. Raises ArgumentInvalid."""
+        text("model", self.model)
+        own = (self.weights, self.image_size, self.precision, self.device, self.batch_size)
+        return ExtractConfig(*own, workers=self.workers)
 
     def _ready(self) -> _Ready:
         """The backbone as the parameters are now; the network is not loaded yet."""
@@ -142,14 +156,14 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return ready
 
     def _prepare(self, parameters: dict[str, Any]) -> _Ready:
+        config = self._config()
         backbone, recorded = get_backbone(self.model), self._recorded_for(parameters)
         if recorded is None:
-            request = self.weights
+            request = config.weights
             device = resolve(self.device, (backbone.precision or "auto") if self.precision == "auto" else self.precision)
         else:  # a file is where it was, whatever the working directory
-            request = recorded.weights_from if recorded.key.weights.startswith("file") else self.weights
+            request = recorded.weights_from if recorded.key.weights.startswith("file") else config.weights
             device = resolve_like(self.device, recorded.key.precision)
-        config = ExtractConfig(self.weights, self.image_size, batch_size=self.batch_size)
         job = Job(_NO_IMAGES, backbone, _located(backbone, request), self.transform_spec, device, config)
         if recorded is not None:
             _refuse_others(job.key, dataclasses.replace(recorded.key, precision=device.precision))

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from headstart.core.extract.config import ENGINES, PRECISIONS, ExtractConfig, ExtractionRequest
+from headstart.core.extract.config import ENGINES, MIN_IMAGE_SIZE, PRECISIONS, ExtractConfig, ExtractionRequest
 from headstart.core.heads.config import RECIPES
 from headstart.workspace import Workspace
 
@@ -127,7 +127,7 @@ workers_option = shown(
     "-j", "--workers", type=POSITIVE, default=ExtractConfig.workers, help="Threads that decode image files."
 )
 image_size_option = shown(
-    "--image-size", type=click.IntRange(min=32), default=ExtractConfig.image_size, help="Pixels, squared."
+    "--image-size", type=click.IntRange(min=MIN_IMAGE_SIZE), default=ExtractConfig.image_size, help="Pixels, squared."
 )
 engine_option = shown(
     "--engine",

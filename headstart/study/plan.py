@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from headstart.core.cache.store import FeatureStore
+from headstart.core.extract.config import Download
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import resolve
 from headstart.core.extract.network.interface import EngineConfig
-from headstart.core.extract.plan import load
+from headstart.core.extract.plan import lacking, load
 from headstart.core.extract.tuning.trials import Trials
 from headstart.core.heads import data
 from headstart.core.heads.config import TrainConfig
@@ -25,13 +27,40 @@ from headstart.study.steps import analysis_key, models_of, plan_model
 from headstart.workspace import Workspace
 
 
-def plan(workspace: Workspace, request: StudyRequest, observer: Observer) -> list[Plan]:
-    """What is to do for each model, and its seconds; nothing is kept.
+@dataclasses.dataclass(frozen=True)
+class Outlook:
+    """What a study would download, the plans of the models that wait for nothing, and the models that wait."""
+
+    downloads: tuple[Download, ...]
+    plans: tuple[Plan, ...]
+    waiting: tuple[str, ...]
+
+    @property
+    def total_s(self) -> float:
+        """Seconds of the plans."""
+        return sum(one.total_s for one in self.plans)
+
+
+def outlook(workspace: Workspace, request: StudyRequest, observer: Observer) -> Outlook:
+    """What is to do, where nothing is downloaded for the answer. Raises what `plan` raises."""
+    models = models_of(request)
+    found = [lacking(request.extraction(model), workspace.data_dir) for model in models]
+    waiting = [model for model, (data_set, files) in zip(models, found, strict=True) if data_set or files]
+    downloads = [each for data_set, files in found for each in (*([data_set] if data_set else []), *files.values())]
+    ready = [model for model in models if model not in waiting]
+    return Outlook(tuple(dict.fromkeys(downloads)), tuple(plan(workspace, request, observer, ready)), tuple(waiting))
+
+
+def plan(
+    workspace: Workspace, request: StudyRequest, observer: Observer, models: Sequence[str] | None = None
+) -> list[Plan]:
+    """What is to do for each model, or for these of them, and its seconds; nothing is kept.
 
     The BatchNorm experiment and outside photographs are not in it. Raises what `steps.run` raises before it computes.
     """
     return [
-        _plan(workspace, request, plan_model(workspace, request, model, observer), observer) for model in models_of(request)
+        _plan(workspace, request, plan_model(workspace, request, model, observer), observer)
+        for model in (models_of(request) if models is None else models)
     ]
 
 

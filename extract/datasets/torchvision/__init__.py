@@ -7,7 +7,8 @@ torchvision reads the list of rows.
 from pathlib import Path
 
 from headstart.core.cache.errors import DataInvalid, DataNotFound, HeadstartError, OutOfMemory
-from headstart.core.extract.datasets.torchvision.download import one_line, opened, torchvision_datasets
+from headstart.core.extract.config import Download
+from headstart.core.extract.datasets.torchvision.download import is_there, one_line, opened, torchvision_datasets
 from headstart.core.extract.datasets.torchvision.rows import images
 from headstart.core.extract.datasets.torchvision.sets import find
 from headstart.core.extract.images import Images
@@ -18,6 +19,15 @@ ARGUMENT = "NAME"
 def splits(argument: str, data_dir: Path) -> tuple[str, ...]:
     """Train and test, or `all` for a set that torchvision doesn't divide. Imports no torch. Raises DataNotFound."""
     return tuple(find(argument).splits)
+
+
+def lacking(argument: str, data_dir: Path) -> Download | None:
+    """The set, where torchvision finds no split of it."""
+    line = find(argument)
+    torchvision_datasets()
+    if is_there(line, argument, data_dir):
+        return None
+    return Download(f"torchvision's {argument}", "where torchvision knows it", data_dir)
 
 
 def open_split(argument: str, split: str, data_dir: Path) -> Images:

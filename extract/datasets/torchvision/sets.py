@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.cache.errors import DataNotFound
+from headstart.core.cache.errors import ArgumentInvalid
 from headstart.core.cache.text import did_you_mean, safe
 
 Rows = tuple[Any, Any]
@@ -103,10 +103,10 @@ LEFT_OUT: Mapping[str, str] = {
 
 
 def find(name: str) -> TorchvisionSet:
-    """The line of `name`. Raises DataNotFound with the closest names."""
+    """The line of `name`. Raises ArgumentInvalid with the closest names."""
     if name in SETS:
         return SETS[name]
     if name in LEFT_OUT:
-        raise DataNotFound(f"--dataset torchvision:{name}: left out, since {LEFT_OUT[name]}")
+        raise ArgumentInvalid(f"--dataset torchvision:{name}: left out, since {LEFT_OUT[name]}")
     what = f"unknown{did_you_mean(name, SETS)}" if name else "no name"
-    raise DataNotFound(f"--dataset torchvision:{safe(name)}: {what}, expected one of {', '.join(SETS)}")
+    raise ArgumentInvalid(f"--dataset torchvision:{safe(name)}: {what}, expected one of {', '.join(SETS)}")

@@ -8,9 +8,10 @@ from headstart.console.words.sets import key_facts, shape
 from headstart.core.cache.text import megabytes
 
 if TYPE_CHECKING:
+    from headstart.core.extract.config import Download
     from headstart.core.extract.job import Job
     from headstart.core.extract.run import Outcome
-    from headstart.extraction import Survey
+    from headstart.extraction import Prospect, Survey
 
 
 def outcome(job: Job, done: Outcome) -> str:
@@ -43,9 +44,35 @@ def outcome_json(done: Outcome) -> dict[str, Any]:
 def survey(found: Survey) -> str:
     """What a run would do: rows, bytes, what is there, and the key."""
     job, rows, there = found.job, found.rows, found.rows_there
-    size = f"{rows:,} x {job.backbone.feature_dim} {job.dtype}, {megabytes(found.nbytes)} in {len(found.parts)} shards"
+    shards = "1 shard" if len(found.parts) == 1 else f"{len(found.parts)} shards"
+    size = f"{rows:,} x {job.backbone.feature_dim} {job.dtype}, {megabytes(found.nbytes)} in {shards}"
     key = (f"    {field} = {value}" for field, value in key_facts(job.key))
     return "\n".join([f"{job.title}: {size}; {there:,} rows there, {rows - there:,} to compute; {found.folder}", *key])
+
+
+def download(found: Download) -> str:
+    """What would be downloaded, from where, to where."""
+    return f"would download {found.what} from {found.url} to {found.path}"
+
+
+def download_json(found: Download) -> dict[str, Any]:
+    """The same as JSON values."""
+    return {"would_download": found.what, "url": found.url, "path": str(found.path)}
+
+
+def prospect(found: Prospect) -> str:
+    """What a command would do, and for which models that is known after a download only."""
+    lines = [*map(download, found.downloads), *map(survey, found.surveys)]
+    if found.waiting:
+        rows = " and ".join(f"{count:,} {split} images" for split, count in found.images) or "images"
+        waiting = ", ".join(found.waiting)
+        lines.append(f"{waiting}: {rows} to run through it, key and what is there known once that is downloaded")
+    return "\n".join(lines)
+
+
+def prospect_json(found: Prospect) -> list[dict[str, Any]]:
+    """The same as JSON values."""
+    return [*map(download_json, found.downloads), *map(survey_json, found.surveys)]
 
 
 def survey_json(found: Survey) -> dict[str, Any]:

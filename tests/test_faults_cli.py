@@ -1,0 +1,56 @@
+"""What a new user met on the command line: choices that are told apart, one word for a state, names as they are printed."""
+
+from pathlib import Path
+
+import pytest
+from api_samples import coloured
+from cli_samples import Place
+from extract_samples import encoded
+
+RANDOM = ("-m", "resnet18", "--weights", "random:0", "--image-size", "32", "--precision", "fp32")
+LINEAR = ("train-head", "-m", "resnet18", "--head", "ridge", "--penalty", "1")
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A folder of splits, extracted with them and without."""
+    here = Place(tmp_path_factory.mktemp("both"))
+    for split in ("train", "test"):
+        for name in ("green", "red"):
+            (here.root / "pets" / split / name).mkdir(parents=True)
+            for seed in range(6):
+                path = here.root / "pets" / split / name / f"{seed}.png"
+                path.write_bytes(encoded(coloured(name, seed), "PNG"))
+    here.run("extract", *RANDOM, "--dataset", f"folder:{here.root}/pets")
+    here.run("extract", *RANDOM, "--dataset", f"classes:{here.root}/pets")
+    return here
+
+
+def test_a_folders_splits_and_its_classes_are_told_apart(both: Place) -> None:
+    assert "several feature sets of resnet18" in both.fails(*LINEAR)
+    assert "12 rows" in both.run(*LINEAR, "--dataset", f"folder:{both.root}/pets").stdout
+    assert "24 rows" in both.run(*LINEAR, "--dataset", f"classes:{both.root}/pets").stdout
+
+
+def test_classes_that_were_not_extracted_are_missed(both: Place, tmp_path: Path) -> None:
+    here = Place(tmp_path)
+    here.run("extract", *RANDOM, "--dataset", f"folder:{both.root}/pets")
+    said = here.fails(*LINEAR, "--dataset", f"classes:{both.root}/pets")
+    assert "which has all rows; those of that folder have train rows; folder:PATH means its splits" in said
+
+
+def test_a_key_that_none_has_is_answered_with_those_there(both: Place) -> None:
+    assert "no key begins with zz; there are " in both.fails(*LINEAR, "--key", "zz")
+
+
+def test_an_interrupted_set_has_one_word_and_is_not_whole(both: Place, tmp_path: Path) -> None:
+    here = Place(tmp_path)
+    here.run("extract", *RANDOM, "--dataset", f"classes:{both.root}/pets")
+    (manifest,) = tmp_path.glob("features/*/manifest.json")
+    name = manifest.parent.name
+    assert f"{name}: whole\n" in here.run("cache", "verify", f"{here.root}/features/{name}").stdout
+    assert "the first 24 of 24 all images" in here.run("cache", "show", f"{here.root}/features/{name}").stdout
+    manifest.unlink()
+    assert "not complete" in here.run("cache", "ls").stdout
+    assert f"{name}: not complete\n" in here.run("cache", "verify", code=1).stdout
+    assert "not complete, no head can learn from it" in here.fails(*LINEAR, "--key", name.rpartition("-")[2])
