@@ -24,7 +24,7 @@ a{color:var(--link);text-underline-offset:.15em}
 header{padding-top:clamp(1.5rem,5vw,4rem)}
 h1,h2,h3{line-height:1.2;text-wrap:balance;letter-spacing:-.011em}
 h1{font-size:clamp(1.7rem,1.2rem + 2.4vw,2.9rem);margin:0 0 .75rem;max-width:30em}
-h1 .doubts{display:block;margin-top:.6rem;font-size:clamp(.95rem,.9rem + .3vw,1.1rem);font-weight:500;line-height:1.5;
+.doubts{margin-top:.6rem;font-size:clamp(.95rem,.9rem + .3vw,1.1rem);font-weight:500;line-height:1.5;
   letter-spacing:0;color:var(--warn);max-width:70ch}
 h2{font-size:1.55rem;margin:0 0 .75rem}
 h3{font-size:1.08rem;margin:2rem 0 .5rem}
