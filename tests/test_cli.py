@@ -165,7 +165,7 @@ def test_heads_without_epochs_train_and_predict(place: Place, pictures: Path, he
 
 
 def test_bench_inference_ends_in_one_json_line(place: Place) -> None:
-    result = place.run("bench-inference", "--limit", "40", "-b", "16")
+    result = place.run("bench-inference", "--limit", "40", "-b", "16", "--json")
     (facts,) = json.loads(result.stdout.splitlines()[-1])
     assert facts["images"] == 40
     assert set(facts["stages_s"]) == {"read", "transfer", "preprocess", "backbone", "head"}
@@ -178,7 +178,7 @@ def test_bench_inference_ends_in_one_json_line(place: Place) -> None:
 def test_bench_inference_finds_the_labels_that_the_cached_features_gave(place: Place) -> None:
     """The features kept in stage one and those of the timed inference must be the same numbers."""
     trained = json.loads(place.run("train-head", "--epochs", "2", "--json").stdout.splitlines()[-1])
-    timed = json.loads(place.run("bench-inference", "--limit", "300").stdout.splitlines()[-1])
+    timed = json.loads(place.run("bench-inference", "--limit", "300", "--json").stdout.splitlines()[-1])
     assert timed[0]["head"] == trained[0]["name"]
     assert timed[0]["accuracy"] == trained[0]["accuracy"]
 
