@@ -535,3 +535,12 @@ def test_predict_walks_a_folder_as_extract_does(place: Place, pictures: Path) ->
     result = place.run("predict", str(pictures), "--format", "csv")
     assert {Path(row["picture"]).name for row in csv.DictReader(io.StringIO(result.stdout))} == {"a.png", "b.jpg"}
     assert "2 pictures; left out: 1 file (.heic 1)" in result.stderr
+
+
+@pytest.mark.parametrize("words", [("cache", "ls"), ("cache", "verify"), ("models", "show")])
+def test_options_that_do_nothing_are_taken_but_not_shown(words: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(cli.cli, [*words, "--help"]).stdout
+    assert "--json" in shown
+    assert not any(option in shown for option in ("--runs-dir", "--data-dir", "--device"))
+    more = ("resnet18",) if words == ("models", "show") else ()
+    parse(" ".join(["headstart", *words, *more, "--runs-dir", "x", "--data-dir", "x", "--device", "cpu"]))

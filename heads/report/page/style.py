@@ -99,6 +99,7 @@ img{display:block;max-width:100%}
 .tiny{width:4rem}
 .sheet li{font-size:.82rem;line-height:1.35}
 .sheet p{margin:.35rem 0 0}
+.sheet small{display:block;overflow-wrap:anywhere}
 details{margin:.9rem 0;border-top:1px solid var(--line);padding-top:.7rem}
 summary{cursor:pointer;font-weight:600}
 ol.notes{padding-left:1.4rem;max-width:70ch;color:var(--warn);font-size:.93rem}
