@@ -787,3 +787,10 @@ def test_a_picture_from_elsewhere_is_refused_wherever_it_stands(place: str) -> N
     section = dataclasses.replace(page_samples.bare(), **PLACES[place])
     with pytest.raises(ValueError, match=f"^{re.escape(f'sections[0].{place}')}: expected data:image/png"):
         to_html(Report((section,)))
+
+
+def test_one_time_of_one_model_is_said_once(undrawn: Undrawn) -> None:
+    facts = page_samples.own()
+    one = dataclasses.replace(facts.rows[0], extraction_s=0.5, training_s=0.08, together=1)
+    text = undrawn(dataclasses.replace(facts, rows=(one,), heads=())).text
+    assert "Time to a trained head: 0.58 s; 86% of it is the extraction" in text

@@ -186,12 +186,12 @@ _Shown = TypeVar("_Shown", Mistake, Disagreement, Thumbnail)
 
 def with_pictures(section: Section, picture: Callable[[int], str | None]) -> Section:
     """The section with the pictures of the test images that it shows; `picture` gives that of a row, or None."""
-    return _each_shown(section, lambda row: {"image": picture(row)})
+    return _each_shown(section, lambda it: picture(it.row), lambda it: it.id)
 
 
 def with_ids(section: Section, ids: Mapping[int, str]) -> Section:
     """The section with the ids of the test images that it shows, by row: what their owner knows them by."""
-    return _each_shown(section, lambda row: {"id": ids.get(row, "")})
+    return _each_shown(section, lambda it: it.image, lambda it: ids.get(it.row, ""))
 
 
 def named(row: int, known_as: str) -> str:
@@ -199,11 +199,15 @@ def named(row: int, known_as: str) -> str:
     return f"{known_as} (test image {row})" if known_as not in ("", str(row)) else f"test image {row}"
 
 
-def _each_shown(section: Section, changes: Callable[[int], dict[str, str | None]]) -> Section:
-    """The section with changes, by row, in every test image that it shows."""
+def _each_shown(
+    section: Section,
+    picture: Callable[[Mistake | Disagreement | Thumbnail], str | None],
+    known_as: Callable[[Mistake | Disagreement | Thumbnail], str],
+) -> Section:
+    """The section with the picture and the id of every test image that it shows."""
 
     def shown(found: tuple[_Shown, ...]) -> tuple[_Shown, ...]:
-        return tuple(dataclasses.replace(one, **changes(one.row)) for one in found)
+        return tuple(dataclasses.replace(one, image=picture(one), id=known_as(one)) for one in found)
 
     def projected(found: Projection) -> Projection:
         return dataclasses.replace(found, thumbnails=shown(found.thumbnails))

@@ -66,7 +66,7 @@ ul.plain li::marker{color:var(--muted)}
 .answers dd>ul:not(.sheet){padding-left:1.15rem}
 .answers .sheet{grid-template-columns:repeat(auto-fill,minmax(6.8rem,8rem))}
 sup{line-height:0;font-size:.72em;margin-left:.15em}
-pre{margin:.5rem 0;white-space:pre-wrap;overflow-wrap:anywhere}
+pre{margin:.5rem 0;white-space:pre;overflow-x:auto;background:var(--soft);border-radius:.25em}
 pre code{display:block;padding:.6rem .8rem}
 .scroll{overflow-x:auto;max-width:100%;margin:1.25rem 0;border-block:1px solid var(--line)}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums;width:100%}

@@ -128,15 +128,12 @@ def _cost(view: View) -> Said:
         shares = [extraction / spent for _, spent, extraction in timed]
         (slowest, most, _), (fastest, least, _) = (pick(timed, key=lambda it: it[1]) for pick in (max, min))
         ends = time(least), time(most)
-        spent = (
-            ends[0]
-            if ends[0] == ends[1]
-            else f"from {ends[0]} ({name(fastest.model)}) to {ends[1]} ({name(slowest.model)})"
-        )
+        both = f"from {ends[0]} ({name(fastest.model)}) to {ends[1]} ({name(slowest.model)})"
+        total = ends[0] if ends[0] == ends[1] else both
         parts = list(dict.fromkeys([f"{min(shares):.0%}", f"{max(shares):.0%}"]))
         yield (
             "Time to a trained head:",
-            f"{spent}; {' to '.join(parts)} of it is the extraction, which runs once for all heads.",
+            f"{total}; {' to '.join(parts)} of it is the extraction, which runs once for all heads.",
         )
 
 
