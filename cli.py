@@ -230,7 +230,7 @@ def bench_command(
     config = BenchConfig(warmup=warmup, repeats=repeats, limit=limit)
     request = requests.TimingRequest(dataset, requests.InferenceOptions(**given), config)
     found = timing.time_heads(settings, requests.HeadChoice(models, paths), request, terminal(settings))
-    emit_json([dataclasses.asdict(one) for one in found])
+    document(settings, [dataclasses.asdict(one) for one in found])
 
 
 @command(cli, "predict", "headstart predict holiday/*.jpg --topk 3")
@@ -391,7 +391,7 @@ def models(ctx: click.Context) -> None:
         out(words.backbones.backbones(found, ExtractConfig.image_size))
 
 
-@command(models, "show", "headstart models show resnet50")
+@command(models, "show", "headstart models show resnet50", hidden=options.NO_SETS)
 @click.argument("name")
 @options.image_size_option
 def show_model_command(settings: Settings, name: str, image_size: int) -> None:
@@ -417,7 +417,7 @@ def store_of(settings: Settings) -> FeatureStore:
     return FeatureStore(settings.features_dir)
 
 
-@command(cache, "ls", "headstart cache ls")
+@command(cache, "ls", "headstart cache ls", hidden=options.NO_HEADS)
 def list_command(settings: Settings) -> None:
     """The feature sets: rows, size, precision, weights, age, and whether they are complete."""
     from headstart.core.cache.verify import survey
@@ -428,7 +428,7 @@ def list_command(settings: Settings) -> None:
     document(settings, [words.sets.entry_json(entry) for entry in entries])
 
 
-@command(cache, "show", "headstart cache show cifar10-train-resnet50-1a2b3c4d")
+@command(cache, "show", "headstart cache show cifar10-train-resnet50-1a2b3c4d", hidden=options.NO_HEADS)
 @click.argument("name")
 def show_set_command(settings: Settings, name: str) -> None:
     """All that is known of one feature set."""
@@ -438,7 +438,7 @@ def show_set_command(settings: Settings, name: str) -> None:
     document(settings, words.sets.set_json(found))
 
 
-@command(cache, "verify", "headstart cache verify")
+@command(cache, "verify", "headstart cache verify", hidden=options.NO_HEADS)
 @click.argument("names", nargs=-1)
 def verify_command(settings: Settings, names: tuple[str, ...]) -> None:
     """Read everything and say what is wrong and where; all sets by default. The exit code is 1 unless all are whole: for
@@ -457,7 +457,7 @@ def verify_command(settings: Settings, names: tuple[str, ...]) -> None:
         sys.exit(1)
 
 
-@command(cache, "rm", "headstart cache rm cifar10-train-resnet50-1a2b3c4d")
+@command(cache, "rm", "headstart cache rm cifar10-train-resnet50-1a2b3c4d", hidden=options.NO_HEADS)
 @click.argument("names", nargs=-1, required=True)
 def remove_command(settings: Settings, names: tuple[str, ...]) -> None:
     """Remove feature sets. They can be computed again, at the price of their extraction."""
@@ -468,7 +468,7 @@ def remove_command(settings: Settings, names: tuple[str, ...]) -> None:
     document(settings, freed)
 
 
-@command(cache, "export", "headstart cache export cifar10-train-resnet50-1a2b3c4d features.npy")
+@command(cache, "export", "headstart cache export cifar10-train-resnet50-1a2b3c4d features.npy", hidden=options.NO_HEADS)
 @click.argument("name")
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), help="Of the features. [default: as they are kept]")

@@ -30,7 +30,8 @@ from headstart.core.extract.tuning.trials import EngineRequest, tune
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a run did: the set, how many rows it computed and in how many seconds (0 where all was there)."""
+    """What a run did: the set, how many rows it computed and in how many seconds (0 where all was there): those of its
+    shards, as the manifest has them, without what came before the first image and after the last."""
 
     features: FeatureSet
     computed: int
@@ -89,7 +90,6 @@ class _Run:
         if present.missing:
             extractor = self._tune(extractor, request, present.stop)
         self.observer.begin(job.title, present.stop, present.stop - present.missing_rows)
-        started = time.perf_counter()
         made, extractor = self._make_all(extractor, present.missing)
         try:
             extractor.check_frozen()
@@ -108,7 +108,7 @@ class _Run:
         self.observer.end()  # after the manifest: a first signal must not cut its writing
         if (remark := self.pace.remark(job.config.workers)) is not None:
             self.observer.note(f"{job.title}: {remark}")
-        return Outcome(features, present.missing_rows, time.perf_counter() - started)
+        return Outcome(features, present.missing_rows, sum(record.elapsed_s or 0.0 for record in made))
 
     def _tune(self, extractor: Extractor, request: EngineRequest, rows: int) -> Extractor:
         """The extractor as requested, which is recorded on the disk before the first shard."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from headstart.commands import made_by
 from headstart.core.cache.errors import HeadstartError, RunNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import canonical_json, write_durably
@@ -26,7 +27,7 @@ from headstart.core.heads import timings
 from headstart.core.heads.predict import Photo, Wanted
 from headstart.core.heads.report.csv_file import to_csv
 from headstart.core.heads.report.evaluation import Predictions, evaluated
-from headstart.core.heads.report.facts import Photograph, Report, Section, TitledImage, with_pictures
+from headstart.core.heads.report.facts import Photograph, Report, Section, TitledImage, with_ids, with_pictures
 from headstart.core.heads.report.facts import Preprocessing as PreprocessingFigure
 from headstart.core.heads.report.grouping import Group, GroupedRuns, grouped
 from headstart.core.heads.report.json_file import to_json
@@ -101,7 +102,8 @@ def _gathered(workspace: Workspace, runs: Sequence[Run], request: ReportRequest,
 def _section(part: GroupedRuns, sources: _Sources) -> Section:
     tested = [_tested(group, sources) for group in part.groups]
     timed = [_timing(sources.store, group) for group in part.groups]
-    rows = tuple(_row(*one, sources) for one in zip(part.groups, timed, tested, strict=True))
+    images, place = _images(part, sources)
+    rows = tuple(_row(*one, place, sources) for one in zip(part.groups, timed, tested, strict=True))
     there = [found for found in tested if found is not None]
     photos = _labelled(part, sources) if sources.photos else []
     section = Section(
@@ -120,7 +122,18 @@ def _section(part: GroupedRuns, sources: _Sources) -> Section:
         batch_norm=sources.analyses.batch_norm(part.images),
         published=STUDY if any(row.published for row in rows) else None,
     )
-    return _with_pictures(evaluated(section, there), part, sources)
+    section = with_ids(evaluated(section, there), _ids(there))
+    return section if images is None else _with_pictures(section, images, part, sources)
+
+
+def _ids(tested: Sequence[Predictions]) -> dict[int, str]:
+    """The ids of the test images by row; a byte of a name that is no UTF-8 stays as it is."""
+    return {
+        row: name.decode("utf-8", "surrogateescape")
+        for found in tested
+        if found.testing.ids is not None
+        for row, name in zip(found.testing.rows.tolist(), found.testing.ids.tolist(), strict=True)
+    }
 
 
 def _labelled(part: GroupedRuns, sources: _Sources) -> list[Photo]:
@@ -130,9 +143,12 @@ def _labelled(part: GroupedRuns, sources: _Sources) -> list[Photo]:
     return label_files(sources.workspace, heads, sources.photos, options, Wanted(1), sources.observer)
 
 
-def _row(group: Group, timing: Timing | None, tested: Predictions | None, sources: _Sources) -> Row:
+def _row(group: Group, timing: Timing | None, tested: Predictions | None, place: str, sources: _Sources) -> Row:
     row = row_of(tested.group, timing, tested.interval) if tested else row_of(group, timing)
-    return dataclasses.replace(row, folder=str(sources.store.root / group.first.name))
+    digests = (group.first.train.digest, group.first.test.digest)
+    options = made_by(group.first.key, place, tuple(sources.sets[one].manifest for one in digests if one in sources.sets))
+    folder = str(sources.store.root / group.first.name)
+    return dataclasses.replace(row, folder=folder, place=place, made_by=options)
 
 
 def _timing(store: RunStore, group: Group) -> Timing | None:
@@ -165,11 +181,8 @@ def _maps(tested: Sequence[Predictions]) -> dict[str, FeatureMap | None]:
     return {model: feature_map(it.features, it.labels, it.rows) for model, it in by_model.items()}
 
 
-def _with_pictures(section: Section, part: GroupedRuns, sources: _Sources) -> Section:
-    """The section with the test images that it shows, where they can be read and are still the same."""
-    images = _images(part, sources)
-    if images is None:
-        return section
+def _with_pictures(section: Section, images: Images, part: GroupedRuns, sources: _Sources) -> Section:
+    """The section with the test images that it shows, where they can be read."""
     shown = with_pictures(section, lambda row: _thumbnail(images, row))
     preprocessing = Preprocessing(image_size=part.groups[-1].first.key.image_size)
     try:
@@ -184,11 +197,13 @@ def _with_pictures(section: Section, part: GroupedRuns, sources: _Sources) -> Se
     return dataclasses.replace(shown, preprocessing=figure)
 
 
-def _images(part: GroupedRuns, sources: _Sources) -> Images | None:
-    """The images that the heads were tested on: where the user says, or where the features found them."""
+def _images(part: GroupedRuns, sources: _Sources) -> tuple[Images | None, str]:
+    """The images that the heads were tested on, where they are still the same, and their place as `--dataset` takes it:
+    where the user says, or where the features found them."""
+    unknown = "folder:PATH" if part.dataset.startswith("folder-") else part.dataset
     features = sources.sets.get(part.groups[-1].first.test.digest)
     if features is None:
-        return None
+        return None, unknown
     manifest, reasons, data_dir = features.manifest, [], sources.workspace.data_dir
     asked = [sources.request.dataset] if sources.request.dataset else []
     for place in dict.fromkeys([*asked, *_places(part.dataset, manifest)]):
@@ -196,12 +211,12 @@ def _images(part: GroupedRuns, sources: _Sources) -> Images | None:
             (split,) = datasets.splits(place, manifest.split, data_dir)
             images = datasets.open_split(place, split, data_dir).in_order(manifest.provenance.order)
             if same_images(images, manifest):
-                return images
+                return images, place
             reasons.append(f"{images.source} holds other images than the features are of")
         except (HeadstartError, OSError) as error:
             reasons.append(str(error))
     sources.observer.note(f"no images of {part.title} in the report: {reasons[0]}; say where they are with --dataset")
-    return None
+    return None, unknown
 
 
 def _places(name: str, manifest: Manifest) -> list[str]:
@@ -210,7 +225,8 @@ def _places(name: str, manifest: Manifest) -> list[str]:
         return [name]
     root = Path(manifest.provenance.data_from)
     folders = (root, root.parent) if manifest.split == "all" else (root.parent, root)  # a split is mostly a sub-folder
-    return [f"folder:{folder}" for folder in folders]
+    whole = [f"classes:{root}"] if manifest.split == "all" else []
+    return [*(f"folder:{folder}" for folder in folders), *whole]
 
 
 def _thumbnail(images: Images, row: int) -> str | None:

@@ -6,6 +6,7 @@ The first tests read every text in the source; the others make each mistake, rea
 # ruff: noqa: ARG005  (each way of following advice takes what any of them needs)
 
 import ast
+import html
 import json
 import re
 import shlex
@@ -321,3 +322,45 @@ def test_advice_that_is_followed_helps(mistake: Mistake, tmp_path: Path) -> None
     advice = re.search(mistake.advice, line)
     assert advice, line
     place.done(*mistake.follow(place, words, advice))
+
+
+def test_the_reports_commands_can_be_copied(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.trained("--head", "linear")
+    place.done("report")
+    page = html.unescape((tmp_path / "runs" / "report" / "report.html").read_text())
+    bench, study = (
+        shlex.split(found)[1:]
+        for found in re.findall(r"<pre><code>(headstart (?:bench-inference|study) [^<]*)</code>", page)[::-1]
+    )
+    assert f"{place.pets()}" in bench
+    place.done(*bench, "--limit", "4")
+    plan = place.done(*study, "--dry-run").stdout
+    assert "0 images to extract" in plan or "images to extract" not in plan, plan
+
+
+def test_the_report_names_the_pictures_that_are_wrong(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.trained("--head", "linear")
+    (section,) = json.loads(place.done("report", "--json").stdout.splitlines()[-1])["sections"]
+    (head,) = section["models"]["resnet18"].values()
+    names = [one["id"] for one in head["mistakes"]]
+    assert names
+    assert all((tmp_path / "pets" / "test" / name).is_file() for name in names)
+    folder = tmp_path / "runs" / "report"
+    for text in (html.unescape((folder / "report.html").read_text()), (folder / "report.md").read_text()):
+        assert all(name in text for name in names)
+
+
+def test_classes_that_a_head_does_not_know_are_said(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.trained("--head", "linear")
+    for number in range(3):
+        write_picture(tmp_path / "other" / "test" / "c" / f"{number}.png", seed=number)
+        write_picture(tmp_path / "other" / "test" / "a" / f"{number}.png", seed=number)
+        for label in "ac":
+            write_picture(tmp_path / "other" / "train" / label / f"{number}.png", seed=number)
+    timed = place.done("bench-inference", "--dataset", f"folder:{tmp_path / 'other'}", "--repeats", "1")
+    assert "3 of 6 images are of classes that" in timed.stderr
+    assert "does not know: c" in timed.stderr
+    assert not timed.stdout.splitlines()[-1].startswith("[")  # only --json ends in JSON

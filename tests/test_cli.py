@@ -165,7 +165,7 @@ def test_heads_without_epochs_train_and_predict(place: Place, pictures: Path, he
 
 
 def test_bench_inference_ends_in_one_json_line(place: Place) -> None:
-    result = place.run("bench-inference", "--limit", "40", "-b", "16")
+    result = place.run("bench-inference", "--limit", "40", "-b", "16", "--json")
     (facts,) = json.loads(result.stdout.splitlines()[-1])
     assert facts["images"] == 40
     assert set(facts["stages_s"]) == {"read", "transfer", "preprocess", "backbone", "head"}
@@ -178,7 +178,7 @@ def test_bench_inference_ends_in_one_json_line(place: Place) -> None:
 def test_bench_inference_finds_the_labels_that_the_cached_features_gave(place: Place) -> None:
     """The features kept in stage one and those of the timed inference must be the same numbers."""
     trained = json.loads(place.run("train-head", "--epochs", "2", "--json").stdout.splitlines()[-1])
-    timed = json.loads(place.run("bench-inference", "--limit", "300").stdout.splitlines()[-1])
+    timed = json.loads(place.run("bench-inference", "--limit", "300", "--json").stdout.splitlines()[-1])
     assert timed[0]["head"] == trained[0]["name"]
     assert timed[0]["accuracy"] == trained[0]["accuracy"]
 
@@ -535,3 +535,12 @@ def test_predict_walks_a_folder_as_extract_does(place: Place, pictures: Path) ->
     result = place.run("predict", str(pictures), "--format", "csv")
     assert {Path(row["picture"]).name for row in csv.DictReader(io.StringIO(result.stdout))} == {"a.png", "b.jpg"}
     assert "2 pictures; left out: 1 file (.heic 1)" in result.stderr
+
+
+@pytest.mark.parametrize("words", [("cache", "ls"), ("cache", "verify"), ("models", "show")])
+def test_options_that_do_nothing_are_taken_but_not_shown(words: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(cli.cli, [*words, "--help"]).stdout
+    assert "--json" in shown
+    assert not any(option in shown for option in ("--runs-dir", "--data-dir", "--device"))
+    more = ("resnet18",) if words == ("models", "show") else ()
+    parse(" ".join(["headstart", *words, *more, "--runs-dir", "x", "--data-dir", "x", "--device", "cpu"]))

@@ -1,5 +1,6 @@
 """The terminal's observer: results to one function, the rest to the other, and no batch is cut."""
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -86,3 +87,17 @@ def test_the_terminal_shows_every_event() -> None:
     """An event that is added to the observer must not stay unseen by the command line."""
     events = {name for name in vars(Observer) if not name.startswith("_")}
     assert events <= {*vars(Terminal)}
+
+
+def test_several_seeds_have_a_line_each_and_their_notes_once(tmp_path: Path) -> None:
+    screen = Screen()
+    configs = [dataclasses.replace(RECIPES["study"], seed=seed) for seed in (0, 1, 2)]
+    runs = [make_run(config=one, together=3, notes=("untrained", *(["odd"] * (one.seed == 1)))) for one in configs]
+    screen.terminal.training_starts(TrainingStart(make_key(), configs[0], 90, 3, sweep=False))
+    for run in runs:
+        screen.terminal.trained(run, tmp_path / str(run.config.seed))
+    screen.terminal.seeds_trained(runs)
+    assert [line.split(";")[-1] for line in screen.results[1:4]] == [f" saved in {tmp_path / str(i)}" for i in range(3)]
+    text = "\n".join(screen.results)
+    assert text.count("note: untrained") == text.count("trained in ") == 1
+    assert "note: seeds 1: odd" in text

@@ -42,3 +42,9 @@ def test_an_accuracy_that_is_not_known_is_left_out() -> None:
     found = timing("a head", dataclasses.replace(TIMING, accuracy=None), [])
     assert "accuracy" not in found
     assert found.endswith("\n  peak memory 123.5 MB")
+
+
+def test_stages_that_take_longer_alone_than_together_are_explained() -> None:
+    assert "stages overlap" not in timing("a head", TIMING, [])
+    busy = timing("a head", dataclasses.replace(TIMING, stages_s={"backbone": 0.114}), [])
+    assert "(together 114.0 ms, but 9.9 ms an image with all at once: stages overlap" in busy

@@ -8,7 +8,7 @@ from report_samples import labelled, make_report, make_row, parsed_csv, runs_of_
 
 from headstart.core.cache.files import canonical_json, parse_json
 from headstart.core.heads.predict import Photo
-from headstart.core.heads.report.facts import with_pictures
+from headstart.core.heads.report.facts import with_ids
 from headstart.core.heads.report.json_file import VERSION, to_json
 
 
@@ -43,9 +43,8 @@ def test_json_is_strict_and_holds_all() -> None:
         "name": "ä|\n.jpg",
         "labels": {"resnet50-study-mlp-20230901-120000": [["frog", 0.5], ["cat", 0.25]]},
         "error": None,
-        "image": None,
     }
-    assert part["photos"][1] == {"name": "bad.jpg", "labels": {}, "error": "cut off", "image": None}
+    assert part["photos"][1] == {"name": "bad.jpg", "labels": {}, "error": "cut off"}
     assert found["version"] == VERSION
 
 
@@ -78,5 +77,9 @@ def test_json_holds_what_was_measured_of_each_head() -> None:
     assert set(section["maps"]["vgg16"]) == {"method", "rows", "points", "thumbnails", "explained", "tsne"}
     assert section["batch_norm"]["eval"] == [0.627, 0.631, 0.625]
     assert section["sigmoid"][0]["with"]["mean"] == 0.8521
-    without = with_pictures(found, {}.get)
-    assert "image" not in to_json(page_samples.report(without))["sections"][0]["disagreements"][0]
+    shown = to_json(page_samples.report(with_ids(found, {row: f"dog/{row}.png" for row in range(3_000)})))
+    assert "data:image" not in json.dumps(shown)
+    (section,) = shown["sections"]
+    assert section["disagreements"][0]["id"] == f"dog/{section['disagreements'][0]['row']}.png"
+    assert section["models"]["vgg16"]["study"]["mistakes"][1]["id"] == "dog/17.png"
+    assert section["maps"]["vgg16"]["thumbnails"][1]["id"] == "dog/1.png"

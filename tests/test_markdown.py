@@ -91,19 +91,25 @@ def test_the_published_figures_stand_beside_ours(case: Column) -> None:
     assert "NVIDIA T4" in text
 
 
-def test_notes_stand_at_the_row_and_in_the_title() -> None:
-    report = make_report(*two_rows())
-    title = to_markdown(report).split("\n")[0]
-    assert title == "# Frozen backbones compared (untrained backbone; a stand-in test set)"
+def test_notes_of_all_rows_stand_below_the_title() -> None:
+    one, other = two_rows()
+    both = make_report(*(dataclasses.replace(row, notes=(*row.notes, "of all")) for row in (one, other)))
+    title, said = to_markdown(both).split("\n\n")[:2]
+    assert (title, said) == ("# Frozen backbones compared", "Of all figures: of all.")
+
+
+def test_a_note_of_some_rows_is_not_said_of_all() -> None:
+    assert make_report(make_row(), make_row(notes=("untrained",))).doubts == ()
 
 
 def test_a_note_of_several_runs_stands_once_in_the_title() -> None:
     rows = (make_row(notes=("untrained",)), make_row(notes=("half", "untrained")))
-    assert make_report(*rows).title == "Frozen backbones compared (untrained; half)"
+    assert make_report(*rows).doubts == ("untrained",)
 
 
 def test_a_title_without_doubts_is_short() -> None:
-    assert make_report(make_row()).title == "Frozen backbones compared"
+    assert make_report(make_row()).doubts == ()
+    assert to_markdown(make_report(make_row())).startswith("# Frozen backbones compared\n\nBest: ")
 
 
 def test_the_devices_are_named_once_each() -> None:
@@ -184,5 +190,5 @@ def test_a_table_has_a_line_for_each_row_and_as_many_cells_whatever_they_hold(bo
 
 def test_a_note_of_one_part_alone_is_not_in_the_title() -> None:
     sections = (make_section(make_row(notes=("untrained", "held out"))), make_section(make_row(notes=("untrained",))))
-    assert Report(sections).title == "Frozen backbones compared (untrained)"
-    assert Report(()).title == "Frozen backbones compared"
+    assert Report(sections).doubts == ("untrained",)
+    assert Report(()).doubts == ()

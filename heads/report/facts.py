@@ -6,7 +6,7 @@ as in their split, and a picture is a data URI.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from headstart.core.heads.predict import Photo
 from headstart.core.heads.report.published import PublishedStudy
@@ -29,13 +29,15 @@ class Ratio:
 
 @dataclasses.dataclass(frozen=True)
 class Mistake:
-    """A test image with a wrong label, and the probability of that label."""
+    """A test image with a wrong label, and the probability of that label; `id` as in the feature set, empty where not
+    known."""
 
     row: int
     label: str
     predicted: str
     probability: float
     image: str | None = None
+    id: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,12 +98,13 @@ class SigmoidCost:
 
 @dataclasses.dataclass(frozen=True)
 class Disagreement:
-    """A test image that models label differently; `predicted` is by model."""
+    """A test image that models label differently; `predicted` is by model, `id` as in the feature set."""
 
     row: int
     label: str
     predicted: Mapping[str, str]
     image: str | None = None
+    id: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,12 +172,13 @@ class Report:
     created: str = ""
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
+    title: ClassVar[str] = "Frozen backbones compared"
+
     @property
-    def title(self) -> str:
-        """The heading, with what makes the figures of every section less than they seem; other notes stand at the rows."""
-        notes = [dict.fromkeys(note for row in section.rows for note in row.notes) for section in self.sections]
-        doubts = [note for note in (notes[0] if notes else ()) if all(note in other for other in notes)]
-        return "Frozen backbones compared" + (f" ({'; '.join(doubts)})" if doubts else "")
+    def doubts(self) -> tuple[str, ...]:
+        """What makes every figure less than it seems: the notes that all rows have. Others stand at their rows."""
+        notes = [row.notes for section in self.sections for row in section.rows]
+        return tuple(note for note in dict.fromkeys(notes[0] if notes else ()) if all(note in other for other in notes))
 
 
 _Shown = TypeVar("_Shown", Mistake, Disagreement, Thumbnail)
@@ -182,9 +186,28 @@ _Shown = TypeVar("_Shown", Mistake, Disagreement, Thumbnail)
 
 def with_pictures(section: Section, picture: Callable[[int], str | None]) -> Section:
     """The section with the pictures of the test images that it shows; `picture` gives that of a row, or None."""
+    return _each_shown(section, lambda it: picture(it.row), lambda it: it.id)
+
+
+def with_ids(section: Section, ids: Mapping[int, str]) -> Section:
+    """The section with the ids of the test images that it shows, by row: what their owner knows them by."""
+    return _each_shown(section, lambda it: it.image, lambda it: ids.get(it.row, ""))
+
+
+def named(row: int, known_as: str) -> str:
+    """A test image in words: its id, mostly a path, with its row; the row alone where the id says no more."""
+    return f"{known_as} (test image {row})" if known_as not in ("", str(row)) else f"test image {row}"
+
+
+def _each_shown(
+    section: Section,
+    picture: Callable[[Mistake | Disagreement | Thumbnail], str | None],
+    known_as: Callable[[Mistake | Disagreement | Thumbnail], str],
+) -> Section:
+    """The section with the picture and the id of every test image that it shows."""
 
     def shown(found: tuple[_Shown, ...]) -> tuple[_Shown, ...]:
-        return tuple(dataclasses.replace(one, image=picture(one.row)) for one in found)
+        return tuple(dataclasses.replace(one, image=picture(one), id=known_as(one)) for one in found)
 
     def projected(found: Projection) -> Projection:
         return dataclasses.replace(found, thumbnails=shown(found.thumbnails))

@@ -1,8 +1,10 @@
 """The report as JSON: `report.json`, which other programs read. It is written and never read back.
 
-    version, title, sections [{title, dataset, rows, models {model: {settings: results}}, …}], hardware, created, versions
+    version, title, doubts, sections [{title, dataset, rows, models {model: {settings: results}}, …}], hardware, created,
+    versions
 
-A change that takes a key away, or gives one another meaning, raises `VERSION`.
+A change that takes a key away, or gives one another meaning, raises `VERSION`. Version 2 has no pictures: test images
+are named by their ids, and the pictures are in report.html. The title of version 1 ended in what are now the `doubts`.
 """
 
 import dataclasses
@@ -27,7 +29,7 @@ from headstart.core.heads.statistics.maps import FeatureMap, Projection
 from headstart.core.heads.study import results
 from headstart.core.heads.study.results import Analyses, TemperatureResults
 
-VERSION = 1
+VERSION = 2
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -35,6 +37,7 @@ def to_json(report: Report) -> dict[str, Any]:
     return {
         "version": VERSION,
         "title": report.title,
+        "doubts": list(report.doubts),
         "sections": [_section(section) for section in report.sections],
         "hardware": report.hardware,
         "created": report.created,
@@ -43,7 +46,6 @@ def to_json(report: Report) -> dict[str, Any]:
 
 
 def _section(found: Section) -> dict[str, Any]:
-    figure = found.preprocessing
     return {
         "title": found.title,
         "rows": [_row(row) for row in found.rows],
@@ -56,7 +58,6 @@ def _section(found: Section) -> dict[str, Any]:
         "maps": {model: _map(one) if one else None for model, one in found.maps.items()},
         "stages": {model: dict(stages) for model, stages in found.stages.items()},
         "batch_norm": results.batch_norm_to_json(found.batch_norm) if found.batch_norm else None,
-        **({"figure_1": dataclasses.asdict(figure)} if figure else {}),
     }
 
 
@@ -67,7 +68,7 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def _photograph(found: Photograph) -> dict[str, Any]:
-    return {**found.photo.to_json(), "image": found.image}
+    return found.photo.to_json()
 
 
 def _tested(found: Section) -> dict[str, Any]:
@@ -86,8 +87,8 @@ def _tested(found: Section) -> dict[str, Any]:
 
 
 def _shown(found: Mistake | Disagreement) -> dict[str, Any]:
-    """A test image; without the key `image` where the test images were not at hand."""
-    return {name: value for name, value in dataclasses.asdict(found).items() if (name, value) != ("image", None)}
+    """A test image by its row and its id."""
+    return {name: value for name, value in dataclasses.asdict(found).items() if name != "image"}
 
 
 def _ends(interval: tuple[float, float] | None) -> dict[str, float | None]:
@@ -190,9 +191,11 @@ def _projection(found: Projection) -> dict[str, Any]:
     return {
         "method": found.method,
         "rows": len(found.points),
-        "points": [list(point) for point in found.points],
-        "thumbnails": [
-            {"x": one.x, "y": one.y, "row": one.row} | ({"image": one.image} if one.image else {})
-            for one in found.thumbnails
-        ],
+        "points": [[_short(x), _short(y), label] for x, y, label in found.points],
+        "thumbnails": [{"x": _short(it.x), "y": _short(it.y), "row": it.row, "id": it.id} for it in found.thumbnails],
     }
+
+
+def _short(place: float) -> float:
+    """A place on a map to five digits: the axes have no unit, and all digits would be half of the file."""
+    return float(f"{place:.5g}")

@@ -36,7 +36,7 @@ class Row:
 
     `measures` are the means over `seeds` of those of `statistics.measures` that were recorded of each; None where one is
     not defined. `selection` says what was tried before the run that stands for them, `evaluated_by` on which rows it was
-    tested.
+    tested. `place` is where its images are, as `--dataset` takes it, and `made_by` the options that make its features.
     """
 
     run: str
@@ -68,6 +68,8 @@ class Row:
     measures: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
     selection: Selection | None = None
     evaluated_by: Protocol = TEST_SPLIT
+    place: str = ""
+    made_by: tuple[str, ...] = ()
 
     @property
     def trained_in_s(self) -> float | None:

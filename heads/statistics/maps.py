@@ -21,12 +21,14 @@ Rows = npt.NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True)
 class Thumbnail:
-    """A point that is to be shown as the picture of its row; `image` is the picture as a data URI, once there is one."""
+    """A point that is to be shown as the picture of its row; `image` is the picture as a data URI, once there is one, and
+    `id` what the image is known by."""
 
     x: float
     y: float
     row: int
     image: str | None = None
+    id: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,11 @@ class Settings(Workspace):
     verbose: bool
 
 
-def command(group: click.Group, name: str, example: str) -> Callable[[Callable[..., None]], click.Command]:
-    """A command with the common options, whose help ends with an example, and whose first argument is `Settings`."""
+def command(
+    group: click.Group, name: str, example: str, hidden: Collection[str] = ()
+) -> Callable[[Callable[..., None]], click.Command]:
+    """A command with the common options, whose help ends with an example, and whose first argument is `Settings`. Those
+    `hidden`, which do nothing here, are taken but not shown."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
         def run(**given: Any) -> None:
@@ -35,20 +38,24 @@ def command(group: click.Group, name: str, example: str) -> Callable[[Callable[.
             function(Settings(**{name: given.pop(name) for name in names}), **given)
 
         run.__doc__ = function.__doc__
-        run.__click_params__ = [*_common_params(), *getattr(function, "__click_params__", [])]  # type: ignore[attr-defined]
+        run.__click_params__ = [*_common_params(hidden), *getattr(function, "__click_params__", [])]  # type: ignore[attr-defined]
         return group.command(name, epilog=f"Example: {example}")(run)
 
     return decorate
 
 
-def _common_params() -> list[click.Parameter]:
+def _common_params(hidden: Collection[str]) -> list[click.Parameter]:
     """The common options as click keeps them on a function: last first, so that help shows them below a command's own."""
 
     def bare() -> None: ...
 
     for option in reversed(COMMON):
         option(bare)
-    return list(bare.__click_params__)  # type: ignore[attr-defined]  # click's own attribute
+    found = list[click.Parameter](bare.__click_params__)  # type: ignore[attr-defined]  # click's own attribute
+    for one in found:
+        if isinstance(one, click.Option) and one.name in hidden:
+            one.hidden = True
+    return found
 
 
 def _folder(flag: str, variable: str, default: str, what: str) -> Option:
@@ -64,6 +71,11 @@ COMMON = (
     click.option("--json", is_flag=True, help="One JSON document as the last line of stdout."),
     click.option("-v", "--verbose", is_flag=True, help="Say more."),
 )
+
+NO_HEADS = ("runs_dir", "data_dir", "device")
+"""The common options that do nothing where only feature sets are looked at."""
+NO_SETS = ("features_dir", *NO_HEADS)
+"""Those that do nothing where not even a feature set is read."""
 
 POSITIVE = click.IntRange(min=1)
 SEED = click.IntRange(0, 2**63 - 1)

@@ -36,6 +36,7 @@ class Terminal(Observer):
     ) -> None:
         self._out, self._note, self._signals, self._verbose = out, note, signals, verbose
         self._progress = Progress(note, stream)
+        self._several = False
 
     def note(self, text: str) -> None:
         self._note(text)
@@ -67,6 +68,7 @@ class Terminal(Observer):
         self._out(words.extraction.outcome(job, outcome))
 
     def training_starts(self, start: TrainingStart) -> None:
+        self._several = start.heads > 1
         self._out(words.training.start(start))
 
     def epoch_ends(self, epoch: Epoch) -> None:
@@ -74,10 +76,15 @@ class Terminal(Observer):
             self._out(words.training.epoch(epoch))
 
     def trained(self, run: Run, folder: Path) -> None:
-        self._out(words.training.trained(run))
-        self._out(f"  saved in {folder}")
+        if self._several:
+            self._out(words.training.one_of_several(run, folder))
+        else:
+            self._out(words.training.trained(run))
+            self._out(f"  saved in {folder}")
 
     def seeds_trained(self, runs: Sequence[Run]) -> None:
+        if self._several:
+            self._out(words.training.shared(runs))
         self._out(words.training.spread(runs))
 
     def head_chosen(self, head: TrainedHead) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.text import listed
 from headstart.core.extract import datasets
 from headstart.core.extract.images import Images
 from headstart.core.extract.images.unchanged import same_images
@@ -49,6 +50,8 @@ def time_head(workspace: Workspace, head: TrainedHead, request: TimingRequest, o
     head.checkpoint.head.to(extractor.device.name)
     both, workers = (extractor, extractor.running(EngineConfig(extractor.engine, 1))), request.options.workers
     batches, singles = (stages(images, made, workers) for made in both)
+    if (said := _foreign(head, images, rows)) is not None:
+        observer.remark(said)
     with progress(observer, f"{head.title}: inference", rows * passes) as advance:
         figures = measure(batches, singles, head.checkpoint.head, request.config, advance)
     timing = _timing(workspace, head, images, extractor, request, figures)
@@ -56,6 +59,16 @@ def time_head(workspace: Workspace, head: TrainedHead, request: TimingRequest, o
     if head.run is not None and (workspace.runs_dir / head.run.name).is_dir():
         timings.add(workspace.runs_dir, head.run, timing)
     return timing
+
+
+def _foreign(head: TrainedHead, images: Images, rows: int) -> str | None:
+    """How many of the first rows are of classes that the head does not know, and so get a wrong label."""
+    known, labels = set(head.checkpoint.classes), images.labels(0, rows)
+    names = [name for name in images.classes if name not in known]
+    lost = int(np.isin(labels, [images.classes.index(name) for name in names]).sum())
+    if not lost:
+        return None
+    return f"{lost:,} of {rows:,} images are of classes that {head.title} does not know: {listed(names)}"
 
 
 def _images(workspace: Workspace, head: TrainedHead, dataset: str | None) -> Images:

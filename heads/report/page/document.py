@@ -69,14 +69,13 @@ def _parts(view: View) -> dict[Part, Html]:
 
 
 def _header(report: Report, views: Sequence[View]) -> Html:
-    """The title with its doubts in the same line, then on what and where."""
-    head, bracket, doubts = clean(report.title).partition(" (")
-    rest = f' <span class="doubts">({esc(doubts)}</span>' if bracket else ""
+    """The title, on what and where, and what makes all figures less than they seem."""
     said = ["Backbones run once over the images, small heads trained on the kept features."]
     said += [_tested(views[0])] if len(views) == 1 else []
     said += [f"On {report.hardware}."] if report.hardware else []
     lead = " ".join(filter(None, said)) if any(found.rows for found in report.sections) else ""
-    return Html(f"<header><h1>{esc(head)}{rest}</h1>{paragraph(lead, 'lead')}</header>")
+    doubts = f"Of all figures: {'; '.join(report.doubts)}." if report.doubts else ""
+    return Html(f"<header><h1>{esc(report.title)}</h1>{paragraph(lead, 'lead')}{paragraph(doubts, 'doubts')}</header>")
 
 
 def _tested(view: View) -> str:

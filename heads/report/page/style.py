@@ -24,7 +24,7 @@ a{color:var(--link);text-underline-offset:.15em}
 header{padding-top:clamp(1.5rem,5vw,4rem)}
 h1,h2,h3{line-height:1.2;text-wrap:balance;letter-spacing:-.011em}
 h1{font-size:clamp(1.7rem,1.2rem + 2.4vw,2.9rem);margin:0 0 .75rem;max-width:30em}
-h1 .doubts{display:block;margin-top:.6rem;font-size:clamp(.95rem,.9rem + .3vw,1.1rem);font-weight:500;line-height:1.5;
+.doubts{margin-top:.6rem;font-size:clamp(.95rem,.9rem + .3vw,1.1rem);font-weight:500;line-height:1.5;
   letter-spacing:0;color:var(--warn);max-width:70ch}
 h2{font-size:1.55rem;margin:0 0 .75rem}
 h3{font-size:1.08rem;margin:2rem 0 .5rem}
@@ -66,7 +66,7 @@ ul.plain li::marker{color:var(--muted)}
 .answers dd>ul:not(.sheet){padding-left:1.15rem}
 .answers .sheet{grid-template-columns:repeat(auto-fill,minmax(6.8rem,8rem))}
 sup{line-height:0;font-size:.72em;margin-left:.15em}
-pre{margin:.5rem 0;white-space:pre-wrap;overflow-wrap:anywhere}
+pre{margin:.5rem 0;white-space:pre;overflow-x:auto;background:var(--soft);border-radius:.25em}
 pre code{display:block;padding:.6rem .8rem}
 .scroll{overflow-x:auto;max-width:100%;margin:1.25rem 0;border-block:1px solid var(--line)}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums;width:100%}
@@ -99,6 +99,7 @@ img{display:block;max-width:100%}
 .tiny{width:4rem}
 .sheet li{font-size:.82rem;line-height:1.35}
 .sheet p{margin:.35rem 0 0}
+.sheet small{display:block;overflow-wrap:anywhere}
 details{margin:.9rem 0;border-top:1px solid var(--line);padding-top:.7rem}
 summary{cursor:pointer;font-weight:600}
 ol.notes{padding-left:1.4rem;max-width:70ch;color:var(--warn);font-size:.93rem}

@@ -25,8 +25,20 @@ def timing(title: str, found: Timing, notes: Sequence[str]) -> str:
             f"{title} on {found.way.device}, {found.way.precision}, {found.way.engine}",
             f"  {found.images:,}{part} {found.dataset} {found.split} images in {speed} ({passes})",
             f"  one image: {waits} ({found.latency_images} images)",
-            f"  per image in batches: {stages}",
+            f"  per image in batches, each stage by itself: {stages}",
+            *_apart(total, found),
             f"  {accuracy}peak memory {megabytes(found.peak_memory_bytes)}",
             *(f"  note: {text}" for text in notes),
         ]
     )
+
+
+def _apart(total_s: float, found: Timing) -> list[str]:
+    """What to say where the stages by themselves take longer than an image takes in all."""
+    each_s = found.elapsed_s / found.images if found.images else 0.0
+    if total_s <= 1.1 * each_s:
+        return []
+    return [
+        f"  (together {1000 * total_s:.1f} ms, but {1000 * each_s:.1f} ms an image with all at once: stages overlap, and "
+        "timed alone each waits for the processor's other work)"
+    ]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from headstart.core.cache.text import columns
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from headstart.core.heads.runs import Run
     from headstart.core.heads.selection.record import Selection
     from headstart.core.heads.statistics.accuracy import Evaluation
@@ -61,6 +63,30 @@ def trained(run: Run) -> str:
         *_measures(run.evaluation),
         *by_class,
         *(f"note: {text}" for text in run.notes),
+    ]
+    return "\n".join(f"  {line}" for line in lines)
+
+
+def one_of_several(run: Run, folder: Path) -> str:
+    """One of several seeds' heads in a line: its accuracy, and where it is."""
+    low, high = run.evaluation.overall.interval
+    found = f"accuracy {run.evaluation.overall.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})"
+    return f"  seed {run.config.seed}: {found}; saved in {folder}"
+
+
+def shared(runs: Sequence[Run]) -> str:
+    """What is true of heads that differ in their seeds: how they were chosen and trained, and each note once; notes of some
+    alone say of which."""
+    first, seeds = (
+        runs[0],
+        {note: [one.config.seed for one in runs if note in one.notes] for run in runs for note in run.notes},
+    )
+    spent = list(dict.fromkeys(f"{run.elapsed_s:.2f} s" for run in runs))
+    of = {note: "" if len(of) == len(runs) else f"seeds {', '.join(map(str, of))}: " for note, of in seeds.items()}
+    lines = [
+        *(_tried(first.selection) if first.selection else []),
+        f"trained in {spent[0] if len(spent) == 1 else 'all ' + ', '.join(spent)} on {first.train_rows:,} rows",
+        *(f"note: {said}{note}" for note, said in of.items()),
     ]
     return "\n".join(f"  {line}" for line in lines)
 

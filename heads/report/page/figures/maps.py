@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from headstart.core.heads.report.facts import named
 from headstart.core.heads.report.page.figures import svg
 from headstart.core.heads.report.page.figures.marks import handle
-from headstart.core.heads.report.page.html import Html, clean, count, picture
+from headstart.core.heads.report.page.html import Html, clean, count, esc, picture
 from headstart.core.heads.statistics.maps import Projection, Thumbnail
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def _thumbnails(figure: "Figure", axes: "Axes", thumbnails: Sequence[Thumbnail],
         placed.append((x, y))
         box = f'x="{x - side / 2:.2f}" y="{height - y - side / 2:.2f}" width="{side}" height="{side}"'
         yield Html(
-            f'<image {box} href="{uri}" preserveAspectRatio="xMidYMid slice" style="image-rendering: pixelated"/>'
+            f'<image {box} href="{uri}" preserveAspectRatio="xMidYMid slice" style="image-rendering: pixelated">'
+            f"<title>{esc(named(it.row, it.id))}</title></image>"
             f'<rect {box} style="fill: none; stroke: var(--paper, {svg.PAPER}); stroke-width: 1.5"/>'
         )

@@ -1,5 +1,6 @@
 """Test images on which the models disagree."""
 
+from headstart.core.heads.report.facts import named
 from headstart.core.heads.report.page.html import Html, img, name, section, table
 from headstart.core.heads.report.page.view import Part, View
 
@@ -11,9 +12,9 @@ def _disagreements(view: View) -> Html:
     models = list(dict.fromkeys(model for it in found for model in it.predicted))
     body = []
     for i, it in enumerate(found):
-        alt = f"Test image {it.row}: {it.label}"
-        art = img(it.image, alt, f"{view.place}.disagreements[{i}].image", "tiny") if it.image else ""
-        first = Html(f"{art}{name(it.label)}<small>test image {it.row}</small>")
+        which = named(it.row, it.id)
+        art = img(it.image, f"{which}: {it.label}", f"{view.place}.disagreements[{i}].image", "tiny") if it.image else ""
+        first = Html(f"{art}{name(it.label)}<small>{name(which)}</small>")
         body.append([first, *(_verdict(it.predicted.get(model), it.label) for model in models)])
     caption = "Test images on which the models disagree: the true class, and what each model says"
     return section(view, "disagreements", "Where the models disagree", table(caption, ["image", *map(name, models)], body))

@@ -1,6 +1,6 @@
 """The most confident mistakes, a contact sheet for each head; the best head's is open."""
 
-from headstart.core.heads.report.facts import HeadResults, Mistake
+from headstart.core.heads.report.facts import HeadResults, Mistake, named
 from headstart.core.heads.report.page.html import Html, count, esc, img, join, name, paragraph, section
 from headstart.core.heads.report.page.view import Part, View
 from headstart.core.heads.report.page.words import settings_words
@@ -36,9 +36,10 @@ def contact_sheet(view: View, head: HeadResults, most: int) -> Html:
 
 def _mistake(it: Mistake, place: str) -> Html:
     sure = f"{it.probability:.1%}"
-    alt = f"Test image {it.row}: {it.label}, labelled {it.predicted} with {sure}"
-    art = img(it.image, alt, place) if it.image else f"<small>test image {it.row}</small>"
-    return Html(f"<li>{art}<p>{name(it.label)}, labelled <strong>{name(it.predicted)}</strong> {sure}</p></li>")
+    which = named(it.row, it.id)
+    art = img(it.image, f"{which}: {it.label}, labelled {it.predicted} with {sure}", place) if it.image else ""
+    said = f"{name(it.label)}, labelled <strong>{name(it.predicted)}</strong> {sure}"
+    return Html(f'<li title="{esc(which)}">{art}<p>{said}<small>{name(which)}</small></p></li>')
 
 
 PART = Part("mistakes", "Mistakes", _mistakes, study_place=140, own_place=50)

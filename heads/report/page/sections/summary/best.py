@@ -94,13 +94,14 @@ def _wrong(view: View, head: HeadResults) -> Html:
 
 
 def _help(view: View, best: Row, head: HeadResults | None) -> Html:
-    entries = [_more_pictures(view, head), _labels(view, head), _backbone(view, best)]
+    entries = [_more_pictures(view, best, head), _labels(view, head), _backbone(view, best)]
     return listed([entry for entry in entries if entry])
 
 
-def _more_pictures(view: View, head: HeadResults | None) -> Html:
+def _more_pictures(view: View, best: Row, head: HeadResults | None) -> Html:
     if head is None or head.analyses is None:
-        return Html("<strong>More pictures?</strong> Not measured; <code>headstart study</code> draws the curve.")
+        study = code(shlex.join(["headstart", "study", *best.made_by]))
+        return Html(f"<strong>More pictures?</strong> Not measured. This draws the curve, of the study's heads:{study}")
     for points_ in (head.analyses.sizes_equal_steps, head.analyses.sizes):
         curve = sorted(points_, key=lambda point: point.at)
         if len(curve) > 1:
@@ -152,7 +153,8 @@ def _difference(other: str, difference: float, ends: tuple[float, float]) -> str
 
 def _fast(best: Row) -> Html:
     timed = best.inference
-    speed = f"Not timed yet:{code(command('bench-inference', best))}"
+    place = ["--dataset", shlex.quote(best.place)] if best.place and best.place != best.dataset else []
+    speed = f"Not timed yet:{code(command('bench-inference', best, *place))}"
     if timed and timed.elapsed_s > 0:
         rate, of = timed.images / timed.elapsed_s, f"{count(timed.images)} images, {esc(best.device)}"
         speed = f"{rate:,.1f} images a second, raw image to label ({of})."

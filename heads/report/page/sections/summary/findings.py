@@ -127,10 +127,13 @@ def _cost(view: View) -> Said:
     if timed:
         shares = [extraction / spent for _, spent, extraction in timed]
         (slowest, most, _), (fastest, least, _) = (pick(timed, key=lambda it: it[1]) for pick in (max, min))
+        ends = time(least), time(most)
+        both = f"from {ends[0]} ({name(fastest.model)}) to {ends[1]} ({name(slowest.model)})"
+        total = ends[0] if ends[0] == ends[1] else both
+        parts = list(dict.fromkeys([f"{min(shares):.0%}", f"{max(shares):.0%}"]))
         yield (
             "Time to a trained head:",
-            f"from {time(least)} ({name(fastest.model)}) to {time(most)} ({name(slowest.model)}); "
-            f"{min(shares):.0%} to {max(shares):.0%} of it is the extraction, which runs once for all heads.",
+            f"{total}; {' to '.join(parts)} of it is the extraction, which runs once for all heads.",
         )
 
 

@@ -1,0 +1,24 @@
+"""What to type to make a run's features again: the options of `extract` and `study` that lead to the same ones."""
+
+from __future__ import annotations
+
+from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.manifest import Manifest
+
+
+def made_by(key: FeatureKey, place: str, manifests: tuple[Manifest, ...]) -> tuple[str, ...]:
+    """The options of the features of `key`, from the data set at `place`, as `--dataset` takes it. `manifests` are those
+    of its sets that are there: they say where a file of weights was, and whether only the first rows were taken."""
+    options = ["-m", key.backbone, "--dataset", place, "--weights", _weights(key, manifests)]
+    options += ["--image-size", str(key.image_size), "--precision", key.precision]
+    stops = [found.stop for found in manifests if found.stop < found.provenance.split_rows]
+    return (*options, *(["--limit", str(max(stops))] if stops else []))
+
+
+def _weights(key: FeatureKey, manifests: tuple[Manifest, ...]) -> str:
+    """As `--weights` takes them: weights from a file by its path."""
+    kind, mark, member = key.weights.partition("#")
+    if kind != "file":
+        return key.weights
+    path = manifests[0].provenance.weights_from if manifests else "PATH"
+    return path if path.endswith(mark + member) else f"{path}{mark}{member}"
