@@ -39,6 +39,6 @@ def _apart(total_s: float, found: Timing) -> list[str]:
     if total_s <= 1.1 * each_s:
         return []
     return [
-        f"  (together {1000 * total_s:.1f} ms, but {1000 * each_s:.1f} ms an image with all at once: stages overlap, and "
-        "timed alone each waits for the processor's other work)"
+        f"  (together {1000 * total_s:.1f} ms, but {1000 * each_s:.1f} ms an image with all at once: stages overlap there, "
+        "which the times of each by itself do not show)"
     ]
