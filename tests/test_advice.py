@@ -134,7 +134,9 @@ class Place:
     def trained(self, *words: str) -> Path:
         """A head on the pets: its run's folder."""
         self.done(*self.extract())
-        (run,) = json.loads(self.done("train-head", "--epochs", "1", "--json", *words).stdout.splitlines()[-1])
+        (run,) = json.loads(
+            self.done("train-head", "--head", "mlp", "--epochs", "1", "--json", *words).stdout.splitlines()[-1]
+        )
         return self.root / "runs" / str(run["name"])
 
 
@@ -167,7 +169,7 @@ def _changed_picture(place: Place) -> tuple[str, ...]:
 def _damaged_shard(place: Place) -> tuple[str, ...]:
     place.trained()
     next((place.root / "features").glob("*train*/shard-*.h5")).write_bytes(b"no shard")
-    return ("train-head", "--epochs", "1")
+    return ("train-head", "--head", "mlp", "--epochs", "1")
 
 
 def _later_manifest(place: Place) -> tuple[str, ...]:
@@ -181,7 +183,7 @@ def _two_sizes(place: Place) -> tuple[str, ...]:
     place.done(*place.extract())
     place.done("extract", "-m", "resnet18", "--image-size", "64", "--precision", "fp32", "--dataset", place.pets(),
                "--weights", "random:0")  # fmt: skip
-    return ("train-head", "--epochs", "1")
+    return ("train-head", "--head", "mlp", "--epochs", "1")
 
 
 def _damaged_timings(place: Place) -> tuple[str, ...]:
@@ -200,7 +202,7 @@ def _moved_weights(place: Place) -> tuple[str, ...]:
 
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), place.root / "mine.pth")
     place.done("extract", *SMALL, "--dataset", place.pets(), "--weights", str(place.root / "mine.pth"))
-    place.done("train-head", "--epochs", "1")
+    place.done("train-head", "--head", "mlp", "--epochs", "1")
     (place.root / "mine.pth").rename(place.root / "moved.pth")
     return ("predict", str(next((place.root / "pets").rglob("*.png"))))
 
@@ -268,9 +270,9 @@ MISTAKES = [
     ),
     Mistake(
         "a rate too high",
-        _trained_first("train-head", "--lr", "1e30", "--epochs", "2"),
+        _trained_first("train-head", "--head", "mlp", "--lr", "1e30", "--epochs", "2"),
         "a --lr below",
-        _instead("train-head", "--lr", "0.001", "--epochs", "2"),
+        _instead("train-head", "--head", "mlp", "--lr", "0.001", "--epochs", "2"),
     ),
     Mistake(
         "no head",

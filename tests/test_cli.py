@@ -35,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     found = Place(tmp_path_factory.mktemp("place"))
     found.run("extract", "-m", "resnet18", *SMALL, "--limit", "300")
     for recipe in ("study", "standard"):
-        found.run("train-head", "-m", "resnet18", "--recipe", recipe, "--epochs", "3")
+        found.run("train-head", "--head", "mlp", "-m", "resnet18", "--recipe", recipe, "--epochs", "3")
     return found
 
 
@@ -131,7 +131,7 @@ def test_a_longer_limit_computes_only_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_train_head_prints_losses_time_accuracy_and_classes(place: Place) -> None:
-    result = place.run("train-head", "--recipe", "standard", "--epochs", "2", "--seed", "5", "--json")
+    result = place.run("train-head", "--head", "mlp", "--recipe", "standard", "--epochs", "2", "--seed", "5", "--json")
     assert len(re.findall(r"epoch +\d/2  mean loss \d\.\d{4}  validation accuracy", result.stdout)) == 2
     assert re.search(r"test accuracy \d+\.\d\d% \(95 % interval .* to .*, 300 images\)", result.stdout)
     assert "by class: 0 " in result.stdout
@@ -177,7 +177,7 @@ def test_bench_inference_ends_in_one_json_line(place: Place) -> None:
 
 def test_bench_inference_finds_the_labels_that_the_cached_features_gave(place: Place) -> None:
     """The features kept in stage one and those of the timed inference must be the same numbers."""
-    trained = json.loads(place.run("train-head", "--epochs", "2", "--json").stdout.splitlines()[-1])
+    trained = json.loads(place.run("train-head", "--head", "mlp", "--epochs", "2", "--json").stdout.splitlines()[-1])
     timed = json.loads(place.run("bench-inference", "--limit", "300", "--json").stdout.splitlines()[-1])
     assert timed[0]["head"] == trained[0]["name"]
     assert timed[0]["accuracy"] == trained[0]["accuracy"]

@@ -51,7 +51,7 @@ def test_a_command_loads_a_backbone_once_for_all_splits_and_heads(tmp_path: Path
     run(tmp_path, "extract", "-m", "resnet18", *SMALL, "--limit", "40")
     assert (counts.loaded, counts.pictures) == (1, 80)
     for recipe in ("study", "standard"):
-        run(tmp_path, "train-head", "-m", "resnet18", "--recipe", recipe, "--epochs", "1")
+        run(tmp_path, "train-head", "--head", "mlp", "-m", "resnet18", "--recipe", recipe, "--epochs", "1")
     for seed in range(5):
         write_picture(tmp_path / "photos" / f"{seed}.png", seed)
     heads = [word for folder in sorted((tmp_path / "runs").glob("resnet18-*")) for word in ("--head", str(folder))]

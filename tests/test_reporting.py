@@ -107,7 +107,7 @@ def test_one_more_head_does_not_hide_what_a_study_answered(place: Place) -> None
     root = write_splits(place.root / "pets", 2, 24, 12)
     words = ("study", "--dataset", f"folder:{root}", *SMALL, *LITTLE)
     place.run(*words)
-    place.run("train-head", "--recipe", "standard", "--epochs", "3")
+    place.run("train-head", "--head", "mlp", "--recipe", "standard", "--epochs", "3")
     (section,) = place.report()
     assert set(section["models"]["resnet18"]) == {"study", "standard", "standard, changed: epochs 3"}
     assert "seeds" in section["models"]["resnet18"]["standard"]
@@ -154,7 +154,7 @@ def test_a_broken_picture_among_the_test_rows_shifts_no_other(place: Place) -> N
     broken = sorted((root / "test").rglob("*.png"))[3]
     broken.write_bytes(b"no picture")
     place.run("extract", "--dataset", f"folder:{root}", *SMALL, "--on-error", "skip")
-    place.run("train-head", "--epochs", "1")
+    place.run("train-head", "--head", "mlp", "--epochs", "1")
     (section,) = place.report("--dataset", f"folder:{root}")
     shown = section["models"]["resnet18"]["standard, changed: epochs 1"]["mistakes"]
     assert len(shown) > 1
@@ -167,7 +167,7 @@ def test_a_broken_picture_among_the_test_rows_shifts_no_other(place: Place) -> N
 def test_a_picture_that_has_gone_is_left_out_of_the_report(place: Place) -> None:
     root = write_splits(place.root / "pets", 2, 20, 10)
     place.run("extract", "--dataset", f"folder:{root}", *SMALL)
-    place.run("train-head", "--epochs", "1")
+    place.run("train-head", "--head", "mlp", "--epochs", "1")
     next((root / "test").rglob("*.png")).unlink()
     assert f"no images of folder-pets in the report: {root / 'test'} holds other images" in place.run("report").stderr
 
@@ -175,7 +175,7 @@ def test_a_picture_that_has_gone_is_left_out_of_the_report(place: Place) -> None
 def test_a_folder_of_pictures_is_found_where_it_was_and_told_by_its_content(place: Place) -> None:
     root = write_splits(place.root / "pets", 2, 20, 10)
     place.run("extract", "--dataset", f"folder:{root}", *SMALL)
-    place.run("train-head", "--epochs", "1", "--seeds", "2")
+    place.run("train-head", "--head", "mlp", "--epochs", "1", "--seeds", "2")
     (section,) = place.report()
     assert section["figure_1"]
     root.rename(place.root / "moved")
@@ -223,7 +223,7 @@ def test_two_heads_without_records_have_a_column_each(place: Place) -> None:
 def test_names_that_are_no_plain_text_stay_valid_in_every_format(name: bytes, place: Place) -> None:
     root = write_splits(place.root / "pets", 2, 20, 10)
     place.run("extract", "--dataset", f"folder:{root}", *SMALL)
-    place.run("train-head", "--epochs", "1")
+    place.run("train-head", "--head", "mlp", "--epochs", "1")
     odd = place.root / "odd"
     odd.mkdir()
     path = os.path.join(os.fsencode(odd), name)
@@ -243,7 +243,7 @@ def test_probabilities_that_are_none_are_said_to_be(place: Place) -> None:
     place.run("train-head", "--head", "ridge")
     picture = str(next(root.rglob("*.png")))
     assert "note: a ridge head's scores are not log-odds" in place.run("predict", picture).stderr
-    place.run("train-head", "--recipe", "study", "--epochs", "1")
+    place.run("train-head", "--head", "mlp", "--recipe", "study", "--epochs", "1")
     assert "no probability can exceed 73%" in place.run("predict", picture).stderr
 
 

@@ -92,7 +92,7 @@ def test_extraction_counts_for_the_rows_that_were_used(case: Share) -> None:
         (dataclasses.replace(RECIPES["study"], head="knn"), False),
         (dataclasses.replace(RECIPES["study"], head="ridge"), False),
         (RECIPES["standard"], False),
-        (dataclasses.replace(RECIPES["standard"], sigmoid=True), True),
+        (dataclasses.replace(RECIPES["standard"], head="mlp", sigmoid=True), True),
     ],
 )
 def test_a_row_knows_whether_its_head_has_the_sigmoid(config: TrainConfig, expected: bool) -> None:
