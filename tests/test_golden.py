@@ -19,6 +19,7 @@ import pytest
 import torch
 from heads_samples import ROOT
 from safetensors import safe_open
+from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion, HeadstartError, RunDamaged
@@ -56,9 +57,9 @@ FILES = {
     SECOND_RUN / "bench.json": "ae462766a30f5e18514aadf0dca94b9e5b888336813fc27ef83466f8cbc53495",
     SECOND_RUN / "head.safetensors": "b32cab2b9dfa8477a4acb971ea907430d23221901ecdce4e1d8adc7a4dc9358d",
     SECOND_RUN / "run.json": "19331676bad94ff3683cbd1c1b5a2a5c0f6f1cf15ad9a5ced0d57931bf1d52ff",
-    THIRD_RUN / "head.safetensors": "1e0b0e1886e04dae1d35fd0619634027f28b70ad8b034cdf34c8e672ae80bdad",
-    THIRD_RUN / "predictions.safetensors": "945edac97106b07bd38b1c00ccaf78f6b5580a03c7a85dcff15b009033548a03",
-    THIRD_RUN / "run.json": "8103a0626258d499a2bb53265b59bd0f70354f7b823fb79552151f845f71a3f4",
+    THIRD_RUN / "head.safetensors": "bcaf7357ba9439cf504433c1f412a56860abd8332071177b79b52c7ce852802e",
+    THIRD_RUN / "predictions.safetensors": "6911a878bcda643796a061ad75d471f900a17478f2e1c58018f644602e5fde10",
+    THIRD_RUN / "run.json": "70b167aa4cc594a8ecd7dfd056d6e2a017e79bfd25358dfbdfdcf22edbae699c",
     V3 / "execution.json": "acb57e260f8b67f0014348722a1ed023ad8dfbc9911c0745b395c35085d885f7",
     V2 / "execution.json": "acb57e260f8b67f0014348722a1ed023ad8dfbc9911c0745b395c35085d885f7",
 }
@@ -246,7 +247,23 @@ def test_the_head_carries_all_that_is_needed_to_use_it() -> None:
 
 def test_a_head_written_today_has_the_tensors_and_facts_of_the_released_one(tmp_path: Path) -> None:
     checkpoint.save(checkpoint.load(RUN / "head.safetensors"), tmp_path / "head.safetensors")
-    assert header(tmp_path / "head.safetensors") == header(RUN / "head.safetensors")  # its sha256 is over the tensors
+    now, then = header(tmp_path / "head.safetensors"), header(RUN / "head.safetensors")
+    assert now["config"] == {**now["config"], **then["config"]}  # newer settings have their values of then
+    for facts in (now, then):
+        del facts["config"], facts["sha256"]
+    assert now == then
+    ours, theirs = (load_file(path / "head.safetensors") for path in (tmp_path, RUN))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_head_that_knows_how_sure_it_may_be_is_read_and_written_as_it_was(tmp_path: Path) -> None:
+    found = checkpoint.load(THIRD_RUN / "head.safetensors")
+    assert found.confidence is not None
+    assert (found.confidence.temperature, found.confidence.rows) == (1.5, 4)
+    assert found.confidence.of_label.tolist() == [0.125, 0.25, 0.5, 0.75]
+    checkpoint.save(found, tmp_path / "head.safetensors")
+    assert sha256_file(tmp_path / "head.safetensors") == FILES[THIRD_RUN / "head.safetensors"]
 
 
 def header(path: Path) -> dict[str, Any]:
@@ -336,7 +353,7 @@ def reformat_head(path: Path, **facts: object) -> None:
     path.write_bytes(save_tensors(tensors, metadata={"headstart": json.dumps(kept)}))
 
 
-OTHERS = [0, 3, "1", None]
+OTHERS = [0, 4, "1", None]
 OTHER_RUNS = [0, 4, "1", None]
 
 
@@ -379,7 +396,7 @@ def test_a_head_of_another_version_is_refused_by_its_number(copy: Path, version:
     reformat_head(path, version=version, sha256="another digest")
     message = (
         rf"head\.safetensors: not a head of ours, or altered \(format 'headstart head' version {version!r}, "
-        r"expected 'headstart head' 2\); `headstart train-head` makes a new one"
+        r"expected 'headstart head' 3\); `headstart train-head` makes a new one"
     )
     with pytest.raises(RunDamaged, match=message):
         checkpoint.load(path)

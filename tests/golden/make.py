@@ -29,6 +29,7 @@ from headstart.core.cache.shard import Rows, Shard, Skipped
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads import predictions_file, timings
 from headstart.core.heads.checkpoint import Checkpoint, save
+from headstart.core.heads.confidence import Confidence
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.predictions_file import Kept
@@ -121,7 +122,8 @@ def write_run(root: Path, features: FeatureSet) -> None:
         }
     )
     path = root / RUN / "head.safetensors"
-    digest = save(Checkpoint(head, CLASSES, KEY, PROVENANCE.weights_from), path)
+    sure = Confidence(1.5, np.array([0.125, 0.25, 0.5, 0.75], dtype=np.float32), 4)
+    digest = save(Checkpoint(head, CLASSES, KEY, PROVENANCE.weights_from, sure), path)
     manifest = features.manifest
     extraction = Extraction(features.folder.name, manifest.digest, 5, 1.0, manifest.split, "1a" * 32, "2b" * 32)
     logreg = TrainConfig(recipe="standard", head="logreg", penalty=0.5)
