@@ -7,7 +7,7 @@ import cache_samples
 from heads_samples import make_key, make_run
 
 from headstart.core.cache.manifest import Manifest, ShardRecord
-from headstart.core.heads.config import RECIPES
+from headstart.core.heads.config import RECIPES, TRAINING_VERSION
 from headstart.core.heads.report.grouping import grouped
 from headstart.core.heads.runs import Run
 
@@ -85,7 +85,7 @@ def test_heads_of_two_versions_of_the_training_are_not_mixed() -> None:
     found = shown(run("a", training_version=1), run("b", seed=1))
     assert [line[1] for _, lines in found for line in lines] == [
         "study, training version 1",
-        "study, training version 2",
+        f"study, training version {TRAINING_VERSION}",
     ]
 
 

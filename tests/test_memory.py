@@ -93,9 +93,9 @@ def test_similarities_are_bounded_whatever_the_rows(monkeypatch: pytest.MonkeyPa
     seen: list[int] = []
     votes = knn.Knn._votes
 
-    def count(self: knn.Knn, chunk: torch.Tensor) -> torch.Tensor:
-        seen.append(len(chunk) * len(self.known))
-        return votes(self, chunk)
+    def count(self: knn.Knn, near: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        seen.append(len(near) * len(self.known))
+        return votes(self, near, index)
 
     monkeypatch.setattr(knn.Knn, "_votes", count)
     monkeypatch.setattr(knn, "_MOST_SIMILARITIES", 900)
