@@ -35,7 +35,7 @@ __all__ = ["here", "passes"]
 def trained(root: Path, **settings: object) -> hs.Classifier:
     pair = write_pair(root / "features")
     assert pair.test is not None
-    return hs.train(Features([pair.train, pair.test]), device="cpu", **{"epochs": 3, **settings})  # type: ignore[arg-type]
+    return hs.train(Features([pair.train, pair.test]), device="cpu", **{"head": "mlp", "epochs": 3, **settings})  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_folds_and_epochs_are_told_of_one_after_the_other(tmp_path: Path) -> Non
             told.append("end")
 
     whole = Features([write_set(FeatureStore(tmp_path), blobs(60), "all")])
-    hs.train(whole, epochs=2, device="cpu", observer=Watch())
+    hs.train(whole, head="mlp", epochs=2, device="cpu", observer=Watch())
     folds, epochs = "resnet50 on pets: cross-validation 180", "resnet50 mlp: epochs 2"
     assert told == [folds, *["12 more"] * 15, "end", epochs, "1 more", "1 more", "end"]
 
@@ -195,8 +195,8 @@ def test_two_classes_one_of_a_single_picture(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)
     found = Features([write_set(store, Labelled(data.features, labels), "all")])
     with pytest.raises(FeaturesInvalid, match=r"20 rows of 2 classes can't be .*, or use test_fraction=0\.2$"):
-        hs.train(found, epochs=2, device="cpu")
-    head = hs.train(found, epochs=2, device="cpu", test_fraction=0.2)
+        hs.train(found, head="mlp", epochs=2, device="cpu")
+    head = hs.train(found, head="mlp", epochs=2, device="cpu", test_fraction=0.2)
     assert head.run is not None
     assert head.run.evaluation.overall.total == 4
     one = write_set(FeatureStore(tmp_path / "one"), Labelled(data.features, labels * 0), "all")

@@ -162,7 +162,9 @@ def test_several_seeds_are_summed_up_by_mean_and_deviation() -> None:
     assert found == "resnet50 study: 3 seeds, mean test accuracy 82.00%, standard deviation 2.00 points"
 
 
-@pytest.mark.parametrize(("kind", "title"), [("mlp", "resnet50 standard"), ("knn", "resnet50 standard, knn")])
+@pytest.mark.parametrize(
+    ("kind", "title"), [("mlp", "resnet50 standard, mlp"), ("auto", "resnet50 standard"), ("knn", "resnet50 standard, knn")]
+)
 def test_several_seeds_are_titled_by_what_they_share(kind: HeadName, title: str) -> None:
     runs = [make_run(config=dataclasses.replace(RECIPES["standard"], head=kind, seed=seed)) for seed in (0, 1)]
     assert training.spread(runs).startswith(f"{title}: 2 seeds")

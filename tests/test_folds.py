@@ -152,3 +152,9 @@ def test_classes_keep_their_shares_where_groups_are_small() -> None:
 def test_groups_larger_than_the_part_asked_for_are_held_out_one_at_least() -> None:
     labels = np.tile([0, 1], 15)
     assert len(held_out(labels, np.arange(30) // 10, 6, rng())[1]) == 10
+
+
+def test_nothing_is_held_out_where_none_is_asked_for() -> None:
+    labels, groups = np.arange(12) % 3, np.arange(12) // 4
+    stay, held = held_out(labels, groups, 0, np.random.default_rng(0))
+    assert (stay.tolist(), held.tolist()) == (list(range(12)), [])

@@ -11,7 +11,7 @@ from headstart.core.heads.config import RECIPES
 
 def test_none_leaves_the_recipes_own() -> None:
     assert changed("study", "mlp", {"epochs": None, "lr": None}) == RECIPES["study"]
-    expected = dataclasses.replace(RECIPES["standard"], head="linear", epochs=7, lr=0.5)
+    expected = dataclasses.replace(RECIPES["standard"], head="linear", epochs=7, lr=0.5, least_steps=0)
     assert changed("standard", "linear", {"epochs": np.int64(7), "lr": np.float32(0.5)}) == expected
 
 

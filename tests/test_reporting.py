@@ -109,8 +109,12 @@ def test_one_more_head_does_not_hide_what_a_study_answered(place: Place) -> None
     place.run(*words)
     place.run("train-head", "--head", "mlp", "--recipe", "standard", "--epochs", "3")
     (section,) = place.report()
-    assert set(section["models"]["resnet18"]) == {"study", "standard", "standard, changed: epochs 3"}
-    assert "seeds" in section["models"]["resnet18"]["standard"]
+    assert set(section["models"]["resnet18"]) == {
+        "study",
+        "standard, mlp, as in the study",
+        "standard, mlp, changed: epochs 3, least steps 0",
+    }
+    assert "seeds" in section["models"]["resnet18"]["standard, mlp, as in the study"]
     assert "questions already answered" in place.run(*words).stdout
 
 
@@ -156,7 +160,7 @@ def test_a_broken_picture_among_the_test_rows_shifts_no_other(place: Place) -> N
     place.run("extract", "--dataset", f"folder:{root}", *SMALL, "--on-error", "skip")
     place.run("train-head", "--head", "mlp", "--epochs", "1")
     (section,) = place.report("--dataset", f"folder:{root}")
-    shown = section["models"]["resnet18"]["standard, changed: epochs 1"]["mistakes"]
+    shown = section["models"]["resnet18"]["standard, mlp, changed: epochs 1, least steps 0"]["mistakes"]
     assert len(shown) > 1
     images = datasets.open_split(f"folder:{root}", "test", place.root)
     for one in shown:
@@ -176,12 +180,12 @@ def test_a_folder_of_pictures_is_found_where_it_was_and_told_by_its_content(plac
     root = write_splits(place.root / "pets", 2, 20, 10)
     place.run("extract", "--dataset", f"folder:{root}", *SMALL)
     place.run("train-head", "--head", "mlp", "--epochs", "1", "--seeds", "2")
-    (section,) = place.report()
-    assert section["figure_1"]
+    place.report()
+    assert "data:image" in (place.root / "runs" / "report" / "report.html").read_text(encoding="utf-8")
     root.rename(place.root / "moved")
     assert "say where they are with --dataset" in place.run("report").stderr
-    (section,) = place.report("--dataset", f"folder:{place.root / 'moved'}")
-    assert section["figure_1"]
+    place.report("--dataset", f"folder:{place.root / 'moved'}")
+    assert "data:image" in (place.root / "runs" / "report" / "report.html").read_text(encoding="utf-8")
 
 
 # --------------------------------------------------------------------------------------------------------------- timings
@@ -242,7 +246,7 @@ def test_probabilities_that_are_none_are_said_to_be(place: Place) -> None:
     place.run("extract", "--dataset", f"folder:{root}", *SMALL)
     place.run("train-head", "--head", "ridge")
     picture = str(next(root.rglob("*.png")))
-    assert "note: a ridge head's scores are not log-odds" in place.run("predict", picture).stderr
+    assert "log-odds" not in place.run("predict", picture).stderr  # it carries a temperature
     place.run("train-head", "--head", "mlp", "--recipe", "study", "--epochs", "1")
     assert "no probability can exceed 73%" in place.run("predict", picture).stderr
 

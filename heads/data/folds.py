@@ -43,7 +43,7 @@ def held_out(labels: Rows, groups: Rows | None, count: int, rng: np.random.Gener
     is held out where a class would not stay.
     """
     members = _members(labels, groups)
-    if len(members) == len(labels):
+    if len(members) == len(labels) or count < 1:
         return sampling.divide(labels, count, rng)
     of_row = np.empty(len(labels), dtype=np.int64)
     for group, rows in enumerate(members):

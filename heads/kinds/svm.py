@@ -49,7 +49,7 @@ class Svm(ClosedFormHead):
         if len(present) < 2:
             return
         penalty = self.penalty if self.config.penalty is None else self.config.penalty
-        machine = LinearSVC(C=1 / penalty, dual=False, max_iter=10_000)
+        machine = LinearSVC(C=1 / penalty, dual=False, max_iter=10_000, random_state=0)
         weights = None if rows.weights is None else rows.weights.cpu().numpy()
         machine.fit(rows.features.cpu().double().numpy(), labels, sample_weight=weights)
         coefficients, intercepts = machine.coef_, machine.intercept_
