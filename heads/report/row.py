@@ -4,6 +4,7 @@ import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 
+from headstart.core.heads.curve.record import Curve
 from headstart.core.heads.protocol import TEST_SPLIT, Protocol
 from headstart.core.heads.report.grouping import Group
 from headstart.core.heads.runs import Run
@@ -70,6 +71,8 @@ class Row:
     evaluated_by: Protocol = TEST_SPLIT
     place: str = ""
     made_by: tuple[str, ...] = ()
+    key: str = ""
+    curve: Curve | None = None
 
     @property
     def trained_in_s(self) -> float | None:
@@ -118,6 +121,8 @@ def row_of(group: Group, timing: Timing | None, interval: tuple[float, float] | 
         measures=_means(group.runs),
         selection=run.selection,
         evaluated_by=run.evaluated_by,
+        key=run.key.digest8,
+        curve=next((one.curve for one in group.runs if one.curve), None),
     )
 
 
