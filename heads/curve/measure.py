@@ -59,7 +59,7 @@ def _right(training: Labelled, judged: Labelled, draw: Draw, level: int, fit: Fi
         (fitted,) = fit(learn)
     except FeaturesInvalid as error:
         rows = f"{len(learn.labels):,} of {len(training.labels):,} rows"
-        raise FeaturesInvalid(f"in the few-shot curve, on {rows}: {error}; leave --curve out") from error
+        raise FeaturesInvalid(f"in the few-shot curve, on {rows}: {error}; or leave --curve out") from error
     right: npt.NDArray[np.bool_] = (
         predict(fitted.trained.head, judged.features[draw.judge], device) == judged.labels[draw.judge]
     )

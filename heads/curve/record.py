@@ -84,7 +84,7 @@ class Curve:
         2 N by b N^-c (1 - 2^-c). So whatever a and b are, the next gain is a share of the last one: ln 2 / ln r where c is
         near 0 and the accuracy rises by the logarithm, 1 / (2 (r - 1)) at c = 1; after a doubling, between all and half of
         it. A fit of three numbers to a handful of points would say no more. The ends are those of the gain's 95 %
-        interval, the lower one with the lesser share; no accuracy is above 1 or below 0.
+        interval, the lower one with the lesser share. Nothing gains more than it has wrong, known to 1.96 errors.
         """
         if self.gain is None:
             return None
@@ -93,7 +93,8 @@ class Curve:
         most, least = math.log(2) / math.log(ratio), 0.5 / (ratio - 1)
         low, high = self.gain.interval
         ends = low * (least if low > 0 else most), high * (most if high > 0 else least)
-        return max(ends[0], -last.mean), min(ends[1], 1 - last.mean)
+        wrong = [1 - last.mean - 1.96 * last.error, 1 - last.mean + 1.96 * last.error]
+        return max(min(ends[0], max(wrong[0], 0.0)), -last.mean), min(ends[1], wrong[1])
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Curve":

@@ -43,11 +43,11 @@ def lines(curve: Curve) -> list[Line]:
 def verdict(curve: Curve) -> str:
     """Whether more pictures would help: `probably`, `hardly`, or `unknown` where the curve can't tell."""
     ends = curve.doubled()
-    if curve.gain is None or ends is None:
+    if ends is None:
         return "unknown"
     if ends[1] <= LITTLE:
         return "hardly"
-    return "probably" if curve.gain.interval[0] > 0 else "unknown"
+    return "probably" if ends[0] > 0 else "unknown"
 
 
 def sentence(curve: Curve) -> str:

@@ -37,7 +37,8 @@ class Row:
 
     `measures` are the means over `seeds` of those of `statistics.measures` that were recorded of each; None where one is
     not defined. `selection` says what was tried before the run that stands for them, `evaluated_by` on which rows it was
-    tested. `place` is where its images are, as `--dataset` takes it, and `made_by` the options that make its features.
+    tested. `place` is where its images are, as `--dataset` takes it, `made_by` the options that make its features, and
+    `trained_by` those that train such a head. `curve` is the few-shot curve of the first of the runs that has one.
     """
 
     run: str
@@ -71,7 +72,7 @@ class Row:
     evaluated_by: Protocol = TEST_SPLIT
     place: str = ""
     made_by: tuple[str, ...] = ()
-    key: str = ""
+    trained_by: tuple[str, ...] = ()
     curve: Curve | None = None
 
     @property
@@ -121,7 +122,6 @@ def row_of(group: Group, timing: Timing | None, interval: tuple[float, float] | 
         measures=_means(group.runs),
         selection=run.selection,
         evaluated_by=run.evaluated_by,
-        key=run.key.digest8,
         curve=next((one.curve for one in group.runs if one.curve), None),
     )
 

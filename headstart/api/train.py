@@ -75,8 +75,6 @@ def train(
         "class_weight": class_weight, "label_smoothing": label_smoothing, "test_fraction": test_fraction,
         "group_by": group_by, "train_limit": train_limit, "seed": seed,
     }  # fmt: skip
-    if not isinstance(curve, bool):
-        raise ArgumentInvalid(f"curve is {curve!r}, expected True or False")
     config, pair = changed(recipe, head, given), _pair(features)
     config = dataclasses.replace(config, train_limit=_limit(features, config))
     with _store(runs_dir) as store:
@@ -87,7 +85,10 @@ def train(
 def _fitted(
     pair: Pair, config: TrainConfig, device: str, store: RunStore, watch: Observer, *, curve: bool
 ) -> tuple[Checkpoint, Run, Kept | None]:
-    """A head with its record, and what it was tested by where it is cross-validated."""
+    """A head with its record, and what it was tested by where it is cross-validated. Raises ArgumentInvalid for a `curve`
+    that is no boolean, and what `session.fit` raises."""
+    if not isinstance(curve, bool):
+        raise ArgumentInvalid(f"curve is {curve!r}, expected True or False")
     chosen, title = resolve(device, "fp32"), f"{pair.key.backbone} {config.head}: epochs"
     with (
         folds_told(watch, pair.key) as on_fold,

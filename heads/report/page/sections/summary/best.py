@@ -104,8 +104,8 @@ def _more_pictures(view: View, best: Row, head: HeadResults | None) -> Html:
         more = link(view, "few-shot", "curve")
         return Html(f"<strong>More pictures?</strong> {esc(more_pictures.sentence(best.curve))} ({more}).")
     if head is None or head.analyses is None:
-        measured = code(f"headstart train-head --key {best.key} --curve")
-        return Html(f"<strong>More pictures?</strong> Not measured. This measures it, with a head chosen anew:{measured}")
+        measured = code(shlex.join(["headstart", "train-head", *best.trained_by, "--curve"]))
+        return Html(f"<strong>More pictures?</strong> Not measured. This draws the curve:{measured}")
     for points_ in (head.analyses.sizes_equal_steps, head.analyses.sizes):
         curve = sorted(points_, key=lambda point: point.at)
         if len(curve) > 1:
