@@ -163,6 +163,7 @@ def extract_command(
     help="Train N heads, with N seeds from --seed on.",
 )
 @options.predictions_option
+@options.curve_option
 @click.option("--sweep", is_flag=True, help="Try 12 learning rates and weight decays; validation rows choose.")
 def train_head_command(
     settings: Settings,
@@ -174,6 +175,7 @@ def train_head_command(
     seeds: int,
     sweep: bool,
     predictions: Path | None,
+    curve: bool,
     **given: Any,
 ) -> None:
     """Stage two: train a small head on kept features, test it, and save it.
@@ -182,18 +184,18 @@ def train_head_command(
     """
     changes = {name: value for name, value in given.items() if value is not None}
     config = changed(recipe, {"seed": seed, **changes})
-    refuse_without_effect(config, {*changes} - requests.EVERY_HEAD, seeds, sweep)
+    refuse_without_effect(config, {*changes} - requests.EVERY_HEAD, seeds, sweep, curve)
     from headstart import training
 
-    request = requests.TrainingRequest(models, dataset, key, config, seeds, sweep, predictions)
+    request = requests.TrainingRequest(models, dataset, key, config, seeds, sweep, predictions, curve)
     document(settings, [words.training.run_json(run) for run in training.train(settings, request, terminal(settings))])
 
 
-def refuse_without_effect(config: TrainConfig, given: set[str], seeds: int, sweep: bool) -> None:
+def refuse_without_effect(config: TrainConfig, given: set[str], seeds: int, sweep: bool, curve: bool) -> None:
     """An option that would change nothing is an error: whoever gave it believes that it does."""
     if click.get_current_context().get_parameter_source("seed") is click.core.ParameterSource.COMMANDLINE:
         given = given | {"seed"}
-    if (reason := refusal(config, sorted(given), seeds=seeds, sweep=sweep)) is not None:
+    if (reason := refusal(config, sorted(given), seeds=seeds, sweep=sweep, curve=curve)) is not None:
         raise click.UsageError(reason)
 
 

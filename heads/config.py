@@ -157,13 +157,21 @@ def uses(head: str) -> frozenset[str]:
 AUTO_USES = frozenset({"class_weight"})
 
 
-def refusal(config: TrainConfig, given: Collection[str], *, seeds: int = 1, sweep: bool = False) -> str | None:
-    """Why the fields `given` by name, so many seeds or a sweep are not for this training, or None where all have an effect.
+def refusal(
+    config: TrainConfig, given: Collection[str], *, seeds: int = 1, sweep: bool = False, curve: bool = False
+) -> str | None:
+    """Why the fields `given` by name, so many seeds, a sweep or a curve are not for this training, or None where all have
+    an effect.
 
     A field is named as the option is: `batch_size` as --batch-size.
     """
     if config.head == AUTO and config.recipe != "standard":
         return f"--head auto chooses among heads of the standard recipe; leave --recipe {config.recipe} out, or name a head"
+    if curve and (seeds > 1 or sweep):
+        other = "--sweep" if sweep else f"--seeds {seeds}"
+        return (
+            f"--curve: it is measured of one head with given settings, and {other} trains several; leave one of the two out"
+        )
     used, random = uses(config.head), config.random
     if sweep and not used >= SWEPT:
         what = "--head auto has" if config.head == AUTO else f"a {config.head} head has"

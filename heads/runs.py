@@ -11,6 +11,7 @@ from headstart.core.cache.errors import RunDamaged, RunNotFound
 from headstart.core.cache.files import make_folder, pretty_json, read_json, sync_folder, write_durably
 from headstart.core.cache.key import FeatureKey
 from headstart.core.heads.config import TRAINING_VERSION, TrainConfig
+from headstart.core.heads.curve.record import Curve
 from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT, Protocol
 from headstart.core.heads.selection.record import Selection, Tried
 from headstart.core.heads.settings import settings_label
@@ -46,7 +47,8 @@ class Run:
     """A trained head's record. Times in seconds, accuracies as fractions of 1; `notes` belong beside every figure.
 
     `elapsed_s` is the time of the `together` heads that were trained at once. `selection` says what was tried where head or
-    settings were chosen, `evaluated_by` on which rows `evaluation` was made.
+    settings were chosen, `evaluated_by` on which rows `evaluation` was made. `curve` is the few-shot curve, None where none
+    was asked for.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Run:
     training_version: int = TRAINING_VERSION
     selection: Selection | None = None
     evaluated_by: Protocol = TEST_SPLIT
+    curve: Curve | None = None
 
     @property
     def model(self) -> str:
@@ -118,6 +121,7 @@ def parse(found: Any) -> Run:
         "evaluation": _evaluation(facts["evaluation"], version),
         "selection": None if facts["selection"] is None else _selection(facts["selection"]),
         "evaluated_by": Protocol.from_json(facts["evaluated_by"]),
+        "curve": None if facts.get("curve") is None else Curve.from_json(facts["curve"]),
     }
     tuples = {name: tuple(facts[name]) for name in ("losses", "val_accuracies", "notes")}
     return Run(**{**facts, **read, **tuples})

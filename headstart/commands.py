@@ -1,9 +1,11 @@
-"""What to type to make a run's features again: the options of `extract` and `study` that lead to the same ones."""
+"""What to type to make a run's features, or its head, again: the options that lead to the same ones."""
 
 from __future__ import annotations
 
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import Manifest
+from headstart.core.heads.config import RECIPES, TrainConfig, uses
+from headstart.requests import EVERY_HEAD
 
 
 def made_by(key: FeatureKey, place: str, manifests: tuple[Manifest, ...]) -> tuple[str, ...]:
@@ -22,3 +24,15 @@ def _weights(key: FeatureKey, manifests: tuple[Manifest, ...]) -> str:
         return key.weights
     path = manifests[0].provenance.weights_from if manifests else "PATH"
     return path if path.endswith(mark + member) else f"{path}{mark}{member}"
+
+
+def trained_by(key: FeatureKey, config: TrainConfig) -> tuple[str, ...]:
+    """The options of `train-head` that train with these settings on the features of `key`: what differs from the recipe."""
+    recipe = RECIPES.get(config.recipe, RECIPES["standard"])
+    options = ["--key", key.digest8]
+    options += ["--recipe", config.recipe] if config.recipe != RECIPES["standard"].recipe else []
+    for name in ("head", *sorted((uses(config.head) | EVERY_HEAD) - {"head"}), *(["seed"] if config.random else [])):
+        value = getattr(config, name)
+        if value is not None and value != getattr(recipe, name):
+            options += [f"--{name.replace('_', '-')}", str(value)]
+    return tuple(options)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.commands import made_by
+from headstart.commands import made_by, trained_by
 from headstart.core.cache.errors import HeadstartError, RunNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import canonical_json, write_durably
@@ -148,7 +148,8 @@ def _row(group: Group, timing: Timing | None, tested: Predictions | None, place:
     digests = (group.first.train.digest, group.first.test.digest)
     options = made_by(group.first.key, place, tuple(sources.sets[one].manifest for one in digests if one in sources.sets))
     folder = str(sources.store.root / group.first.name)
-    return dataclasses.replace(row, folder=folder, place=place, made_by=options)
+    again = trained_by(group.first.key, group.first.config)
+    return dataclasses.replace(row, folder=folder, place=place, made_by=options, trained_by=again)
 
 
 def _timing(store: RunStore, group: Group) -> Timing | None:

@@ -33,7 +33,8 @@ class TrainingRequest:
 
     `dataset` is a data set as `extract` takes it or as `cache ls` shows it, `key` the first digits of a key; both narrow
     down the features that are meant. With `sweep`, validation rows choose learning rate and weight decay for each seed.
-    `predictions` is a CSV file for what the heads say of their test rows.
+    `predictions` is a CSV file for what the heads say of their test rows. With `curve` the accuracy against the number of
+    training rows is measured too, of one head of each set.
     """
 
     models: tuple[str, ...] = ()
@@ -43,6 +44,7 @@ class TrainingRequest:
     seeds: int = 1
     sweep: bool = False
     predictions: Path | None = None
+    curve: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

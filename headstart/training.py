@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from headstart.core.cache.errors import FeaturesNotFound
+from headstart.core.cache.errors import ArgumentInvalid, FeaturesNotFound
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import safe
@@ -14,7 +14,7 @@ from headstart.core.extract.naming import known_as, splits_meant
 from headstart.core.extract.network.devices import Device, resolve
 from headstart.core.extract.plan import expand_models
 from headstart.core.heads import data
-from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.config import TrainConfig, refusal
 from headstart.core.heads.data import Pair
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.sessions import session
@@ -25,13 +25,18 @@ from headstart.predictions_csv import check, records, write_csv
 from headstart.requests import TrainingRequest
 from headstart.workspace import Workspace
 
+CURVE = "few-shot curve"
+"""What is told of while a curve is measured."""
+
 
 def train(workspace: Workspace, request: TrainingRequest, observer: Observer) -> list[Run]:
     """Train heads for every model asked for, test them, and keep them in the runs directory.
 
     Raises FeaturesNotFound, FeaturesAmbiguous, FeaturesDamaged, FeaturesInvalid, WeightsMismatch (unknown models),
-    DeviceUnavailable, OSError.
+    DeviceUnavailable, OSError; ArgumentInvalid where more than one head of a set is to have a curve.
     """
+    if request.curve:
+        one_head(request)
     if request.predictions is not None:
         check(request.predictions)
     store = FeatureStore(workspace.features_dir)
@@ -42,7 +47,7 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
         if request.sweep:
             trained = [sweep_pair(workspace, pair, config, observer) for config in configs]
         else:
-            trained = train_pair(workspace, pair, configs, observer)
+            trained = train_pair(workspace, pair, configs, observer, curve=request.curve)
         if request.seeds > 1:
             observer.seeds_trained(trained)
         runs += trained
@@ -50,6 +55,13 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
         write_csv(request.predictions, records(workspace, runs))
         observer.note(f"predictions written to {request.predictions}")
     return runs
+
+
+def one_head(request: TrainingRequest) -> None:
+    """Raise ArgumentInvalid where a request for a curve trains several heads, or a sweep."""
+    reason = refusal(request.config, (), seeds=request.seeds, sweep=request.sweep, curve=True)
+    if reason is not None:
+        raise ArgumentInvalid(reason)
 
 
 def _there(store: FeatureStore, request: TrainingRequest) -> list[Pair]:
@@ -76,12 +88,16 @@ def pair_of(workspace: Workspace, model: str, digest: str) -> Pair:
     return pair
 
 
-def train_pair(workspace: Workspace, pair: Pair, configs: Sequence[TrainConfig], observer: Observer) -> list[Run]:
-    """Train heads that differ in their seeds at once. Raises what `heads.sessions.session.fit` raises."""
+def train_pair(
+    workspace: Workspace, pair: Pair, configs: Sequence[TrainConfig], observer: Observer, *, curve: bool = False
+) -> list[Run]:
+    """Train heads that differ in their seeds at once; of one head alone a few-shot `curve` can be measured. Raises what
+    `heads.sessions.session.fit` raises."""
     device, on_epoch = _start(workspace, pair, configs[0], len(configs), False, observer)
     store = RunStore(workspace.runs_dir)
-    with folds_told(observer, pair.key) as on_fold:
-        runs = session.fit(pair, configs, device.name, device.description, store, on_epoch, on_fold)
+    with folds_told(observer, pair.key) as on_fold, folds_told(observer, pair.key, CURVE) as on_draw:
+        asked = on_draw if curve else None
+        runs = session.fit(pair, configs, device.name, device.description, store, on_epoch, on_fold, asked)
     for run in runs:
         observer.trained(run, workspace.runs_dir / run.name)
     return runs
@@ -98,14 +114,15 @@ def sweep_pair(workspace: Workspace, pair: Pair, config: TrainConfig, observer: 
 
 
 @contextlib.contextmanager
-def folds_told(observer: Observer, key: FeatureKey) -> Iterator[OnFold]:
-    """What a training tells of a cross-validation's folds; the observer learns of them as of any work, if there are any."""
+def folds_told(observer: Observer, key: FeatureKey, what: str = "cross-validation") -> Iterator[OnFold]:
+    """What a training tells of a cross-validation's folds, or of a curve's draws; the observer learns of them as of any
+    work, if there are any."""
     before: int | None = None  # rows, while they are predicted
 
     def on_fold(done: int, total: int) -> None:
         nonlocal before
         if before is None:
-            observer.begin(f"{key.backbone} on {key.dataset}: cross-validation", total, done)
+            observer.begin(f"{key.backbone} on {key.dataset}: {what}", total, done)
         else:
             observer.advance(done - before)
         before = done

@@ -22,6 +22,7 @@ from headstart.core.cache.shard import Rows, Shard, Skipped
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import RECIPES, HeadName, TrainConfig
+from headstart.core.heads.curve.record import Curve, CurvePoint, Gain
 from headstart.core.heads.data import Labelled, Pair, choose, pairs
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.kinds.base import Head
@@ -172,6 +173,12 @@ def make_evaluation(*correct: int, of: int = 100) -> Evaluation:
     """So many of `of` right, for each class in turn."""
     scores = {name: Score(count, of) for name, count in zip(CLASSES, correct, strict=True)}
     return Evaluation(Score(sum(correct), of * len(correct)), scores)
+
+
+def make_curve(**changes: Any) -> Curve:
+    """A few-shot curve of two points that still rises, less `changes`."""
+    points = CurvePoint(50, (0.5, 0.625, 0.75), 0.03125), CurvePoint(100, (0.75,), 0.015625)
+    return dataclasses.replace(Curve(points, 1_300, Gain(0.125, 0.0125, 0.025), 1.5), **changes)
 
 
 def make_run(**changes: Any) -> Run:

@@ -113,6 +113,17 @@ def test_the_block_of_the_readme_runs_on_digits(here: Path) -> None:
     assert not (here / "runs").exists()  # nothing is saved before it is asked for
 
 
+def test_a_curve_is_in_the_record_of_a_head_that_was_trained_with_one(here: Path) -> None:
+    features = hs.extract(pets(here / "pets", 4), model="resnet18", **SMALL)
+    head = hs.train(features, head="ridge", curve=True)
+    assert head.run is not None
+    assert head.run.curve is not None
+    assert [point.rows for point in head.run.curve.points] == [2, 5, 9][-len(head.run.curve.points) :]
+    head.save(here / "head")
+    assert (loaded := hs.load(here / "head").run) is not None
+    assert loaded.curve == head.run.curve
+
+
 def test_the_command_line_uses_what_the_api_saved(here: Path) -> None:
     pets(here / "pets")
     head = hs.train(hs.extract("folder:pets", model="resnet18", **SMALL))

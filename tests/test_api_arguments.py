@@ -96,6 +96,7 @@ RGBA = np.zeros((4, 4, 4), np.uint8)
     [
         (lambda f, _h: hs.train(f, head="svn"), ValueError, "head is 'svn', expected one of "),
         (lambda f, _h: hs.train(f, head="mlp", epochs=0), ValueError, "epochs is 0, expected a whole number"),
+        (lambda f, _h: hs.train(f, curve="yes"), ValueError, "curve is 'yes', expected True or False"),
         (lambda f, _h: hs.train(f.train), ValueError, "these are the train rows alone"),
         (lambda f, _h: f.train.test, ValueError, "these are the train rows alone"),
         (lambda _f, _h: hs.train(None), TypeError, "features: a NoneType found"),

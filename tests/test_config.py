@@ -66,6 +66,16 @@ def test_auto_is_not_of_the_study() -> None:
     assert "leave --recipe study out, or name a head" in reason
 
 
+@pytest.mark.parametrize(("seeds", "sweep", "other"), [(5, False, "--seeds 5"), (1, True, "--sweep"), (5, True, "--sweep")])
+def test_a_curve_is_of_one_head_with_given_settings(seeds: int, sweep: bool, other: str) -> None:
+    config = dataclasses.replace(RECIPES["standard"], head="mlp")
+    reason = refusal(config, [], seeds=seeds, sweep=sweep, curve=True)
+    assert reason == (
+        f"--curve: it is measured of one head with given settings, and {other} trains several; leave one of the two out"
+    )
+    assert refusal(config, [], curve=True) is None
+
+
 def test_a_record_from_before_says_that_a_fifth_was_held_out() -> None:
     old = RECIPES["study"].to_json()
     del old["test_fraction"]

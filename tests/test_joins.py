@@ -1,5 +1,6 @@
 """The joins called from a program: typed requests in, dataclasses out, and nothing is printed."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,11 @@ import pytest
 from extract_samples import write_picture
 
 from headstart import extraction, reporting, training
-from headstart.core.cache.errors import RunNotFound, WeightsMismatch
+from headstart.core.cache.errors import ArgumentInvalid, RunNotFound, WeightsMismatch
 from headstart.core.extract.config import ExtractConfig, ExtractionRequest
-from headstart.core.heads.config import RECIPES, BenchConfig
+from headstart.core.heads.config import RECIPES, BenchConfig, changed
 from headstart.core.heads.predict import Wanted
+from headstart.core.heads.runs import RunStore
 from headstart.inference import prediction, timing, trained
 from headstart.observer import SILENT, Observer
 from headstart.requests import (
@@ -77,6 +79,43 @@ def test_the_whole_road_is_silent_and_told_step_by_step(
         *["training_starts", "epoch_ends", "trained", "head_chosen", "warn"],
         *["head_chosen", "warn", "begin", "advance", "end", "timed"],
     ]
+
+
+def test_a_curve_is_told_as_work_and_kept_with_the_run(workspace: Workspace, tmp_path: Path) -> None:
+    class Told(Observer):
+        def __init__(self) -> None:
+            self.begun: list[tuple[str, int]] = []
+            self.done = self.ended = 0
+
+        def begin(self, title: str, rows: int, done: int) -> None:
+            self.begun.append((title, rows))
+
+        def advance(self, rows: int) -> None:
+            self.done += rows
+
+        def end(self) -> None:
+            self.ended += 1
+
+    elsewhere = dataclasses.replace(workspace, runs_dir=tmp_path)
+    told, config = Told(), changed("standard", {"head": "ridge"})
+    (run,) = training.train(elsewhere, TrainingRequest(config=config, curve=True), told)
+    assert run.curve is not None
+    assert told.begun == [("resnet18 on digits: few-shot curve", told.done)]
+    assert (told.done, told.ended) == (60 + 10 * 30 + 10 * 15, 1)
+    assert RunStore(tmp_path).runs() == [run]
+    page = reporting.report(elsewhere, ReportRequest(), SILENT)
+    assert page.sections[0].rows[0].curve == run.curve
+    assert 'id="few-shot"' in (tmp_path / "report" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("more", [{"seeds": 2}, {"sweep": True}])
+def test_a_curve_of_several_heads_is_refused_before_any_is_trained(
+    more: dict[str, Any], workspace: Workspace, tmp_path: Path
+) -> None:
+    elsewhere = dataclasses.replace(workspace, runs_dir=tmp_path / "runs")
+    with pytest.raises(ArgumentInvalid, match=r"--curve: it is measured of one head .*; leave one of the two out"):
+        training.train(elsewhere, TrainingRequest(config=changed("standard", {"head": "mlp"}), curve=True, **more), SILENT)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_survey_computes_nothing(workspace: Workspace, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 
 import page_samples
 import pytest
+from heads_samples import make_curve
 from report_samples import labelled, make_report, make_row, parsed_csv, runs_of_two_models, two_rows
 
 from headstart.core.cache.files import canonical_json, parse_json
@@ -83,3 +84,14 @@ def test_json_holds_what_was_measured_of_each_head() -> None:
     assert section["disagreements"][0]["id"] == f"dog/{section['disagreements'][0]['row']}.png"
     assert section["models"]["vgg16"]["study"]["mistakes"][1]["id"] == "dog/17.png"
     assert section["maps"]["vgg16"]["thumbnails"][1]["id"] == "dog/1.png"
+
+
+def test_a_few_shot_curve_is_there_with_its_means_and_what_it_says() -> None:
+    facts = to_json(make_report(make_row(curve=make_curve()), make_row()))["sections"][0]["rows"]
+    found = parse_json(canonical_json(facts[0]))["curve"]
+    assert [point["mean"] for point in found["points"]] == [0.625, 0.75]
+    assert found["points"][0]["accuracies"] == [0.5, 0.625, 0.75]
+    assert (found["gain"]["value"], found["verdict"]) == (0.125, "probably")
+    assert (found["doubled"]["low"], found["doubled"]["high"]) == pytest.approx((0.05, 0.15))
+    assert found["sentence"].startswith("More pictures would probably help: ")
+    assert facts[1]["curve"] is None

@@ -5,6 +5,7 @@ from typing import Any
 
 import page_samples
 import pytest
+from heads_samples import make_curve
 
 from headstart.core.heads.report.facts import HeadResults, Ratio, Section
 from headstart.core.heads.report.markdown.analyses import analyses
@@ -143,3 +144,15 @@ def test_what_was_not_measured_has_no_heading(left_out: dict[str, Any], heading:
 
 def test_without_analyses_there_is_nothing() -> None:
     assert analyses(page_samples.bare()) == ""
+
+
+def test_a_few_shot_curve_has_a_table_and_its_sentence() -> None:
+    text = analyses(page_samples.with_rows(FACTS, 0, curve=make_curve()))
+    below = text.partition("## Few-shot curve\n\n")[2]
+    assert "vgg16 (study), tested on 1,300 images that were not trained on. More pictures would probably help: " in below
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in below.splitlines() if line.startswith("|")]
+    assert rows[2:4] == [
+        ["50", "62.50%", "± 3.12", "50.00%", "75.00%", "3"],
+        ["100", "75.00%", "± 1.56", "75.00%", "75.00%", "1"],
+    ]
+    assert "Few-shot" not in analyses(FACTS)

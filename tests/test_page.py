@@ -10,6 +10,7 @@ from typing import Any
 
 import page_samples
 import pytest
+from heads_samples import make_curve
 
 from headstart.core.heads.predict import Photo
 from headstart.core.heads.report.facts import (
@@ -22,6 +23,7 @@ from headstart.core.heads.report.facts import (
     Section,
     TitledImage,
 )
+from headstart.core.heads.report.more_pictures import sentence
 from headstart.core.heads.report.page.document import POLICY, to_html
 from headstart.core.heads.report.page.html import MOST_COLUMNS, picture, table
 from headstart.core.heads.report.page.sections.labels.comparisons import probability
@@ -622,7 +624,7 @@ def test_what_is_not_known_is_not_answered(pages: dict[str, Page]) -> None:
     assert "How do I use it?" in text
     for question in ("Which classes are confused?", "Which pictures are wrong?", "Mended labels?"):
         assert question not in text
-    assert "More pictures? Not measured. This draws the curve, of the study's heads:headstart study" in text
+    assert "More pictures? Not measured. This draws the curve:headstart train-head --curve" in text
 
 
 def test_a_head_without_mistakes_has_none(undrawn: Undrawn) -> None:
@@ -650,6 +652,33 @@ def test_more_pictures_would_help_where_the_curve_still_rises(
     curve = (CurvePoint(100, (0.8, 0.8)), CurvePoint(190, last), CurvePoint(200, last))
     facts = page_samples.with_analyses(page_samples.own(), "vgg19", "standard", sizes_equal_steps=curve)
     assert f"More pictures? {verdict} from 100 to 200 training images (curve)." in undrawn(facts).text
+
+
+def test_a_few_shot_curve_answers_for_more_pictures_and_is_drawn(undrawn: Undrawn) -> None:
+    curve = make_curve()
+    facts = page_samples.with_rows(page_samples.own(), curve=curve, trained_by=("--key", "1a2b3c4d"))
+    page = undrawn(facts)
+    assert f"More pictures? {sentence(curve)} (curve)." in page.text
+    assert "Not measured" not in page.text
+    assert parts_of(page).index("few-shot") < parts_of(page).index("sizes")
+    assert "vgg16: 62.50 % at 50 to 75.00 % at 100" in " ".join(str(it["aria-label"]) for it in page.all("svg"))
+    assert page.table("vgg19 (standard): accuracy on 1,300 images that were not trained on")[1:] == [
+        ["50", "62.50%", "± 3.12", "50.00%", "75.00%", "3"],
+        ["100", "75.00%", "± 1.56", "75.00%", "75.00%", "1"],
+    ]
+
+
+def test_a_curve_of_one_point_is_told_and_not_drawn(undrawn: Undrawn) -> None:
+    curve = make_curve(points=make_curve().points[1:], gain=None)
+    page = undrawn(page_samples.with_rows(page_samples.own(), curve=curve))
+    assert "can't be told: 100 training images are too few to leave half of them out." in page.text
+    assert not [it for it in page.all("svg") if str(it["aria-label"]).startswith("Few-shot curve")]
+
+
+def test_a_curve_that_was_not_measured_can_be_had_by_the_command_that_is_named(undrawn: Undrawn) -> None:
+    rows = page_samples.own().rows
+    facts = page_samples.with_rows(page_samples.bare(rows), trained_by=("--key", "1a2b3c4d", "--group-by", "cat (.*)"))
+    assert "This draws the curve:headstart train-head --key 1a2b3c4d --group-by 'cat (.*)' --curve" in undrawn(facts).text
 
 
 def test_the_study_page_says_how_to_use_its_best_head_below_its_tables(page: Page) -> None:

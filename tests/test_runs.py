@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from heads_samples import make_key, make_run
+from heads_samples import make_curve, make_key, make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.core.cache.errors import RunDamaged, RunNotFound
 from headstart.core.cache.files import parse_json
 from headstart.core.heads.config import RECIPES
+from headstart.core.heads.curve.record import Curve, CurvePoint
 from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT, Protocol
 from headstart.core.heads.runs import Extraction, Run, RunStore, parse, read, versions
 from headstart.core.heads.selection.record import Selection, Tried
@@ -23,6 +24,7 @@ from headstart.core.heads.statistics.accuracy import ClassScore, Evaluation, Sco
 finite = st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 TRIED = (Tried(RECIPES["standard"], 0.5, 0.0, 0.75, 1.5), Tried(RECIPES["study"], 1.5, 0.25, 0.5, 1.0))
+POINT = Curve((CurvePoint(9, (1.0,), 0.25),), 3, None, 2)
 runs_of_all_kinds = st.builds(
     make_run,
     key=st.builds(make_key, backbone=texts, mean=st.tuples(finite, finite, finite)),
@@ -41,6 +43,7 @@ runs_of_all_kinds = st.builds(
     ),
     selection=st.none() | st.builds(Selection, st.integers(1, 9), st.just(9), st.just(TRIED), st.integers(0, 1), finite),
     evaluated_by=st.sampled_from([TEST_SPLIT, HELD_OUT, Protocol("cross-validation", 5, 2, (0.5, 1.0))]),
+    curve=st.none() | st.sampled_from([make_curve(), POINT]),
     notes=st.lists(texts, max_size=3).map(tuple),
     versions=st.dictionaries(texts, texts, max_size=3),
     together=st.integers(1, 100),
@@ -85,7 +88,7 @@ def test_the_versions_name_what_makes_a_head() -> None:
     assert set(versions()) == {"headstart", "torch", "numpy", "scikit-learn"}
 
 
-FIELDS = sorted({field.name for field in dataclasses.fields(Run)} - {"together"})
+FIELDS = sorted({field.name for field in dataclasses.fields(Run)} - {"together", "curve"})
 
 
 @pytest.mark.parametrize("field", [*FIELDS, "format", "version"])
@@ -141,6 +144,29 @@ def test_a_number_of_heads_that_is_none_is_damage(value: object, tmp_path: Path)
     rewritten(path, lambda facts: {**facts, "together": value})
     message = rf"together is {re.escape(repr(value))}, expected a number of heads\); remove its folder"
     with pytest.raises(RunDamaged, match=message):
+        read(path)
+
+
+def test_a_record_that_says_nothing_of_a_curve_has_none(tmp_path: Path) -> None:
+    path = RunStore(tmp_path).write(make_run())
+    rewritten(path, lambda facts: {name: value for name, value in facts.items() if name != "curve"})
+    assert read(path) == make_run()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"test_rows": "30"}, "the curve was tested on '30' rows"),
+        ({"gain": None}, "a curve of 2 points has the gain None"),
+        ({"points": []}, "points of the curve are at "),
+        ({"points": [{"rows": 9, "accuracies": [2], "error": 0.1}]}, "accuracies of the curve are "),
+        ({"colour": 1}, "colour"),
+    ],
+)
+def test_a_curve_that_is_none_is_damage(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = RunStore(tmp_path).write(make_run(curve=make_curve()))
+    rewritten(path, lambda facts: {**facts, "curve": {**facts["curve"], **change}})
+    with pytest.raises(RunDamaged, match=rf"{message}.*; remove its folder"):
         read(path)
 
 

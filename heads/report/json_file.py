@@ -11,6 +11,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from headstart.core.heads.curve.record import Curve
+from headstart.core.heads.report import more_pictures
 from headstart.core.heads.report.facts import (
     Disagreement,
     HeadResults,
@@ -64,7 +66,15 @@ def _section(found: Section) -> dict[str, Any]:
 def _row(row: Row) -> dict[str, Any]:
     """The row's fields; its settings are called `recipe`, and say in words whether there is a sigmoid."""
     names = {"settings": "recipe"}
-    return {names.get(name, name): value for name, value in dataclasses.asdict(row).items() if name != "sigmoid"}
+    found = {names.get(name, name): value for name, value in dataclasses.asdict(row).items() if name != "sigmoid"}
+    return {**found, "curve": _curve(row.curve) if row.curve else None}
+
+
+def _curve(found: Curve) -> dict[str, Any]:
+    """The few-shot curve, with what it says of twice the images."""
+    said = {"verdict": more_pictures.verdict(found), "sentence": more_pictures.sentence(found)}
+    points = [{**dataclasses.asdict(point), "mean": point.mean} for point in found.points]
+    return {**dataclasses.asdict(found), "points": points, "doubled": _ends(found.doubled()), **said}
 
 
 def _photograph(found: Photograph) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 
+from headstart.core.heads.curve.record import Curve
 from headstart.core.heads.protocol import TEST_SPLIT, Protocol
 from headstart.core.heads.report.grouping import Group
 from headstart.core.heads.runs import Run
@@ -36,7 +37,8 @@ class Row:
 
     `measures` are the means over `seeds` of those of `statistics.measures` that were recorded of each; None where one is
     not defined. `selection` says what was tried before the run that stands for them, `evaluated_by` on which rows it was
-    tested. `place` is where its images are, as `--dataset` takes it, and `made_by` the options that make its features.
+    tested. `place` is where its images are, as `--dataset` takes it, `made_by` the options that make its features, and
+    `trained_by` those that train such a head. `curve` is the few-shot curve of the first of the runs that has one.
     """
 
     run: str
@@ -70,6 +72,8 @@ class Row:
     evaluated_by: Protocol = TEST_SPLIT
     place: str = ""
     made_by: tuple[str, ...] = ()
+    trained_by: tuple[str, ...] = ()
+    curve: Curve | None = None
 
     @property
     def trained_in_s(self) -> float | None:
@@ -118,6 +122,7 @@ def row_of(group: Group, timing: Timing | None, interval: tuple[float, float] | 
         measures=_means(group.runs),
         selection=run.selection,
         evaluated_by=run.evaluated_by,
+        curve=next((one.curve for one in group.runs if one.curve), None),
     )
 
 

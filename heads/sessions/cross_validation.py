@@ -51,12 +51,7 @@ def cross_validate(data: Labelled, fit: Fit, heads: int, device: str, on_fold: O
 
     Raises FeaturesInvalid where no folds can be dealt, and what `fit` raises.
     """
-    labels, k = data.labels, min(FOLDS, _most_groups(data))
-    if k < 2:
-        raise FeaturesInvalid(
-            f"{len(labels)} rows of {len(np.unique(labels))} classes are too few to be cross-validated: no class has two "
-            f"images{' of two groups' if data.groups is not None else ''}; add images"
-        )
+    labels, k = data.labels, fold_count(data)
     repeats = REPEATS if len(labels) <= REPEATED_ROWS and heads == 1 else 1
     divisions = [folds(labels, data.groups, k, np.random.default_rng(repeat)) for repeat in range(repeats)]
     counts = [int(division.max()) + 1 for division in divisions]
@@ -73,6 +68,17 @@ def cross_validate(data: Labelled, fit: Fit, heads: int, device: str, on_fold: O
             done += len(inside)
             on_fold(done, total)
     return [_out_of_fold(labels, [own[head] for own in found], counts[0]) for head in range(heads)]
+
+
+def fold_count(data: Labelled) -> int:
+    """How many folds there are to be: 5, or as many as the largest class has groups. Raises FeaturesInvalid where that is
+    one."""
+    if (k := min(FOLDS, _most_groups(data))) < 2:
+        raise FeaturesInvalid(
+            f"{len(data.labels)} rows of {len(np.unique(data.labels))} classes are too few to be cross-validated: no class "
+            f"has two images{' of two groups' if data.groups is not None else ''}; add images"
+        )
+    return k
 
 
 def outcomes(head: Head, confidence: Confidence | None, data: Labelled, device: str) -> Outcomes:

@@ -5,12 +5,17 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from headstart.core.cache.errors import FeaturesInvalid, RunDamaged
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import sha256_file
 from headstart.core.heads import checkpoint, data, predictions_file
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import TRAINING_VERSION, TrainConfig, grid
+from headstart.core.heads.curve.draws import MOST_REPEATS
+from headstart.core.heads.curve.measure import measure
+from headstart.core.heads.curve.record import Curve
 from headstart.core.heads.data import Labelled, Pair, Parts
 from headstart.core.heads.predictions_file import Kept
 from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT, Protocol
@@ -36,13 +41,15 @@ def fit(
     store: RunStore,
     on_epoch: OnEpoch,
     on_fold: OnFold = unwatched,
+    on_draw: OnFold | None = None,
 ) -> list[Run]:
     """Train a head for each configuration on the pair's training rows, at once where they can be, test them, and write
     heads and records. All of them have one `train_limit`, `test_fraction` and `group_by`.
 
     They are tested on the test rows; where there are none, by cross-validation of the training rows, which `on_fold` is
     told of, and what the heads of the folds said is kept beside the record. `on_epoch` is told only of the heads that are
-    kept.
+    kept. Where `on_draw` is given, the few-shot curve of the one configuration is measured too (`curve.measure`), and
+    `on_draw` is told of it.
 
     Raises FeaturesNotFound, FeaturesDamaged, FeaturesInvalid, OSError.
     """
@@ -54,7 +61,8 @@ def fit(
     by_folds = place.by_folds(heads, len(configs), on_fold)
     fitted = heads(place.parts.training, on_epoch)
     tested = by_folds or [place.tested(found) for found in fitted]
-    return [place.save(*one) for one in zip(configs, fitted, tested, strict=True)]
+    curve = None if on_draw is None else place.curve(configs, on_draw)
+    return [place.save(*one, curve) for one in zip(configs, fitted, tested, strict=True)]
 
 
 def sweep(
@@ -109,13 +117,25 @@ class _Place:
         except FeaturesInvalid as error:
             raise FeaturesInvalid(f"{self.pair.train.folder}: {error}") from error
 
+    def curve(self, configs: Sequence[TrainConfig], on_draw: OnFold) -> Curve:
+        """The few-shot curve of a configuration. Its folds are those of the cross-validation."""
+        rngs = [np.random.default_rng(repeat) for repeat in range(MOST_REPEATS)]
+
+        def head(rows: Labelled) -> list[Fitted]:
+            return procedure.fit(rows, len(self.pair.key.classes), configs, self.device, _silent, calibrated=False)
+
+        try:
+            return measure(self.parts.training, self.parts.testing, head, self.device, rngs, on_draw)
+        except FeaturesInvalid as error:
+            raise FeaturesInvalid(f"{self.pair.train.folder}: {error}") from error
+
     def tested(self, fitted: Fitted) -> OutOfFold:
         """A head tested on the test rows."""
         assert self.parts.testing is not None
         found = outcomes(fitted.trained.head, fitted.confidence, self.parts.testing, self.device)
         return OutOfFold(found, TEST_SPLIT if self.pair.test else HELD_OUT)
 
-    def save(self, config: TrainConfig, fitted: Fitted, tested: OutOfFold, more: tuple[str, ...] = ()) -> Run:
+    def save(self, config: TrainConfig, fitted: Fitted, tested: OutOfFold, curve: Curve | None = None) -> Run:
         """Write the head, what it was tested by where that can't be had again, and, last, the record."""
         folder = self.store.new_folder(f"{self.pair.key.backbone} {config.recipe} {config.head}")
         origin, classes = self.pair.train.manifest.provenance.weights_from, self.pair.key.classes
@@ -124,12 +144,12 @@ class _Place:
         if tested.protocol.cross_validated:
             rows = self.parts.training.rows
             predictions_file.save(Kept(rows, tested.outcomes, classes), digest, folder)
-        run = self.record(config, fitted, tested, more)
-        run = dataclasses.replace(run, name=folder.name, head_sha256=digest)
+        run = self.record(config, fitted, tested)
+        run = dataclasses.replace(run, name=folder.name, head_sha256=digest, curve=curve)
         self.store.write(run)
         return run
 
-    def record(self, config: TrainConfig, fitted: Fitted, tested: OutOfFold, more: tuple[str, ...]) -> Run:
+    def record(self, config: TrainConfig, fitted: Fitted, tested: OutOfFold) -> Run:
         """The record of a head, but for its name and its file."""
         trained, pair, parts, found = fitted.trained, self.pair, self.parts, tested.outcomes
         return Run(
@@ -151,11 +171,11 @@ class _Place:
             evaluated_by=tested.protocol,
             head_sha256="",
             device=self.description,
-            notes=self.notes(tested.protocol, more),
+            notes=self.notes(tested.protocol),
             versions=versions(),
         )
 
-    def notes(self, protocol: Protocol, more: tuple[str, ...]) -> tuple[str, ...]:
+    def notes(self, protocol: Protocol) -> tuple[str, ...]:
         """What must be said beside the figures."""
         found = [UNTRAINED] if self.pair.key.untrained else []
         found += self.parts.notes
@@ -163,7 +183,7 @@ class _Place:
             times = "" if protocol.repeats == 1 else f" {protocol.repeats} times over,"
             how = f"tested by cross-validation in {protocol.folds} folds,{times} and trained on all images"
             found.append(f"the data set has no test split: {how}")
-        return tuple(dict.fromkeys([*found, *more]))
+        return tuple(dict.fromkeys(found))
 
 
 def _extraction(features: FeatureSet, part: Labelled) -> Extraction:

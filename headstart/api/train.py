@@ -26,7 +26,7 @@ from headstart.core.heads.predictions_file import Kept
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.sessions import session
 from headstart.observer import Observer
-from headstart.training import epochs_told, folds_told
+from headstart.training import CURVE, epochs_told, folds_told
 
 
 @spoken
@@ -50,6 +50,7 @@ def train(
     group_by: str | None = None,
     train_limit: int | None = None,
     seed: int | None = None,
+    curve: bool = False,
     device: str = ExtractConfig.device,
     runs_dir: str | os.PathLike[str] | None = None,
     observer: Observer | None = None,
@@ -61,9 +62,10 @@ def train(
     recipe: standard, whose own head is auto, or study, whose own is the mlp; None leaves the recipe's value. epochs in
     passes, batch_size and train_limit in rows, hidden in units; penalty: of ridge, or 1 / C of logreg and svm; neighbours:
     the k of knn; class_weight: "balanced"; group_by: a regular expression, rows in whose ids it finds the same text are
-    never on both sides of a division. Raises FeaturesNotFound without training or test rows, FeaturesInvalid for rows that
-    no head can learn from, FeaturesDamaged, DeviceUnavailable, OutOfMemory; ArgumentInvalid for settings out of range, or
-    without effect on this head.
+    never on both sides of a division; curve: also train on a half, a quarter, ... of the rows, which tells whether more
+    would help (`Classifier.run.curve`). Raises FeaturesNotFound without training or test rows, FeaturesInvalid for rows
+    that no head can learn from, FeaturesDamaged, DeviceUnavailable, OutOfMemory; ArgumentInvalid for settings out of range,
+    or without effect on this head.
 
     >>> head = hs.train(features, seed=0)  # doctest: +SKIP
     """
@@ -76,17 +78,25 @@ def train(
     config, pair = changed(recipe, head, given), _pair(features)
     config = dataclasses.replace(config, train_limit=_limit(features, config))
     with _store(runs_dir) as store:
-        found, run, kept = _fitted(pair, config, device, store, watching(observer))
+        found, run, kept = _fitted(pair, config, device, store, watching(observer), curve=curve)
     return Classifier(found, run, kept, device=device, observer=observer)
 
 
 def _fitted(
-    pair: Pair, config: TrainConfig, device: str, store: RunStore, watch: Observer
+    pair: Pair, config: TrainConfig, device: str, store: RunStore, watch: Observer, *, curve: bool
 ) -> tuple[Checkpoint, Run, Kept | None]:
-    """A head with its record, and what it was tested by where it is cross-validated."""
+    """A head with its record, and what it was tested by where it is cross-validated. Raises ArgumentInvalid for a `curve`
+    that is no boolean, and what `session.fit` raises."""
+    if not isinstance(curve, bool):
+        raise ArgumentInvalid(f"curve is {curve!r}, expected True or False")
     chosen, title = resolve(device, "fp32"), f"{pair.key.backbone} {config.head}: epochs"
-    with folds_told(watch, pair.key) as on_fold, epochs_told(watch, title) as on_epoch:
-        (run,) = session.fit(pair, [config], chosen.name, chosen.description, store, on_epoch, on_fold)
+    with (
+        folds_told(watch, pair.key) as on_fold,
+        epochs_told(watch, title) as on_epoch,
+        folds_told(watch, pair.key, CURVE) as on_draw,
+    ):
+        asked = on_draw if curve else None
+        (run,) = session.fit(pair, [config], chosen.name, chosen.description, store, on_epoch, on_fold, asked)
     for remark in run.notes:
         watch.remark(remark)
     return session.load_head(run, store), run, predictions_file.load(store.root / run.name, run.head_sha256)

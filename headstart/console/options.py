@@ -160,6 +160,9 @@ head_option = click.option(
 predictions_option = click.option(
     "--predictions", type=click.Path(path_type=Path), help="CSV file for id, label and probabilities of each test row."
 )
+curve_option = click.option(
+    "--curve", is_flag=True, help="Also train on a half, a quarter, ... of the images, to tell whether more would help."
+)
 coverage_option = click.option(
     "--coverage",
     type=Finite(0, 1, min_open=True, max_open=True),

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from headstart.core.heads.report.facts import HeadResults, ModelPair, Section
-from headstart.core.heads.report.markdown.measures import by_class, what_was_tried
+from headstart.core.heads.report.markdown.measures import by_class, few_shot, what_was_tried
 from headstart.core.heads.report.markdown.text import one_line, table
 from headstart.core.heads.report.units import percent, seconds
 from headstart.core.heads.statistics.compare import Comparison, Spread
@@ -17,7 +17,9 @@ SHOWN_CLASSES = 20
 def analyses(section: Section) -> str:
     """The tables as Markdown, headed by `##`; empty where there is nothing beyond the runs."""
     parts = (_seeds(section), _pairs(section), _epochs(section), *_sizes(section), *_classes(section), _sigmoid(section))
-    return "".join(f"\n{part}\n" for part in (*parts, _batch_norm(section), what_was_tried(section)) if part)
+    return "".join(
+        f"\n{part}\n" for part in (*parts, _batch_norm(section), few_shot(section), what_was_tried(section)) if part
+    )
 
 
 def _part(heading: str, head: Sequence[str], body: Sequence[Sequence[str]], below: str = "") -> str:

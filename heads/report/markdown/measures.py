@@ -1,8 +1,11 @@
-"""Measures beside the accuracy, each class, and what was tried, as Markdown tables; every number is the report's own."""
+"""Measures beside the accuracy, each class, the few-shot curve and what was tried, as Markdown tables of the report's own
+numbers."""
 
+import dataclasses
 from collections.abc import Sequence
 
-from headstart.core.heads.report import tried
+from headstart.core.heads.curve.record import Curve
+from headstart.core.heads.report import more_pictures, tried
 from headstart.core.heads.report.facts import HeadResults, Section
 from headstart.core.heads.report.markdown.text import one_line, table
 from headstart.core.heads.report.row import Row
@@ -57,6 +60,23 @@ def _tried(row: Row, found: Selection) -> str:
     took = f"{len(found.tried)} tried on {tried.on_rows(found)}, in {seconds(found.elapsed_s)}"
     lead = f"{_title(row)}: {took}; chosen is {tried.RULE}.{rest}"
     return f"{lead}\n\n{table(('', 'head', 'settings', 'log loss', 'accuracy'), body)}"
+
+
+def few_shot(section: Section) -> str:
+    """A table for each head whose few-shot curve was measured, and what it says of more pictures."""
+    tables = [_curve(row, row.curve) for row in section.rows if row.curve]
+    return (
+        f"## Few-shot curve\n\nAccuracy against training images: {more_pictures.RULE}.\n\n" + "\n\n".join(tables)
+        if tables
+        else ""
+    )
+
+
+def _curve(row: Row, found: Curve) -> str:
+    head = ("training images", "mean accuracy", "standard error, points", "lowest draw", "highest draw", "draws")
+    body = [dataclasses.astuple(it) for it in more_pictures.lines(found)]
+    lead = f"{_title(row)}, tested on {found.test_rows:,} images that were not trained on."
+    return f"{lead} {more_pictures.sentence(found)}\n\n{table(head, body)}"
 
 
 def _title(row: Row) -> str:

@@ -11,6 +11,7 @@ from headstart.core.cache.text import columns
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from headstart.core.heads.curve.record import Curve
     from headstart.core.heads.runs import Run
     from headstart.core.heads.selection.record import Selection
     from headstart.core.heads.statistics.accuracy import Evaluation
@@ -51,8 +52,8 @@ def epoch(found: Epoch) -> str:
 
 
 def trained(run: Run) -> str:
-    """How a head did: what was tried, time, accuracy with its interval, other measures, each class, and what must be said
-    beside it. Of heads that were trained at once each class has a word instead of a line."""
+    """How a head did: what was tried, time, accuracy with its interval, other measures, each class, its few-shot curve, and
+    what must be said beside it. Of heads that were trained at once each class has a word instead of a line."""
     kept = f", epoch {run.best_epoch} kept" if run.best_epoch else ""
     company = f" ({run.together} heads at once)" if run.together > 1 else ""
     by_class = _recalls(run.evaluation) if run.together > 1 else _by_class(run.evaluation)
@@ -62,6 +63,7 @@ def trained(run: Run) -> str:
         *_accuracy(run),
         *_measures(run.evaluation),
         *by_class,
+        *(_curve(run.curve) if run.curve else []),
         *(f"note: {text}" for text in run.notes),
     ]
     return "\n".join(f"  {line}" for line in lines)
@@ -165,6 +167,21 @@ def _tried(found: Selection) -> list[str]:
         *columns(lines).split("\n"),
         *([f"and {more:,} more; run.json has all"] if more else []),
         f"* chosen: {tried.RULE}",
+    ]
+
+
+def _curve(found: Curve) -> list[str]:
+    """The few-shot curve, a line for each point, and what it says of more pictures."""
+    from headstart.core.heads.report import more_pictures
+
+    lines = [["trained on", "accuracy", "standard error", "draws"]]
+    lines += [
+        [f"{it.images:>10}", f"{it.accuracy:>8}", f"{it.error:>14}", f"{it.draws:>5}"] for it in more_pictures.lines(found)
+    ]
+    return [
+        f"few-shot curve, tested on {found.test_rows:,} images that were not trained on, in {found.elapsed_s:.2f} s",
+        *columns(lines).split("\n"),
+        more_pictures.sentence(found),
     ]
 
 

@@ -3,6 +3,7 @@
 import shlex
 import statistics
 
+from headstart.core.heads.report import more_pictures
 from headstart.core.heads.report.facts import HeadResults, ModelPair
 from headstart.core.heads.report.page.figures.classes import fits, mix_ups
 from headstart.core.heads.report.page.html import (
@@ -99,9 +100,12 @@ def _help(view: View, best: Row, head: HeadResults | None) -> Html:
 
 
 def _more_pictures(view: View, best: Row, head: HeadResults | None) -> Html:
+    if best.curve is not None:
+        more = link(view, "few-shot", "curve")
+        return Html(f"<strong>More pictures?</strong> {esc(more_pictures.sentence(best.curve))} ({more}).")
     if head is None or head.analyses is None:
-        study = code(shlex.join(["headstart", "study", *best.made_by]))
-        return Html(f"<strong>More pictures?</strong> Not measured. This draws the curve, of the study's heads:{study}")
+        measured = code(shlex.join(["headstart", "train-head", *best.trained_by, "--curve"]))
+        return Html(f"<strong>More pictures?</strong> Not measured. This draws the curve:{measured}")
     for points_ in (head.analyses.sizes_equal_steps, head.analyses.sizes):
         curve = sorted(points_, key=lambda point: point.at)
         if len(curve) > 1:
