@@ -59,7 +59,7 @@ FILES = {
     SECOND_RUN / "run.json": "19331676bad94ff3683cbd1c1b5a2a5c0f6f1cf15ad9a5ced0d57931bf1d52ff",
     THIRD_RUN / "head.safetensors": "bcaf7357ba9439cf504433c1f412a56860abd8332071177b79b52c7ce852802e",
     THIRD_RUN / "predictions.safetensors": "6911a878bcda643796a061ad75d471f900a17478f2e1c58018f644602e5fde10",
-    THIRD_RUN / "run.json": "70b167aa4cc594a8ecd7dfd056d6e2a017e79bfd25358dfbdfdcf22edbae699c",
+    THIRD_RUN / "run.json": "7486649e7bcef0b7ab30db58bb882852dd92e66140828e32a2fd15294026903b",
     V3 / "execution.json": "acb57e260f8b67f0014348722a1ed023ad8dfbc9911c0745b395c35085d885f7",
     V2 / "execution.json": "acb57e260f8b67f0014348722a1ed023ad8dfbc9911c0745b395c35085d885f7",
 }
