@@ -291,6 +291,9 @@ def test_a_file_holds_all_that_the_head_learned_and_its_standardisation(kind: He
         "linear": {"out.weight", "out.bias"},
         "ridge": {"out.weight", "out.bias"},
         "knn": {"known", "labels"},
+        "logreg": {"out.weight", "out.bias"},
+        "prototype": {"means"},
+        "svm": {"out.weight", "out.bias"},
     }[kind]
     assert set(kept) == learned | {"mean", "std"}
     assert all(torch.isfinite(value).all() for value in kept.values())

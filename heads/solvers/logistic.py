@@ -197,12 +197,21 @@ class _Descent:
 
 
 class _LeastSquares:
-    """The inverse of the Hessian that least squares of the same rows would have, for each class alike."""
+    """The inverse of the Hessian that least squares of the same rows would have, for each class alike.
+
+    The rows' squares (dim, dim) may have been summed in single precision, whose rounding can make those of fewer dimensions
+    indefinite: then more than the penalty is added until they are not. A guess need not be exact.
+    """
 
     def __init__(self, gram: Tensor, intercept: float, penalty: float, classes: int) -> None:
         self._intercept, self._classes = intercept, classes
+        more = torch.finfo(torch.float32).eps * float(gram.diagonal().mean())
         gram.diagonal().add_(penalty)
-        self._factor = torch.linalg.cholesky(gram)
+        self._factor, failed = torch.linalg.cholesky_ex(gram)
+        while failed and 0 < more < math.inf:
+            gram.diagonal().add_(more)
+            self._factor, failed = torch.linalg.cholesky_ex(gram)
+            more *= 10
 
     def __call__(self, vectors: Tensor) -> Tensor:
         each = vectors.view(len(vectors) * self._classes, len(self._factor) + 1)
