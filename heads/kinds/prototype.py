@@ -14,7 +14,7 @@ class Prototype(ClosedFormHead):
 
     Not by Euclidean distance, as in prototypical networks: the mean of few rows is longer than that of many, so that rare
     classes are hardly ever the nearest. On 100 rows of DenseNet169 features, half of the classes with ten times the rows of
-    the others, cosines were right for 58 % of a balanced test part and distances for 43 %; of even classes, for 70 and 71 %.
+    the others, cosines were right for 58 % of a balanced test part and distances for 43 %; of even ones, for 70 and 71 %.
     """
 
     rank = 0
