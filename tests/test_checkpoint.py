@@ -289,6 +289,7 @@ def test_a_file_holds_all_that_the_head_learned_and_its_standardisation(kind: He
     learned = {
         "mlp": {"hidden.weight", "hidden.bias", "out.weight", "out.bias"},
         "knn": {"known", "labels"},
+        "prototype": {"means"},
     }.get(kind, {"out.weight", "out.bias"})
     assert set(kept) == learned | {"mean", "std"}
     assert all(torch.isfinite(value).all() for value in kept.values())

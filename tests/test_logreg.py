@@ -113,6 +113,25 @@ def test_many_rows_in_single_precision_end_at_the_same_solution(monkeypatch: pyt
     assert np.linalg.norm(found.coefficients.numpy() - coefficients) <= 1e-3 * np.linalg.norm(coefficients)
 
 
+@pytest.mark.parametrize(
+    "weights", [None, np.random.default_rng(2).uniform(0.1, 4, 600)], ids=["rows alike", "weighted rows"]
+)
+def test_rounding_of_features_of_few_dimensions_is_no_obstacle(
+    monkeypatch: pytest.MonkeyPatch, weights: Doubles | None
+) -> None:
+    # their squares, summed in single precision, have eigenvalues below 0 by more than the penalty
+    monkeypatch.setattr("headstart.core.heads.solvers.products._SMALL", 100)
+    plain = drawn(600, 8, 4)
+    turn = np.random.default_rng(0).standard_normal((8, 300))
+    case = changed(plain, features=(100 * plain.features @ turn).astype(np.float32).astype(np.float64), weights=weights)
+    (found,) = path(problem(case, torch.float32), [1e-2], [1e-3])
+    assert found.left <= 1e-3
+    model = LogisticRegression(C=1e2, solver="newton-cholesky", tol=1e-12, max_iter=500)
+    model.fit(plain.features, plain.labels, sample_weight=weights)
+    scores = case.features @ found.coefficients.numpy().T + found.intercepts.numpy()
+    assert (scores.argmax(axis=1) == model.predict(plain.features)).mean() > 0.98
+
+
 def test_a_path_ends_where_each_penalty_alone_does() -> None:
     penalties = [100.0, 10.0, 1.0]
     for found, penalty in zip(path(problem(PLAIN), penalties, [1e-6] * 3), penalties, strict=True):

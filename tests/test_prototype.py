@@ -1,10 +1,9 @@
-"""prototype decides for the class whose mean is nearest."""
+"""prototype decides for the class whose mean points the same way."""
 
 import numpy as np
 import torch
 from heads_samples import blobs, make_config
 from heads_samples import one_thread as one_thread
-from sklearn.neighbors import NearestCentroid
 
 from headstart.core.heads.kinds.base import Rows
 from headstart.core.heads.kinds.prototype import Prototype
@@ -17,30 +16,42 @@ def fitted(features: np.ndarray, labels: np.ndarray, classes: int, weights: np.n
     return head
 
 
-def test_it_decides_as_scikit_learns_nearest_centroid_does() -> None:
-    data, test = blobs(90), np.random.default_rng(1).standard_normal((200, 6)).astype(np.float32)
-    expected = NearestCentroid().fit(data.features, data.labels).predict(test)
-    found = fitted(data.features, data.labels, 3).score(torch.from_numpy(test)).argmax(dim=1).numpy()
-    assert (found == expected).all()
-
-
-def test_scores_are_halves_of_squared_distances_up_to_what_all_classes_share() -> None:
-    data = blobs(30)
-    head = fitted(data.features, data.labels, 3)
-    scores = head.score(torch.from_numpy(data.features)).detach().double()
+def test_scores_are_cosines_to_the_class_means_over_the_temperature() -> None:
+    data, test = blobs(30), np.random.default_rng(1).standard_normal((200, 6)).astype(np.float32)
+    scores = fitted(data.features, data.labels, 3).score(torch.from_numpy(test)).numpy()
     means = np.stack([data.features[data.labels == i].mean(axis=0) for i in range(3)])
-    distances = torch.from_numpy(((data.features[:, None] - means[None]) ** 2).sum(axis=2)).double()
-    assert torch.allclose(-2 * (scores[:, :1] - scores), distances[:, :1] - distances, atol=1e-3)
+    lengths = np.linalg.norm(test, axis=1)[:, None] * np.linalg.norm(means, axis=1)
+    np.testing.assert_allclose(scores, test @ means.T / lengths / 0.07, rtol=1e-4, atol=1e-4)
+
+
+def test_a_class_of_one_row_is_no_farther_than_others() -> None:
+    # its mean is not drawn to the origin by other rows: by Euclidean distance no row is nearest to it
+    rng = np.random.default_rng(0)
+    centres = 0.15 * rng.standard_normal((2, 200)).astype(np.float32)
+    labels = np.array([0] * 50 + [1])
+    features = centres[labels] + rng.standard_normal((51, 200), dtype=np.float32)
+    test = torch.from_numpy(centres[1] + rng.standard_normal((400, 200), dtype=np.float32))
+    head = fitted(features, labels, 2)
+    means = np.stack([features[labels == i].mean(axis=0) for i in range(2)])
+    distances = torch.cdist(test, torch.from_numpy(means))
+    assert (head.score(test).argmax(dim=1) == 1).float().mean() > 0.5
+    assert (distances.argmin(dim=1) == 1).float().mean() < 0.05
 
 
 def test_means_go_by_weight() -> None:
-    features, labels = np.array([[0.0], [4.0], [10.0]], dtype=np.float32), np.array([0, 0, 1])
-    head = fitted(features, labels, 2, np.array([1.0, 3.0, 1.0]))
-    assert head.out.weight.flatten().tolist() == [3.0, 10.0]
+    features, labels = np.array([[0.0, 1.0], [1.0, 0.0], [-1.0, 0.0]], dtype=np.float32), np.array([0, 0, 1])
+    head = fitted(features, labels, 2, np.array([3.0, 4.0, 1.0]))
+    np.testing.assert_allclose(head.means.numpy(), [[0.8, 0.6], [-1.0, 0.0]], atol=1e-6)
 
 
-def test_a_class_without_rows_lies_at_the_origin_and_is_never_chosen() -> None:
+def test_a_row_without_direction_has_finite_scores() -> None:
+    data = blobs(30)
+    assert torch.isfinite(fitted(data.features, data.labels, 3).score(torch.zeros(1, 6))).all()
+
+
+def test_a_class_without_rows_is_never_chosen() -> None:
     data = blobs(30, classes=2)
     head = fitted(data.features, data.labels, 3)
     head.never([2])
-    assert (head(torch.zeros(1, 6)).argmax(dim=1) != 2).all()
+    assert not head.means[2].any()
+    assert (head(torch.from_numpy(-data.features)).argmax(dim=1) != 2).all()

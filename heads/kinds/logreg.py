@@ -22,14 +22,16 @@ class Logreg(ClosedFormHead):
 
     uses = frozenset({"penalty", "class_weight", "label_smoothing"})
     rank = 2
-    penalties = (1e4, 10**3.5, 1e3, 10**2.5, 1e2, 10**1.5, 1e1, 10**0.5, 1.0, 1e-1, 1e-2)
-    """C from 1e-4 to 100. On 100 to 16,000 rows of standardised DenseNet169 features the best was between 0.003 and 0.3."""
+    penalties = tuple(10 ** (power / 2) for power in range(8, -3, -1))
+    """C from 1e-4 to 10 by half decades: on 100 to 16,000 rows of standardised DenseNet169 features the best was between
+    0.003 and 0.3. One step of a decade would take twice the steps of two halves."""
     penalty = 1e2
-    """That of a configuration without one: C = 0.01, within 0.02 nats of the best at all those sizes."""
+    """Without one: C = 0.01, within 0.02 nats of the best at those sizes, each at its temperature."""
     tolerance = 1e-3
     """The largest relative error of the coefficients; that of the loss is at most its square."""
-    path_tolerance = 1e-2
-    """That of penalties that are only to be chosen among: it takes half the steps."""
+    path_tolerance = 5e-2
+    """That of penalties that are only to be chosen among: it takes less than half the steps. Near the best penalty it moved
+    the log loss of unseen rows by 0.0003 nats on 1,000 rows of those features and by 0.003 on 200."""
 
     def __init__(
         self, dim: int, classes: int, config: TrainConfig, rows: int, generator: torch.Generator | None = None

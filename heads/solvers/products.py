@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-_SMALL = 2**22
-"""Numbers of a matrix of rows that are kept in double precision: 32 MB, and every product is quick."""
+_SMALL = 2**17
+"""Numbers of a matrix of rows that are kept in double precision: 1 MB, which stays near a core."""
 _CHUNK = 2048
 """Rows of one product in single precision, and rows that are in double precision at once; sums of chunks are doubles."""
 
@@ -22,10 +22,11 @@ class Products:
         self._rows = features
         if features.shape[0] < features.shape[1]:
             self._basis, upper = torch.linalg.qr((features.double() - self._mean).T)
-            self._rows = upper.T.contiguous()
+            self._rows = upper.T.contiguous() if upper.numel() <= _SMALL else upper.T.float().contiguous()
         elif features.numel() <= _SMALL:
             self._rows = features.double() - self._mean
-        self._centre = torch.zeros_like(self._mean[: self._rows.shape[1]]) if self._doubles else self._mean
+        centred = self._doubles or self._basis is not None
+        self._centre = torch.zeros_like(self._mean[: self._rows.shape[1]]) if centred else self._mean
         self.dim = self._rows.shape[1]
 
     @property
