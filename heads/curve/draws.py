@@ -53,7 +53,7 @@ class Draw:
 
     def wanted(self, level: int) -> int:
         """How many rows would be used if there were no groups."""
-        return int(round(len(self.rows) / 2**level))
+        return round(len(self.rows) / (1 << level))
 
     def first(self, level: int) -> Rows:
         """The rows used at a level, in their own order."""
