@@ -545,20 +545,3 @@ def test_options_that_do_nothing_are_taken_but_not_shown(words: tuple[str, ...])
     assert not any(option in shown for option in ("--runs-dir", "--data-dir", "--device"))
     more = ("resnet18",) if words == ("models", "show") else ()
     parse(" ".join(["headstart", *words, *more, "--runs-dir", "x", "--data-dir", "x", "--device", "cpu"]))
-
-
-def test_a_curve_says_whether_more_pictures_would_help(place: Place) -> None:
-    words = ("train-head", "-m", "resnet18", "--head", "ridge", "--train-limit", "40", "--curve")
-    found = place.run(*words, "--json")
-    *lines, document = found.stdout.splitlines()
-    (run,) = json.loads(document)
-    assert [point["rows"] for point in run["curve"]["points"]] == [10, 20, 40]
-    assert "  trained on  accuracy  standard error  draws" in lines
-    assert any("ore pictures would" in line for line in lines)
-    assert "few-shot curve: 340 of 340 images to do" in found.stderr
-
-
-@pytest.mark.parametrize("other", [("--seeds", "2"), ("--sweep",)])
-def test_a_curve_and_several_heads_are_refused_together(place: Place, other: tuple[str, ...]) -> None:
-    said = place.run("train-head", "--head", "mlp", "--curve", *other, code=2).stderr
-    assert f"--curve: it is measured of one head with given settings, and {' '.join(other)} trains several" in said
