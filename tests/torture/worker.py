@@ -78,6 +78,9 @@ def equal(found: Rows, wanted: Rows) -> bool:
     return same and found.ids.tolist() == wanted.ids.tolist()
 
 
+CPU, AT_8 = Device("cpu", "fp32", "this CPU"), Preprocessing(8)
+
+
 @dataclasses.dataclass
 class StandIn:
     """An `Extractor` that sleeps `delay` seconds in each batch, and before its first waits for a file."""
@@ -88,6 +91,8 @@ class StandIn:
     parameters: str = "parameters of the stand-in"
     engine: str = "eager"
     concurrent_batches: int = 1
+    device: Device = CPU
+    preprocessing: Preprocessing = AT_8
     tuning: TuningState = dataclasses.field(default_factory=TuningState)
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -126,8 +131,8 @@ def job(rows: int, shard_rows: int, dataset: str = "tiny", seed: int = 0, force:
         images=dataclasses.replace(array_images(pictures(seed), CLASSES), name=dataset),
         backbone=Backbone("quarters", DIM, no_body),
         weights=Weights("file", "0" * 64, "nowhere"),
-        preprocessing=Preprocessing(8),
-        device=Device("cpu", "fp32", "this CPU"),
+        preprocessing=AT_8,
+        device=CPU,
         config=ExtractConfig(limit=rows, shard_rows=shard_rows, force=force),
     )
 
