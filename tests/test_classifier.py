@@ -321,4 +321,5 @@ def test_a_pickle_holds_the_head_and_no_backbone(pet_head: hs.Classifier) -> Non
     pet_head.predict(coloured("red", 0))
     content = pickle.dumps(pet_head)
     assert len(content) < 200_000
+    # how joblib and multiprocessing send it; the bytes are this test's own
     assert pickle.loads(content).predict(coloured("red", 0)).tolist() == ["red"]

@@ -25,6 +25,7 @@ from headstart.core.extract.pictures.formats import readable, suffixes
 
 
 def needs(form: str) -> pytest.MarkDecorator:
+    # Pillow may be built without the libraries for AVIF and JPEG 2000: nothing can then write a file to read
     return pytest.mark.skipif(form not in readable(), reason=f"this Pillow was built without {form}")
 
 

@@ -148,6 +148,7 @@ def test_a_pickle_holds_digests_and_no_weights(tmp_path: Path, passes: Passes) -
     rows = backbone.transform(coloured("red", 0))
     content = pickle.dumps(make_pipeline(backbone, LogisticRegression()))
     assert len(content) < 4000
+    # how joblib sends a pipeline to its workers, here and below; the bytes are this test's own
     again = pickle.loads(content)[0]
     assert again.digest == backbone.digest
     assert np.array_equal(again.transform(coloured("red", 0)), rows)

@@ -129,6 +129,29 @@ class ClosedFormHead(Head):
         return [head.score(features) for head in heads]
 
 
+class PenalisedHead(ClosedFormHead):
+    """One layer Linear(D, C) without epochs, whose squared coefficients are penalised; several penalties are tried where
+    the configuration has none."""
+
+    penalties: ClassVar[tuple[float, ...]]
+
+    def __init__(
+        self, dim: int, classes: int, config: TrainConfig, rows: int, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(dim, classes, config, rows, generator)
+        self.out = Layer(dim, classes, None)
+
+    @classmethod
+    def grid(cls, config: TrainConfig, rows: int) -> list[TrainConfig]:  # noqa: ARG003
+        if config.penalty is not None:
+            return [config]
+        return [dataclasses.replace(config, penalty=penalty) for penalty in sorted(cls.penalties, reverse=True)]
+
+    def score(self, features: Tensor) -> Tensor:
+        scores: Tensor = self.out(features)
+        return scores
+
+
 class GradientHead(Head):
     """A head trained by gradient descent, alone or stacked with others of its shape.
 

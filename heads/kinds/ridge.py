@@ -1,16 +1,13 @@
 """ridge: least squares with the penalty chosen by leave-one-out, in the memory of one chunk of rows beside the features."""
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from headstart.core.heads.config import TrainConfig
-from headstart.core.heads.kinds.base import ClosedFormHead, Layer, Rows
+from headstart.core.heads.kinds.base import PenalisedHead, Rows
 
 _CHUNK = 2048
 """Rows that are in double precision at once."""
@@ -20,7 +17,7 @@ Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
 
-class Ridge(ClosedFormHead):
+class Ridge(PenalisedHead):
     """Least squares on one-against-all targets: scikit-learn's RidgeClassifier, and RidgeClassifierCV where the
     configuration has no penalty, so that leave-one-out on the training rows chooses it. Its scores
     are distances, not log-odds: the probabilities rank rightly but are too even."""
@@ -29,22 +26,6 @@ class Ridge(ClosedFormHead):
     rank = 1
     caveat = "a ridge head's scores are not log-odds: its probabilities rank rightly, but are far too even"
     penalties = tuple(10.0**power for power in range(-3, 10))
-
-    def __init__(
-        self, dim: int, classes: int, config: TrainConfig, rows: int, generator: torch.Generator | None = None
-    ) -> None:
-        super().__init__(dim, classes, config, rows)
-        self.out = Layer(dim, classes, generator)
-
-    @classmethod
-    def grid(cls, config: TrainConfig, rows: int) -> list[TrainConfig]:  # noqa: ARG003
-        if config.penalty is not None:
-            return [config]
-        return [dataclasses.replace(config, penalty=penalty) for penalty in reversed(cls.penalties)]
-
-    def score(self, features: Tensor) -> Tensor:
-        scores: Tensor = self.out(features)
-        return scores
 
     def fit(self, rows: Rows) -> None:
         if self.config.penalty is not None:

@@ -1,16 +1,12 @@
 """svm: a linear support vector machine, by scikit-learn."""
 
-import dataclasses
-
 import numpy as np
 import torch
-from torch import Tensor
 
-from headstart.core.heads.config import TrainConfig
-from headstart.core.heads.kinds.base import ClosedFormHead, Layer, Rows
+from headstart.core.heads.kinds.base import PenalisedHead, Rows
 
 
-class Svm(ClosedFormHead):
+class Svm(PenalisedHead):
     """scikit-learn's LinearSVC of C = 1 / penalty: each class against all others, squared hinge loss, liblinear's Newton
     method on the coefficients themselves, which ends at 1e-4 of the first gradient and needs few steps for any penalty.
 
@@ -24,22 +20,6 @@ class Svm(ClosedFormHead):
     penalties = (1e4, 1e3, 1e2, 1e1, 1.0)
     penalty = 1e3
     """That of a configuration without one: C = 0.001, since standardised features of a backbone are many and large."""
-
-    def __init__(
-        self, dim: int, classes: int, config: TrainConfig, rows: int, generator: torch.Generator | None = None
-    ) -> None:
-        super().__init__(dim, classes, config, rows)
-        self.out = Layer(dim, classes, None)
-
-    @classmethod
-    def grid(cls, config: TrainConfig, rows: int) -> list[TrainConfig]:  # noqa: ARG003
-        if config.penalty is not None:
-            return [config]
-        return [dataclasses.replace(config, penalty=penalty) for penalty in cls.penalties]
-
-    def score(self, features: Tensor) -> Tensor:
-        scores: Tensor = self.out(features)
-        return scores
 
     def fit(self, rows: Rows) -> None:
         from sklearn.svm import LinearSVC

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import logging
 import os
@@ -17,7 +18,7 @@ RESUMED = ("extract", "study", "demo")
 """The commands that go on where an interrupted one stopped."""
 
 
-class Commands(click.Group):
+class Commands(click.Group, abc.ABC):
     """Commands in the order of their use. A known error is one line and exit code 1, a signal 128 and its number.
 
     A subclass says how a line is written, to which stream the results go, and who hears signals.
@@ -25,13 +26,13 @@ class Commands(click.Group):
 
     signals: ClassVar[Signals]
 
+    @abc.abstractmethod
     def note(self, text: str) -> None:
         """Write a line about the run."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def results(self) -> TextIO:
         """The stream that results go to."""
-        raise NotImplementedError
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and let it end as the class says."""
