@@ -25,6 +25,7 @@ from headstart.console.terminal import Terminal
 from headstart.core.cache.text import megabytes, safe
 from headstart.core.extract.config import ON_ERROR, SPLITS, ExtractConfig, ExtractionRequest
 from headstart.core.heads.config import CLASS_WEIGHTS, HEADS, RECIPES, BenchConfig, TrainConfig, changed, refusal
+from headstart.core.heads.way import Way
 
 if TYPE_CHECKING:
     from headstart.core.cache.store import FeatureStore
@@ -105,7 +106,7 @@ def cli() -> None:
 @options.batch_option
 @options.workers_option
 @shown("--on-error", type=click.Choice(ON_ERROR), default=ExtractConfig.on_error, help="Unreadable images.")
-@click.option("--force", is_flag=True, help="Compute anew what is there.")
+@options.change_options
 @click.option("--dry-run", is_flag=True, help="Say what would be done and what is there.")
 def extract_command(
     settings: Settings,
@@ -119,7 +120,8 @@ def extract_command(
 ) -> None:
     """Stage one: run a backbone over a data set once and keep the pooled features.
 
-    What is already there is not computed again; an interrupted or shorter run is extended.
+    What is already there is not computed again: an interrupted or shorter run is extended, and of pictures that changed
+    only the new ones are computed. The rows of any other set are found by their pictures.
     """
     from headstart import extraction
 
@@ -137,7 +139,7 @@ def extract_command(
 @command(cli, "train-head", "headstart train-head --model resnet50 --recipe standard")
 @options.models_option
 @click.option("--dataset", help="Only features of this data set: as `extract` takes it, or as `cache ls` shows it.")
-@click.option("--key", help="Only features whose key begins with these digits.")
+@options.way_options
 @override("--head", click.Choice(HEADS), "auto: chosen, with its settings, on the training rows.")
 @shown("--recipe", type=click.Choice(list(RECIPES)), default=requests.TrainingRequest.config.recipe)
 @override("--epochs", POSITIVE, "Passes over the training rows.")
@@ -169,7 +171,6 @@ def train_head_command(
     settings: Settings,
     models: tuple[str, ...],
     dataset: str | None,
-    key: str | None,
     recipe: str,
     seed: int,
     seeds: int,
@@ -182,12 +183,13 @@ def train_head_command(
 
     Without --model a head is trained for every model found in the features directory.
     """
+    way = options.way_of(given)
     changes = {name: value for name, value in given.items() if value is not None}
     config = changed(recipe, {"seed": seed, **changes})
     refuse_without_effect(config, {*changes} - requests.EVERY_HEAD, seeds, sweep, curve)
     from headstart import training
 
-    request = requests.TrainingRequest(models, dataset, key, config, seeds, sweep, predictions, curve)
+    request = requests.TrainingRequest(models, dataset, way, config, seeds, sweep, predictions, curve)
     document(settings, [words.training.run_json(run) for run in training.train(settings, request, terminal(settings))])
 
 
@@ -368,8 +370,8 @@ def demo_command(settings: Settings) -> None:
     out("STAGE ONE, extract: each image runs through the frozen backbone once, and its features are kept.")
     outcomes = extraction.extract(settings, DEMO, shown_by)
     out("\nSTAGE TWO, train-head: a small head learns from the kept features. No image is read, no backbone runs.")
-    key = outcomes[0].features.manifest.key.digest
-    (run,) = training.train(settings, requests.TrainingRequest(DEMO.models, key=key), shown_by)
+    way = Way(digest=outcomes[0].features.manifest.key.digest)
+    (run,) = training.train(settings, requests.TrainingRequest(DEMO.models, "digits", way), shown_by)
     out("\nEND TO END, bench-inference: raw images to labels through backbone and head, timed apart from training.")
     request = requests.TimingRequest(config=BenchConfig(limit=200))
     found = timing.time_head(settings, trained.of_run(settings, run), request, shown_by)

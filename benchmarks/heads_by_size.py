@@ -94,10 +94,10 @@ def rows_of(folder: Path) -> Rows:
     """The rows of a kept set and of its test set."""
     store = FeatureStore(folder.parent)
     training = store.get(folder.name)
-    testing = store.open(training.manifest.key, "test")
+    testing = store.open(training.manifest.named, "test")
     if testing is None:
         raise click.ClickException(f"{folder}: has no test set beside it; extract it without --split")
-    return Rows(training.manifest.key.backbone, _labelled(training), _labelled(testing), training.manifest.key.classes)
+    return Rows(training.manifest.key.backbone, _labelled(training), _labelled(testing), training.manifest.classes)
 
 
 def _labelled(features: FeatureSet) -> Labelled:

@@ -28,6 +28,7 @@ import click
 import h5py
 import numpy as np
 
+from headstart.core.cache.digests import inputs_digest
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import pretty_json, sha256, sha256_file, write_durably
 from headstart.core.cache.shard import Rows, Shard, decode_shard, encode_shard
@@ -35,7 +36,6 @@ from headstart.core.cache.shard_plan import plan
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import plan as jobs
 from headstart.core.extract.config import ExtractConfig, ExtractionRequest
-from headstart.core.extract.images import inputs_digest
 from headstart.core.extract.job import Job
 from headstart.core.extract.run import extract
 
@@ -109,7 +109,7 @@ def parts(job: Job, extractor: FeatureExtractor, features: FeatureSet, repeats: 
     count = itertools.count()
 
     def lock() -> None:
-        with FeatureStore(root / f"lock-{next(count)}").writing(job.key, images.split, lambda: None):
+        with FeatureStore(root / f"lock-{next(count)}").writing(job.named, images.split, lambda: None):
             pass
 
     def write() -> None:
@@ -139,7 +139,7 @@ def parts(job: Job, extractor: FeatureExtractor, features: FeatureSet, repeats: 
 def build_set(root: Path, rows: int, dim: int, like: FeatureSet) -> FeatureSet:
     """A set of random float16 features (rows, dim) in shards of the usual size, by the real writer."""
     manifest, rng = like.manifest, np.random.default_rng(0)
-    with FeatureStore(root).writing(manifest.key, manifest.split, lambda: None) as writer:
+    with FeatureStore(root).writing(manifest.named, manifest.split, lambda: None) as writer:
         records = []
         for part in plan(rows, {}):
             ids = np.arange(part.start, part.stop).astype("S")

@@ -46,7 +46,7 @@ def _as(rows: Rows, dtype: str, path: Path) -> Rows:
     if bad is not None:
         name = rows.ids[bad].decode("utf-8", "backslashreplace")
         raise FeaturesInvalid(f"{path}: the features of {name} are beyond the range of {dtype}; leave --dtype out")
-    return Rows(converted, rows.labels, rows.ids)
+    return Rows(converted, rows.labels, rows.ids, rows.digests)
 
 
 Contents = Iterator[tuple[Path, bytes | memoryview]]
@@ -57,7 +57,7 @@ def _hdf5(features: FeatureSet, rows: Rows, path: Path) -> Contents:
     with h5py.File.in_memory(libver=_BOUNDS) as file:
         for name in ("features", "labels", "ids"):
             file.create_dataset(name, data=getattr(rows, name))
-        file.attrs["key"] = np.bytes_(canonical_json(features.manifest.key.to_json()))
+        file.attrs["key"] = np.bytes_(canonical_json(features.manifest.named.to_json()))
         file.flush()
         image = file.id.get_file_image()
     yield path, image

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesStale
+from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound
 from headstart.core.cache.files import read_regular, sha256
-from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import NAME, Manifest, ShardRecord, read_manifest
 from headstart.core.cache.shard import MOST_BYTES, Rows, Shard, decode_shard
 from headstart.core.cache.shard_plan import shard_number
@@ -48,14 +47,6 @@ class FeatureSet:
                 raise FeaturesDamaged(f"{self.folder}: {REPLACED}") from None
             raise
 
-    def check_made_from(self, key: FeatureKey, split: str) -> None:
-        """Raises FeaturesStale where the set is of another key or split, as a folder that was copied may be."""
-        differences = self.manifest.key.differences(key)
-        if self.manifest.split != split:
-            differences.append(f"split is {self.manifest.split!r}, not {split!r}")
-        if differences:
-            raise FeaturesStale(f"{self.folder}: made from something else: {'; '.join(differences)}")
-
     def check(self) -> None:
         """Raises FeaturesDamaged where a shard is missing or altered; nothing is decoded or kept."""
         for record in self.manifest.shards:
@@ -79,14 +70,17 @@ class FeatureSet:
             for index in range(count):
                 self.read(index)
             raise
-        labels, ids, done = [], [], 0
+        labels, ids, digests, done = [], [], [], 0
         for index, content in enumerate(self._contents(records)):
             rows = self._decode(index, content, features[done : done + records[index].rows])
             kept = _prefix(rows, stop)
             labels.append(kept.labels)
             ids.append(kept.ids)
+            digests.append(kept.digests)
             done += len(kept)
-        return Rows(features[:done], np.concatenate(labels), np.concatenate(ids))
+        known = [one for one in digests if one is not None]
+        whole = np.concatenate(known) if len(known) == len(digests) else None
+        return Rows(features[:done], np.concatenate(labels), np.concatenate(ids), whole)
 
     def _contents(self, records: Sequence[ShardRecord]) -> Iterator[bytes]:
         """Each shard's checked bytes; a thread reads and hashes those of the next while HDF5 decodes this one's."""
@@ -98,16 +92,17 @@ class FeatureSet:
                 yield content
             yield ahead.result()
 
-    def read(self, index: int) -> Shard:
-        """Shard number `index`, whole and checked against the manifest. Raises FeaturesDamaged."""
+    def read(self, index: int, into: npt.NDArray[Any] | None = None) -> Shard:
+        """Shard number `index`, whole and checked against the manifest, its features put `into` an array that fits them
+        where one is given. Raises FeaturesDamaged."""
         record = self.manifest.shards[index]
-        return self._decode(index, checked_bytes(self.folder / record.file, record))
+        return self._decode(index, checked_bytes(self.folder / record.file, record), into)
 
     def _decode(self, index: int, content: bytes, into: npt.NDArray[Any] | None = None) -> Shard:
         record, path = self.manifest.shards[index], self.folder / self.manifest.shards[index].file
         shard = decode_shard(content, str(path), into)
         found = (shard.key, shard.inputs, shard.start, shard.stop, len(shard.rows), shard.skipped)
-        expected = (self.manifest.key.digest, record.inputs, record.start, record.stop, record.rows, record.skipped)
+        expected = (self.manifest.shard_key, record.inputs, record.start, record.stop, record.rows, record.skipped)
         shape = (shard.rows.features.shape[1], str(shard.rows.features.dtype))
         if found != expected or shape != (self.manifest.feature_dim, self.manifest.dtype):
             raise FeaturesDamaged(f"{path}: belongs to another set than {NAME} says; {_MEND}")
@@ -140,4 +135,6 @@ def _prefix(shard: Shard, stop: int) -> Rows:
     if shard.stop <= stop:
         return shard.rows
     count = stop - shard.start - sum(image.row < stop for image in shard.skipped)
-    return Rows(shard.rows.features[:count], shard.rows.labels[:count], shard.rows.ids[:count])
+    rows, digests = shard.rows, shard.rows.digests
+    own = None if digests is None else digests[:count]
+    return Rows(rows.features[:count], rows.labels[:count], rows.ids[:count], own)

@@ -1,4 +1,4 @@
-"""The key of a feature set: everything about the run that can change a feature's value."""
+"""The key: how a feature is computed, by value. Which pictures make up a data set is another question (`manifest`)."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ FEATURE_VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class FeatureKey:
-    """What a feature was computed from, by value. Two runs with equal keys give interchangeable features.
+    """How a feature is computed, by value. Two runs with equal keys give interchangeable features of equal pictures.
 
     `weights` says where they come from (`IMAGENET1K_V1`, `random:0`, `file`); `weights_sha256` is the SHA-256 of the file
     loaded, or for random weights that of the recipe that draws them. Sizes are in pixels.
@@ -27,8 +27,6 @@ class FeatureKey:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     precision: str
-    dataset: str
-    classes: tuple[str, ...]
     feature_version: int = FEATURE_VERSION
 
     def __post_init__(self) -> None:
@@ -51,9 +49,10 @@ class FeatureKey:
         """True where the backbone's weights are random numbers."""
         return self.weights.startswith("random")
 
-    def without_dataset(self) -> "FeatureKey":
-        """The key without the data set, which no feature depends on."""
-        return dataclasses.replace(self, dataset="", classes=())
+    @property
+    def feature_key(self) -> "FeatureKey":
+        """The key itself; a `NamedKey` has one too."""
+        return self
 
     def differences(self, other: "FeatureKey") -> list[str]:
         """One `field: ours, not theirs` for each field that differs, in field order."""
@@ -70,13 +69,49 @@ class FeatureKey:
         fields = {field.name for field in dataclasses.fields(cls)}
         if set(found) != fields:
             raise ValueError(f"key: fields {sorted(set(found) ^ fields)} are missing or unknown")
-        texts = ("backbone", "pooling", "weights", "weights_sha256", "interpolation", "precision", "dataset")
+        texts = ("backbone", "pooling", "weights", "weights_sha256", "interpolation", "precision")
         _expect(found, texts, str)
         _expect(found, ("image_size", "feature_version"), int)
-        _expect(found, ("mean", "std", "classes"), (list, tuple))
+        _expect(found, ("mean", "std"), (list, tuple))
         _expect_each(found, ("mean", "std"), (int, float))
+        return cls(**{**found, **{name: tuple(found[name]) for name in ("mean", "std")}})
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedKey(FeatureKey):
+    """A key with the names of a data set and of its classes in index order: what heads and run records say of their
+    features. Up to version 3 of the manifest it was the key of a feature set, and its digest stands in those shards."""
+
+    dataset: str = ""
+    classes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, key: FeatureKey, dataset: str, classes: tuple[str, ...]) -> "NamedKey":
+        """A key and the names."""
+        return cls(**vars(key.feature_key), dataset=dataset, classes=classes)
+
+    @property
+    def feature_key(self) -> FeatureKey:
+        """How the features are computed, without any name."""
+        return FeatureKey(**{field.name: getattr(self, field.name) for field in dataclasses.fields(FeatureKey)})
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values, in the order that records have them."""
+        fields = dataclasses.asdict(self)
+        version = fields.pop("feature_version")
+        return {**fields, "feature_version": version}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "NamedKey":
+        """As written by `to_json`. Raises ValueError where a field is missing, unknown or of another type."""
+        names = ("dataset", "classes")
+        if missing := [name for name in names if name not in found]:
+            raise ValueError(f"key: fields {sorted(missing)} are missing or unknown")
+        key = FeatureKey.from_json({name: value for name, value in found.items() if name not in names})
+        _expect(found, ("dataset",), str)
+        _expect(found, ("classes",), (list, tuple))
         _expect_each(found, ("classes",), str)
-        return cls(**{**found, **{name: tuple(found[name]) for name in ("mean", "std", "classes")}})
+        return cls.of(key, found["dataset"], tuple(found["classes"]))
 
 
 def _expect(found: Mapping[str, Any], names: tuple[str, ...], kind: type | tuple[type, ...]) -> None:

@@ -1,6 +1,7 @@
-"""The manifest: what a complete feature set holds, where it came from, and the SHA-256 of every shard.
+"""The manifest of a snapshot: which pictures a complete feature set holds, where it came from, the SHA-256 of every shard.
 
-It is written last, so its presence means that the set is complete; each run that extends the set replaces it.
+It is written last, so its presence means that the set is complete; each run that extends the set replaces it. The ids,
+labels and contents of the pictures stand in the shards, whose SHA-256 it has: a million would be too many for JSON.
 """
 
 import dataclasses
@@ -11,17 +12,22 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from headstart.core.cache.change import Change
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion
 from headstart.core.cache.files import canonical_json, pretty_json, read_json, sha256
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import FeatureKey, NamedKey
 from headstart.core.cache.shard import Skipped
 from headstart.core.cache.shard_plan import Part, shard_number
 
 NAME = "manifest.json"
 FORMAT = "headstart feature set"
-VERSION = 3
-READABLE = (1, 2, 3)
-"""Version 1 had no `engine` in its provenance: all was computed eagerly. Version 2 had no `order`."""
+VERSION = 4
+READABLE = (1, 2, 3, 4)
+"""Version 1 had no `engine` in its provenance: all was computed eagerly. Version 2 had no `order`. Up to version 3 the
+names of the data set and its classes were part of the key, and shards had no digests of the pictures. Sets of those
+versions are read and give rows; nothing is added to them."""
+
+_NAMES_IN_KEY = 3
 
 Order = Literal["mixed", "stratified", "unknown"]
 """How the rows of a split follow each other. `mixed`: without regard to their classes, so that the first N are a sample.
@@ -85,14 +91,32 @@ class Provenance:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """A complete feature set: its key, split and shards, the feature dimension D, and where it came from."""
+    """A complete feature set: how its features are computed (`key`), of which pictures (the data set's name, split, class
+    names in index order, shards), the feature dimension D, where it came from, and what it changed of the set before it.
+
+    `version` is that of the layout that it was read from.
+    """
 
     key: FeatureKey
+    dataset: str
+    classes: tuple[str, ...]
     split: str
     feature_dim: int
     dtype: str
     shards: tuple[ShardRecord, ...]
     provenance: Provenance
+    change: Change | None = None
+    version: int = VERSION
+
+    @property
+    def named(self) -> NamedKey:
+        """The key with the names, as heads record it."""
+        return NamedKey.of(self.key, self.dataset, self.classes)
+
+    @property
+    def shard_key(self) -> str:
+        """The digest of the key that stands in the shards."""
+        return self.named.digest if self.version <= _NAMES_IN_KEY else self.key.digest
 
     @property
     def rows(self) -> int:
@@ -122,8 +146,9 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """64 hexadecimal digits that name the contents: the key's and every shard's."""
-        return sha256(canonical_json([self.key.digest, *(shard.sha256 for shard in self.shards)]))
+        """64 hexadecimal digits that name the snapshot: how it was computed, the class names, and every shard."""
+        names = [] if self.version <= _NAMES_IN_KEY else [list(self.classes)]
+        return sha256(canonical_json([self.shard_key, *names, *(shard.sha256 for shard in self.shards)]))
 
     @property
     def images_digest(self) -> str:
@@ -132,7 +157,7 @@ class Manifest:
         Feature sets of several backbones have the same one where they come from the same images in shards of one size.
         """
         shards = [[shard.start, shard.stop, shard.inputs] for shard in self.shards]
-        return sha256(canonical_json([self.split, list(self.key.classes), shards]))
+        return sha256(canonical_json([self.split, list(self.classes), shards]))
 
     def row_numbers(self) -> npt.NDArray[np.int64]:
         """The rows of the split that are there, (N,): all but those left out."""
@@ -143,14 +168,8 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """The manifest as the bytes of its file."""
-        document = {
-            "format": FORMAT,
-            "version": VERSION,
-            "key_digest": self.key.digest,
-            "digest": self.digest,
-            "rows": self.rows,
-            **dataclasses.asdict(self),
-        }
+        facts = {"key_digest": self.key.digest, "digest": self.digest, "rows": self.rows, **dataclasses.asdict(self)}
+        document = {"format": FORMAT, "version": facts.pop("version"), **facts}
         return pretty_json({**document, "sha256": sha256(canonical_json(document))})
 
 
@@ -180,14 +199,20 @@ def _parse(found: Any) -> Manifest:
     if not ours or found["version"] not in READABLE:
         kind = _AnotherVersion if ours else ValueError
         raise kind(f"format {found.get('format')!r} version {found.get('version')!r}, expected {FORMAT!r} {VERSION}")
-    provenance = found["provenance"]
+    provenance, old = found["provenance"], found["version"] <= _NAMES_IN_KEY
+    named = NamedKey.from_json(found["key"]) if old else None
+    names = vars(named) if named else found
     manifest = Manifest(
-        key=FeatureKey.from_json(found["key"]),
+        key=named.feature_key if named else FeatureKey.from_json(found["key"]),
+        dataset=names["dataset"],
+        classes=tuple(names["classes"]),
         split=str(found["split"]),
         feature_dim=int(found["feature_dim"]),
         dtype=str(found["dtype"]),
         shards=tuple(ShardRecord.from_json(shard) for shard in found["shards"]),
         provenance=Provenance(**{**provenance, "notes": tuple(provenance["notes"])}),
+        change=None if old or found["change"] is None else Change.from_json(found["change"]),
+        version=found["version"],
     )
     _check(manifest, found)
     return manifest
@@ -195,7 +220,7 @@ def _parse(found: Any) -> Manifest:
 
 def _check(manifest: Manifest, found: Mapping[str, Any]) -> None:
     _check_types(manifest)
-    for field, value in (("key_digest", manifest.key.digest), ("digest", manifest.digest), ("rows", manifest.rows)):
+    for field, value in (("key_digest", manifest.shard_key), ("digest", manifest.digest), ("rows", manifest.rows)):
         if found[field] != value:
             raise ValueError(f"{field} is {found[field]!r}, its contents give {value!r}")
     done = 0
@@ -234,6 +259,8 @@ _PROVENANCE_TYPES: Mapping[str, tuple[type, ...]] = {
 def _check_types(manifest: Manifest) -> None:
     """JSON knows no fields' types; whoever shows or adds them up later relies on them. Raises ValueError."""
     origin = manifest.provenance
+    if not all(type(text) is str for text in (manifest.dataset, *manifest.classes)):
+        raise ValueError("the names of the data set and of its classes are not all text")
     _expect(origin, _PROVENANCE_TYPES, "provenance")
     texts = (*origin.notes, *origin.versions.values())
     if not all(type(text) is str for text in texts):

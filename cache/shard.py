@@ -4,6 +4,7 @@
     ├── features  (n, D)  float32 or float16
     ├── labels    (n,)    int64, -1 where unknown
     ├── ids       (n,)    fixed-length UTF-8 bytes
+    ├── digests   (n, 32) uint8, the SHA-256 of each picture's content; shards of older sets have none
     └── attributes: key, inputs (SHA-256 as 64 bytes), start, stop (row numbers in the split), skipped (JSON)
 
 libhdf5 never touches the disk here: growing a file in place left it unopenable or full of silent zeros after a kill,
@@ -17,6 +18,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from headstart.core.cache.digests import SIZE, Digests
 from headstart.core.cache.errors import FeaturesDamaged
 from headstart.core.cache.files import canonical_json, parse_json, sha256
 
@@ -30,7 +32,8 @@ _BOUNDS = ("v110", "v110")
 """HDF5 1.10's format: the oldest in which the metadata and the chunk index carry checksums too. Readers of older formats
 (pyfive, HDF5 1.8) can't follow that index; `cache export` writes a file that they can."""
 
-_KINDS = {"features": "f", "labels": "i", "ids": "S"}
+_KINDS = {"features": "f", "labels": "i", "ids": "S", "digests": "u"}
+_RANKS = {"features": 2, "labels": 1, "ids": 1, "digests": 2}
 _ATTRIBUTES = {"key": "S", "inputs": "S", "start": "i", "stop": "i", "skipped": "u", "skipped_sha256": "S"}
 _FILTERS = {h5py.h5z.FILTER_FLETCHER32}
 
@@ -46,11 +49,17 @@ class Skipped:
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Rows of a split: features (n, D) float32 or float16, labels (n,) int64, ids (n,) bytes."""
+    """Rows of a split: features (n, D) float32 or float16, labels (n,) int64, ids (n,) bytes, and the SHA-256 of what each
+    was computed from, (n, 32) uint8, None where that was not kept: by sets of version 3 and before.
+
+    They stand in the shard, beside the ids, and nowhere else: who checks a shard's SHA-256 has checked them too, a shard
+    alone says what its rows are of, and none of them can be of another set than the features.
+    """
 
     features: npt.NDArray[Any]
     labels: npt.NDArray[np.int64]
     ids: npt.NDArray[np.bytes_]
+    digests: Digests | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -99,6 +108,8 @@ def encode_shard(shard: Shard) -> bytes:
     with h5py.File.in_memory(libver=_BOUNDS) as file:
         for name in _KINDS:
             data = getattr(shard.rows, name)
+            if data is None:
+                continue
             chunks = (min(ROWS_PER_CHUNK, max(1, len(data))), *data.shape[1:])
             room = (max(1, len(data)), *data.shape[1:])  # h5py refuses a chunk that is larger than what it may hold
             file.create_dataset(name, data=data, chunks=chunks, maxshape=room, fletcher32=True)
@@ -123,7 +134,9 @@ def _check(shard: Shard) -> None:
             f"rows {shard.start}-{shard.stop} with {len(shard.skipped)} skipped, but {len(features)} features, "
             f"{len(rows.labels)} labels and {len(rows.ids)} ids"
         )
-    labels, ids = rows.labels, rows.ids
+    labels, ids, digests = rows.labels, rows.ids, rows.digests
+    if digests is not None and (digests.dtype != np.uint8 or digests.shape != (len(labels), SIZE)):
+        raise ValueError(f"digests are {digests.dtype} {digests.shape}, expected uint8 {(len(labels), SIZE)}")
     if labels.dtype != np.int64 or ids.dtype.kind != "S" or labels.ndim != 1 or ids.ndim != 1:
         raise ValueError(
             f"labels are {labels.dtype} {labels.shape}, ids {ids.dtype} {ids.shape}; expected int64 (n,) and bytes (n,)"
@@ -148,10 +161,11 @@ def decode_shard(content: bytes, where: str, into: npt.NDArray[Any] | None = Non
 
 def _read(file: h5py.File, size: int, into: npt.NDArray[Any] | None) -> Shard:
     _allow_members(file)
-    arrays = {name: _allow_dataset(file, name, size) for name in _KINDS}
+    arrays = {name: _allow_dataset(file, name, size) for name in _KINDS if name in file}
     if len({len(array) for array in arrays.values()}) != 1:
-        raise FeaturesDamaged("features, labels and ids differ in length")
-    rows = Rows(_features(arrays["features"], into), arrays["labels"][()], arrays["ids"][()])
+        raise FeaturesDamaged(f"{', '.join(arrays)} differ in length")
+    digests = arrays["digests"][()] if "digests" in arrays else None
+    rows = Rows(_features(arrays["features"], into), arrays["labels"][()], arrays["ids"][()], digests)
     skipped = file.attrs["skipped"].tobytes()
     if sha256(skipped).encode() != file.attrs["skipped_sha256"]:
         raise FeaturesDamaged("not a readable HDF5 file (the list of skipped images was altered)")
@@ -185,7 +199,7 @@ def _allow_members(file: h5py.File) -> None:
             raise FeaturesDamaged(f"holds {name!r}, expected only {', '.join(_KINDS)}")
         if not isinstance(link, h5py.HardLink):
             raise FeaturesDamaged(f"{name} is a {type(link).__name__}, expected the data itself")
-    if missing := set(_KINDS) - set(file):
+    if missing := set(_KINDS) - {"digests"} - set(file):
         raise FeaturesDamaged(f"lacks {', '.join(sorted(missing))}")
     kinds = {name: file.attrs.get_id(name).dtype.kind for name in file.attrs}
     if kinds != _ATTRIBUTES:
@@ -198,7 +212,7 @@ def _allow_dataset(file: h5py.File, name: str, size: int) -> h5py.Dataset:
         raise FeaturesDamaged(f"{name} is no data set")
     if data.is_virtual or data.external:
         raise FeaturesDamaged(f"{name} keeps its data outside the file")
-    if data.dtype.kind != _KINDS[name] or data.ndim != (2 if name == "features" else 1):
+    if data.dtype.kind != _KINDS[name] or data.ndim != _RANKS[name]:
         raise FeaturesDamaged(f"{name} is {data.dtype} {data.shape}, expected kind {_KINDS[name]!r}")
     create = data.id.get_create_plist()
     filters = {create.get_filter(i)[0] for i in range(create.get_nfilters())}

@@ -4,18 +4,18 @@ import contextlib
 import dataclasses
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import filelock
 
-from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesStale
+from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesOfAnotherVersion
 from headstart.core.cache.execution import NAME as EXECUTION
 from headstart.core.cache.execution import Execution, read_execution
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import make_folder, sync_folder
-from headstart.core.cache.key import FeatureKey
-from headstart.core.cache.manifest import NAME, read_manifest
+from headstart.core.cache.key import FeatureKey, NamedKey
+from headstart.core.cache.manifest import NAME, VERSION, Manifest, read_manifest
 from headstart.core.cache.shard_plan import shard_number
 from headstart.core.cache.text import did_you_mean, listed
 from headstart.core.cache.writer import SetWriter
@@ -25,15 +25,58 @@ def _spelled(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")
 
 
+_NUMBERED = re.compile(r"(.*-[0-9a-f]{8})-([2-9]|[1-9][0-9]{1,8})")
+
+
+def parted(name: str) -> tuple[str, int]:
+    """The folder name of a data set's first snapshot, and which one a folder's name says it is: 1 where it says nothing."""
+    found = _NUMBERED.fullmatch(name)
+    return (found[1], int(found[2])) if found else (name, 1)
+
+
+def newest(sets: Iterable[FeatureSet]) -> list[FeatureSet]:
+    """Of each data set, split and key the last snapshot, in the order given; a folder under a name of its own counts only
+    where no other is there, a set of an earlier layout only where there is none of this one."""
+    last: dict[tuple[FeatureKey, str, str], FeatureSet] = {}
+    for found in sets:
+        manifest = found.manifest
+        address = manifest.key, manifest.dataset, manifest.split
+        if address not in last or _rank(found) > _rank(last[address]):
+            last[address] = found
+    return list(last.values())
+
+
+def _rank(found: FeatureSet) -> tuple[bool, int, str]:
+    manifest = found.manifest
+    base, number = parted(found.folder.name)
+    own = base == _base(manifest.named, manifest.split)
+    return manifest.version == VERSION, number if own else 0, manifest.provenance.created
+
+
+def _base(key: NamedKey, split: str) -> str:
+    return _spelled("-".join((key.dataset[:100], split, key.backbone, key.feature_key.digest8)))
+
+
 @dataclasses.dataclass(frozen=True)
 class FeatureStore:
-    """A features directory, one folder for each set."""
+    """A features directory, one folder for each set.
+
+    A data set whose pictures change gets a folder for each snapshot: NAME, NAME-2, NAME-3 and so on. What is complete is
+    never changed but by an extension or a repair, so that whoever reads an earlier snapshot goes on doing so; the next one
+    replaces it when its manifest comes, in that one step. The last complete one is the data set's.
+    """
 
     root: Path
 
-    def folder(self, key: FeatureKey, split: str) -> Path:
-        """Where the set of `key` and `split` lies or would lie."""
-        return self.root / _spelled("-".join((key.dataset[:100], split, key.backbone, key.digest8)))
+    def folder(self, key: NamedKey, split: str) -> Path:
+        """Where the first snapshot of a data set's split lies or would lie; class names have no part in it."""
+        return self.root / _base(key, split)
+
+    def folders(self, key: NamedKey, split: str) -> list[Path]:
+        """The folders of its snapshots, complete or begun, the last one first; others may be called so too."""
+        base = self.folder(key, split)
+        found = [path for path in self.root.glob(f"{base.name}*") if parted(path.name)[0] == base.name and path.is_dir()]
+        return sorted(found, key=lambda path: parted(path.name)[1], reverse=True)
 
     def prefix(self, dataset: str) -> str:
         """How the folder names of all sets of a data set begin; those of others may begin so too."""
@@ -68,38 +111,41 @@ class FeatureStore:
         inside = len(given.parts) > 1 and given.parent.resolve() == self.root.resolve()
         return given.name if inside and given.name != ".." else name
 
-    def open(self, key: FeatureKey, split: str) -> FeatureSet | None:
-        """The complete set of exactly this key and split, or None. Raises FeaturesDamaged, FeaturesStale."""
-        folder = self.folder(key, split)
-        try:
-            manifest = read_manifest(folder)
-        except FileNotFoundError:
-            return None
-        features = FeatureSet(folder, manifest)
-        features.check_made_from(key, split)
-        return features
+    def open(self, key: NamedKey, split: str) -> FeatureSet | None:
+        """The last complete snapshot of a data set's split in this key, or None; class names are for the reader to compare.
+        Raises FeaturesDamaged."""
+        for folder in self.folders(key, split):
+            with contextlib.suppress(FileNotFoundError):
+                found = FeatureSet(folder, read_manifest(folder))
+                if is_of(found.manifest, key, split):
+                    return found
+        return None
 
-    def execution(self, key: FeatureKey, split: str) -> Execution | None:
+    def execution(self, key: NamedKey, split: str) -> Execution | None:
         """How the set of this key and split is computed or was; None where there is none, or none that can be read."""
-        found = read_execution(self.folder(key, split))
-        if found is not None:
-            return found
-        try:
-            features = self.open(key, split)
-        except (FeaturesDamaged, FeaturesStale):
-            return None
-        return None if features is None else Execution.of(features.manifest)
+        for folder in self.folders(key, split):
+            if (found := read_execution(folder)) is not None:
+                return found
+            with contextlib.suppress(FileNotFoundError, FeaturesDamaged):
+                if is_of(manifest := read_manifest(folder), key, split):
+                    return Execution.of(manifest)
+        return None
 
     @contextlib.contextmanager
-    def writing(self, key: FeatureKey, split: str, on_wait: Callable[[], None]) -> Iterator[SetWriter]:
-        """The set open for writing, by one process at a time; `on_wait` is called once before waiting for another.
+    def writing(self, key: NamedKey, split: str, on_wait: Callable[[], None]) -> Iterator[SetWriter]:
+        """The last snapshot open for writing, by one process at a time: complete, begun or new, with which another can be
+        begun (`SetWriter.next`). `on_wait` is called once before waiting for another.
 
         The lock is the operating system's (flock), so a killed process leaves nothing locked. Raises OSError.
         """
-        folder = self.folder(key, split)
-        with self._lock(folder.name, on_wait):
-            make_folder(folder)
-            yield SetWriter(folder, key, split)
+        base = self.folder(key, split)
+        with self._lock(base.name, on_wait):
+            there = self.folders(key, split)
+            own = [folder for folder in there if _may_be_of(folder, key, split)]
+            number = parted(there[0].name)[1] + 1 if there else 1
+            free = base.with_name(f"{base.name}-{number}") if there else base
+            make_folder(chosen := own[0] if own else free)
+            yield SetWriter(chosen, key, split, free)
 
     def remove(self, name: str, on_wait: Callable[[], None]) -> int:
         """Remove the set in the folder `name`, complete or not; returns the bytes freed. Raises FeaturesNotFound, OSError.
@@ -112,7 +158,7 @@ class FeatureStore:
             raise self.no_such(name)
         if folder.is_symlink():
             raise FeaturesNotFound(f"{folder}: a link to {folder.readlink()}; remove the link, or the set where it lies")
-        with self._lock(name, on_wait):
+        with self._lock(parted(name)[0], on_wait):
             if other := _no_set(folder):
                 raise FeaturesNotFound(f"{folder}: {other}; nothing was removed, `headstart cache ls` lists the sets")
             freed = sum(path.stat().st_size for path in folder.iterdir())
@@ -144,6 +190,23 @@ class FeatureStore:
             yield
         finally:
             lock.release()
+
+
+def is_of(manifest: Manifest, key: NamedKey, split: str) -> bool:
+    """Whether a set is of this key, data set and split, and of our layout; a folder may have been copied or renamed."""
+    found = (manifest.key, manifest.dataset, manifest.split, manifest.version)
+    return found == (key.feature_key, key.dataset, split, VERSION)
+
+
+def _may_be_of(folder: Path, key: NamedKey, split: str) -> bool:
+    """The same, where there is no manifest that says otherwise: the shards then vouch for themselves. A set of a newer
+    headstart is none of ours."""
+    try:
+        return is_of(read_manifest(folder), key, split)
+    except FeaturesOfAnotherVersion:
+        return False
+    except (FileNotFoundError, FeaturesDamaged):
+        return True
 
 
 def _no_set(folder: Path) -> str | None:

@@ -3,34 +3,44 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from headstart.core.cache.change import Change
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesOfAnotherVersion
 from headstart.core.cache.execution import NAME as EXECUTION
 from headstart.core.cache.execution import Execution, read_execution
 from headstart.core.cache.feature_set import FeatureSet, checked_bytes
-from headstart.core.cache.files import MAX_JSON_BYTES, read_regular, sha256, sync_folder, write_durably
+from headstart.core.cache.files import MAX_JSON_BYTES, make_folder, read_regular, sha256, sync_folder, write_durably
 from headstart.core.cache.foreign import ForeignReader
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import NamedKey
 from headstart.core.cache.manifest import NAME, Manifest, Provenance, ShardRecord, read_manifest
 from headstart.core.cache.shard import MOST_BYTES, Shard, ShardFacts, encode_shard
 from headstart.core.cache.shard_plan import Part, shard_number
 
 
 class SetWriter:
-    """One set open for writing; exists only while its lock is held (see `FeatureStore.writing`)."""
+    """One snapshot open for writing; exists only while its data set's lock is held (see `FeatureStore.writing`). `free` is
+    the folder of the next one."""
 
-    def __init__(self, folder: Path, key: FeatureKey, split: str) -> None:
+    def __init__(self, folder: Path, key: NamedKey, split: str, free: Path | None = None) -> None:
         self.folder = folder
         self.key = key
         self.split = split
         self.damaged: list[str] = []
+        self._free = free
         self._remove_temporaries()
+
+    def next(self) -> "SetWriter":
+        """The snapshot that is to replace this one: another folder, where this one is complete, else the same, in which
+        nothing is promised to anybody yet."""
+        if self._free is None or self._free == self.folder or not (self.folder / NAME).exists():
+            return self
+        make_folder(self._free)
+        return SetWriter(self._free, self.key, self.split)
 
     def present(self) -> dict[int, ShardRecord]:
         """The valid shards by number. Those that can't be used are named in `damaged`, and are to be computed again.
 
         Shards that a manifest lists are checked against it; those of a run that never wrote one by their own checksums,
-        and since anyone may have put them there, in another process. Raises FeaturesStale where the folder holds a set
-        of another key, OSError.
+        and since anyone may have put them there, in another process. Raises OSError.
         """
         listed = {record.part.index: record for record in self._listed()}
         paths = {index: path for path in self._shards() if (index := shard_number(path.name)) is not None}
@@ -47,9 +57,17 @@ class SetWriter:
         write_durably(self.folder / part.file, content)
         return _record(part, shard.facts, content, inputs_stat, elapsed_s)
 
-    def commit(self, shards: Sequence[ShardRecord], feature_dim: int, dtype: str, provenance: Provenance) -> FeatureSet:
+    def commit(
+        self,
+        shards: Sequence[ShardRecord],
+        feature_dim: int,
+        dtype: str,
+        provenance: Provenance,
+        change: Change | None = None,
+    ) -> FeatureSet:
         """Write the manifest, which makes the set complete. Raises OSError, FeaturesInvalid where it gets too large."""
-        manifest = Manifest(self.key, self.split, feature_dim, dtype, tuple(shards), provenance)
+        key, own = self.key, (feature_dim, dtype, tuple(shards), provenance, change)
+        manifest = Manifest(key.feature_key, key.dataset, key.classes, self.split, *own)
         content = manifest.to_bytes()
         if len(content) > MAX_JSON_BYTES:  # which no reader would accept
             raise FeaturesInvalid(
@@ -107,10 +125,7 @@ class SetWriter:
 
     def _listed(self) -> Sequence[ShardRecord]:
         manifest = self.manifest()
-        if manifest is None:
-            return ()
-        FeatureSet(self.folder, manifest).check_made_from(self.key, self.split)
-        return manifest.shards
+        return () if manifest is None else manifest.shards
 
     def _valid(self, record: ShardRecord | None, index: int, path: Path, foreign: ForeignReader) -> ShardRecord | None:
         try:
@@ -119,7 +134,7 @@ class SetWriter:
                 return record
             content = read_regular(path, MOST_BYTES)
             facts = foreign.read(content, str(path))
-            if facts.key == self.key.digest:
+            if facts.key == self.key.feature_key.digest:
                 return _record(Part(index, facts.start, facts.stop), facts, content, None, None)
         except (FeaturesDamaged, ValueError):
             pass  # named below; computing the shard again is the cure for each kind of damage

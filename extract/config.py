@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from headstart.core.cache.arguments import choice, flag, text, whole
+from headstart.core.cache.errors import ArgumentInvalid
 from headstart.core.cache.shard_plan import DEFAULT_SHARD_ROWS
 
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
@@ -29,7 +30,8 @@ class ExtractConfig:
     """How features are computed. Sizes in pixels; `limit` and `shard_rows` in rows; None lets us choose.
 
     `workers` threads decode image files (Pillow's decoders run outside Python's lock); data sets of small arrays need none.
-    Raises ArgumentInvalid, which names the field, for a value that is of no use; command line and Python share this check.
+    With `frozen` pictures that have changed since are an error. Raises ArgumentInvalid, which names the field, for a value
+    that is of no use; command line and Python share this check.
     """
 
     weights: str = "IMAGENET1K_V1"
@@ -43,6 +45,7 @@ class ExtractConfig:
     shard_rows: int = DEFAULT_SHARD_ROWS
     on_error: OnError = "fail"
     force: bool = False
+    frozen: bool = False
 
     def __post_init__(self) -> None:
         least = {"image_size": MIN_IMAGE_SIZE, "batch_size": 1, "workers": 1, "limit": 1, "shard_rows": 1}
@@ -50,7 +53,10 @@ class ExtractConfig:
         numbers = {name: whole(name, getattr(self, name), lowest) for name, lowest in least.items() if not self._open(name)}
         words = {name: choice(name, getattr(self, name), there) for name, there in known.items()}
         texts = {name: text(name, getattr(self, name)) for name in ("weights", "device")}
-        for name, value in {**numbers, **words, **texts, "force": flag("force", self.force)}.items():
+        flags = {name: flag(name, getattr(self, name)) for name in ("force", "frozen")}
+        if self.force and self.frozen:
+            raise ArgumentInvalid("force computes anew what frozen forbids to change; leave one of the two out")
+        for name, value in {**numbers, **words, **texts, **flags}.items():
             object.__setattr__(self, name, value)  # numpy's integers become Python's, paths become text
 
     def _open(self, name: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import FeatureKey, NamedKey
 from headstart.core.extract.backbones import POOLING, Backbone
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.images import Images
@@ -49,7 +49,7 @@ class Job:
 
     @property
     def key(self) -> FeatureKey:
-        """The key of the feature set that this job makes."""
+        """How the job computes features."""
         return FeatureKey(
             backbone=self.backbone.name,
             pooling=POOLING,
@@ -60,9 +60,12 @@ class Job:
             mean=self.preprocessing.mean,
             std=self.preprocessing.std,
             precision=self.device.precision,
-            dataset=self.images.name,
-            classes=self.images.classes,
         )
+
+    @property
+    def named(self) -> NamedKey:
+        """The key with the names of the data set and its classes."""
+        return NamedKey.of(self.key, self.images.name, self.images.classes)
 
     @property
     def rows(self) -> int:

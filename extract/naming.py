@@ -1,4 +1,4 @@
-"""Which data set in the features directory a folder of pictures is, and in which order its rows were kept there.
+"""Which data set in the features directory a folder of pictures is.
 
 Features of a folder are called by the last part of its path, which stays when a parent is moved or renamed. Two folders may
 have the same last part: the second is `folder-NAME-2`, and so on. Which of them a folder is, is told by the place that
@@ -26,21 +26,17 @@ from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.pictures.layout import kind, layout
 
-_ORDERS: tuple[Order, ...] = ("stratified", "unknown")
-"""In which the rows of a set may be that no manifest speaks of; mixed images know of one order only."""
-
 
 def as_kept(jobs: Sequence[Job], store: FeatureStore) -> list[Job]:
-    """The jobs of one data set under the name that its features have, each in the order of the rows that are there."""
+    """The jobs of one data set under the name that its features have."""
     top = jobs[0].images.top if jobs and isinstance(jobs[0].images, FileImages) else None
-    named = jobs if top is None else _called(_name(jobs, top, store), jobs, top)
-    return [job if job.config.force else _in_recorded_order(job, store) for job in named]
+    return list(jobs) if top is None else _called(_name(jobs, top, store), jobs, top)
 
 
 def known_as(dataset: str, store: FeatureStore) -> list[str]:
     """The names by which features know the data set that a user names: as `cache ls` shows it, or as `extract --dataset`
     takes it. Raises DataNotFound where there are no features of it, with the names that are most like it."""
-    there = sorted({found.key.dataset for found in _manifests("", store)})
+    there = sorted({found.dataset for found in _manifests("", store)})
     if dataset in there:
         return [dataset]
     word, colon, argument = dataset.partition(":")
@@ -86,10 +82,10 @@ def _of_folder(path: Path, store: FeatureStore) -> list[str]:
     there."""
     top = path.resolve()
     own = re.compile(rf"{re.escape(f'folder-{top.name}')}(-\d+)?")
-    named = [found for found in _manifests(f"folder-{top.name}", store) if own.fullmatch(found.key.dataset)]
+    named = [found for found in _manifests(f"folder-{top.name}", store) if own.fullmatch(found.dataset)]
     made = [found for found in named if _is_from(found, top)]
     moved = [found for found in named if not top.is_dir() or not Path(found.provenance.data_from).is_dir()]
-    return sorted({found.key.dataset for found in made or moved})
+    return sorted({found.dataset for found in made or moved})
 
 
 # ---- the name
@@ -100,7 +96,7 @@ def _name(jobs: Sequence[Job], top: Path, store: FeatureStore) -> str:
     plain = jobs[0].images.name
     by_name: dict[str, list[Manifest]] = {}
     for found in _manifests(plain, store):
-        by_name.setdefault(found.key.dataset, []).append(found)
+        by_name.setdefault(found.dataset, []).append(found)
     numbered = re.compile(rf"{re.escape(plain)}(-[1-9]\d{{0,5}})?")
     there = sorted((name for name in by_name if numbered.fullmatch(name)), key=lambda name: (len(name), name))
     for name in there:
@@ -149,20 +145,20 @@ def _is_from(found: Manifest, top: Path) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class _First:
-    """What is known of a set's first shard, and the orders in which its rows may be."""
+    """What is known of a set's first shard, and the order of its rows; None where that is our images' own."""
 
     inputs: str
     inputs_stat: str | None
     start: int
     stop: int
-    orders: tuple[Order, ...]
+    order: Order | None
 
 
 def _firsts(there: Sequence[Manifest], jobs: Sequence[Job]) -> Iterator[tuple[_First, Images]]:
     """The first shards of some sets, beside our images of that split; each content once."""
     splits = {id(job.images): job.images for job in jobs}.values()
     firsts = dict.fromkeys(
-        (found.split, _First(shard.inputs, shard.inputs_stat, shard.start, shard.stop, (found.provenance.order,)))
+        (found.split, _First(shard.inputs, shard.inputs_stat, shard.start, shard.stop, found.provenance.order))
         for found in there
         for shard in found.shards[:1]
     )
@@ -174,9 +170,10 @@ def _firsts(there: Sequence[Manifest], jobs: Sequence[Job]) -> Iterator[tuple[_F
 def _begun(name: str, jobs: Sequence[Job], store: FeatureStore) -> Iterator[tuple[_First, Images]]:
     """The first shards of sets that our jobs would go on with, beside their images."""
     for job in jobs:
-        key = dataclasses.replace(job.key, dataset=name)
-        if first := _unlisted(store.folder(key, job.images.split), key):
-            yield first, job.images
+        named = dataclasses.replace(job.named, dataset=name)
+        for folder in store.folders(named, job.images.split):
+            if first := _unlisted(folder, job.key):
+                yield first, job.images
 
 
 def _unlisted(folder: Path, key: FeatureKey) -> _First | None:
@@ -188,33 +185,14 @@ def _unlisted(folder: Path, key: FeatureKey) -> _First | None:
             facts = reader.read(content, str(path))
     except (OSError, FeaturesDamaged):
         return None
-    return _First(facts.inputs, None, facts.start, facts.stop, _ORDERS) if facts.key == key.digest else None
+    return _First(facts.inputs, None, facts.start, facts.stop, None) if facts.key == key.digest else None
 
 
 def _holds(first: _First, images: Images) -> bool:
-    return _order_of(first, images) is not None
-
-
-def _order_of(first: _First, images: Images) -> Order | None:
-    """The order in which our images give a shard's rows; None where they give others."""
+    """Whether our images give a shard's rows."""
     if first.stop > images.rows:
-        return None
-    span = (first.start, first.stop)
-    for order in first.orders:
-        own = images.in_order(order)
-        if first.inputs_stat is not None and own.stat(*span) == first.inputs_stat:
-            return order
-        if rows_digest(own, span) == first.inputs:
-            return order
-    return None
-
-
-def _in_recorded_order(job: Job, store: FeatureStore) -> Job:
-    """The job with its rows in the order of the set that is there, or that was begun."""
-    folder, order = store.folder(job.key, job.images.split), job.images.order
-    try:
-        order = read_manifest(folder).provenance.order
-    except (FileNotFoundError, FeaturesDamaged):  # the shards will have to vouch for themselves
-        if first := _unlisted(folder, job.key):
-            order = _order_of(first, job.images) or order
-    return dataclasses.replace(job, images=job.images.in_order(order))
+        return False
+    span, own = (first.start, first.stop), images.in_order(first.order or images.order)
+    if first.inputs_stat is not None and own.stat(*span) == first.inputs_stat:
+        return True
+    return rows_digest(own, span) == first.inputs

@@ -1,4 +1,4 @@
-"""What an extraction finds already there: which shards of a set can be kept, and which rows are missing.
+"""What an extraction finds already there of its data set: whether the last snapshot is still right, and which shards.
 
 A shard is kept while its images are still what they were. Files whose size, times and inode are the recorded ones are not
 read again for that, as git does it.
@@ -7,38 +7,38 @@ read again for that, as git does it.
 import dataclasses
 import errno
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
-from headstart.core.cache.errors import FeaturesDamaged, FeaturesStale, HeadstartError
+from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion, HeadstartError
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.manifest import Manifest, ShardRecord
 from headstart.core.cache.shard_plan import Part, plan
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.writer import SetWriter
-from headstart.core.extract.images import rows_digest
+from headstart.core.extract.images.contents import Contents
 from headstart.core.extract.job import Job
+from headstart.core.extract.lookup import look_up
 
-REDO = "--force computes the set anew, another --features-dir keeps both"
 
-
-def complete_set(job: Job, store: FeatureStore, on_wait: Callable[[], None]) -> FeatureSet | None:
-    """The set where it is complete, whole and still right: nothing is locked or written for that. Raises FeaturesStale.
+def complete_set(job: Job, store: FeatureStore, contents: Contents, on_wait: Callable[[], None]) -> FeatureSet | None:
+    """The last snapshot where it is complete, whole and still right: nothing is locked or written for that.
 
     Only where files were touched and found the same is it said in the manifest, if that can be written.
     """
     try:
-        features = store.open(job.key, job.images.split)
+        features = store.open(job.named, job.images.split)
         if features is None or features.manifest.stop < job.rows:
             return None
         features.check()
+    except FeaturesOfAnotherVersion:
+        raise
     except FeaturesDamaged:  # named and mended under the lock
         return None
     before = features.manifest
-    records = tuple(_still_right(job, features.folder, record, record.part) for record in before.shards)
-    if records == before.shards:
-        return features
+    records = unchanged(job, before, contents)
+    if records is None or records == before.shards:
+        return None if records is None else features
     try:
-        with store.writing(job.key, job.images.split, on_wait) as writer:
+        with store.writing(job.named, job.images.split, on_wait) as writer:
             return retouched(writer, before, records) if writer.manifest() == before else None
     except OSError as error:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
@@ -46,20 +46,58 @@ def complete_set(job: Job, store: FeatureStore, on_wait: Callable[[], None]) -> 
         raise
 
 
-def survey(job: Job, store: FeatureStore) -> list[tuple[Part, bool]]:
-    """The plan without computing: every part, and whether it is there. Nothing is locked, written or mended."""
-    features = None if job.config.force else store.open(job.key, job.images.split)
-    records = [r for r in features.manifest.shards if (features.folder / r.file).is_file()] if features else []
-    present = {record.part.index: record for record in records}
-    return [(part, _covers(present.get(part.index), part)) for part in _plan(job, None, present)]
+def unchanged(job: Job, before: Manifest, contents: Contents) -> tuple[ShardRecord, ...] | None:
+    """The records of a snapshot whose pictures are those that are there now, as far as they are asked for; None where one
+    has changed, went or has another label, or where the classes have other names."""
+    if before.classes != job.images.classes or before.stop > job.images.rows:
+        return None
+    records = [_still_right(job, record, contents) for record in before.shards]
+    known = tuple(record for record in records if record is not None)
+    return known if len(known) == len(records) else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outlook:
+    """What a run would do: the rows of the set and in how many shards, the rows that need not be computed, and whether the
+    set that is there would be replaced by another snapshot."""
+
+    rows: int
+    shards: int
+    rows_there: int
+    changed: bool
+
+
+def survey(job: Job, store: FeatureStore) -> Outlook:
+    """The plan without computing. Pictures are read where the file system says that they have changed; nothing is locked,
+    written or mended. Raises FeaturesDamaged, DataNotFound, DataInvalid."""
+    contents = Contents(job.images)
+    features = None if job.config.force else store.open(job.named, job.images.split)
+    kept = unchanged(job, features.manifest, contents) if features else None
+    changed = features is not None and kept is None
+    there = [record for record in kept or () if features and (features.folder / record.file).is_file()]
+    parts = _plan(job, None, there, job.config.shard_rows)
+    missing = [part for part in parts if not any(_covers(record, part) for record in there)]
+    rows = parts[-1].stop
+    computed = sum(part.rows for part in missing)
+    if missing:
+        found = look_up(job, store, contents, rows).known.wanted
+        there_too = found.found
+        nowhere = {
+            int(found.contents[row]) for part in missing for row in range(part.start, part.stop) if not there_too[row]
+        }
+        computed = len(nowhere)
+    return Outlook(rows, len(parts), rows - computed, changed)
 
 
 def rows_to_compute(job: Job, store: FeatureStore) -> int:
-    """The rows that a job will have to compute, as far as can be said without reading the set."""
+    """The rows that a job will have to compute, as far as can be said without reading anything."""
     try:
-        return sum(part.rows for part, there in survey(job, store) if not there)
+        features = None if job.config.force else store.open(job.named, job.images.split)
     except HeadstartError:  # damaged, or of a newer headstart: that job will say so itself
         return job.rows
+    there = [one for one in features.manifest.shards if (features.folder / one.file).is_file()] if features else []
+    parts = _plan(job, None, there, job.config.shard_rows)
+    return sum(part.rows for part in parts if not any(_covers(record, part) for record in there))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,13 +115,8 @@ class Present:
 
     @property
     def missing(self) -> list[Part]:
-        """The parts to compute."""
+        """The parts to make."""
         return [part for part in self.parts if part.index not in self.kept]
-
-    @property
-    def missing_rows(self) -> int:
-        """How many rows they have."""
-        return sum(part.rows for part in self.missing)
 
     @property
     def stop(self) -> int:
@@ -91,13 +124,37 @@ class Present:
         return self.parts[-1].stop
 
 
-def look(job: Job, writer: SetWriter) -> Present:
-    """What is there of the job's set. Raises FeaturesStale."""
+def look(job: Job, writer: SetWriter, contents: Contents) -> Present | None:
+    """What is there of the job's set; None where a complete set is there that is no longer right.
+
+    Of a set that was begun, shards that are not right are made anew, and replace those: nobody was promised them.
+    """
     before = writer.manifest()
-    present = writer.present()
-    parts = _plan(job, before, present)
-    covered = [(part, present[part.index]) for part in parts if _covers(present.get(part.index), part)]
-    return Present(before, parts, {part.index: _still_right(job, writer.folder, record, part) for part, record in covered})
+    if before is not None and unchanged(job, before, contents) is None:
+        return None
+    found = {i: record for i, record in writer.present().items() if record.stop <= job.images.rows}
+    right = {i: same for i, record in found.items() if (same := _still_right(job, record, contents)) is not None}
+    parts = _plan(job, before, list(right.values()), job.config.shard_rows)
+    kept = {part.index: right[part.index] for part in parts if _covers(right.get(part.index), part)}
+    return Present(before, parts, kept)
+
+
+def nothing(job: Job) -> Present:
+    """The plan of a set of which nothing is there."""
+    return Present(None, _plan(job, None, (), job.config.shard_rows), {})
+
+
+def last_complete(job: Job, store: FeatureStore) -> FeatureSet | None:
+    """The last complete snapshot of the job's data set; None where there is none, or one whose manifest is damaged. Raises
+    FeaturesOfAnotherVersion, unless all is to be computed anew: that is done beside it then."""
+    try:
+        return store.open(job.named, job.images.split)
+    except FeaturesOfAnotherVersion:
+        if job.config.force:
+            return None
+        raise
+    except FeaturesDamaged:
+        return None
 
 
 def retouched(writer: SetWriter, before: Manifest, shards: tuple[ShardRecord, ...]) -> FeatureSet:
@@ -107,35 +164,26 @@ def retouched(writer: SetWriter, before: Manifest, shards: tuple[ShardRecord, ..
     """
     if shards == before.shards:
         return FeatureSet(writer.folder, before)
-    return writer.commit(shards, before.feature_dim, before.dtype, before.provenance)
+    return writer.commit(shards, before.feature_dim, before.dtype, before.provenance, before.change)
 
 
-def _plan(job: Job, before: Manifest | None, present: Mapping[int, ShardRecord]) -> list[Part]:
+def _plan(job: Job, before: Manifest | None, present: Sequence[ShardRecord], shard_rows: int) -> list[Part]:
     """A set never shrinks: mending one of its shards for a smaller `--limit` keeps all the others."""
     rows = max(job.rows, before.stop if before else 0)
-    return plan(rows, {i: (record.start, record.stop) for i, record in present.items()}, job.config.shard_rows)
+    return plan(rows, {record.part.index: (record.start, record.stop) for record in present}, shard_rows)
 
 
 def _covers(record: ShardRecord | None, part: Part) -> bool:
-    return record is not None and (record.start, record.stop) == (part.start, part.stop)
+    return record is not None and record.part == part
 
 
-def _still_right(job: Job, folder: Path, record: ShardRecord, part: Part) -> ShardRecord:
-    """The record, if its images are still what they were. Raises FeaturesStale."""
-    if part.stop > job.images.rows:
-        raise FeaturesStale(
-            f"{folder}: made from {part.stop} images or more, {job.images.source} has {job.images.rows}; {REDO}"
-        )
-    if part.start >= job.rows:  # not asked for: left as it is, and not read
+def _still_right(job: Job, record: ShardRecord, contents: Contents) -> ShardRecord | None:
+    """The record, if its images are still what they were; one that is not asked for is left as it is, and not read."""
+    if record.start >= job.rows:
         return record
-    span = (part.start, part.stop)
-    stat = job.images.stat(*span)
+    stat = contents.stat(record.start, record.stop)
     if stat is not None and stat == record.inputs_stat:
         return record
-    found = rows_digest(job.images, span)
-    if found != record.inputs:
-        raise FeaturesStale(
-            f"{folder}: rows {part.start} to {part.stop - 1} of {job.images.source} have changed since "
-            f"(inputs {found[:12]}…, expected {record.inputs[:12]}…); {REDO}"
-        )
+    if contents.inputs(record.start, record.stop) != record.inputs:
+        return None
     return dataclasses.replace(record, inputs_stat=stat)

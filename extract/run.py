@@ -1,74 +1,99 @@
-"""The extraction run: which rows are missing, their features, shard by shard into the store.
+"""The extraction run: which rows are missing, which of them are kept elsewhere, and the others through the backbone.
 
 This module imports no torch, so that a run which finds everything already there never pays for it.
 """
 
 import dataclasses
 import datetime
+import functools
 import importlib.metadata
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
-from headstart.core.cache.errors import FeaturesInvalid, FeaturesStale, ImageUnreadable, OutOfMemory
+from headstart.core.cache.change import Change, compared
+from headstart.core.cache.errors import FeaturesInvalid, FeaturesStale, ImageUnreadable
 from headstart.core.cache.execution import Execution
 from headstart.core.cache.feature_set import FeatureSet
-from headstart.core.cache.manifest import Provenance, ShardRecord
-from headstart.core.cache.shard import Shard
-from headstart.core.cache.shard_plan import Part
+from headstart.core.cache.manifest import Manifest, Provenance, ShardRecord
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.writer import SetWriter
+from headstart.core.extract.computing import Backbone, Load
+from headstart.core.extract.images.contents import Contents
 from headstart.core.extract.job import Job, Observer
-from headstart.core.extract.network.interface import EngineConfig, Extractor
-from headstart.core.extract.reading import Pace
-from headstart.core.extract.reuse import REDO, Present, complete_set, look, retouched
-from headstart.core.extract.shards import compute_shard
+from headstart.core.extract.lookup import Found, look_up, pictures, pictures_now
+from headstart.core.extract.making import Maker
+from headstart.core.extract.network.interface import EngineConfig
+from headstart.core.extract.reuse import Present, complete_set, last_complete, look, nothing, retouched
 from headstart.core.extract.tuning.request import engine_request
-from headstart.core.extract.tuning.trials import EngineRequest, tune
+from headstart.core.extract.tuning.trials import EngineRequest
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a run did: the set, how many rows it computed and in how many seconds (0 where all was there): those of its
-    shards, as the manifest has them, without what came before the first image and after the last."""
+    """What a run did: the set, how many rows it computed and in how many seconds (0 where all was there): those of the
+    shards it made, as the manifest has them, without what came before the first image and after the last. `change` says
+    what it changed of the data set's last snapshot, or took over from other sets; None where neither was."""
 
     features: FeatureSet
     computed: int
     elapsed_s: float
+    change: Change | None = None
 
 
-def extract(
-    job: Job, load: Callable[[Job], Extractor], store: FeatureStore, observer: Observer, later: Sequence[Job] = ()
-) -> Outcome:
-    """Make the feature set complete for the job's rows; shards that are there and still right are kept.
+def extract(job: Job, load: Load, store: FeatureStore, observer: Observer, later: Sequence[Job] = ()) -> Outcome:
+    """Make the feature set complete for the job's rows, as they are now. Rows that are kept in a complete set of the same
+    key are taken from there, whatever their data set, place or label; a set whose pictures have changed is replaced by
+    another snapshot.
 
-    `load` builds the backbone and is called only when something is missing. `later` are the jobs that the same command does
-    after this one: engine and batch size are chosen for all their rows together. Raises FeaturesStale where the images or
-    the parameters are no longer those of the set, ImageUnreadable (also where all images were left out), FeaturesInvalid,
-    OutOfMemory, OSError.
+    `load` builds the backbone and is called only when a row is nowhere. `later` are the jobs that the same command does
+    after this one: engine and batch size are chosen for all their rows together. Raises FeaturesStale where the parameters
+    are no longer those of the rows that are kept, and with `frozen` where pictures have changed; ImageUnreadable (also
+    where all images were left out), FeaturesInvalid, OutOfMemory, OSError.
     """
 
     def on_wait() -> None:
-        observer.note(f"another process is writing {store.folder(job.key, job.images.split)}; waiting for it")
+        observer.note(f"another process is writing {store.folder(job.named, job.images.split)}; waiting for it")
 
-    if not job.config.force and (there := complete_set(job, store, on_wait)) is not None:
+    contents = Contents(job.images)
+    if not job.config.force and (there := complete_set(job, store, contents, on_wait)) is not None:
         _refuse_empty(job, there.manifest.shards)
         return Outcome(there, 0, 0.0)
-    # weights that are refused must leave no new folder behind, and the old set whole
-    new = job.config.force or not store.folder(job.key, job.images.split).is_dir()
-    extractor = load(job) if new else None
-    with store.writing(job.key, job.images.split, on_wait) as writer:
-        if job.config.force:
-            writer.remove()
-        present = look(job, writer)
+    found, extractor = None, None
+    if not store.folders(job.named, job.images.split):  # weights that are refused must leave no new folder behind
+        found = look_up(job, store, contents, job.rows)
+        extractor = None if found.known.complete else load(job)
+    last_complete(job, store)  # where a newer headstart made it, nothing is made beside it either
+    with store.writing(job.named, job.images.split, on_wait) as writer:
+        last = last_complete(job, store)
+        present = None if job.config.force else look(job, writer, contents)
+        if present is None:
+            if job.config.frozen and last is not None:
+                raise FeaturesStale(_frozen(job, last, contents))
+            writer, present = writer.next(), nothing(job)
+            writer.remove()  # of a run that was killed: nobody was promised that, and it is to be forgotten
         for name in dict.fromkeys(writer.damaged):
             observer.note(f"{writer.folder / name} is damaged and will be made anew")
         if present.before is not None and not present.missing and present.before.stop >= present.stop:
             return Outcome(retouched(writer, present.before, present.records), 0, 0.0)
-        rows = (present.missing_rows, present.stop)
-        request = engine_request(job, store, writer.execution(), rows, later, observer.note)
-        return _Run(job, writer, observer).complete(extractor or load(job), present, request)
+        if found is None or present.stop != job.rows:
+            found = look_up(job, store, contents, present.stop)
+        if found.left_out:
+            observer.note(f"{job.title}: {found.left_out} sets of other data sets are too large to look for rows in")
+        backbone = Backbone(job, load, writer, observer, extractor)
+        return _Run(job, writer, observer, contents, found, backbone).complete(present, last, (later, store))
+
+
+def _frozen(job: Job, last: FeatureSet, contents: Contents) -> str:
+    """What has changed, for whoever wants no change."""
+    before, now = pictures(last), pictures_now(job, contents, job.rows)
+    what = "its pictures, labels or class names have changed"
+    if before is not None:
+        gone, relabelled = compared(before, now)
+        what = f"{compared(now, before)[0]:,} pictures are new, {gone:,} no longer there, {relabelled:,} labels changed"
+    return (
+        f"{last.folder}: {job.images.source} is no longer what it was made from: {what}; leave out --frozen to bring the "
+        f"features up to date"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,91 +103,86 @@ class _Run:
     job: Job
     writer: SetWriter
     observer: Observer
-    pace: Pace = dataclasses.field(default_factory=Pace)
+    contents: Contents
+    found: Found
+    backbone: Backbone
 
-    def complete(self, extractor: Extractor, present: Present, request: EngineRequest) -> Outcome:
-        """Compute what is missing and write the manifest."""
-        job, before = self.job, present.before
-        if before and before.provenance.parameters != extractor.parameters:
-            raise FeaturesStale(
-                f"{self.writer.folder}: made with other parameters than {job.weights.origin} gives now; {REDO}"
-            )
-        if present.missing:
-            extractor = self._tune(extractor, request, present.stop)
-        self.observer.begin(job.title, present.stop, present.stop - present.missing_rows)
-        made, extractor = self._make_all(extractor, present.missing)
+    def complete(self, present: Present, last: FeatureSet | None, around: tuple[Sequence[Job], FeatureStore]) -> Outcome:
+        """Make what is missing and write the manifest."""
+        job, backbone, origin = self.job, self.backbone, present.before or self.found.origin
+        maker = Maker(job, self.found.known, self.contents, backbone.compute)
+        todo = maker.to_compute(present.missing)
+        backbone.expected, backbone.rows = origin.provenance.parameters if origin else None, present.stop
+        backbone.request = functools.partial(self._request, todo, present.stop, last, around)
+        if todo:
+            backbone.ready()
+        elif origin is None:  # a killed run made all, and only its manifest is missing
+            backbone.loaded()
+        self.observer.begin(job.title, present.stop, present.stop - todo)
+        made = maker.make(present.missing, self.writer)
         try:
-            extractor.check_frozen()
+            if backbone.extractor is not None:
+                backbone.extractor.check_frozen()
         except FeaturesInvalid:
             self.writer.discard(made)  # nobody can say which of them still came from the right network
             raise
-        config = EngineConfig(extractor.engine, extractor.batch_size)
-        if not made and (recorded := self.writer.execution()):  # a killed run made all, and only its manifest is missing
-            config = EngineConfig(recorded.engine, recorded.batch_size)
         records = sorted([*present.kept.values(), *made], key=lambda record: record.start)
         if not any(record.rows for record in records):
             self.writer.remove()
         _refuse_empty(job, records)
-        provenance = _provenance(job, extractor, config)
-        features = self.writer.commit(records, job.backbone.feature_dim, job.dtype, provenance)
+        change = self._change(present, last)
+        provenance = _provenance(job, self._origin(origin, bool(made)))
+        recorded = change or (present.before.change if present.before else None)
+        features = self.writer.commit(records, job.backbone.feature_dim, job.dtype, provenance, recorded)
         self.observer.end()  # after the manifest: a first signal must not cut its writing
-        if (remark := self.pace.remark(job.config.workers)) is not None:
+        if (remark := backbone.pace.remark(job.config.workers)) is not None:
             self.observer.note(f"{job.title}: {remark}")
-        return Outcome(features, present.missing_rows, sum(record.elapsed_s or 0.0 for record in made))
+        return Outcome(features, backbone.computed, sum(record.elapsed_s or 0.0 for record in made), change)
 
-    def _tune(self, extractor: Extractor, request: EngineRequest, rows: int) -> Extractor:
-        """The extractor as requested, which is recorded on the disk before the first shard."""
-        tuned = tune(extractor, request, self.observer.note)
-        recorded = self.writer.execution()
-        if recorded and (tuned.engine, tuned.batch_size) == (recorded.engine, recorded.batch_size):
-            rows = max(rows, recorded.rows)  # a longer run that was killed goes on in the same way too
-        self.writer.record_execution(Execution(tuned.engine, tuned.batch_size, rows, self.job.device.description))
-        return tuned
+    def _request(
+        self, todo: int, rows: int, last: FeatureSet | None, around: tuple[Sequence[Job], FeatureStore]
+    ) -> EngineRequest:
+        """How to compute: as the run that began this set, else as the rows that are kept were computed."""
+        recorded, (later, store) = self.writer.execution(), around
+        kept = last.manifest if last is not None else self.found.origin
+        if recorded is None and kept is not None and not self.job.config.force:
+            recorded = dataclasses.replace(Execution.of(kept), rows=max(kept.stop, rows))
+        return engine_request(self.job, store, recorded, (todo, rows), later, self.observer.note)
 
-    def _make_all(self, extractor: Extractor, parts: Sequence[Part]) -> tuple[list[ShardRecord], Extractor]:
-        """Compute the shards, each written by a thread while the next one is computed."""
-        writing: list[Future[ShardRecord]] = []
-        with ThreadPoolExecutor(max_workers=1) as thread:
-            for part in parts:
-                shard, stat, elapsed_s, extractor = self._make(extractor, part)
-                if writing:
-                    writing[-1].result()  # a full disk ends the run here, and no more than two shards are in memory
-                writing.append(thread.submit(self.writer.put, shard, part.index, stat, elapsed_s))
-            return [future.result() for future in writing], extractor
+    def _origin(self, kept: Manifest | None, made: bool) -> "_Origin":
+        """By what the features were computed: this run's network, else that of the rows which are kept."""
+        extractor, recorded, device = self.backbone.extractor, self.writer.execution(), self.job.device.description
+        if extractor is None or not self.backbone.computed:
+            if kept is not None:
+                origin = kept.provenance
+                return _Origin(origin.parameters, origin.device, EngineConfig(origin.engine, origin.batch_size))
+            if extractor is None:
+                raise AssertionError("neither a network nor rows that are kept")
+        config = EngineConfig(extractor.engine, extractor.batch_size)
+        if not made and recorded:
+            config = EngineConfig(recorded.engine, recorded.batch_size)
+        return _Origin(extractor.parameters, device, config)
 
-    def _make(self, extractor: Extractor, part: Part) -> tuple[Shard, str | None, float, Extractor]:
-        """One shard, its files' stat from before they were read, and the seconds it took.
+    def _change(self, present: Present, last: FeatureSet | None) -> Change | None:
+        """What the new snapshot changed of the last one; None for one that is extended or mended, and for a first one of
+        which no row was kept elsewhere."""
+        if self.job.config.force or (last is not None and last.folder == self.writer.folder):
+            return None
+        computed, before = self.backbone.computed, None if last is None else pictures(last)
+        if last is None and not self.found.known.wanted.found.any():
+            return None
+        gone, relabelled = compared(before, pictures_now(self.job, self.contents, present.stop)) if before else (0, 0)
+        digest = last.manifest.digest if last else ""
+        return Change(digest, present.stop, max(0, present.stop - computed), computed, gone, relabelled)
 
-        Where memory runs out it is computed in batches of half the size, by the extractor returned, which the next keep.
-        """
-        while True:
-            started = time.perf_counter()
-            stat = self.job.images.stat(part.start, part.stop)
-            shard = self._try(extractor, part)
-            if shard is not None:
-                return shard, stat, round(time.perf_counter() - started, 3), extractor
-            extractor = _smaller(extractor)
-            self.observer.note(f"out of memory; going on with batches of {extractor.batch_size}")
 
-    def _try(self, extractor: Extractor, part: Part) -> Shard | None:
-        """The shard, or None where memory ran out and there is a smaller batch to try. Raises OutOfMemory for a batch of 1.
+@dataclasses.dataclass(frozen=True)
+class _Origin:
+    """What computed a set's features: parameters by their digest, the device, engine and batch size."""
 
-        Returning leaves the `except` block, whose traceback would keep the failed batch's memory alive during the retry.
-        """
-        done = 0
-
-        def advance(rows: int) -> None:
-            nonlocal done
-            done += rows
-            self.observer.advance(rows)
-
-        try:
-            return compute_shard(self.job, extractor, part, advance, self.pace)
-        except OutOfMemory:
-            if extractor.batch_size == 1:
-                raise
-        self.observer.advance(-done)
-        return None
+    parameters: str
+    device: str
+    config: EngineConfig
 
 
 def _refuse_empty(job: Job, records: Sequence[ShardRecord]) -> None:
@@ -176,27 +196,16 @@ def _refuse_empty(job: Job, records: Sequence[ShardRecord]) -> None:
     )
 
 
-def _smaller(extractor: Extractor) -> Extractor:
-    """The extractor in batches of half the size, or of less where even preparing that takes too much memory."""
-    size = extractor.batch_size // 2
-    while size > 1:
-        try:
-            return extractor.running(EngineConfig(extractor.engine, size))
-        except OutOfMemory:
-            size //= 2
-    return extractor.running(EngineConfig(extractor.engine, 1))
-
-
-def _provenance(job: Job, extractor: Extractor, config: EngineConfig) -> Provenance:
+def _provenance(job: Job, origin: _Origin) -> Provenance:
     packages = ("headstart", "torch", "torchvision", "h5py", "numpy", "pillow")
     return Provenance(
         split_rows=job.images.rows,
         weights_from=job.weights.origin,
         data_from=_whole_path(job.images.source),
-        parameters=extractor.parameters,
-        device=job.device.description,
-        batch_size=config.batch_size,
-        engine=config.engine,
+        parameters=origin.parameters,
+        device=origin.device,
+        batch_size=origin.config.batch_size,
+        engine=origin.config.engine,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         versions={name: importlib.metadata.version(name) for name in packages},
         notes=job.images.notes,

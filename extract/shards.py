@@ -1,54 +1,87 @@
 """The features of some rows: batches through the backbone, several in flight, checked, and put together as a shard."""
 
 import contextlib
+import dataclasses
 import functools
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from headstart.core.cache.digests import from_hex, inputs_digest
 from headstart.core.cache.errors import FeaturesInvalid, ImageUnreadable
 from headstart.core.cache.shard import Rows, Shard, Skipped, narrowed
 from headstart.core.cache.shard_plan import Part
-from headstart.core.extract.images import Batch, inputs_digest
+from headstart.core.extract.images import Batch, Picked, Readable
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.interface import Extractor, Features, Pending
 from headstart.core.extract.reading import Pace, Reader
 
 
-def compute_shard(
-    job: Job, extractor: Extractor, part: Part, advance: Callable[[int], None], pace: Pace | None = None
-) -> Shard:
-    """One shard of the plan. It depends on its arguments alone, so any process may compute any shard. `pace` is added to.
+@dataclasses.dataclass(frozen=True)
+class Computed:
+    """Rows that went through the backbone: features (m, D) in the set's dtype of the rows `numbers` (m,), and what each row
+    that was asked for was read from, those in `skipped` too."""
+
+    features: npt.NDArray[Any]
+    numbers: npt.NDArray[np.int64]
+    fingerprints: Mapping[int, str]
+    skipped: tuple[Skipped, ...]
+
+
+def compute_rows(
+    job: Job, extractor: Extractor, numbers: Sequence[int], advance: Callable[[int], None], pace: Pace | None = None
+) -> Computed:
+    """The features of some rows of the job, in batches of them alone. They depend on the arguments alone, so any process
+    may compute any of them. `pace` is added to.
 
     Raises ImageUnreadable with `--on-error fail`, FeaturesInvalid for features that are not finite in the set's dtype.
     """
-    features, labels = [], []
-    ids: list[bytes] = []
+    features: list[npt.NDArray[Any]] = [np.zeros((0, job.backbone.feature_dim), dtype=job.dtype)]
+    places: list[npt.NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
     marks: list[str] = []
     skipped: list[Skipped] = []
-    span = (part.start, part.stop)
-    reader = Reader(job.images, job.preprocessing.image_size, job.config.workers, pace or Pace())
+    rows, first = np.asarray(numbers, dtype=np.int64), numbers[0]
+    images: Readable = job.images
+    if together := int(rows[-1]) - first == len(rows) - 1:
+        span = (first, first + len(rows))
+    else:
+        images, span, first = Picked(job.images, numbers), (0, len(rows)), 0
+    reader = Reader(images, job.preprocessing.image_size, job.config.workers, pace or Pace())
     with contextlib.closing(computed(reader, extractor, span, functools.partial(_refuse, job))) as found:
         for batch, values in found:
-            start, stop = batch.start, batch.start + len(batch.fingerprints)
-            features.append(_finite(job, values, batch))
-            labels.append(job.images.labels(start, stop)[batch.rows - start])
-            names = job.images.ids(start, stop)
-            ids += [names[row] for row in batch.rows - start]
+            own = batch if together else dataclasses.replace(batch, rows=rows[batch.rows])
+            features.append(_finite(job, values, own))
+            places.append(own.rows)
             marks += batch.fingerprints
-            skipped += batch.skipped
+            skipped += [dataclasses.replace(image, row=int(rows[image.row - first])) for image in batch.skipped]
             advance(len(batch.fingerprints))
-    return Shard(
-        key=job.key.digest,
-        inputs=inputs_digest(job.images.ids(*span), job.images.labels(*span), marks),
-        start=part.start,
-        stop=part.stop,
-        rows=Rows(np.concatenate(features), np.concatenate(labels), np.array(ids, dtype="S")),
-        skipped=tuple(skipped),
-    )
+    known = dict(zip(rows.tolist(), marks, strict=True))
+    return Computed(np.concatenate(features), np.concatenate(places), known, tuple(skipped))
+
+
+def compute_shard(
+    job: Job, extractor: Extractor, part: Part, advance: Callable[[int], None], pace: Pace | None = None
+) -> Shard:
+    """One shard of the plan, all of whose rows go through the backbone. Raises as `compute_rows`."""
+    found = compute_rows(job, extractor, range(part.start, part.stop), advance, pace)
+    return assembled(job, part, found.features, list(found.fingerprints.values()), found.skipped)
+
+
+def assembled(job: Job, part: Part, features: npt.NDArray[Any], marks: Sequence[str], skipped: Sequence[Skipped]) -> Shard:
+    """The shard of a part from the features (n, D) of the rows that are there, which are all but those skipped, and what
+    each of all its rows is of."""
+    span, images = (part.start, part.stop), job.images
+    ids, labels = images.ids(*span), images.labels(*span)
+    left_out = {image.row - part.start for image in skipped}
+    there = [place for place in range(part.rows) if place not in left_out]
+    names = np.array([ids[place] for place in there], dtype="S")
+    rows = Rows(features, labels[there], names, from_hex([marks[place] for place in there]))
+    inputs = inputs_digest(ids, labels, marks)
+    ordered = tuple(sorted(skipped, key=lambda image: image.row))
+    return Shard(job.key.digest, inputs, part.start, part.stop, rows, ordered)
 
 
 def _refuse(job: Job, batch: Batch) -> None:

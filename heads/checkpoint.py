@@ -25,7 +25,7 @@ from safetensors.torch import save as save_tensors
 
 from headstart.core.cache.errors import RunDamaged, RunNotFound
 from headstart.core.cache.files import canonical_json, parse_json, sha256, write_durably
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import NamedKey
 from headstart.core.heads.confidence import Confidence
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds import kind
@@ -46,7 +46,7 @@ class Checkpoint:
 
     head: Head
     classes: tuple[str, ...]
-    key: FeatureKey
+    key: NamedKey
     weights_from: str
     confidence: Confidence | None = None
 
@@ -106,7 +106,7 @@ def _parse(content: bytes) -> Checkpoint:
     if (found := _digest(facts, tensors)) != expected:
         raise ValueError(f"SHA-256 of its contents is {found[:12]}…, expected {expected[:12]}…")
     sure = _confidence(facts.get("confidence"), tensors.pop(_OF_LABEL, None))
-    key, head = FeatureKey.from_json(facts["key"]), _head(facts, tensors)
+    key, head = NamedKey.from_json(facts["key"]), _head(facts, tensors)
     return Checkpoint(head, tuple(facts["classes"]), key, facts["weights_from"], sure)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from headstart.core.cache.errors import RunDamaged, RunNotFound
 from headstart.core.cache.files import make_folder, pretty_json, read_json, sync_folder, write_durably
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import NamedKey
 from headstart.core.heads.config import TRAINING_VERSION, TrainConfig
 from headstart.core.heads.curve.record import Curve
 from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT, Protocol
@@ -53,7 +53,7 @@ class Run:
 
     name: str
     created: str
-    key: FeatureKey
+    key: NamedKey
     config: TrainConfig
     train: Extraction
     test: Extraction
@@ -86,7 +86,7 @@ class Run:
 
     def to_bytes(self) -> bytes:
         """The record as the bytes of its file."""
-        return pretty_json({"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)})
+        return pretty_json({"format": FORMAT, "version": VERSION, **dataclasses.asdict(self), "key": self.key.to_json()})
 
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
@@ -114,7 +114,7 @@ def parse(found: Any) -> Run:
     if type(together := facts.get("together", 1)) is not int or together < 1:  # the first records carried none
         raise ValueError(f"together is {together!r}, expected a number of heads")
     read: dict[str, Any] = {
-        "key": FeatureKey.from_json(facts["key"]),
+        "key": NamedKey.from_json(facts["key"]),
         "config": TrainConfig.from_json(facts["config"]),
         "train": Extraction(**facts["train"]),
         "test": Extraction(**facts["test"]),

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import NamedKey
 from headstart.core.heads.config import RECIPES, STUDY_STANDARD, TrainConfig
 
 _SAID_ELSEWHERE = {"recipe", "head", "seed", "train_limit"}
@@ -55,7 +55,7 @@ def _value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def is_published(config: TrainConfig, key: FeatureKey) -> bool:
+def is_published(config: TrainConfig, key: NamedKey) -> bool:
     """Whether a head is trained as the published study trained its own: its recipe up to seed and number of rows, on
     CIFAR-10 at 224 px. The published figures stand beside no other."""
     return (key.dataset, key.image_size) == ("cifar10", 224) and dataclasses.replace(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import FeatureKey, NamedKey
 from headstart.core.cache.manifest import Manifest
 from headstart.core.heads.config import RECIPES, TrainConfig, uses
 from headstart.requests import EVERY_HEAD
@@ -26,10 +26,13 @@ def _weights(key: FeatureKey, manifests: tuple[Manifest, ...]) -> str:
     return path if path.endswith(mark + member) else f"{path}{mark}{member}"
 
 
-def trained_by(key: FeatureKey, config: TrainConfig) -> tuple[str, ...]:
-    """The options of `train-head` that train with these settings on the features of `key`: what differs from the recipe."""
+def trained_by(key: NamedKey, config: TrainConfig) -> tuple[str, ...]:
+    """The options of `train-head` that train with these settings on the features of `key`, which are named in words: the
+    weights too, but for those of a file, whose name is no part of the key. And what differs from the recipe."""
     recipe = RECIPES.get(config.recipe, RECIPES["standard"])
-    options = ["--key", key.digest8]
+    options = ["-m", key.backbone, "--dataset", key.dataset, "--image-size", str(key.image_size)]
+    options += ["--precision", key.precision]
+    options += ["--weights", key.weights] if key.weights.partition("#")[0] != "file" else []
     options += ["--recipe", config.recipe] if config.recipe != RECIPES["standard"].recipe else []
     for name in ("head", *sorted((uses(config.head) | EVERY_HEAD) - {"head"}), *(["seed"] if config.random else [])):
         value = getattr(config, name)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headstart.core.cache.key import FeatureKey
-from headstart.core.cache.shard_plan import Part
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import plan as jobs
 from headstart.core.extract import reuse
 from headstart.core.extract import run as runs
 from headstart.core.extract.config import Download, ExtractionRequest
 from headstart.core.extract.job import Job
+from headstart.core.extract.reuse import Outlook
 from headstart.core.extract.run import Outcome
 from headstart.observer import Observer
 from headstart.workspace import Workspace
@@ -21,21 +21,21 @@ from headstart.workspace import Workspace
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """What a job would do: the shards of its feature set with whether each is there, and the set's folder."""
+    """What a job would do, and the folder of its feature set."""
 
     job: Job
-    parts: tuple[tuple[Part, bool], ...]
+    outlook: Outlook
     folder: Path
 
     @property
     def rows(self) -> int:
         """Rows of the whole set."""
-        return self.parts[-1][0].stop
+        return self.outlook.rows
 
     @property
     def rows_there(self) -> int:
         """Rows that need not be computed."""
-        return sum(part.rows for part, present in self.parts if present)
+        return self.outlook.rows_there
 
     @property
     def nbytes(self) -> int:
@@ -80,7 +80,8 @@ def prospect(workspace: Workspace, request: ExtractionRequest, observer: Observe
 def survey_job(workspace: Workspace, job: Job) -> Survey:
     """What one job would do."""
     store = FeatureStore(workspace.features_dir)
-    return Survey(job, tuple(reuse.survey(job, store)), store.folder(job.key, job.images.split))
+    there = store.folders(job.named, job.images.split)
+    return Survey(job, reuse.survey(job, store), there[0] if there else store.folder(job.named, job.images.split))
 
 
 def checked(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> list[Job]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from headstart.core.cache.key import FeatureKey
+    from headstart.core.cache.key import NamedKey
     from headstart.core.extract.job import Job
     from headstart.core.extract.run import Outcome
     from headstart.core.heads.config import TrainConfig
@@ -28,7 +28,7 @@ class TrainingStart:
     """Heads that are trained next, at once: `heads` that differ in their seeds, or those of a `sweep`. `rows` are the
     training rows."""
 
-    key: FeatureKey
+    key: NamedKey
     config: TrainConfig
     rows: int
     heads: int

@@ -7,7 +7,8 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from headstart.core.cache.errors import ArgumentInvalid, FeaturesNotFound
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import NamedKey
+from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import safe
 from headstart.core.extract.naming import known_as, splits_meant
@@ -20,6 +21,7 @@ from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.sessions import session
 from headstart.core.heads.sessions.cross_validation import OnFold
 from headstart.core.heads.training.epoch import Epoch, OnEpoch
+from headstart.core.heads.way import Way
 from headstart.observer import Observer, TrainingStart
 from headstart.predictions_csv import check, records, write_csv
 from headstart.requests import TrainingRequest
@@ -66,12 +68,12 @@ def one_head(request: TrainingRequest) -> None:
 
 def _there(store: FeatureStore, request: TrainingRequest) -> list[Pair]:
     """The features that the request's data set and key leave to choose from. Raises FeaturesNotFound, DataNotFound."""
-    if request.key is not None:
-        data.check_key(store, request.key)
-    found = data.pairs(store, known_as(request.dataset, store) if request.dataset else None, request.key)
+    data.check_way(store, request.way)
+    names = known_as(request.dataset, store) if request.dataset else None
+    found = data.pairs(store, names, request.way)
     if request.dataset is None or (splits := splits_meant(request.dataset)) is None:
         return found
-    meant = [pair for pair in found if pair.train.manifest.split in splits]
+    meant = data.pairs(store, names, request.way, splits)
     if found and not meant:
         there = " and ".join(sorted({pair.train.manifest.split for pair in found}))
         raise FeaturesNotFound(
@@ -81,10 +83,13 @@ def _there(store: FeatureStore, request: TrainingRequest) -> list[Pair]:
     return meant
 
 
-def pair_of(workspace: Workspace, model: str, digest: str) -> Pair:
-    """The training and test features of one key, named by its digest. Raises FeaturesNotFound, FeaturesAmbiguous."""
-    found = data.pairs(FeatureStore(workspace.features_dir), None, digest)
-    (pair,) = data.choose(found, [model], workspace.features_dir)
+def pair_of(workspace: Workspace, made: Sequence[Manifest]) -> Pair:
+    """The training and test features of what was just made. Raises FeaturesNotFound."""
+    first = made[0]
+    splits = [manifest.split for manifest in made]
+    way = Way(digest=first.key.digest)
+    found = data.pairs(FeatureStore(workspace.features_dir), [first.dataset], way, splits)
+    (pair,) = data.choose(found, [first.key.backbone], workspace.features_dir)
     return pair
 
 
@@ -114,7 +119,7 @@ def sweep_pair(workspace: Workspace, pair: Pair, config: TrainConfig, observer: 
 
 
 @contextlib.contextmanager
-def folds_told(observer: Observer, key: FeatureKey, what: str = "cross-validation") -> Iterator[OnFold]:
+def folds_told(observer: Observer, key: NamedKey, what: str = "cross-validation") -> Iterator[OnFold]:
     """What a training tells of a cross-validation's folds, or of a curve's draws; the observer learns of them as of any
     work, if there are any."""
     before: int | None = None  # rows, while they are predicted

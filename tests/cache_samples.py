@@ -1,6 +1,7 @@
 """Small keys, shards and sets for the tests of the cache room; nothing here checks anything."""
 
 import dataclasses
+import hashlib
 import itertools
 from collections.abc import Collection, Sequence
 from multiprocessing.connection import Connection
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.core.cache.feature_set import FeatureSet
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import NamedKey
 from headstart.core.cache.manifest import Provenance
 from headstart.core.cache.shard import Rows, Shard, Skipped
 from headstart.core.cache.store import FeatureStore
@@ -23,9 +24,9 @@ EDGES = (0, 5, 10, 13)
 """Three shards, the last one shorter, as a split's last shard usually is."""
 
 
-def make_key(**changes: Any) -> FeatureKey:
+def make_key(**changes: Any) -> NamedKey:
     """A key with a value in every field, less `changes`."""
-    key = FeatureKey(
+    key = NamedKey(
         backbone="resnet50",
         pooling="average",
         weights="IMAGENET1K_V1",
@@ -66,7 +67,14 @@ def make_rows(
         features=rng.standard_normal((len(numbers), dim)).astype(dtype),
         labels=rng.integers(-1, 3, size=len(numbers), dtype=np.int64),
         ids=np.array([str(number).encode() for number in numbers], dtype="S8"),
+        digests=digests_of(numbers),
     )
+
+
+def digests_of(numbers: Sequence[int]) -> npt.NDArray[np.uint8]:
+    """What stands for the content of each picture (n, 32): the SHA-256 of its row number."""
+    found = b"".join(hashlib.sha256(b"%d" % number).digest() for number in numbers)
+    return np.frombuffer(found, dtype=np.uint8).reshape(len(numbers), 32)
 
 
 def make_shard(
@@ -74,7 +82,7 @@ def make_shard(
     start: int,
     stop: int,
     *,
-    key: FeatureKey | None = None,
+    key: NamedKey | None = None,
     skipped: Collection[int] = (),
     dim: int = FEATURE_DIM,
     dtype: npt.DTypeLike = np.float32,
@@ -83,7 +91,7 @@ def make_shard(
     present = [row for row in range(start, stop) if row not in skipped]
     absent = [row for row in range(start, stop) if row in skipped]
     return Shard(
-        key=(key or make_key()).digest,
+        key=(key or make_key()).feature_key.digest,
         inputs=rng.bytes(32).hex(),
         start=start,
         stop=stop,
@@ -96,7 +104,7 @@ def make_shards(
     rng: np.random.Generator,
     *,
     edges: Sequence[int] = EDGES,
-    key: FeatureKey | None = None,
+    key: NamedKey | None = None,
     skipped: Collection[int] = (),
 ) -> list[Shard]:
     """One shard for each range between neighbours in `edges`."""
@@ -106,6 +114,8 @@ def make_shards(
 def same_rows(one: Rows, other: Rows) -> bool:
     """Equal to the bit, types included."""
     pairs = [(getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(Rows)]
+    if one.digests is None and other.digests is None:  # as in shards of older sets
+        pairs.pop()
     return all(
         (a.dtype, a.shape, np.ascontiguousarray(a).tobytes()) == (b.dtype, b.shape, np.ascontiguousarray(b).tobytes())
         for a, b in pairs
@@ -130,7 +140,7 @@ def never_wait() -> None:
 
 
 def write_set(
-    store: FeatureStore, shards: Sequence[Shard], key: FeatureKey | None = None, split: str = "train"
+    store: FeatureStore, shards: Sequence[Shard], key: NamedKey | None = None, split: str = "train"
 ) -> FeatureSet:
     """A complete set of `shards` in `store`."""
     with store.writing(key or make_key(), split, never_wait) as writer:
@@ -171,7 +181,8 @@ def begun(store: FeatureStore) -> list[Path]:
 def first_images(shards: list[Shard], limit: int) -> Rows:
     """The rows of the split's first `limit` images, picked by the ids, which are row numbers."""
     joined = {
-        name: np.concatenate([getattr(shard.rows, name) for shard in shards]) for name in ("features", "labels", "ids")
+        name: np.concatenate([getattr(shard.rows, name) for shard in shards])
+        for name in ("features", "labels", "ids", "digests")
     }
     wanted = joined["ids"].astype(int) < limit
     return Rows(**{name: array[wanted] for name, array in joined.items()})

@@ -12,7 +12,7 @@ from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid
 from headstart.core.cache.export import export
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import parse_json
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import NamedKey
 from headstart.core.cache.store import FeatureStore
 
 
@@ -29,7 +29,7 @@ def test_one_hdf5_file_holds_all_rows_and_the_key(features: FeatureSet, tmp_path
         assert np.array_equal(file["features"][:], rows.features)
         assert np.array_equal(file["labels"][:], rows.labels)
         assert np.array_equal(file["ids"][:], rows.ids)
-        assert FeatureKey.from_json(parse_json(bytes(file.attrs["key"]))) == features.manifest.key
+        assert NamedKey.from_json(parse_json(bytes(file.attrs["key"]))) == features.manifest.named
 
 
 def test_the_hdf5_file_is_of_the_form_that_every_reader_knows(features: FeatureSet, tmp_path: Path) -> None:

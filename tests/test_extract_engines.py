@@ -39,7 +39,7 @@ def open_job(rows: int = 18, device: Device = ENGINES, **config: object) -> Job:
 
 def begun(store: FeatureStore) -> Execution | None:
     """The record of a run under way."""
-    return read_execution(store.folder(open_job().key, "train"))
+    return read_execution(store.folder(open_job().named, "train"))
 
 
 def config_of(outcome: Outcome) -> EngineConfig:
@@ -127,7 +127,7 @@ def test_what_a_killed_extension_chose_outlives_a_touched_file(store: FeatureSto
     run(photos(limit=4), store)
     interrupted(photos(limit=12, engine="compiled", batch_size=5), store, after=4)
     chosen = Execution("compiled", 5, 12, "this CPU")
-    folder = store.folder(photos().key, images.split)
+    folder = store.folder(photos().named, images.split)
     assert read_execution(folder) == chosen
     os.utime(images.root / "00.png", ns=(0, 0))
     run_finding_all(photos(limit=4), store)
@@ -189,7 +189,7 @@ def test_what_is_asked_for_wins_over_what_was_recorded_and_is_recorded(
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff"], ids=["empty", "object", "list", "bytes"])
 def test_a_damaged_record_is_made_anew(store: FeatureStore, content: bytes) -> None:
     interrupted(open_job(engine="compiled", batch_size=5), store)
-    (store.folder(open_job().key, "train") / EXECUTION).write_bytes(content)
+    (store.folder(open_job().named, "train") / EXECUTION).write_bytes(content)
     assert config_of(run(open_job(), store)) == EngineConfig("eager", 16)
 
 
@@ -230,7 +230,7 @@ class NoCompiler(QuarterMeans):
 def test_an_engine_that_was_asked_for_and_is_not_there_is_an_error(store: FeatureStore) -> None:
     with pytest.raises(DeviceUnavailable, match=r"compiling failed \(no compiler here\); use --engine eager"):
         run(open_job(engine="compiled"), store, NoCompiler())
-    assert list(store.folder(open_job().key, "train").iterdir()) == []
+    assert list(store.folder(open_job().named, "train").iterdir()) == []
     assert config_of(run(open_job(), store, NoCompiler())) == EngineConfig("eager", 16)
 
 

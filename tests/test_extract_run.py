@@ -56,9 +56,8 @@ from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.interface import EngineConfig, Extractor
 from headstart.core.extract.pictures.decode import shrink
-from headstart.core.extract.reading import Pace
 from headstart.core.extract.run import extract
-from headstart.core.extract.shards import compute_shard
+from headstart.core.extract.shards import assembled, compute_shard
 
 # ---- a whole run
 
@@ -155,7 +154,7 @@ def test_what_is_missing_on_a_read_only_disk_is_refused_with_the_way_out(
 
 def test_a_complete_set_is_found_while_another_process_extends_it(store: FeatureStore) -> None:
     before = run(tiny(limit=10), store).features
-    with store.writing(tiny().key, "train", lambda: None):  # as a longer run would hold it for hours
+    with store.writing(tiny().named, "train", lambda: None):  # as a longer run would hold it for hours
         assert run_finding_all(tiny(limit=10), store).features == before
 
 
@@ -337,7 +336,7 @@ def test_an_interrupted_extension_leaves_the_old_set_whole(store: FeatureStore) 
     assert_equal(outcome.features.load(), expected_rows(PIXELS))
 
 
-def test_data_missing_midway_keeps_the_shards_before(store: FeatureStore) -> None:
+def test_data_missing_midway_are_said_before_anything_is_computed(store: FeatureStore) -> None:
     images = array_images(PIXELS)
 
     def half(start: int, stop: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -347,8 +346,8 @@ def test_data_missing_midway_keeps_the_shards_before(store: FeatureStore) -> Non
 
     with pytest.raises(DataNotFound, match=r"data_batch_2\.bin: missing"):
         run(job(dataclasses.replace(images, load=half)), store)
-    assert list(files(store)) == ["shard-00000.h5", "shard-00001.h5"]
-    assert run(job(dataclasses.replace(images, load=half), limit=8), store).computed == 0
+    assert not store.root.exists()
+    assert run(job(dataclasses.replace(images, load=half), limit=8), store).computed == 8
 
 
 # ---- numbers that can't be stored
@@ -527,7 +526,7 @@ def test_shards_are_written_by_another_thread_and_two_at_most_are_held(
 ) -> None:
     disk = Disk()
     monkeypatch.setattr(SetWriter, "put", lambda *args: disk(*args))
-    monkeypatch.setattr("headstart.core.extract.run.compute_shard", lambda *args: disk.made(compute_shard(*args)))
+    monkeypatch.setattr("headstart.core.extract.making.assembled", lambda *args: disk.made(assembled(*args)))
     outcome = run(tiny(), store)
     assert_equal(outcome.features.load(), expected_rows(PIXELS))
     assert threading.get_ident() not in disk.threads
@@ -560,14 +559,14 @@ def test_an_error_in_the_next_shard_waits_until_the_one_before_is_written(
         assert failed.wait(timeout=30)
         return disk(*args)  # type: ignore[arg-type]
 
-    def failing(job: Job, extractor: Extractor, part: Part, advance: Callable[[int], None], pace: Pace) -> Shard:
+    def failing(job: Job, part: Part, *rest: Any) -> Shard:
         if part.index == 1:
             failed.set()
             raise FeaturesInvalid("the second shard fails in this test")
-        return compute_shard(job, extractor, part, advance, pace)
+        return assembled(job, part, *rest)
 
     monkeypatch.setattr(SetWriter, "put", slow)
-    monkeypatch.setattr("headstart.core.extract.run.compute_shard", failing)
+    monkeypatch.setattr("headstart.core.extract.making.assembled", failing)
     with pytest.raises(FeaturesInvalid, match="the second shard fails in this test"):
         run(tiny(), store)
     assert list(files(store)) == ["shard-00000.h5"]

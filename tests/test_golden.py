@@ -22,6 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 
+from headstart.core.cache.change import Change
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion, HeadstartError, RunDamaged
 from headstart.core.cache.execution import Execution, read_execution
 from headstart.core.cache.feature_set import FeatureSet
@@ -29,17 +30,20 @@ from headstart.core.cache.files import canonical_json, parse_json, sha256, sha25
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import read_manifest
 from headstart.core.cache.shard import Skipped, decode_shard, encode_shard
-from headstart.core.cache.store import FeatureStore
-from headstart.core.heads import checkpoint, predictions_file, runs, timings
+from headstart.core.cache.store import FeatureStore, newest
+from headstart.core.heads import checkpoint, data, predictions_file, runs, timings
 from headstart.core.heads.protocol import HELD_OUT, Protocol
 from headstart.core.heads.runs import RunStore
 
 GOLDEN = ROOT / "tests/golden"
-V1, V2, V3, V4 = (GOLDEN / name for name in ("v1", "v2", "v3", "v4"))
+V1, V2, V3, V4, V5 = (GOLDEN / name for name in ("v1", "v2", "v3", "v4", "v5"))
 SET, SECOND, NEW = (folder / "features/folder-golden-train-resnet18-752b51d7" for folder in (V1, V2, V3))
+FOURTH = V5 / "features/folder-golden-train-resnet18-e969be45"
 RUN = V1 / "runs/resnet18-standard-mlp-20261122-120000"
 SECOND_RUN, THIRD_RUN = V3 / "runs" / RUN.name, V4 / "runs" / RUN.name
 KEY_DIGEST = "752b51d70fdbd2e4b3dd3e60cabd03f785f240ffad74baa60a92239f58f71380"
+FEATURE_KEY_DIGEST = "e969be45b93d95a675373187dda66b497d05b0dd35f07ade4d696ec35b0aa0fd"
+SECOND_SET_DIGEST = "e06832db5e0a17648dda1010c68dc91747db0d424a4057a2c14fbd9858418053"
 SET_DIGEST = "afbc84fcf79573af2e878a495991a227952f10b5ba543e33ef362b9fcd38d261"
 FILES = {
     SET / "manifest.json": "da24799fc9a40b8df0debe2e8363ba70c3e55ba5ab70c12dcbf76648ddc255a9",
@@ -54,6 +58,9 @@ FILES = {
     NEW / "manifest.json": "63d8ede631ec75ac331d10c37dc0849a86abe6e22bfaa339a762940c69925189",
     NEW / "shard-00000.h5": "0480c29b202df9a4cb360f102532b04f1791b2a5cab66a7f17643beb2df25f74",
     NEW / "shard-00001.h5": "24809ff182d142d41b5cf07079e6577cc3342ec38f5e4a6a045ab04e07580e4a",
+    FOURTH / "manifest.json": "5fb431ed47b5ff9da597722d463cd8888827f4c99caf4ff546e82007d11975f6",
+    FOURTH / "shard-00000.h5": "45035c805a70a9c872e92fe466e4cbae2897e831af13cb6268e478bb840dbacf",
+    FOURTH / "shard-00001.h5": "111bfb4ccc2ba3cde71ee84c0b04d4425ec7274875040d2870003236a7032f04",
     SECOND_RUN / "bench.json": "ae462766a30f5e18514aadf0dca94b9e5b888336813fc27ef83466f8cbc53495",
     SECOND_RUN / "head.safetensors": "b32cab2b9dfa8477a4acb971ea907430d23221901ecdce4e1d8adc7a4dc9358d",
     SECOND_RUN / "run.json": "19331676bad94ff3683cbd1c1b5a2a5c0f6f1cf15ad9a5ced0d57931bf1d52ff",
@@ -103,9 +110,9 @@ def test_the_file_is_the_one_that_was_released(path: Path) -> None:
 
 
 def test_no_other_files_are_there_and_all_are_small() -> None:
-    there = [path for version in (V1, V2, V3, V4) for path in version.rglob("*") if path.is_file()]
+    there = [path for version in (V1, V2, V3, V4, V5) for path in version.rglob("*") if path.is_file()]
     assert sorted(there) == sorted(FILES)
-    assert sum(path.stat().st_size for path in there) < 120_000
+    assert sum(path.stat().st_size for path in there) < 150_000
 
 
 def test_a_version_that_is_there_is_never_made_again() -> None:
@@ -114,14 +121,14 @@ def test_a_version_that_is_there_is_never_made_again() -> None:
         [sys.executable, ROOT / "tests/golden/make.py"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert found.returncode == 1
-    assert found.stderr == f"{V4}: is there already and must stay as it is; a new layout gets a new version\n"
+    assert found.stderr == f"{V5}: is there already and must stay as it is; a new layout gets a new version\n"
     assert {path: path.stat().st_mtime_ns for path in FILES} == before
 
 
 # ---- features
 
 
-@pytest.mark.parametrize("folder", [SET, SECOND, NEW], ids=["v1", "v2", "v3"])
+@pytest.mark.parametrize("folder", [SET, SECOND, NEW, FOURTH], ids=["v1", "v2", "v3", "v4"])
 def test_every_row_is_read_as_it_was_written(folder: Path) -> None:
     rows = features(folder).load()
     assert (rows.features.dtype, rows.labels.dtype) == (np.float16, np.int64)
@@ -138,13 +145,21 @@ def test_a_prefix_counts_the_skipped_image(limit: int, rows: int) -> None:
 
 @pytest.mark.parametrize(
     ("folder", "engine", "order"),
-    [(SET, "eager", "unknown"), (SECOND, "compiled", "unknown"), (NEW, "compiled", "stratified")],
-    ids=["v1", "v2", "v3"],
+    [
+        (SET, "eager", "unknown"),
+        (SECOND, "compiled", "unknown"),
+        (NEW, "compiled", "stratified"),
+        (FOURTH, "compiled", "stratified"),
+    ],
+    ids=["v1", "v2", "v3", "v4"],
 )
 def test_the_manifest_says_what_it_said(folder: Path, engine: str, order: str) -> None:
     manifest = features(folder).manifest
     assert (manifest.split, manifest.feature_dim, manifest.dtype, manifest.rows) == ("train", 4, "float16", 5)
-    assert (manifest.stop, manifest.skipped, manifest.elapsed_s, manifest.digest) == (6, 1, 1.0, SET_DIGEST)
+    digest = SECOND_SET_DIGEST if folder == FOURTH else SET_DIGEST
+    assert (manifest.stop, manifest.skipped, manifest.elapsed_s, manifest.digest) == (6, 1, 1.0, digest)
+    assert (manifest.dataset, manifest.classes) == ("folder-golden", ("ape", "bee", "cow"))
+    assert manifest.change == (Change("3c" * 32, 6, 4, 1, 2, 1) if folder == FOURTH else None)
     assert manifest.shards[1].skipped == (Skipped(3, "bee/3.png", "can't be decoded (truncated)"),)
     assert [shard.inputs for shard in manifest.shards] == [f"{start:064d}" for start in (0, 3)]
     assert dataclasses.asdict(manifest.provenance) == {
@@ -170,20 +185,21 @@ def test_a_shard_written_today_holds_what_the_released_one_does(index: int) -> N
 
 
 def test_a_manifest_written_today_has_the_bytes_of_the_released_one() -> None:
-    assert features(NEW).manifest.to_bytes() == (NEW / "manifest.json").read_bytes()
+    assert features(FOURTH).manifest.to_bytes() == (FOURTH / "manifest.json").read_bytes()
 
 
-def test_a_set_of_version_1_is_written_again_as_version_3(copy: Path) -> None:
-    store, old = FeatureStore(copy / "v1/features"), features()
-    with store.writing(old.manifest.key, "train", lambda: None) as writer:
-        records = list(writer.present().values())
-        assert (tuple(records), writer.manifest(), writer.damaged) == (old.manifest.shards, old.manifest, [])
-        writer.commit(
-            records, 4, "float16", dataclasses.replace(old.manifest.provenance, engine="compiled", order="stratified")
-        )
-    assert (copy / NEW.relative_to(GOLDEN) / "manifest.json").read_bytes() == (
-        copy / SET.relative_to(GOLDEN) / "manifest.json"
-    ).read_bytes()
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_shard_of_version_4_says_what_each_row_is_of(index: int) -> None:
+    shard = features(FOURTH).read(index)
+    assert shard.rows.digests is not None
+    assert shard.rows.digests.tolist() == [[row] * 32 for row in ((0, 1, 2), (4, 5))[index]]
+    assert cache_samples.same_shard(decode_shard(encode_shard(shard), "today's"), shard)
+
+
+@pytest.mark.parametrize("folder", [SET, SECOND, NEW], ids=["v1", "v2", "v3"])
+def test_a_head_can_be_trained_on_features_of_every_version(folder: Path) -> None:
+    (pair,) = data.pairs(FeatureStore(folder.parent))
+    assert (pair.train.folder, pair.key.digest, pair.key.classes) == (folder, KEY_DIGEST, ("ape", "bee", "cow"))
 
 
 def test_the_execution_record_is_read_and_written_as_it_was() -> None:
@@ -196,9 +212,12 @@ def test_the_execution_record_is_read_and_written_as_it_was() -> None:
 
 
 def test_the_keys_digest_is_the_recorded_one() -> None:
-    key = features().manifest.key
-    assert key.digest == KEY_DIGEST
-    assert SET.name.endswith(key.digest8)
+    named = features().manifest.named
+    assert (named.digest, features().manifest.shard_key) == (KEY_DIGEST, KEY_DIGEST)
+    assert SET.name.endswith(named.digest8)
+    assert features(FOURTH).manifest.key == features().manifest.key == named.feature_key
+    assert features(FOURTH).manifest.shard_key == named.feature_key.digest == FEATURE_KEY_DIGEST
+    assert FOURTH.name.endswith(named.feature_key.digest8)
 
 
 def test_the_key_is_spelled_as_it_was() -> None:
@@ -209,22 +228,34 @@ def test_the_key_is_spelled_as_it_was() -> None:
         '"std":[0.229,0.224,0.225],"weights":"IMAGENET1K_V1",'
         '"weights_sha256":"5c106cde386e87d4033832f2996f5493238eda96ccf559d1d62760c4de0613f8"}'
     )
-    assert canonical_json(features().manifest.key.to_json()).decode() == spelled
+    assert canonical_json(features().manifest.named.to_json()).decode() == spelled
     assert sha256(spelled.encode()) == KEY_DIGEST
+    own = spelled.replace('"classes":["ape","bee","cow"],"dataset":"folder-golden",', "")
+    assert canonical_json(features(FOURTH).manifest.key.to_json()).decode() == own
+    assert sha256(own.encode()) == FEATURE_KEY_DIGEST
 
 
 def test_the_set_is_found_by_its_key() -> None:
-    found = FeatureStore(SET.parent).open(features().manifest.key, "train")
+    found = FeatureStore(FOURTH.parent).open(features().manifest.named, "train")
     assert found is not None
-    assert found.folder == SET
+    assert found.folder == FOURTH
+
+
+def test_what_is_added_to_an_old_set_is_another_set(copy: Path) -> None:
+    store = FeatureStore(copy / SET.parent.relative_to(GOLDEN))
+    named = features().manifest.named
+    assert store.open(named, "train") is None
+    assert newest(store.sets()) == store.sets()
+    with store.writing(named, "train", lambda: None) as writer:
+        assert (writer.folder.name, writer.manifest()) == (FOURTH.name, None)
 
 
 def test_after_a_new_feature_version_the_set_is_not_found_again() -> None:
-    old = features().manifest.key
+    old = features(FOURTH).manifest.named
     new = dataclasses.replace(old, feature_version=old.feature_version + 1)
-    store = FeatureStore(SET.parent)
+    store = FeatureStore(FOURTH.parent)
     assert store.open(new, "train") is None
-    assert store.folder(new, "train") != SET
+    assert store.folder(new, "train") != FOURTH
     assert old.differences(new) == ["feature_version is 1, not 2"]
 
 
@@ -357,13 +388,13 @@ OTHERS = [0, 4, "1", None]
 OTHER_RUNS = [0, 4, "1", None]
 
 
-@pytest.mark.parametrize("version", [0, 4, -1, 10**30])
+@pytest.mark.parametrize("version", [0, 5, -1, 10**30])
 def test_a_manifest_of_another_version_is_refused_by_its_number(copy: Path, version: int) -> None:
     folder = copy / NEW.relative_to(GOLDEN)
     rewrite(folder / "manifest.json", versioned(version))
     message = (
         rf"manifest\.json: not a manifest of ours \(format 'headstart feature set' version {version}, "
-        r"expected 'headstart feature set' 3\); use the headstart that made it, or compute the set anew with "
+        r"expected 'headstart feature set' 4\); use the headstart that made it, or compute the set anew with "
         r"`headstart extract --force`$"
     )
     for ask in (lambda: read_manifest(folder), FeatureStore(folder.parent).sets):
@@ -377,7 +408,7 @@ def test_what_is_no_version_of_a_manifest_is_damage(copy: Path, version: object)
     rewrite(folder / "manifest.json", versioned(version))
     message = (
         rf"manifest\.json: not a manifest of ours \(format 'headstart feature set' version {re.escape(repr(version))}, "
-        r"expected 'headstart feature set' 3\); the `headstart extract` that made the set writes it again from its shards$"
+        r"expected 'headstart feature set' 4\); the `headstart extract` that made the set writes it again from its shards$"
     )
     with pytest.raises(FeaturesDamaged, match=message) as caught:
         read_manifest(folder)
@@ -435,7 +466,7 @@ def test_a_bench_record_of_another_version_is_refused_by_its_number(copy: Path, 
 
 
 FORMATS: dict[str, tuple[Path, Callable[[Path], object]]] = {
-    "manifest": (NEW / "manifest.json", lambda path: read_manifest(path.parent)),
+    "manifest": (FOURTH / "manifest.json", lambda path: read_manifest(path.parent)),
     "run": (RUN / "run.json", runs.read),
     "bench": (RUN / "bench.json", lambda path: timings.read(path.parents[1], runs.read(path.parent / "run.json"))),
 }
@@ -446,7 +477,7 @@ def test_a_record_of_another_program_is_refused_by_its_name(copy: Path, kind: st
     path, read = FORMATS[kind]
     path = copy / path.relative_to(GOLDEN)
     rewrite(path, lambda found: {**found, "format": "footstart"})
-    with pytest.raises(HeadstartError, match=r"format 'footstart' version [123], expected 'headstart [a-z ]+' [123]"):
+    with pytest.raises(HeadstartError, match=r"format 'footstart' version [1234], expected 'headstart [a-z ]+' [1234]"):
         read(path)
 
 

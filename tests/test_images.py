@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
 
+from headstart.core.cache.digests import inputs_digest
 from headstart.core.cache.errors import ImageUnreadable
-from headstart.core.extract.images import inputs_digest
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.pictures.decode import MAX_PIXELS, decode, shrink
 from headstart.core.extract.pictures.formats import readable, suffixes

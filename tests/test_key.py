@@ -9,15 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.core.cache.files import canonical_json, parse_json
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import FeatureKey, NamedKey
 
-FIELDS = [field.name for field in dataclasses.fields(FeatureKey)]
+OWN = [field.name for field in dataclasses.fields(FeatureKey)]
+FIELDS = [field.name for field in dataclasses.fields(NamedKey)]
 
 # JSON in UTF-8 can't hold lone surrogates
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 keys = st.builds(
-    FeatureKey,
+    NamedKey,
     backbone=texts,
     pooling=texts,
     weights=texts,
@@ -48,6 +49,18 @@ def test_digest_changes_with_each_field(field: str) -> None:
     assert changed.digest8 != key.digest8
 
 
+@pytest.mark.parametrize("field", OWN)
+def test_how_features_are_computed_changes_with_each_field(field: str) -> None:
+    key = make_key().feature_key
+    assert dataclasses.replace(key, **{field: other_value(getattr(key, field))}).digest8 != key.digest8
+
+
+def test_names_are_no_part_of_how_features_are_computed() -> None:
+    named = make_key(dataset="other", classes=("other", "names"))
+    assert named.feature_key == make_key().feature_key
+    assert named != named.feature_key
+
+
 def test_digest_depends_on_the_order_of_the_classes() -> None:
     assert make_key(classes=("one", "zero", "two")).digest != make_key(classes=("zero", "one", "two")).digest
 
@@ -57,8 +70,9 @@ def test_digest_depends_on_where_one_class_name_ends() -> None:
 
 
 def test_digest_is_the_same_in_every_release() -> None:
-    # folder names carry it: should it drift, every feature set on every disk is lost from sight
+    # shards carry the one, folder names the other: should it drift, every feature set on every disk is lost from sight
     assert make_key().digest == "11d3952a46de872fef9f1dfa9a6468577a11f9ae3097e34232aea33fffc9080d"
+    assert make_key().feature_key.digest8 == "7b2c90a4"
 
 
 def test_digest8_is_the_start_of_the_digest() -> None:
@@ -74,10 +88,13 @@ def test_equal_keys_have_equal_digests() -> None:
 
 @given(keys)
 @settings(max_examples=50)
-def test_json_gives_the_same_key_back(key: FeatureKey) -> None:
-    found = FeatureKey.from_json(parse_json(canonical_json(key.to_json())))
+def test_json_gives_the_same_key_back(key: NamedKey) -> None:
+    found = NamedKey.from_json(parse_json(canonical_json(key.to_json())))
     assert found == key
     assert found.digest == key.digest
+    own = FeatureKey.from_json(parse_json(canonical_json(key.feature_key.to_json())))
+    assert own == key.feature_key == own.feature_key
+    assert NamedKey.of(own, key.dataset, key.classes) == key
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -102,12 +119,12 @@ def test_a_missing_field_is_refused_by_name(field: str) -> None:
     found = make_key().to_json()
     del found[field]
     with pytest.raises(ValueError, match=rf"\['{field}'\] are missing or unknown"):
-        FeatureKey.from_json(found)
+        NamedKey.from_json(found)
 
 
 def test_an_unknown_field_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"\['colour'\] are missing or unknown"):
-        FeatureKey.from_json({**make_key().to_json(), "colour": "green"})
+        NamedKey.from_json({**make_key().to_json(), "colour": "green"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +158,7 @@ MISTYPED = [
 @pytest.mark.parametrize("case", MISTYPED, ids=str)
 def test_a_mistyped_field_is_refused_by_name(case: Mistyped) -> None:
     with pytest.raises(ValueError, match=case.field):
-        FeatureKey.from_json({**make_key().to_json(), case.field: case.value})
+        NamedKey.from_json({**make_key().to_json(), case.field: case.value})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from cache_samples import make_key, make_provenance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headstart.core.cache.change import Change
 from headstart.core.cache.errors import FeaturesDamaged
 from headstart.core.cache.files import canonical_json, sha256
 from headstart.core.cache.manifest import NAME, Manifest, ShardRecord, read_manifest
@@ -39,6 +40,9 @@ def make_record(index: int, start: int, stop: int, **changes: Any) -> ShardRecor
     return dataclasses.replace(record, **changes)
 
 
+CHANGE = Change("0c" * 32, 13, 11, 2, 3, 1)
+
+
 def make_manifest(**changes: Any) -> Manifest:
     """Three shards of a split, with one image skipped, less `changes`."""
     skipped = (Skipped(7, "bild/ä.png", "cut off"),)
@@ -47,7 +51,9 @@ def make_manifest(**changes: Any) -> Manifest:
         make_record(1, 5, 10, rows=4, skipped=skipped),
         make_record(2, 10, 13, inputs_stat=None),
     )
-    manifest = Manifest(make_key(), "train", 4, "float32", shards, make_provenance())
+    named = make_key()
+    names = (named.dataset, named.classes, "train")
+    manifest = Manifest(named.feature_key, *names, 4, "float32", shards, make_provenance(), CHANGE)
     return dataclasses.replace(manifest, **changes)
 
 
@@ -72,7 +78,9 @@ def manifests(draw: st.DrawFn) -> Manifest:
         notes=tuple(draw(st.lists(texts, max_size=2))), versions=draw(st.dictionaries(texts, texts, max_size=3))
     )
     return make_manifest(
-        key=make_key(classes=tuple(draw(st.lists(texts, max_size=3)))),
+        dataset=draw(texts),
+        classes=tuple(draw(st.lists(texts, max_size=3))),
+        change=draw(st.none() | st.builds(Change, texts, *[st.integers(0, 2**40)] * 5)),
         split=draw(texts),
         dtype=draw(st.sampled_from(["float32", "float16"])),
         shards=tuple(records),
@@ -96,7 +104,7 @@ IMAGES_CHANGED: dict[str, Callable[[Manifest], Manifest]] = {
         found, shards=(dataclasses.replace(found.shards[0], inputs="ff" * 32), *found.shards[1:])
     ),
     "fewer": lambda found: dataclasses.replace(found, shards=found.shards[:2]),
-    "classes": lambda found: dataclasses.replace(found, key=dataclasses.replace(found.key, classes=("other", "names"))),
+    "classes": lambda found: dataclasses.replace(found, classes=("other", "names")),
     "split": lambda found: dataclasses.replace(found, split="test"),
 }
 
@@ -109,9 +117,10 @@ def test_other_images_have_another_digest(change: str) -> None:
 
 def test_the_images_are_the_same_whatever_the_backbone_and_the_name_of_the_data_set() -> None:
     found = make_manifest()
-    key = dataclasses.replace(found.key, backbone="vgg16", dataset="other name", precision="bf16")
+    key = dataclasses.replace(found.key, backbone="vgg16", precision="bf16")
     shards = tuple(dataclasses.replace(shard, sha256="00" * 32) for shard in found.shards)
-    assert dataclasses.replace(found, key=key, shards=shards, feature_dim=512).images_digest == found.images_digest
+    other = dataclasses.replace(found, key=key, dataset="other name", shards=shards, feature_dim=512)
+    assert other.images_digest == found.images_digest
 
 
 def test_equal_manifests_are_equal_bytes() -> None:
@@ -126,11 +135,14 @@ def test_an_unknown_order_of_rows_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_manifest_of_version_1_was_computed_eagerly(tmp_path: Path) -> None:
+    old = make_manifest(provenance=make_provenance(engine="eager"), change=None, version=1)
     document = json.loads(make_manifest().to_bytes())
-    del document["provenance"]["engine"], document["sha256"]
-    document["version"] = 1
+    for name in ("sha256", "dataset", "classes", "change"):
+        del document[name]
+    del document["provenance"]["engine"], document["provenance"]["order"]
+    document |= {"version": 1, "key": old.named.to_json(), "key_digest": old.shard_key, "digest": old.digest}
     content = json.dumps({**document, "sha256": sha256(canonical_json(document))}).encode()
-    assert read_manifest(put(tmp_path, content)) == make_manifest(provenance=make_provenance(engine="eager"))
+    assert read_manifest(put(tmp_path, content)) == old
 
 
 def test_the_engine_comes_back(tmp_path: Path) -> None:
@@ -140,10 +152,10 @@ def test_the_engine_comes_back(tmp_path: Path) -> None:
 
 def test_the_file_is_json_that_says_what_it_is() -> None:
     found = json.loads(make_manifest().to_bytes())
-    assert (found["format"], found["version"]) == ("headstart feature set", 3)
+    assert (found["format"], found["version"]) == ("headstart feature set", 4)
     assert (found["rows"], found["feature_dim"], found["dtype"]) == (12, 4, "float32")
     assert found["key"]["backbone"] == "resnet50"
-    assert found["key_digest"] == make_key().digest
+    assert found["key_digest"] == make_key().feature_key.digest
     assert [shard["file"] for shard in found["shards"]] == ["shard-00000.h5", "shard-00001.h5", "shard-00002.h5"]
     assert found["shards"][1]["skipped"] == [{"row": 7, "id": "bild/ä.png", "reason": "cut off"}]
 
@@ -179,13 +191,14 @@ def test_the_digest_names_the_key_and_every_shard_in_order() -> None:
     digests = [
         make_manifest(shards=shards, key=key).digest
         for shards, key in [
-            ((first, second), make_key()),
-            ((second, first), make_key()),
-            ((first,), make_key()),
-            ((first, second), make_key(precision="bf16")),
-            ((first, dataclasses.replace(second, sha256="ff" * 32)), make_key()),
+            ((first, second), make_key().feature_key),
+            ((second, first), make_key().feature_key),
+            ((first,), make_key().feature_key),
+            ((first, second), make_key(precision="bf16").feature_key),
+            ((first, dataclasses.replace(second, sha256="ff" * 32)), make_key().feature_key),
         ]
     ]
+    digests.append(make_manifest(shards=(first, second), classes=("other", "names")).digest)
     assert len(set(digests)) == len(digests)
 
 
@@ -285,9 +298,9 @@ def dropping(*path: str | int) -> Callable[[Document], None]:
 
 
 DAMAGES = [
-    Damage("format", setting("format", to="another's feature set"), 'format "another\'s feature set" version 3, expected'),
+    Damage("format", setting("format", to="another's feature set"), 'format "another\'s feature set" version 4, expected'),
     Damage("no format", dropping("format"), "format None"),
-    Damage("version", setting("version", to=4), "version 4, expected 'headstart feature set' 3"),
+    Damage("version", setting("version", to=5), "version 5, expected 'headstart feature set' 4"),
     Damage("rows", setting("rows", to=13), "rows is 13, its contents give 12"),
     Damage("rows as text", setting("rows", to="12"), "rows is '12', its contents give 12"),
     Damage("digest", setting("digest", to="0" * 64), "digest is '0000"),
@@ -296,6 +309,13 @@ DAMAGES = [
     Damage("key field", setting("key", "image_size", to=225), "key_digest is "),
     Damage("key field of another type", setting("key", "image_size", to="224"), "image_size is '224'"),
     Damage("key field missing", dropping("key", "backbone"), r"\['backbone'\] are missing or unknown"),
+    Damage("data set", setting("dataset", to="other"), "its own sha256 is another"),
+    Damage("number as a data set", setting("dataset", to=7), "the data set and of its classes are not all text"),
+    Damage("classes", setting("classes", 0, to="other"), "digest is "),
+    Damage("number as a class", setting("classes", 0, to=0), "."),
+    Damage("change", setting("change", "gone", to=4), "its own sha256 is another"),
+    Damage("change as text", setting("change", "gone", to="3"), "expected a digest and numbers of pictures"),
+    Damage("change unknown", setting("change", "colour", to=1), "colour"),
     Damage("key missing", dropping("key"), "'key'"),
     Damage("shard's SHA-256", setting("shards", 1, "sha256", to="0" * 64), "digest is "),
     Damage("gap", setting("shards", 1, "start", to=6), r"shard 1, shard-00001\.h5, has rows 6-10, expected from 5 on"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from extract_samples import QuarterMeans, RecordingObserver, no_body, write_picture
 
-from headstart.core.cache.errors import DataNotFound, FeaturesStale
+from headstart.core.cache.errors import DataNotFound
 from headstart.core.cache.manifest import NAME
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets
@@ -73,7 +73,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def names(outcomes: list[Outcome]) -> list[str]:
-    return [outcome.features.manifest.key.dataset for outcome in outcomes]
+    return [outcome.features.manifest.dataset for outcome in outcomes]
 
 
 TWO = ("cat/1.png", "cat/2.png", "cat/3.png", "dog/1.png", "dog/2.png", "dog/3.png")
@@ -135,13 +135,14 @@ def test_another_backbone_gets_the_same_name(place: Place) -> None:
     assert names(place.run(other, backbone=Backbone("eighths", 4, no_body))) == ["folder-pets-2"]
 
 
-def test_changed_pictures_of_the_same_folder_are_refused_not_renamed(place: Place) -> None:
+def test_changed_pictures_of_the_same_folder_are_the_same_data_set(place: Place) -> None:
     folder = make(place, "a/pets", 0)
     place.run(folder)
     for path in TWO:
         write_picture(folder / path, 77)
-    with pytest.raises(FeaturesStale, match=r"rows 0 to 3 of .*a/pets have changed since"):
-        place.run(folder)
+    (outcome,) = place.run(folder)
+    assert (names([outcome]), outcome.features.folder.name[-2:]) == (["folder-pets"], "-2")
+    assert outcome.computed == 1  # six equal pictures
 
 
 def test_a_run_that_was_killed_before_its_manifest_is_gone_on_with(place: Place) -> None:
@@ -191,37 +192,14 @@ def test_names_are_safe_for_here_and_for_the_root(place: Place, monkeypatch: pyt
 # ---- the order of rows
 
 
-def test_a_set_in_the_order_of_names_is_found_extended_and_mended_in_it(place: Place) -> None:
-    folder = make(place, "a/pets", 0)
-    old = place.run_in_order_of_names(folder, limit=4).features
-    assert old.load().ids.tolist() == [b"cat/1.png", b"cat/2.png", b"cat/3.png", b"dog/1.png"]
-    assert old.manifest.provenance.order == "unknown"
-    (same,) = place.run(folder, limit=4)
-    assert same.computed == 0
-    (longer,) = place.run(folder)
-    assert (longer.computed, longer.features.manifest.provenance.order) == (2, "unknown")
-    assert longer.features.load().ids.tolist() == [path.encode() for path in TWO]
-    (longer.features.folder / "shard-00000.h5").write_bytes(b"damaged")
-    (mended,) = place.run(folder)
-    assert (mended.computed, mended.features.load().ids.tolist()) == (4, [path.encode() for path in TWO])
-
-
-def test_shards_in_the_order_of_names_are_gone_on_with_in_it(place: Place) -> None:
+def test_a_set_in_the_order_of_names_gives_its_rows_to_a_stratified_one(place: Place) -> None:
     folder = make(place, "a/pets", 0)
     old = place.run_in_order_of_names(folder).features
-    (old.folder / NAME).unlink()
+    assert (old.manifest.provenance.order, old.load().ids.tolist()) == ("unknown", [path.encode() for path in TWO])
     (found,) = place.run(folder)
-    assert (found.computed, found.features.load().ids.tolist()) == (0, [path.encode() for path in TWO])
-    assert found.features.manifest.provenance.order == "unknown"
-
-
-def test_force_computes_a_set_anew_in_the_stratified_order(place: Place) -> None:
-    folder = make(place, "a/pets", 0)
-    place.run_in_order_of_names(folder)
-    (anew,) = place.run(folder, force=True)
-    assert (anew.computed, anew.features.manifest.provenance.order) == (6, "stratified")
-    assert {name[:3] for name in anew.features.load().ids[:2].tolist()} == {b"cat", b"dog"}
-    assert place.run(folder)[0].computed == 0
+    assert (found.computed, found.features.manifest.provenance.order) == (0, "stratified")
+    assert {name[:3] for name in found.features.load().ids[:2].tolist()} == {b"cat", b"dog"}
+    assert place.run(folder)[0].features == found.features
 
 
 def test_a_new_set_is_stratified_and_says_so(place: Place) -> None:

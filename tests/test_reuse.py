@@ -6,25 +6,28 @@ import os
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cache_samples import flip
 from extract_samples import (
     QuarterMeans,
     RecordingObserver,
     array_images,
+    encoded,
     file_images,
+    picture,
     printed_by_python,
 )
 from run_samples import PIXELS, assert_equal, expected_rows, files, job, run, run_finding_all, tiny
 
+from headstart.core.cache.change import Change
 from headstart.core.cache.errors import FeaturesOfAnotherVersion, FeaturesStale
 from headstart.core.cache.files import canonical_json, sha256
 from headstart.core.cache.manifest import NAME as MANIFEST
 from headstart.core.cache.manifest import VERSION
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.images.files import FileImages
-from headstart.core.extract.job import Job
-from headstart.core.extract.reuse import survey
+from headstart.core.extract.reuse import Outlook, survey
 
 # ---- changed inputs
 
@@ -36,10 +39,12 @@ def test_other_parameters_than_the_sets_are_refused_for_an_extension(store: Feat
 
 
 @pytest.mark.parametrize("left", [15, 16])
-def test_pictures_that_are_gone_are_refused_wherever_shards_end(store: FeatureStore, left: int) -> None:
-    run(tiny(), store)
-    with pytest.raises(FeaturesStale, match=rf"made from 1[68] images or more, memory has {left}; --force"):
-        run(tiny(left), store)
+def test_pictures_that_are_gone_need_no_backbone_wherever_shards_end(store: FeatureStore, left: int) -> None:
+    before = run(tiny(), store).features
+    outcome = run(tiny(left), store, QuarterMeans(scale=float("nan")))
+    assert_equal(outcome.features.load(), expected_rows(PIXELS[:left]))
+    assert outcome.change == Change(before.manifest.digest, left, left, 0, 18 - left, 0)
+    assert_equal(before.load(), expected_rows(PIXELS))
 
 
 @pytest.mark.parametrize("how", ["same", "changed"])
@@ -52,10 +57,12 @@ def test_force_makes_everything_anew(store: FeatureStore, how: str) -> None:
     assert_equal(outcome.features.load(), expected_rows(pixels))
 
 
-def test_force_for_fewer_rows_leaves_no_old_shard(store: FeatureStore) -> None:
-    run(tiny(), store)
-    assert run(tiny(limit=6, force=True), store).features.manifest.stop == 6
-    assert list(files(store)) == ["shard-00000.h5", "shard-00001.h5"]
+def test_force_for_fewer_rows_is_a_snapshot_beside_the_old_one(store: FeatureStore) -> None:
+    before = run(tiny(), store).features
+    after = run(tiny(limit=6, force=True), store).features
+    assert (after.manifest.stop, after.folder.name) == (6, f"{before.folder.name}-2")
+    assert_equal(before.load(), expected_rows(PIXELS))
+    assert store.open(tiny().named, "train") == after
 
 
 # ---- files and their times
@@ -110,14 +117,42 @@ def test_an_untouched_file_is_not_read_again(store: FeatureStore, tmp_path: Path
     run_finding_all(job(NeverRead(**dataclasses.asdict(images))), store)
 
 
-def test_a_changed_file_is_refused_even_at_its_old_size(store: FeatureStore, tmp_path: Path) -> None:
+def test_a_changed_file_is_noticed_even_at_its_old_size(store: FeatureStore, tmp_path: Path) -> None:
     images = file_images(tmp_path / "photos", 6)
     run(job(images), store)
-    path = images.root / "05.png"
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    path, extractor = images.root / "05.png", QuarterMeans()
+    path.write_bytes(encoded(picture(seed=77), "PNG").ljust(path.stat().st_size, b"\0"))
     os.utime(path, ns=(0, 0))
-    with pytest.raises(FeaturesStale, match=r"rows 4 to 5 of .*photos have changed"):
-        run(job(images), store)
+    assert (run(job(images), store, extractor).computed, extractor.seen) == (1, 1)
+
+
+@pytest.mark.parametrize("change", ["picture", "label", "class name", "fewer"])
+def test_frozen_refuses_a_change_and_says_which(store: FeatureStore, change: str) -> None:
+    before = run(tiny(), store).features
+    pixels, images = PIXELS.copy(), array_images(PIXELS)
+    pixels[3] ^= 1
+    changed, said = {
+        "picture": (array_images(pixels), "1 pictures are new, 1 no longer there, 0 labels changed"),
+        "label": (
+            dataclasses.replace(images, load=lambda a, b: (PIXELS[a:b], np.zeros(b - a, np.int64))),
+            "0 pictures are new, 0 no longer there, 12 labels changed",
+        ),
+        "class name": (
+            dataclasses.replace(images, classes=("a", "b", "d")),
+            "0 pictures are new, 0 no longer there, 6 labels changed",
+        ),
+        "fewer": (array_images(PIXELS[:17]), "0 pictures are new, 1 no longer there, 0 labels changed"),
+    }[change]
+    with pytest.raises(FeaturesStale, match=f"memory is no longer what it was made from: {said}; leave out --frozen"):
+        run(job(changed, frozen=True), store)
+    assert store.sets() == [before]
+    run(job(changed), store)
+    run_finding_all(job(changed, frozen=True), store)
+
+
+def test_frozen_has_nothing_against_a_first_run_or_an_extension(store: FeatureStore) -> None:
+    assert run(tiny(limit=5, frozen=True), store).computed == 5
+    assert run(tiny(frozen=True), store).computed == 13
 
 
 # ---- several processes, and what is said without computing
@@ -132,7 +167,7 @@ def test_a_second_run_says_that_it_waits_and_goes_on_when_the_first_is_done(stor
             asked.set()
 
     observer = Waiting()
-    with store.writing(tiny().key, "train", lambda: None) as writer:
+    with store.writing(tiny().named, "train", lambda: None) as writer:
         second = threading.Thread(target=lambda: outcomes.append(run(tiny(), store, observer=observer)))
         second.start()
         assert asked.wait(timeout=30)
@@ -142,21 +177,25 @@ def test_a_second_run_says_that_it_waits_and_goes_on_when_the_first_is_done(stor
     assert outcomes[0].computed == 18
 
 
-def plan_of(job: Job, store: FeatureStore) -> list[tuple[int, int, bool]]:
-    return [(part.start, part.stop, there) for part, there in survey(job, store)]
-
-
 def test_a_survey_tells_what_is_there_and_what_is_missing(store: FeatureStore) -> None:
-    assert plan_of(tiny(limit=10), store) == [(0, 4, False), (4, 8, False), (8, 10, False)]
+    assert survey(tiny(limit=10), store) == Outlook(10, 3, 0, False)
     run(tiny(limit=10), store)
-    assert plan_of(tiny(limit=10), store) == [(0, 4, True), (4, 8, True), (8, 10, True)]
-    assert plan_of(tiny(limit=5), store) == [(0, 4, True), (4, 8, True)]
-    assert plan_of(tiny(), store)[2:] == [(8, 10, True), (10, 14, False), (14, 18, False)]
+    assert survey(tiny(limit=10), store) == Outlook(10, 3, 10, False)
+    assert survey(tiny(limit=5), store) == Outlook(8, 2, 8, False)
+    assert survey(tiny(), store) == Outlook(18, 5, 10, False)
 
 
 def test_a_survey_misses_a_shard_that_is_gone(store: FeatureStore) -> None:
     (run(tiny(limit=10), store).features.folder / "shard-00001.h5").unlink()
-    assert plan_of(tiny(limit=10), store) == [(0, 4, True), (4, 8, False), (8, 10, True)]
+    assert survey(tiny(limit=10), store) == Outlook(10, 3, 6, False)
+
+
+def test_a_survey_finds_rows_in_other_sets_and_tells_of_a_change(store: FeatureStore) -> None:
+    run(tiny(limit=10), store)
+    pixels = PIXELS.copy()
+    pixels[3] ^= 1
+    assert survey(job(array_images(pixels)), store) == Outlook(18, 5, 9, True)
+    assert survey(job(dataclasses.replace(array_images(PIXELS), name="other")), store) == Outlook(18, 5, 10, False)
 
 
 def test_a_survey_writes_nothing(store: FeatureStore) -> None:
@@ -198,14 +237,12 @@ def test_a_set_of_a_newer_layout_is_refused_and_left_as_it_is(store: FeatureStor
     assert everything(folder) == before
 
 
-def test_a_writer_reads_nothing_of_a_newer_layout(store: FeatureStore) -> None:
+def test_a_writer_is_of_another_folder_than_a_newer_layout(store: FeatureStore) -> None:
     folder = run(tiny(10), store).features.folder
     reversion(folder / MANIFEST, VERSION + 1)
     before = everything(folder)
-    with store.writing(tiny().key, "train", lambda: None) as writer:
-        for ask in (writer.manifest, writer.present, writer.execution):
-            with pytest.raises(FeaturesOfAnotherVersion, match=f"version {VERSION + 1}"):
-                ask()
+    with store.writing(tiny().named, "train", lambda: None) as writer:
+        assert writer.folder.name == f"{folder.name}-2"
     assert everything(folder) == before
 
 
@@ -215,17 +252,3 @@ def test_force_makes_a_set_of_a_newer_layout_anew(store: FeatureStore) -> None:
     outcome = run(tiny(force=True), store)
     assert outcome.computed == 18
     assert_equal(outcome.features.load(), expected_rows(PIXELS))
-
-
-def test_a_set_of_version_1_is_found_and_extended(store: FeatureStore) -> None:
-    folder = run(tiny(8), store).features.folder
-    path = folder / MANIFEST
-    found = json.loads(path.read_text())
-    del found["provenance"]["engine"], found["provenance"]["order"]
-    path.write_text(json.dumps(found))
-    reversion(path, 1)
-    content = path.read_bytes()
-    assert run_finding_all(tiny(8), store).features.manifest.provenance.engine == "eager"
-    assert path.read_bytes() == content
-    assert_equal(run(tiny(), store).features.load(), expected_rows(PIXELS))
-    assert json.loads(path.read_text())["version"] == VERSION

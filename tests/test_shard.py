@@ -1,6 +1,7 @@
 """One shard: it comes back bit for bit, anyone can open it, and nothing but our own layout is let in."""
 
 import dataclasses
+import hashlib
 import json
 import shutil
 import time
@@ -11,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from cache_samples import make_key, make_shard, never_wait, same_shard
+from cache_samples import digests_of, make_key, make_shard, never_wait, same_shard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +34,7 @@ def shards(draw: st.DrawFn) -> Shard:
         features=rng.standard_normal((n, dim)).astype(draw(st.sampled_from([np.float32, np.float16]))),
         labels=rng.integers(-1, 2**62, size=n, dtype=np.int64),
         ids=np.array([names[i % len(names)] for i in range(n)], dtype=np.bytes_),
+        digests=rng.integers(0, 256, (n, 32), dtype=np.uint8) if draw(st.booleans()) else None,
     )
     return Shard(make_key().digest, rng.bytes(32).hex(), start, start + n + len(skipped), rows, tuple(skipped))
 
@@ -57,7 +59,7 @@ def test_a_shard_of_skipped_images_only_comes_back() -> None:
 
 def test_views_are_written_as_what_they_show() -> None:
     shard = make_shard(np.random.default_rng(0), 0, 140)
-    rows = Rows(shard.rows.features[::2, ::-1], shard.rows.labels[::2], shard.rows.ids[::2])
+    rows = Rows(shard.rows.features[::2, ::-1], shard.rows.labels[::2], shard.rows.ids[::2], digests_of(range(140))[::2])
     every_second = dataclasses.replace(shard, stop=70, rows=rows)
     assert same_shard(decode_shard(encode_shard(every_second), "here"), every_second)
 
@@ -76,16 +78,18 @@ def test_the_file_opens_with_plain_h5py_as_the_contract_says(tmp_path: Path, dty
     shard = make_shard(np.random.default_rng(0), 100, 300, skipped=[150], dim=7, dtype=dtype)
     (tmp_path / "shard.h5").write_bytes(encode_shard(shard))
     with h5py.File(tmp_path / "shard.h5", "r") as file:
-        assert set(file) == {"features", "labels", "ids"}
+        assert set(file) == {"features", "labels", "ids", "digests"}
         found = {name: (file[name].shape, file[name].dtype) for name in file}
         assert found == {
             "features": ((199, 7), np.dtype(dtype)),
             "labels": ((199,), np.dtype("int64")),
             "ids": ((199,), np.dtype("S8")),
+            "digests": ((199, 32), np.dtype("uint8")),
         }
         assert np.array_equal(file["features"][()], shard.rows.features)
         assert np.array_equal(file["labels"][()], shard.rows.labels)
         assert file["ids"][0] == b"100"
+        assert file["digests"][0].tobytes() == hashlib.sha256(b"100").digest()
         attributes = dict(file.attrs)
     assert {name: attributes[name] for name in ("key", "inputs", "start", "stop")} == {
         "key": shard.key.encode(),
@@ -100,7 +104,7 @@ def test_data_and_metadata_carry_checksums() -> None:
     content = encode_shard(make_shard(np.random.default_rng(0), 0, 100))
     assert content[8] == 3  # the superblock's version; 2 and 3 have checksums, 0 and 1 have none
     with h5py.File.in_memory(content) as file:
-        assert {name: file[name].fletcher32 for name in file} == {"features": True, "labels": True, "ids": True}
+        assert all(file[name].fletcher32 for name in ("features", "labels", "ids", "digests"))
 
 
 def flipped(content: bytes, bit: int) -> bytes:
@@ -290,7 +294,7 @@ LAYOUTS = [
     Layout("external link", linked("ids", h5py.ExternalLink("other.h5", "/ids")), "ids is a ExternalLink"),
     Layout("external storage", external_storage, "labels keeps its data outside the file"),
     Layout("virtual data set", virtual, "features keeps its data outside the file"),
-    Layout("extra data set", linked("more", FLOATS), "holds 'more', expected only features, labels, ids"),
+    Layout("extra data set", linked("more", FLOATS), "holds 'more', expected only features, labels, ids, digests"),
     Layout("extra external link", linked("more", h5py.ExternalLink("other.h5", "/")), "holds 'more'"),
     Layout("group in place of a data set", group, "features is no data set"),
     Layout("type in place of a data set", named_type, "labels is no data set"),
@@ -340,8 +344,11 @@ LAYOUTS = [
         "features declares 4398046511104 bytes in a file of",
     ),
     Layout("rows never written", remade("features", shape=(3, 4), dtype="f4", fillvalue=7.0), "features "),
-    Layout("too few labels", remade("labels", data=np.zeros(2, np.int64)), "features, labels and ids differ in length"),
-    Layout("too many ids", remade("ids", data=np.zeros(4, "S4")), "features, labels and ids differ in length"),
+    Layout("too few labels", remade("labels", data=np.zeros(2, np.int64)), "ids, digests differ in length"),
+    Layout("too many ids", remade("ids", data=np.zeros(4, "S4")), "ids, digests differ in length"),
+    Layout("too few digests", remade("digests", data=np.zeros((2, 32), np.uint8)), "digests differ in length"),
+    Layout("short digests", remade("digests", data=np.zeros((3, 31), np.uint8)), r"digests are uint8 \(3, 31\)"),
+    Layout("digests as text", remade("digests", data=np.zeros(3, "S64")), "digests is "),
     Layout("missing attribute", attribute("inputs", None), "has the attributes .*expected .*'inputs'"),
     Layout("extra attribute", extra_attribute, "has the attributes .*'more'"),
     Layout("number as the key", attribute("key", np.int64(64)), "key|readable"),

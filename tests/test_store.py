@@ -19,6 +19,7 @@ from cache_samples import (
     make_key,
     make_shards,
     never_wait,
+    put_all,
     same_rows,
     write_and_hold,
     write_set,
@@ -27,10 +28,11 @@ from cache_samples import (
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound, FeaturesStale, HeadstartError
+from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound, HeadstartError
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.manifest import NAME
-from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.shard import Shard
+from headstart.core.cache.store import FeatureStore, newest
 
 
 @given(st.text(max_size=30), st.sampled_from(["train", "test"]))
@@ -45,7 +47,7 @@ def test_folder_names_are_safe_whatever_the_data_set_is_called(dataset: str, spl
     assert folder.name.isascii()
     assert not set(folder.name) & set("/\\:*?\"'<>| \t\n")
     assert not folder.name.startswith(".")
-    assert folder.name.endswith(f"-{split}-resnet50-{key.digest8}")
+    assert folder.name.endswith(f"-{split}-resnet50-{key.feature_key.digest8}")
 
 
 @pytest.mark.parametrize("dataset", ["..", "../../etc", "a/b", ".hidden", "", "Käse 🧀", "con\nnul", "-rf"])
@@ -67,8 +69,10 @@ def test_a_set_of_a_very_long_name_is_written(store: FeatureStore, rng: np.rando
 
 
 def test_names_that_look_alike_once_cleaned_have_folders_of_their_own(store: FeatureStore) -> None:
-    names = ["a/b", "a_b", "a b", "a\\b", ".a_b"]
-    assert len({store.folder(make_key(dataset=name), "train") for name in names}) == len(names)
+    keys = [make_key(dataset=name) for name in ("a/b", "a_b", "a b", "a\\b", ".a_b")]
+    found = [write_set(store, make_shards(np.random.default_rng(i)), key) for i, key in enumerate(keys)]
+    assert [one.folder.name for one in found[:2]] == [(base := store.folder(keys[0], "train").name), f"{base}-2"]
+    assert [store.open(key, "train") for key in keys] == found
 
 
 def test_each_split_has_a_folder_of_its_own(store: FeatureStore) -> None:
@@ -76,7 +80,7 @@ def test_each_split_has_a_folder_of_its_own(store: FeatureStore) -> None:
 
 
 def test_the_folder_says_what_lies_in_it(store: FeatureStore) -> None:
-    assert store.folder(make_key(), "train").name == f"digits-train-resnet50-{make_key().digest8}"
+    assert store.folder(make_key(), "train").name == f"digits-train-resnet50-{make_key().feature_key.digest8}"
 
 
 def test_a_set_is_open_only_once_its_manifest_is_there(store: FeatureStore, rng: np.random.Generator) -> None:
@@ -100,7 +104,7 @@ def test_sets_are_listed_by_folder_name(store: FeatureStore, rng: np.random.Gene
     for dataset in ("flowers", "cifar10", "digits"):
         key = make_key(dataset=dataset)
         write_set(store, make_shards(rng, key=key), key)
-    assert [found.manifest.key.dataset for found in store.sets()] == ["cifar10", "digits", "flowers"]
+    assert [found.manifest.dataset for found in store.sets()] == ["cifar10", "digits", "flowers"]
 
 
 def test_a_directory_that_is_not_there_holds_nothing(store: FeatureStore) -> None:
@@ -159,11 +163,60 @@ def test_a_set_is_not_written_into_another_ones_folder(
     store: FeatureStore, rng: np.random.Generator, case: Misplaced
 ) -> None:
     misplace(store, rng, case)
-    with (
-        store.writing(make_key(), "train", never_wait) as writer,
-        pytest.raises(FeaturesStale, match=rf"made from something else: {case.field} is '\w+', not '(digits|train)'"),
-    ):
-        writer.present()
+    others = store.get(store.folder(make_key(), "train").name)
+    own = write_set(store, make_shards(rng))
+    assert own.folder.name == f"{others.folder.name}-2"
+    assert store.open(make_key(), "train") == own
+    assert same_rows(others.load(), FeatureStore(store.root).get(others.folder.name).load())
+
+
+# --- snapshots -----------------------------------------------------------------------------------------------------
+
+
+def replaced(store: FeatureStore, shards: list[Shard]) -> FeatureSet:
+    """Another snapshot of the same data set."""
+    with store.writing(make_key(), "train", never_wait) as writer:
+        return put_all(writer.next(), shards)
+
+
+def test_the_last_complete_snapshot_is_the_data_sets(store: FeatureStore, rng: np.random.Generator) -> None:
+    first = write_set(store, make_shards(rng))
+    rows = first.load()
+    second = replaced(store, make_shards(rng))
+    third = replaced(store, make_shards(rng))
+    assert [found.folder.name[-2:] for found in (second, third)] == ["-2", "-3"]
+    assert store.open(make_key(), "train") == third
+    assert store.sets() == [first, second, third]
+    assert newest(store.sets()) == [third]
+    assert same_rows(first.load(), rows)
+    store.remove(third.folder.name, never_wait)
+    assert store.open(make_key(), "train") == second
+
+
+def test_a_snapshot_that_was_begun_is_not_the_data_sets_yet(store: FeatureStore, rng: np.random.Generator) -> None:
+    first = write_set(store, make_shards(rng))
+    with store.writing(make_key(), "train", never_wait) as writer:
+        begun = writer.next()
+        begun.put(make_shards(rng)[0], 0, None, 0.5)
+    assert store.open(make_key(), "train") == first
+    with store.writing(make_key(), "train", never_wait) as writer:
+        assert writer.folder == begun.folder  # and goes on there
+        assert writer.next() is writer
+        assert list(writer.present()) == [0]
+
+
+def test_a_snapshot_of_an_earlier_layout_counts_only_where_there_is_no_other(
+    store: FeatureStore, rng: np.random.Generator
+) -> None:
+    old = dataclasses.replace(
+        (new := write_set(store, make_shards(rng))),
+        manifest=dataclasses.replace(new.manifest, version=3),
+    )
+    copy = dataclasses.replace(new, folder=new.folder.with_name("copy"))
+    assert newest([old, new, copy]) == newest([copy, new, old]) == [new]
+    assert newest([old]) == [old]
+    other = dataclasses.replace(new, manifest=dataclasses.replace(new.manifest, dataset="other"))
+    assert newest([new, other]) == [new, other]
 
 
 # --- the lock ------------------------------------------------------------------------------------------------------

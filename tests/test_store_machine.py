@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cache_samples import FEATURE_DIM, make_key, make_provenance, never_wait, same_rows
+from cache_samples import FEATURE_DIM, digests_of, make_key, make_provenance, never_wait, same_rows
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -44,13 +44,14 @@ def rows_of(start: int, stop: int) -> Rows:
         features=np.array(features, dtype=np.float32).reshape(len(present), FEATURE_DIM),
         labels=np.array(present, dtype=np.int64) % 3,
         ids=np.array([str(row).encode() for row in present], dtype="S8"),
+        digests=digests_of(present),
     )
 
 
 def shard_of(part: Part) -> Shard:
     """The shard that an extraction computes for a part of the plan."""
     skipped = tuple(Skipped(row, str(row), "cut off") for row in range(part.start, part.stop) if is_skipped(row))
-    return Shard(make_key().digest, "1f" * 32, part.start, part.stop, rows_of(part.start, part.stop), skipped)
+    return Shard(make_key().feature_key.digest, "1f" * 32, part.start, part.stop, rows_of(part.start, part.stop), skipped)
 
 
 def document(content: bytes) -> Any:

@@ -10,9 +10,10 @@ import cache_samples
 import pytest
 from extract_samples import array_images, file_images, noise, write_picture
 
+from headstart.core.cache.digests import inputs_digest
 from headstart.core.cache.manifest import Manifest, ShardRecord
 from headstart.core.cache.shard_plan import Part
-from headstart.core.extract.images import Images, inputs_digest
+from headstart.core.extract.images import Images
 from headstart.core.extract.images.unchanged import same_images
 
 
@@ -23,8 +24,10 @@ def manifest_of(images: Images, edges: tuple[int, ...] = (0, 3, 6)) -> Manifest:
         inputs = inputs_digest(images.ids(start, stop), images.labels(start, stop), images.fingerprints(start, stop))
         file, stat = Part(index, start, stop).file, images.stat(start, stop)
         records.append(ShardRecord(file, start, stop, stop - start, "01" * 32, inputs, stat, 1.0))
-    key = cache_samples.make_key(classes=images.classes)
-    return Manifest(key, images.split, 4, "float32", tuple(records), cache_samples.make_provenance())
+    key = cache_samples.make_key().feature_key
+    return Manifest(
+        key, images.name, images.classes, images.split, 4, "float32", tuple(records), cache_samples.make_provenance()
+    )
 
 
 EXCHANGED = (("01.png", "x"), ("02.png", "01.png"), ("x", "02.png"))

@@ -129,7 +129,7 @@ def test_a_set_that_is_made_anew_meanwhile_is_not_called_damaged(
 
     def read_late(path: Path, most: int) -> bytes:
         monkeypatch.setattr(feature_set, "read_regular", read)
-        with store.writing(features.manifest.key, "train", never_wait) as writer:
+        with store.writing(features.manifest.named, "train", never_wait) as writer:
             writer.remove()
             put_all(writer, make_shards(np.random.default_rng(1)))
         return read(path, most)

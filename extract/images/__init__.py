@@ -7,6 +7,7 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from headstart.core.cache.digests import inputs_digest
 from headstart.core.cache.files import sha256
 from headstart.core.cache.manifest import Order
 from headstart.core.cache.shard import Skipped
@@ -56,6 +57,29 @@ class Readable(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True)
+class Picked:
+    """Some rows of a split, numbered from 0 in the order of `numbers`."""
+
+    images: "Images"
+    numbers: Sequence[int]
+
+    @property
+    def rows(self) -> int:
+        """How many they are."""
+        return len(self.numbers)
+
+    def noticed(self) -> list[str]:
+        """What was noticed of them is told with the others."""
+        return []
+
+    def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
+        """Their pixels, as `Readable.read`."""
+        found = self.images.pick(self.numbers[start:stop], image_size, workers)
+        skipped = [dataclasses.replace(image, row=image.row + start) for image in found.skipped]
+        return dataclasses.replace(found, start=start, rows=found.rows + start, skipped=skipped)
+
+
 class Images(Readable, Protocol):
     """One split of a data set. Rows are numbered from 0 in the order that `order` names; ranges are half-open.
 
@@ -92,7 +116,20 @@ class Images(Readable, Protocol):
         ...
 
     def fingerprints(self, start: int, stop: int) -> list[str]:
-        """The SHA-256 of what each row is read from, without decoding it. Raises DataNotFound, DataInvalid."""
+        """The SHA-256 of what each row is read from, without decoding it; where a file can't be read, the reason. Raises
+        DataNotFound, DataInvalid."""
+        ...
+
+    def may_be_equal(self) -> npt.NDArray[np.bool_]:
+        """Of each row (N,) whether another one may have the same content, as far as can be said without reading."""
+        ...
+
+    def pick(self, rows: Sequence[int], image_size: int, workers: int) -> Batch:
+        """As `read`, of any rows; they are numbered from 0 in the batch."""
+        ...
+
+    def facts(self, start: int, stop: int) -> list[bytes | None]:
+        """What the file system says of each row's file, without reading it; None where there is none."""
         ...
 
     def stat(self, start: int, stop: int) -> str | None:
@@ -101,12 +138,15 @@ class Images(Readable, Protocol):
         ...
 
 
-def inputs_digest(ids: Sequence[bytes], labels: Labels, fingerprints: Sequence[str]) -> str:
-    """The SHA-256 over ids, labels and fingerprints of some rows: what a shard is reused by."""
-    rows = zip(ids, labels, fingerprints, strict=True)
-    return sha256(*(b"%s\0%d\0%s\n" % (name, label, mark.encode()) for name, label, mark in rows))
-
-
 def rows_digest(images: Images, span: tuple[int, int]) -> str:
     """The same of the images that are there now, read again. Raises DataNotFound, DataInvalid."""
     return inputs_digest(images.ids(*span), images.labels(*span), images.fingerprints(*span))
+
+
+def stat_digest(images: Images, span: tuple[int, int], facts: Sequence[bytes | None]) -> str | None:
+    """The SHA-256 over ids, labels and facts of some rows; None where one has no facts."""
+    known = [fact for fact in facts if fact is not None]
+    if len(known) < len(facts):
+        return None
+    rows = zip(images.ids(*span), images.labels(*span), known, strict=True)
+    return sha256(*(b"%s\0%d\0%s\n" % row for row in rows))

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.cache.files import sha256
 from headstart.core.cache.manifest import Order
-from headstart.core.extract.images import Batch, Labels, Pixels, batch_of
+from headstart.core.extract.images import Batch, Labels, Pixels, batch_of, stat_digest
 from headstart.core.extract.images.order import stratified
 from headstart.core.extract.pictures.decode import decode_at
 from headstart.core.extract.pictures.files import content, fingerprint, printable
@@ -97,21 +98,36 @@ class FileImages:
     def fingerprints(self, start: int, stop: int) -> list[str]:
         return [fingerprint(self.root / path) for path in self.paths[start:stop]]
 
+    def facts(self, start: int, stop: int) -> list[bytes | None]:
+        return [_facts(self.root / path) for path in self.paths[start:stop]]
+
     def stat(self, start: int, stop: int) -> str | None:
+        return stat_digest(self, (start, stop), self.facts(start, stop))
+
+    def may_be_equal(self) -> npt.NDArray[np.bool_]:
+        sizes = np.array([self._size(row) for row in range(self.rows)], dtype=np.int64)
+        found, counts = np.unique(sizes, return_counts=True)
+        alike: npt.NDArray[np.bool_] = np.isin(sizes, found[counts > 1])
+        return alike
+
+    def _size(self, row: int) -> int:
         try:
-            found = [(self.root / path).stat() for path in self.paths[start:stop]]
+            return (self.root / self.paths[row]).stat().st_size
         except OSError:
-            return None
-        # as git's index: anyone can set a modification time, nobody the time of the change itself; the inode tells apart
-        # files that an archive gave one time and whose folders were exchanged
-        facts = [b"%d %d %d %d" % (file.st_size, file.st_mtime_ns, file.st_ctime_ns, file.st_ino) for file in found]
-        rows = zip(self.ids(start, stop), self.targets[start:stop], facts, strict=True)
-        return sha256(*(b"%s\0%d\0%s\n" % row for row in rows))
+            return -1 - row  # which no other has: it is left out, or the run ends there
+
+    def pick(self, rows: Sequence[int], image_size: int, workers: int) -> Batch:
+        return self._batch(0, rows, image_size, workers)
 
     def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
+        return self._batch(start, range(start, stop), image_size, workers)
+
+    def _batch(self, start: int, rows: Sequence[int], image_size: int, workers: int) -> Batch:
+        """Some rows, numbered from `start`."""
         with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-            read = list(pool.map(lambda row: self._read(row, image_size), range(start, stop)))
-        return batch_of(start, [found for _, found in read], [mark for mark, _ in read], self._named)
+            read = list(pool.map(lambda row: self._read(row, image_size), rows))
+        found, marks = [image for _, image in read], [mark for mark, _ in read]
+        return batch_of(start, found, marks, lambda row: self._named(rows[row - start]))
 
     def _named(self, row: int) -> str:
         return printable(self.paths[row])
@@ -127,3 +143,13 @@ class FileImages:
             return sha256(found), decode_at(found, str(path), image_size, lambda text: self.tally.add(text, row))
         except ImageUnreadable as error:
             return sha256(found), str(error).removeprefix(f"{path}: ")
+
+
+def _facts(path: Path) -> bytes | None:
+    """As git's index: anyone can set a modification time, nobody the time of the change itself; the inode tells apart files
+    that an archive gave one time and whose folders were exchanged."""
+    try:
+        file = path.stat()
+    except OSError:
+        return None
+    return b"%d %d %d %d" % (file.st_size, file.st_mtime_ns, file.st_ctime_ns, file.st_ino)

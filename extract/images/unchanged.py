@@ -10,7 +10,7 @@ def same_images(images: Images, manifest: Manifest) -> bool:
     Files whose size, times and inode are the recorded ones are not read again, as `git` does it. Raises OSError,
     DataNotFound, DataInvalid.
     """
-    if images.rows < manifest.stop or images.split != manifest.split or images.classes != manifest.key.classes:
+    if images.rows < manifest.stop or images.split != manifest.split or images.classes != manifest.classes:
         return False
     images = images.in_order(manifest.provenance.order)
     for shard in manifest.shards:

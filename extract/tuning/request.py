@@ -50,9 +50,9 @@ def _holds(recorded: Execution, job: Job) -> bool:
 
 def _other_split(job: Job, store: FeatureStore, later: Sequence[Job]) -> tuple[str, Execution] | None:
     """Another split in the same key and how it was made, but for one that will be decided on anew, together with this."""
-    planned = {other.images.split: other for other in later if other.key.digest == job.key.digest}
+    planned = {other.images.split: other for other in later if (other.key, other.images.name) == (job.key, job.images.name)}
     for split in SPLITS:
-        recorded = store.execution(job.key, split) if split != job.images.split else None
+        recorded = store.execution(job.named, split) if split != job.images.split else None
         if recorded is None or not _holds(recorded, job):
             continue
         other = planned.get(split)

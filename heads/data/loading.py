@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import NamedKey
 from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.shard import Rows
 from headstart.core.heads.config import RECIPES, TEST_FRACTION, TrainConfig
@@ -93,7 +93,7 @@ def _check_fraction(pair: Pair, config: TrainConfig) -> None:
         raise FeaturesInvalid(f"{pair.train.folder}: --test-fraction {fraction:g}, but {there}; leave the option out")
 
 
-def _extract(key: FeatureKey, more: str) -> str:
+def _extract(key: NamedKey, more: str) -> str:
     """The command that makes other rows of the same features."""
     dataset = "folder:PATH" if key.dataset.startswith("folder-") else key.dataset
     return f"headstart extract --model {key.backbone} --dataset {dataset} {more}".rstrip()
@@ -111,7 +111,7 @@ def _too_few(pair: Pair, limit: int) -> str:
 
 
 def _checked(source: FeatureSet, rows: Rows) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    where, classes = source.folder, len(source.manifest.key.classes)
+    where, classes = source.folder, len(source.manifest.classes)
     if not len(rows):
         raise FeaturesInvalid(f"{where}: has no rows")
     if classes == 0 or (rows.labels < 0).any():
@@ -133,7 +133,7 @@ def _checked(source: FeatureSet, rows: Rows) -> tuple[npt.NDArray[np.float32], n
 
 def _check_classes(labels: npt.NDArray[np.int64], source: FeatureSet) -> None:
     if len(found := np.unique(labels)) < 2:
-        name = source.manifest.key.classes[int(found[0])]
+        name = source.manifest.classes[int(found[0])]
         raise FeaturesInvalid(
             f"{source.folder}: all {len(labels)} training rows are of the class {name}; a head needs two classes or more"
         )
@@ -166,7 +166,7 @@ def _limited(
 
 
 def _begins_with_a_sample(manifest: Manifest) -> bool:
-    return manifest.provenance.order in ("mixed", "stratified") or manifest.key.dataset in _MIXED
+    return manifest.provenance.order in ("mixed", "stratified") or manifest.dataset in _MIXED
 
 
 def _notes(manifest: Manifest) -> list[str]:

@@ -1,4 +1,5 @@
-"""Which feature sets belong together: a training set with its test set, chosen by model, data set and key."""
+"""Which feature sets belong together: the last training set of a data set with its test set, chosen by model, data set and
+the way of computing, in words."""
 
 import dataclasses
 import itertools
@@ -6,29 +7,40 @@ from collections.abc import Mapping, Sequence
 
 from headstart.core.cache.errors import FeaturesAmbiguous, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
-from headstart.core.cache.key import FeatureKey
-from headstart.core.cache.store import FeatureStore
-from headstart.core.cache.text import listed, safe
-from headstart.core.cache.verify import survey
+from headstart.core.cache.key import NamedKey
+from headstart.core.cache.store import FeatureStore, newest
+from headstart.core.cache.text import listed
+from headstart.core.heads.way import ANY, Way
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """The training and the test set of one key; a set of the split `all` has no test set of its own."""
+    """The training and the test set of one data set and key; a set of the split `all` has no test set of its own."""
 
     train: FeatureSet
     test: FeatureSet | None
 
     @property
-    def key(self) -> FeatureKey:
+    def key(self) -> NamedKey:
         """What both were computed from."""
-        return self.train.manifest.key
+        return self.train.manifest.named
 
     @property
-    def name(self) -> str:
-        """The pair in words, with the digits that `--key` takes."""
-        key = self.key
-        return f"{key.backbone} {key.dataset} {key.image_size} px {key.precision} {key.weights} --key {key.digest8}"
+    def words(self) -> dict[str, str]:
+        """By option, what tells the pair from others of its model."""
+        key, origin = self.key, self.train.manifest.provenance.weights_from
+        weights = origin if key.weights.partition("#")[0] == "file" else key.weights
+        return {
+            "--dataset": key.dataset,
+            "--image-size": str(key.image_size),
+            "--precision": key.precision,
+            "--weights": weights,
+        }
+
+    @property
+    def created(self) -> str:
+        """When its last set was made."""
+        return max(found.manifest.provenance.created for found in (self.train, self.test) if found)
 
     @property
     def contents(self) -> str:
@@ -39,48 +51,52 @@ class Pair:
         return f"{rows}, {len(classes)} classes: {listed(classes, 3)}, made {created[:16].replace('T', ' ')}"
 
 
-def pairs(store: FeatureStore, datasets: Sequence[str] | None = None, digest: str | None = None) -> list[Pair]:
-    """Every key with training features, by name; the names of `datasets` and the start of the key's `digest` narrow the
-    choice."""
+def pairs(
+    store: FeatureStore,
+    datasets: Sequence[str] | None = None,
+    way: Way = ANY,
+    splits: Sequence[str] | None = None,
+) -> list[Pair]:
+    """The last training features of each data set and key, by model; the names of `datasets`, the way of computing, and
+    `splits` narrow the choice."""
     found = [
         features
-        for features in store.sets()
-        if (datasets is None or features.manifest.key.dataset in datasets)
-        and features.manifest.key.digest.startswith(digest or "")
+        for features in newest(store.sets())
+        if (datasets is None or features.manifest.dataset in datasets)
+        and (splits is None or features.manifest.split in splits)
+        and way.matches(features)
     ]
-    found.sort(key=lambda features: (features.manifest.key.backbone, features.manifest.key.digest))
-    groups = itertools.groupby(found, key=lambda features: features.manifest.key)
+    found.sort(key=lambda one: (one.manifest.key.backbone, one.manifest.key.digest, one.manifest.dataset))
+    groups = itertools.groupby(found, key=lambda one: (one.manifest.key, one.manifest.dataset))
     by_split = [{features.manifest.split: features for features in group} for _, group in groups]
-    return [pair for splits in by_split if (pair := _pair(splits)) is not None]
+    return [pair for splits_there in by_split if (pair := _pair(splits_there)) is not None]
 
 
-def check_key(store: FeatureStore, digest: str) -> None:
-    """Raise FeaturesNotFound where no complete set has a key that begins with `digest`."""
-    keys = [features.manifest.key for features in store.sets()]
-    if any(key.digest.startswith(digest) for key in keys):
-        return
-    for entry in survey(store):
-        if digest and entry.features is None and entry.folder.name.rpartition("-")[2].startswith(digest[:8]):
-            raise FeaturesNotFound(f"{entry.folder}: {entry.state}, no head can learn from it; see `headstart cache ls`")
-    there = listed(dict.fromkeys(f"{key.digest8} ({key.backbone} {key.dataset})" for key in keys)) or "none yet"
-    raise FeaturesNotFound(f"{store.root}: no key begins with {safe(digest)}; there are {there}")
+def check_way(store: FeatureStore, way: Way) -> None:
+    """Raise FeaturesNotFound where features are there, and none was computed so."""
+    sets = newest(store.sets())
+    if sets and not any(way.matches(features) for features in sets):
+        ways = listed(dict.fromkeys(" ".join(itertools.chain(*list(Pair(one, None).words.items())[1:])) for one in sets))
+        raise FeaturesNotFound(f"{store.root}: no features with {way.options or f'the key {way.digest}'}; there are {ways}")
 
 
 def _pair(splits: Mapping[str, FeatureSet]) -> Pair | None:
-    """Training and test rows that belong together, else all rows, which are divided, else training rows alone."""
-    if "train" in splits and "test" in splits:
-        return Pair(splits["train"], splits["test"])
-    first = splits.get("all") or splits.get("train")
+    """Training and test rows that belong together, or all rows, which are divided: what was made last, as a folder may have
+    been divided since; else training rows alone."""
+    whole, first = splits.get("all"), splits.get("train")
+    if whole is not None and (first is None or whole.manifest.provenance.created > first.manifest.provenance.created):
+        return Pair(whole, None)
     return Pair(first, splits.get("test")) if first else None
 
 
 def choose(found: Sequence[Pair], models: Sequence[str], where: object) -> list[Pair]:
-    """One pair for each of `models`, or for each model that there is where none is named.
+    """One pair for each of `models`, or for each model that there is where none is named; of several that no word tells
+    apart the last one.
 
     Raises FeaturesNotFound where a model has none, FeaturesAmbiguous where it has several.
     """
     there = list(dict.fromkeys(pair.key.backbone for pair in found))
-    chosen = []
+    chosen: list[Pair] = []
     for model in models or there:
         matching = [pair for pair in found if pair.key.backbone == model]
         if not matching:
@@ -88,10 +104,18 @@ def choose(found: Sequence[Pair], models: Sequence[str], where: object) -> list[
             raise FeaturesNotFound(
                 f"{where}: no training features of {model} ({others}); make them with `headstart extract --model {model}`"
             )
-        if len(matching) > 1:
-            choices = "; ".join(f"{pair.name} ({pair.contents})" for pair in matching)
-            raise FeaturesAmbiguous(f"{where}: several feature sets of {model}; add one of these --key options: {choices}")
-        chosen += matching
+        last = {tuple(pair.words.values()): pair for pair in sorted(matching, key=lambda pair: pair.created)}
+        if len(last) > 1:
+            raise FeaturesAmbiguous(f"{where}: several feature sets of {model}; add what tells them apart: {_apart(last)}")
+        chosen += last.values()
     if not chosen:
         raise FeaturesNotFound(f"{where}: no training features; make them with `headstart extract`")
     return chosen
+
+
+def _apart(found: Mapping[tuple[str, ...], Pair]) -> str:
+    """The pairs, each by the options in which they differ."""
+    words = [pair.words for pair in found.values()]
+    options = [name for name in words[0] if len({one[name] for one in words}) > 1]
+    shown = [" ".join(f"{name} {pair.words[name]}" for name in options) for pair in found.values()]
+    return "; ".join(f"{text} ({pair.contents})" for text, pair in zip(shown, found.values(), strict=True))

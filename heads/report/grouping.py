@@ -8,7 +8,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import NamedKey
 from headstart.core.cache.manifest import Manifest
 from headstart.core.heads.runs import Run
 from headstart.core.heads.settings import settings_label
@@ -97,7 +97,7 @@ def _all_but_the_seed(run: Run) -> Hashable:
     return run.key.digest, config, run.train.digest, run.train.used, run.test.used, run.training_version
 
 
-_FEATURES_DIFFER: tuple[Callable[[FeatureKey], str], ...] = (
+_FEATURES_DIFFER: tuple[Callable[[NamedKey], str], ...] = (
     lambda key: f"{key.image_size} px",
     lambda key: key.precision,
     lambda key: key.weights,
@@ -107,7 +107,7 @@ _FEATURES_DIFFER: tuple[Callable[[FeatureKey], str], ...] = (
 )
 
 
-def _model_labels(keys: Sequence[FeatureKey]) -> list[str]:
+def _model_labels(keys: Sequence[NamedKey]) -> list[str]:
     """The backbones' names; where one has several kinds of features, what tells them apart."""
     kinds = list(dict.fromkeys(keys))
     further = [[say(key) for key in kinds] for say in _FEATURES_DIFFER]

@@ -18,7 +18,7 @@ from headstart.api.spoken import spoken
 from headstart.core.cache.arguments import text
 from headstart.core.cache.errors import ArgumentInvalid, FeaturesInvalid
 from headstart.core.cache.files import sync_folder
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import NamedKey
 from headstart.core.cache.text import did_you_mean, listed
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.network.devices import resolve_like
@@ -79,7 +79,7 @@ class Classifier:
         return self.checkpoint.classes
 
     @property
-    def key(self) -> FeatureKey:
+    def key(self) -> NamedKey:
         """What the features were computed from that the head learned from."""
         return self.checkpoint.key
 
@@ -168,14 +168,14 @@ class Classifier:
     def _features(self, pictures: PicturesLike | Features) -> npt.NDArray[np.float32]:
         if not isinstance(pictures, Features):
             return self._backbone().features(Pictures.of(pictures), watching(self.observer))
-        if differences := self.key.without_dataset().differences(pictures.key.without_dataset()):
+        if differences := self.key.feature_key.differences(pictures.key.feature_key):
             raise FeaturesInvalid(f"{pictures!r}: the head learned from other features: {'; '.join(differences)}")
         return pictures.X
 
     def _backbone(self) -> Frozen:
         if self._frozen is None:
             precision = resolve_like(self.device, self.key.precision).precision
-            origin, key = self.checkpoint.weights_from, dataclasses.replace(self.key.without_dataset(), precision=precision)
+            origin, key = self.checkpoint.weights_from, dataclasses.replace(self.key.feature_key, precision=precision)
             load = functools.partial(restore, self.key, origin, self.weights, self.device, self.batch_size)
             self._frozen = Frozen(key, load, self.batch_size, self.workers)
         return self._frozen

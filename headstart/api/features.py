@@ -15,7 +15,7 @@ from headstart.api.spoken import spoken
 from headstart.core.cache.arguments import text
 from headstart.core.cache.errors import ArgumentInvalid, FeaturesInvalid, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import NamedKey
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.config import Engine, ExtractConfig, ExtractionRequest, OnError, Precision
@@ -85,9 +85,9 @@ class Features:
         return self._rows.split
 
     @property
-    def key(self) -> FeatureKey:
+    def key(self) -> NamedKey:
         """What the features were computed from, by value."""
-        return self.sets[0].manifest.key
+        return self.sets[0].manifest.named
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -67,10 +67,7 @@ ROWS = RowCache(LIMIT)
 
 @dataclasses.dataclass
 class Frozen:
-    """A frozen backbone: what its features are, by their key, and `load`, which gives the network when it is first needed.
-
-    The key's data set and classes are empty: a feature does not depend on them.
-    """
+    """A frozen backbone: what its features are, by their key, and `load`, which gives the network when it is needed."""
 
     key: FeatureKey
     load: Callable[[], "FeatureExtractor"]

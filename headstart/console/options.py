@@ -13,6 +13,7 @@ import click
 
 from headstart.core.extract.config import ENGINES, MIN_IMAGE_SIZE, PRECISIONS, ExtractConfig, ExtractionRequest
 from headstart.core.heads.config import RECIPES
+from headstart.core.heads.way import Way
 from headstart.workspace import Workspace
 
 Option = Callable[[Any], Any]
@@ -171,6 +172,27 @@ coverage_option = click.option(
 photos_option = click.option(
     "--photos", type=click.Path(exists=True, path_type=Path), help="A folder of outside pictures to label with every head."
 )
+
+
+def change_options(function: Any) -> Any:
+    """The options that say what becomes of features that are there."""
+    force = click.option("--force", is_flag=True, help="Compute anew what is there; what was there is kept beside it.")
+    frozen = click.option("--frozen", is_flag=True, help="Pictures, labels or class names that changed are an error.")
+    return force(frozen(function))
+
+
+def way_options(function: Any) -> Any:
+    """The options that say which features are meant, where they were computed in several ways."""
+    precision = click.option("--precision", type=click.Choice(PRECISIONS[1:]), help="Only features of this precision.")
+    size = click.option("--image-size", type=POSITIVE, help="Only features of images of this size, in pixels.")
+    weights = click.option("--weights", help="Only features of these weights: as `extract` takes them.")
+    key = click.option("--key", "digest", hidden=True, default="", help="Only features whose key begins with these digits.")
+    return precision(size(weights(key(function))))
+
+
+def way_of(given: dict[str, Any]) -> Way:
+    """What they say, taken out of the options given."""
+    return Way(*(given.pop(name) for name in ("precision", "image_size", "weights", "digest")))
 
 
 def division_options(function: Any) -> Any:

@@ -63,7 +63,7 @@ def label_files(
     """Every picture through every head; heads on the same features share a pass of the backbone."""
     sharing: dict[FeatureKey, list[TrainedHead]] = {}
     for head in heads:  # whatever their data sets: a feature does not depend on them
-        sharing.setdefault(head.checkpoint.key.without_dataset(), []).append(head)
+        sharing.setdefault(head.checkpoint.key.feature_key, []).append(head)
     labels: list[dict[str, Labels]] = [{} for _ in files]
     sets: list[dict[str, Possible]] = [{} for _ in files]
     errors: dict[int, str] = {}

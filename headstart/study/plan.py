@@ -19,6 +19,7 @@ from headstart.core.heads.sessions.session import same
 from headstart.core.heads.study import estimate
 from headstart.core.heads.study.analysis_store import AnalysisStore
 from headstart.core.heads.study.estimate import Plan
+from headstart.core.heads.way import Way
 from headstart.extraction import Survey, survey_job
 from headstart.inference import timing
 from headstart.observer import ModelPlan, Observer
@@ -89,7 +90,7 @@ def _heads_s(
     workspace: Workspace, request: StudyRequest, surveys: Sequence[Survey], configs: Sequence[TrainConfig]
 ) -> dict[str, float]:
     """Seconds of each recipe's trainings, by the recipe's name."""
-    job, classes = surveys[0].job, len(surveys[0].job.key.classes)
+    job, classes = surveys[0].job, len(surveys[0].job.images.classes)
     step_s = estimate.measured(job.backbone.feature_dim, classes, resolve(workspace.device, "fp32").name)
     first, *others = (survey.rows for survey in surveys)
     train, test = estimate.divided([min(request.config.limit or first, first), *others])
@@ -109,7 +110,7 @@ def _images_per_s(job: Job, observer: Observer) -> float | None:
 
 def _done(workspace: Workspace, request: StudyRequest, job: Job, config: TrainConfig) -> tuple[bool, bool]:
     """Whether a recipe's questions are answered, and whether its inference is timed; the features are all there."""
-    pairs = data.pairs(FeatureStore(workspace.features_dir), None, job.key.digest)
+    pairs = data.pairs(FeatureStore(workspace.features_dir), [job.images.name], Way(digest=job.key.digest))
     run = same(pairs[0], config, RunStore(workspace.runs_dir)) if len(pairs) == 1 else None
     if run is None:
         return False, False

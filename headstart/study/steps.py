@@ -35,7 +35,7 @@ def run(workspace: Workspace, request: StudyRequest, observer: Observer) -> list
     models, runs = models_of(request), list[Run]()
     for model in models:
         outcomes = extraction.run(workspace, plan_model(workspace, request, model, observer), observer)
-        pair = training.pair_of(workspace, model, outcomes[0].features.manifest.key.digest)
+        pair = training.pair_of(workspace, [outcome.features.manifest for outcome in outcomes])
         for config in request.trainings(pair.train.manifest.stop, pair.test is None):
             found = _trained(workspace, pair, config, observer)
             if not timing.is_timed(workspace, found, request.timing.config, request.timing.options.asked):

@@ -1,4 +1,4 @@
-"""Made `tests/golden/v1/` to `v4/`, each once: files as headstart writes them, read or refused by name ever after.
+"""Made `tests/golden/v1/` to `v5/`, each once: files as headstart writes them, read or refused by name ever after.
 
     python tests/golden/make.py
 
@@ -6,7 +6,8 @@
 version 2 of the manifest, which names the engine, and version 1 of the execution record of a run under way. `v3` has
 version 3 of the manifest, which names the order of the rows, and version 2 of the run and bench records, which name the
 images they are of. `v4` has version 3 of the run record, with measures, what was tried and on which rows it was tested, and
-version 1 of the predictions that are kept beside it. All was
+version 1 of the predictions that are kept beside it. `v5` has version 4 of the manifest, in which the names of data set and
+classes are no part of the key, and shards with the digest of each picture's content. All was
 written with h5py 3.16 (HDF5 2.0), safetensors 0.8 and torch 2.15 by the same functions that `headstart` calls. The numbers
 are plain on purpose, so that `tests/test_golden.py` can spell them out. A version that is there is never made again: should
 a layout change, its version goes up, `VERSION` and `CHANGED` below with it, and the old folders stay as they are.
@@ -19,11 +20,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from headstart.core.cache.change import Change
 from headstart.core.cache.execution import NAME as EXECUTION
 from headstart.core.cache.execution import Execution
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import write_durably
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import NamedKey
 from headstart.core.cache.manifest import Provenance
 from headstart.core.cache.shard import Rows, Shard, Skipped
 from headstart.core.cache.store import FeatureStore
@@ -40,13 +42,13 @@ from headstart.core.heads.statistics.accuracy import evaluate
 from headstart.core.heads.statistics.outcomes import Outcomes
 from headstart.core.heads.timings import Timing, Way
 
-VERSION = 4
-CHANGED = ("runs",)
+VERSION = 5
+CHANGED = ("features",)
 """What this version lays out otherwise than the one before it, of features, runs and timings."""
 HERE = Path(__file__).resolve().parent
 CLASSES = ("ape", "bee", "cow")
 RUN = "resnet18-standard-mlp-20261122-120000"
-KEY = FeatureKey(
+KEY = NamedKey(
     backbone="resnet18",
     pooling="average",
     weights="IMAGENET1K_V1",
@@ -91,8 +93,9 @@ def shards() -> list[Shard]:
     found = []
     for start, stop, skipped in ((0, 3, ()), (3, 6, (Skipped(3, "bee/3.png", "can't be decoded (truncated)"),))):
         kept = [row for row in range(start, stop) if row not in [image.row for image in skipped]]
-        rows = Rows(features[kept], labels[kept], ids[kept])
-        found.append(Shard(KEY.digest, f"{start:064d}", start, stop, rows, skipped))
+        contents = np.stack([np.full(32, row, dtype=np.uint8) for row in kept])
+        rows = Rows(features[kept], labels[kept], ids[kept], contents)
+        found.append(Shard(KEY.feature_key.digest, f"{start:064d}", start, stop, rows, skipped))
     return found
 
 
@@ -101,7 +104,7 @@ def write_features(root: Path) -> FeatureSet:
     store = FeatureStore(root)
     with store.writing(KEY, "train", lambda: None) as writer:
         records = [writer.put(shard, index, None, 0.5) for index, shard in enumerate(shards())]
-        features = writer.commit(records, 4, "float16", PROVENANCE)
+        features = writer.commit(records, 4, "float16", PROVENANCE, Change("3c" * 32, 6, 4, 1, 2, 1))
     for lock in root.glob(".*.lock"):
         lock.unlink()
     return features
@@ -185,7 +188,7 @@ def main() -> None:
         sys.exit(f"{target}: is there already and must stay as it is; a new layout gets a new version")
     with tempfile.TemporaryDirectory() as elsewhere:
         features = write_features(target / "features" if "features" in CHANGED else Path(elsewhere))
-    if "features" in CHANGED:
+    if "execution" in CHANGED:
         execution = Execution(PROVENANCE.engine, PROVENANCE.batch_size, 6, PROVENANCE.device)
         write_durably(target / EXECUTION, execution.to_bytes())
     if "runs" in CHANGED:

@@ -121,7 +121,7 @@ class Workers:
     def set_folder(self, dataset: str = "tiny") -> Path:
         """Where the set lies or would lie."""
         task = worker.job(1, SHARD_ROWS, dataset)
-        return self.store.folder(task.key, task.images.split)
+        return self.store.folder(task.named, task.images.split)
 
     def files(self, pattern: str) -> list[Path]:
         """The files of the set that match, by name; temporary ones begin with a dot."""

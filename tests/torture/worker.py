@@ -169,9 +169,9 @@ def _closed() -> threading.Event:
 
 
 def _ways(store: FeatureStore, task: Job) -> Mapping[str, Callable[[], FeatureSet | None]]:
-    name = store.folder(task.key, task.images.split).name
+    name = store.folder(task.named, task.images.split).name
     return {
-        "open": lambda: store.open(task.key, task.images.split),
+        "open": lambda: store.open(task.named, task.images.split),
         "get": lambda: store.get(name),
         "sets": lambda: next(iter(store.sets()), None),
     }

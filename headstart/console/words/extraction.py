@@ -44,7 +44,7 @@ def outcome_json(done: Outcome) -> dict[str, Any]:
 def survey(found: Survey) -> str:
     """What a run would do: rows, bytes, what is there, and the key."""
     job, rows, there = found.job, found.rows, found.rows_there
-    shards = "1 shard" if len(found.parts) == 1 else f"{len(found.parts)} shards"
+    shards = "1 shard" if found.outlook.shards == 1 else f"{found.outlook.shards} shards"
     size = f"{rows:,} x {job.backbone.feature_dim} {job.dtype}, {megabytes(found.nbytes)} in {shards}"
     key = (f"    {field} = {value}" for field, value in key_facts(job.key))
     return "\n".join([f"{job.title}: {size}; {there:,} rows there, {rows - there:,} to compute; {found.folder}", *key])

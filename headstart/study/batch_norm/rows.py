@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 
+from headstart.core.cache.digests import inputs_digest
 from headstart.core.cache.errors import DataInvalid, ImageUnreadable
-from headstart.core.extract.images import Labels, Pixels, inputs_digest
+from headstart.core.extract.images import Labels, Pixels
 from headstart.core.extract.job import Job
 from headstart.study.batch_norm.protocol import Imitation
 

@@ -45,7 +45,7 @@ def _measure_model(workspace: Workspace, asked: ExtractionRequest, images: int, 
     if not others:
         observer.note(f"{model}: no BatchNorm experiment: {asked.dataset} has no test split")
         return
-    features = FeatureStore(workspace.features_dir).open(kept["test"].key, "test")
+    features = FeatureStore(workspace.features_dir).open(kept["test"].named, "test")
     protocol = Imitation(train_images=images, test_images=min(images, Imitation.test_images))
     question = BatchNormKey(
         key=train.key.digest,

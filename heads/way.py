@@ -1,0 +1,49 @@
+"""A way of computing features, in the words of whoever chooses among several. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headstart.core.cache.feature_set import FeatureSet
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """A way of computing features, as far as somebody says it: precision, image size in pixels, weights by their name or
+    the file that they were in, or the start of the key's digest. None and empty match all."""
+
+    precision: str | None = None
+    image_size: int | None = None
+    weights: str | None = None
+    digest: str = ""
+
+    def matches(self, features: FeatureSet) -> bool:
+        """Whether a set was computed so."""
+        key, origin = features.manifest.key, features.manifest.provenance.weights_from
+        return (
+            self.precision in (None, key.precision)
+            and self.image_size in (None, key.image_size)
+            and (
+                self.weights in (None, key.weights, origin)
+                or self.weights == Path(origin).name
+                or _is(self.weights, origin)
+            )
+            and key.digest.startswith(self.digest)
+        )
+
+    @property
+    def options(self) -> str:
+        """What was asked for, as options."""
+        given = {"--precision": self.precision, "--image-size": self.image_size, "--weights": self.weights}
+        return " ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+
+
+ANY = Way()
+
+
+def _is(given: str | None, origin: str) -> bool:
+    """Whether a path is that of the weights."""
+    return given is not None and Path(given).expanduser().absolute() == Path(origin)
