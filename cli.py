@@ -24,8 +24,8 @@ from headstart.console.signals import Signals
 from headstart.console.terminal import Terminal
 from headstart.core.cache.text import megabytes, safe
 from headstart.core.extract.config import ON_ERROR, SPLITS, ExtractConfig, ExtractionRequest
-from headstart.core.heads.config import CLASS_WEIGHTS, HEADS, RECIPES, BenchConfig, TrainConfig, changed, refusal
-from headstart.core.heads.way import Way
+from headstart.core.heads.config import CLASS_WEIGHTS, HEADS, RECIPES, BenchConfig, TrainConfig, changed
+from headstart.core.heads.feature_choice import FeatureChoice
 
 if TYPE_CHECKING:
     from headstart.core.cache.store import FeatureStore
@@ -139,7 +139,7 @@ def extract_command(
 @command(cli, "train-head", "headstart train-head --model resnet50 --recipe standard")
 @options.models_option
 @click.option("--dataset", help="Only features of this data set: as `extract` takes it, or as `cache ls` shows it.")
-@options.way_options
+@options.feature_options
 @override("--head", click.Choice(HEADS), "auto: chosen, with its settings, on the training rows.")
 @shown("--recipe", type=click.Choice(list(RECIPES)), default=requests.TrainingRequest.config.recipe)
 @override("--epochs", POSITIVE, "Passes over the training rows.")
@@ -183,22 +183,14 @@ def train_head_command(
 
     Without --model a head is trained for every model found in the features directory.
     """
-    way = options.way_of(given)
+    choice = options.choice_of(given)
     changes = {name: value for name, value in given.items() if value is not None}
     config = changed(recipe, {"seed": seed, **changes})
-    refuse_without_effect(config, {*changes} - requests.EVERY_HEAD, seeds, sweep, curve)
+    options.refuse_without_effect(config, {*changes} - requests.EVERY_HEAD, seeds, sweep, curve)
     from headstart import training
 
-    request = requests.TrainingRequest(models, dataset, way, config, seeds, sweep, predictions, curve)
+    request = requests.TrainingRequest(models, dataset, choice, config, seeds, sweep, predictions, curve)
     document(settings, [words.training.run_json(run) for run in training.train(settings, request, terminal(settings))])
-
-
-def refuse_without_effect(config: TrainConfig, given: set[str], seeds: int, sweep: bool, curve: bool) -> None:
-    """An option that would change nothing is an error: whoever gave it believes that it does."""
-    if click.get_current_context().get_parameter_source("seed") is click.core.ParameterSource.COMMANDLINE:
-        given = given | {"seed"}
-    if (reason := refusal(config, sorted(given), seeds=seeds, sweep=sweep, curve=curve)) is not None:
-        raise click.UsageError(reason)
 
 
 # ------------------------------------------------------------------------------------------------- trained heads
@@ -350,11 +342,6 @@ def _run_study(settings: Settings, request: requests.StudyRequest) -> None:
 
 
 DEMO = ExtractionRequest(("resnet18",), "digits", weights=("random:0",), config=ExtractConfig(image_size=64))
-DEMO_DONE = """Train again with other settings, it takes seconds:
-    headstart train-head --model resnet18 --dataset digits --head linear
-Then the real thing, with pretrained weights, on CIFAR-10 or on a folder of your own pictures:
-    headstart extract --model resnet50 --dataset cifar10 --limit 24000
-    headstart extract --model resnet50 --dataset folder:PATH"""
 
 
 @command(cli, "demo", "headstart demo")
@@ -370,12 +357,12 @@ def demo_command(settings: Settings) -> None:
     out("STAGE ONE, extract: each image runs through the frozen backbone once, and its features are kept.")
     outcomes = extraction.extract(settings, DEMO, shown_by)
     out("\nSTAGE TWO, train-head: a small head learns from the kept features. No image is read, no backbone runs.")
-    way = Way(digest=outcomes[0].features.manifest.key.digest)
-    (run,) = training.train(settings, requests.TrainingRequest(DEMO.models, "digits", way), shown_by)
+    choice = FeatureChoice(digest=outcomes[0].features.manifest.key.digest)
+    (run,) = training.train(settings, requests.TrainingRequest(DEMO.models, "digits", choice), shown_by)
     out("\nEND TO END, bench-inference: raw images to labels through backbone and head, timed apart from training.")
     request = requests.TimingRequest(config=BenchConfig(limit=200))
     found = timing.time_head(settings, trained.of_run(settings, run), request, shown_by)
-    out(f"\nDone in {time.perf_counter() - started:.0f} s. {DEMO_DONE}")
+    out(f"\nDone in {time.perf_counter() - started:.0f} s. {words.training.AFTER_DEMO}")
     facts = {"accuracy": run.evaluation.overall.accuracy, "train_s": run.elapsed_s, "bench": dataclasses.asdict(found)}
     document(settings, facts)
 
@@ -421,14 +408,17 @@ def store_of(settings: Settings) -> FeatureStore:
     return FeatureStore(settings.features_dir)
 
 
-@command(cache, "ls", "headstart cache ls", hidden=options.NO_HEADS)
+@command(cache, "ls", "headstart cache ls", hidden=("data_dir", "device"))
 def list_command(settings: Settings) -> None:
-    """The feature sets: rows, size, precision, weights, age, and whether they are complete."""
+    """The feature sets: rows, size, precision, weights, age, whether they are complete; and heads that are older."""
+    from headstart import tidying
     from headstart.core.cache.verify import survey
 
     entries = survey(store_of(settings))
     nothing = f"{settings.features_dir}: no feature sets; make one with `headstart extract`"
     out(words.sets.listing(entries, datetime.datetime.now(datetime.UTC)) if entries else nothing)
+    for name, said in tidying.older_heads(settings).items():
+        note(f"{name}: {said}")
     document(settings, [words.sets.entry_json(entry) for entry in entries])
 
 
@@ -436,7 +426,6 @@ def list_command(settings: Settings) -> None:
 @click.argument("name")
 def show_set_command(settings: Settings, name: str) -> None:
     """All that is known of one feature set."""
-
     found = store_of(settings).get(name)
     out(words.sets.description(found))
     document(settings, words.sets.set_json(found))
@@ -470,6 +459,17 @@ def remove_command(settings: Settings, names: tuple[str, ...]) -> None:
     for name, size in freed.items():
         out(f"{name}: removed, {megabytes(size)} freed")
     document(settings, freed)
+
+
+@command(cache, "gc", "headstart cache gc --dry-run", hidden=("data_dir", "device"))
+@click.option("--dry-run", is_flag=True, help="Say what would go.")
+def gc_command(settings: Settings, dry_run: bool) -> None:
+    """Remove snapshots that a later one has replaced and that no trained head was made from."""
+    from headstart import tidying
+
+    found = tidying.unneeded(settings) if dry_run else tidying.tidy(settings, lambda: note("waiting for another process"))
+    out(words.sets.unneeded(found, dry_run))
+    document(settings, {entry.folder.name: entry.nbytes for entry in found})
 
 
 @command(cache, "export", "headstart cache export cifar10-train-resnet50-1a2b3c4d features.npy", hidden=options.NO_HEADS)

@@ -16,7 +16,7 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.writer import SetWriter
 from headstart.core.extract.images.contents import Contents
 from headstart.core.extract.job import Job
-from headstart.core.extract.lookup import look_up
+from headstart.core.extract.rows.lookup import look_up
 
 
 def complete_set(job: Job, store: FeatureStore, contents: Contents, on_wait: Callable[[], None]) -> FeatureSet | None:

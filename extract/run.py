@@ -17,13 +17,13 @@ from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.manifest import Manifest, Provenance, ShardRecord
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.writer import SetWriter
-from headstart.core.extract.computing import Backbone, Load
 from headstart.core.extract.images.contents import Contents
 from headstart.core.extract.job import Job, Observer
-from headstart.core.extract.lookup import Found, look_up, pictures, pictures_now
-from headstart.core.extract.making import Maker
 from headstart.core.extract.network.interface import EngineConfig
 from headstart.core.extract.reuse import Present, complete_set, last_complete, look, nothing, retouched
+from headstart.core.extract.rows.computing import Backbone, Load
+from headstart.core.extract.rows.lookup import Found, look_up, pictures, pictures_now
+from headstart.core.extract.rows.making import Maker
 from headstart.core.extract.tuning.request import engine_request
 from headstart.core.extract.tuning.trials import EngineRequest
 

@@ -123,6 +123,10 @@ def run_job(workspace: Workspace, job: Job, later: Sequence[Job], observer: Obse
     finally:
         observer.end()
     observer.extracted(job, outcome)
+    if outcome.change is not None and outcome.change.before:
+        observer.note(
+            f"{job.title}: the snapshot before is kept as it was; `headstart cache gc` removes what no head needs"
+        )
     for remark in job.images.noticed():
         observer.remark(remark)
     if skipped := outcome.features.manifest.skipped:

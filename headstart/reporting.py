@@ -44,6 +44,7 @@ from headstart.inference.trained import of_run
 from headstart.observer import Observer
 from headstart.requests import InferenceOptions, ReportRequest
 from headstart.tested import completed, tested
+from headstart.tidying import outdated
 from headstart.workspace import Workspace
 
 THUMBNAIL = 96
@@ -87,6 +88,8 @@ def compare(workspace: Workspace, runs: Sequence[Run], request: ReportRequest, o
 
 def _gathered(workspace: Workspace, runs: Sequence[Run], request: ReportRequest, observer: Observer) -> Report:
     photos = expand([str(request.photos)]) if request.photos is not None else []
+    older = outdated(workspace, runs)
+    runs = [dataclasses.replace(run, notes=(*run.notes, older[run.name])) if run.name in older else run for run in runs]
     sets = {found.manifest.digest: found for found in FeatureStore(workspace.features_dir).sets()}
     store, analyses = RunStore(workspace.runs_dir), AnalysisStore(workspace.runs_dir)
     sources = _Sources(workspace, request, observer, sets, store, analyses, photos)

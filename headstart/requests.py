@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from headstart.core.extract.config import STUDY_MODELS, ExtractConfig, ExtractionRequest
 from headstart.core.heads.config import RECIPES, STUDY_STANDARD, TEST_FRACTION, BenchConfig, TrainConfig
-from headstart.core.heads.way import ANY, Way
+from headstart.core.heads.feature_choice import ANY, FeatureChoice
 
 if TYPE_CHECKING:
     from headstart.core.heads.study.analyses import Budget
@@ -32,7 +32,7 @@ EVERY_HEAD = frozenset({"head", "train_limit", "test_fraction", "group_by"})
 class TrainingRequest:
     """Heads on kept features: for every model named (all there are where none is), with `seeds` seeds from the config's on.
 
-    `dataset` is a data set as `extract` takes it or as `cache ls` shows it, `way` how its features were computed; both
+    `dataset` is a data set as `extract` takes it or as `cache ls` shows it, `choice` how its features were computed; both
     narrow down the features that are meant. With `sweep`, validation rows choose learning rate and weight decay for each
     seed. `predictions` is a CSV file for what the heads say of their test rows. With `curve` the accuracy against the
     number of training rows is measured too, of one head of each set.
@@ -40,7 +40,7 @@ class TrainingRequest:
 
     models: tuple[str, ...] = ()
     dataset: str | None = None
-    way: Way = ANY
+    choice: FeatureChoice = ANY
     config: TrainConfig = RECIPES["standard"]
     seeds: int = 1
     sweep: bool = False

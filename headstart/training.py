@@ -17,11 +17,11 @@ from headstart.core.extract.plan import expand_models
 from headstart.core.heads import data
 from headstart.core.heads.config import TrainConfig, refusal
 from headstart.core.heads.data import Pair
+from headstart.core.heads.feature_choice import FeatureChoice
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.sessions import session
 from headstart.core.heads.sessions.cross_validation import OnFold
 from headstart.core.heads.training.epoch import Epoch, OnEpoch
-from headstart.core.heads.way import Way
 from headstart.observer import Observer, TrainingStart
 from headstart.predictions_csv import check, records, write_csv
 from headstart.requests import TrainingRequest
@@ -68,12 +68,12 @@ def one_head(request: TrainingRequest) -> None:
 
 def _there(store: FeatureStore, request: TrainingRequest) -> list[Pair]:
     """The features that the request's data set and key leave to choose from. Raises FeaturesNotFound, DataNotFound."""
-    data.check_way(store, request.way)
+    data.check_choice(store, request.choice)
     names = known_as(request.dataset, store) if request.dataset else None
-    found = data.pairs(store, names, request.way)
+    found = data.pairs(store, names, request.choice)
     if request.dataset is None or (splits := splits_meant(request.dataset)) is None:
         return found
-    meant = data.pairs(store, names, request.way, splits)
+    meant = data.pairs(store, names, request.choice, splits)
     if found and not meant:
         there = " and ".join(sorted({pair.train.manifest.split for pair in found}))
         raise FeaturesNotFound(
@@ -87,8 +87,8 @@ def pair_of(workspace: Workspace, made: Sequence[Manifest]) -> Pair:
     """The training and test features of what was just made. Raises FeaturesNotFound."""
     first = made[0]
     splits = [manifest.split for manifest in made]
-    way = Way(digest=first.key.digest)
-    found = data.pairs(FeatureStore(workspace.features_dir), [first.dataset], way, splits)
+    choice = FeatureChoice(digest=first.key.digest)
+    found = data.pairs(FeatureStore(workspace.features_dir), [first.dataset], choice, splits)
     (pair,) = data.choose(found, [first.key.backbone], workspace.features_dir)
     return pair
 

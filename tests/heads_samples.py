@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from headstart.core.cache.feature_set import FeatureSet
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import NamedKey
 from headstart.core.cache.manifest import Order, Provenance
 from headstart.core.cache.shard import Rows, Shard, Skipped
 from headstart.core.cache.store import FeatureStore
@@ -24,6 +24,7 @@ from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import RECIPES, HeadName, TrainConfig
 from headstart.core.heads.curve.record import Curve, CurvePoint, Gain
 from headstart.core.heads.data import Labelled, Pair, choose, pairs
+from headstart.core.heads.feature_choice import FeatureChoice
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.kinds.base import Head
 from headstart.core.heads.runs import Extraction, Run
@@ -54,7 +55,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def make_key(**changes: Any) -> FeatureKey:
+def make_key(**changes: Any) -> NamedKey:
     """The key of features of pretrained weights, less `changes`."""
     own = {"weights_sha256": "0a1b2c3d" * 8, "dataset": "pets", "classes": CLASSES}
     return cache_samples.make_key(**{**own, **changes})
@@ -115,22 +116,25 @@ def write_set(
     store: FeatureStore,
     data: Labelled,
     split: str,
-    key: FeatureKey | None = None,
+    key: NamedKey | None = None,
     *,
     split_rows: int | None = None,
     skipped: Sequence[int] = (),
     elapsed_s: float = 2.5,
     order: Order = "unknown",
+    created: str = "2023-09-01T12:00:00+00:00",
+    snapshot: bool = False,
 ) -> FeatureSet:
     """A complete set of one shard in `store`: the rows of `data` with its notes, those in `skipped` left out.
 
-    Each id is `row-` and the row's number. `split_rows` is how many images the split has, all of them by default.
+    Each id is `row-` and the row's number. `split_rows` is how many images the split has, all of them by default. A
+    `snapshot` replaces the one before it; another set is written over it.
     """
     key, stop = key or make_key(), len(data.labels) + len(skipped)
     present = [row for row in range(stop) if row not in skipped]
     ids = np.array([f"row-{row}".encode() for row in present], dtype="S12")
     absent = tuple(Skipped(row, f"row-{row}", "cut off") for row in skipped)
-    shard = Shard(key.digest, "1f" * 32, 0, stop, Rows(data.features, data.labels, ids), absent)
+    shard = Shard(key.feature_key.digest, "1f" * 32, 0, stop, Rows(data.features, data.labels, ids), absent)
     provenance = Provenance(
         split_rows=split_rows or stop,
         weights_from="https://example.org/weights.pth",
@@ -138,12 +142,13 @@ def write_set(
         parameters="d4" * 32,
         device="cpu",
         batch_size=32,
-        created="2023-09-01T12:00:00+00:00",
+        created=created,
         versions={"headstart": "0.1.0"},
         notes=data.notes,
         order=order,
     )
-    with store.writing(key, split, _never_wait) as writer:
+    with store.writing(key, split, _never_wait) as last:
+        writer = last.next() if snapshot else last
         record = writer.put(shard, 0, None, elapsed_s)
         return writer.commit([record], data.features.shape[1], str(data.features.dtype), provenance)
 
@@ -153,7 +158,7 @@ def _never_wait() -> None:
 
 
 def write_pair(
-    root: Path, train: Labelled | None = None, test: Labelled | None = None, key: FeatureKey | None = None
+    root: Path, train: Labelled | None = None, test: Labelled | None = None, key: NamedKey | None = None
 ) -> Pair:
     """A training and a test set of one key below `root`, blobs by default."""
     store, key = FeatureStore(root), key or make_key()
@@ -162,10 +167,10 @@ def write_pair(
     return only_pair(store, key)
 
 
-def only_pair(store: FeatureStore, key: FeatureKey | None = None) -> Pair:
+def only_pair(store: FeatureStore, key: NamedKey | None = None) -> Pair:
     """The pair of `key` in the store."""
     key = key or make_key()
-    (pair,) = choose(pairs(store, None, key.digest), [key.backbone], store.root)
+    (pair,) = choose(pairs(store, [key.dataset], FeatureChoice(digest=key.feature_key.digest)), [key.backbone], store.root)
     return pair
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from headstart.core.cache.errors import RunDamaged, RunNotFound
 from headstart.core.cache.files import sha256_file
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import NamedKey
 from headstart.core.heads import checkpoint
 from headstart.core.heads.checkpoint import Checkpoint, load, save
 from headstart.core.heads.confidence import Confidence
@@ -26,7 +26,7 @@ from headstart.core.heads.kinds.linear import Linear
 from headstart.core.heads.training.train import probabilities
 
 
-class ShortKey(FeatureKey):
+class ShortKey(NamedKey):
     """A key as a program of ours might write it that knows one field less."""
 
     def to_json(self) -> dict[str, Any]:

@@ -503,7 +503,7 @@ def test_a_class_called_test_can_be_made_one_by_hand(tmp_path: Path) -> None:
     here, spec = Place(tmp_path), f"folder:{tmp_path}/trains"
     assert "would leave out the pictures in engine, wagon" in here.fails("extract", *RANDOM, "--dataset", spec)
     (facts,) = json.loads(here.run("extract", *RANDOM, "--dataset", spec, "--no-splits", "--json").stdout.splitlines()[-1])
-    assert (facts["split"], facts["rows"], facts["key"]["classes"]) == ("all", 9, ["engine", "test", "wagon"])
+    assert (facts["split"], facts["rows"], facts["classes"]) == ("all", 9, ["engine", "test", "wagon"])
     again = here.run("extract", *RANDOM, "--dataset", f"classes:{tmp_path}/trains")
     assert "already there" in again.stdout
 
@@ -520,8 +520,8 @@ def test_two_folders_of_one_name_give_two_data_sets(tmp_path: Path) -> None:
 
 def test_a_guess_about_a_picture_is_said_after_the_run(tmp_path: Path) -> None:
     write_classes(tmp_path / "scans", "cat", "dog")
-    for name in ("a.png", "b.png"):
-        Image.fromarray(np.full((12, 12), 4000, dtype=np.uint16)).save(tmp_path / "scans/cat" / name)
+    for name, value in (("a.png", 4000), ("b.png", 3000)):
+        Image.fromarray(np.full((12, 12), value, dtype=np.uint16)).save(tmp_path / "scans/cat" / name)
     said = Place(tmp_path).run("extract", *RANDOM, "--dataset", f"folder:{tmp_path}/scans").stderr
     assert re.search(
         r"note: 2 pictures, first cat/[ab]\.png: no value above 4095 in a file of 16 or 32 bits: taken as", said

@@ -526,7 +526,7 @@ def test_shards_are_written_by_another_thread_and_two_at_most_are_held(
 ) -> None:
     disk = Disk()
     monkeypatch.setattr(SetWriter, "put", lambda *args: disk(*args))
-    monkeypatch.setattr("headstart.core.extract.making.assembled", lambda *args: disk.made(assembled(*args)))
+    monkeypatch.setattr("headstart.core.extract.rows.making.assembled", lambda *args: disk.made(assembled(*args)))
     outcome = run(tiny(), store)
     assert_equal(outcome.features.load(), expected_rows(PIXELS))
     assert threading.get_ident() not in disk.threads
@@ -566,7 +566,7 @@ def test_an_error_in_the_next_shard_waits_until_the_one_before_is_written(
         return assembled(job, part, *rest)
 
     monkeypatch.setattr(SetWriter, "put", slow)
-    monkeypatch.setattr("headstart.core.extract.making.assembled", failing)
+    monkeypatch.setattr("headstart.core.extract.rows.making.assembled", failing)
     with pytest.raises(FeaturesInvalid, match="the second shard fails in this test"):
         run(tiny(), store)
     assert list(files(store)) == ["shard-00000.h5"]

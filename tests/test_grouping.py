@@ -91,7 +91,8 @@ def test_heads_of_two_versions_of_the_training_are_not_mixed() -> None:
 
 def test_a_record_that_does_not_say_which_images_it_is_of_is_looked_up_by_its_features() -> None:
     shard = ShardRecord("shard-00000.h5", 0, 5, 5, "01" * 32, "02" * 32, None, 1.5)
-    manifest = Manifest(make_key(), "test", 4, "float32", (shard,), cache_samples.make_provenance())
+    key, origin = make_key(), cache_samples.make_provenance()
+    manifest = Manifest(key.feature_key, key.dataset, key.classes, "test", 4, "float32", (shard,), origin)
     old = run("old", test_images="", training_version=1)
     old = dataclasses.replace(old, test=dataclasses.replace(old.test, digest=manifest.digest, split=""))
     new = run("new", test_images=manifest.images_digest, model="vgg16")

@@ -24,8 +24,9 @@ from heads_samples import (
 from headstart.core.cache.errors import FeaturesAmbiguous, FeaturesInvalid, FeaturesNotFound
 from headstart.core.cache.manifest import Order
 from headstart.core.cache.store import FeatureStore
-from headstart.core.heads.data import Labelled, Pair, check_key, choose, pairs
+from headstart.core.heads.data import Labelled, Pair, check_choice, choose, pairs
 from headstart.core.heads.data import load as load_parts
+from headstart.core.heads.feature_choice import FeatureChoice
 
 
 def write_all(root: Path, data: Labelled, **options: Any) -> FeatureStore:
@@ -94,7 +95,7 @@ def test_every_model_has_its_pair_by_name(tmp_path: Path) -> None:
         write_pair(tmp_path, key=make_key(backbone=model))
     found = pairs(FeatureStore(tmp_path))
     assert [pair.key.backbone for pair in found] == ["resnet152", "resnet50", "vgg16"]
-    assert all(pair.test is not None and pair.test.manifest.key == pair.key for pair in found)
+    assert all(pair.test is not None and pair.test.manifest.named == pair.key for pair in found)
     assert choose(found, [], tmp_path) == found
 
 
@@ -113,15 +114,60 @@ def test_a_data_set_narrows_the_choice(tmp_path: Path) -> None:
 
 
 def test_several_sets_of_one_model_are_an_error_whose_options_each_lead_to_one(tmp_path: Path) -> None:
-    keys = [make_key(precision="fp32"), make_key(precision="bf16")]
+    others = [make_key(precision="bf16"), make_key(image_size=64), make_key(weights="V2", weights_sha256="2" * 64)]
+    keys = [make_key(), *others]
     for key in keys:
         write_pair(tmp_path, key=key)
     store = FeatureStore(tmp_path)
-    with pytest.raises(FeaturesAmbiguous, match=r"several feature sets of resnet50; .*--key") as caught:
+    with pytest.raises(FeaturesAmbiguous, match="several feature sets of resnet50; add what tells them apart: ") as caught:
         choose(pairs(store), ["resnet50"], tmp_path)
     for key in keys:
-        assert f"{key.precision} {key.weights} --key {key.digest8}" in str(caught.value)
-        assert [pair.key for pair in choose(pairs(store, None, key.digest8), ["resnet50"], tmp_path)] == [key]
+        said = f"--image-size {key.image_size} --precision {key.precision} --weights {key.weights} (60 train rows"
+        assert said in str(caught.value)
+        choice = FeatureChoice(key.precision, key.image_size, key.weights)
+        assert [pair.key for pair in choose(pairs(store, None, choice), ["resnet50"], tmp_path)] == [key]
+        assert not set(str(caught.value).split()) & {key.digest8, key.feature_key.digest8}
+
+
+def test_only_what_differs_is_to_be_said(tmp_path: Path) -> None:
+    for dataset in ("pets", "cars"):
+        write_pair(tmp_path, key=make_key(dataset=dataset))
+    with pytest.raises(FeaturesAmbiguous, match=r"apart: --dataset (cars|pets) \(60 train.*; --dataset (cars|pets) \("):
+        choose(pairs(FeatureStore(tmp_path)), ["resnet50"], tmp_path)
+
+
+def test_of_features_that_no_word_tells_apart_the_last_ones_are_taken(tmp_path: Path) -> None:
+    keys = [make_key(weights="file", weights_sha256=digit * 64) for digit in "123"]
+    for key, day in zip(keys, ("02", "03", "01"), strict=True):
+        write_set(FeatureStore(tmp_path), blobs(9), "all", key, created=f"2026-11-{day}T00:00:00+00:00")
+    (pair,) = choose(pairs(FeatureStore(tmp_path)), ["resnet50"], tmp_path)
+    assert pair.key == keys[1]
+
+
+def test_weights_of_a_file_are_meant_by_where_they_were(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    features = write_set(store, blobs(9), "all", make_key(weights="file"))
+    for said in ("https://example.org/weights.pth", "weights.pth", "file"):
+        assert [pair.train for pair in pairs(store, None, FeatureChoice(weights=said))] == [features]
+    assert pairs(store, None, FeatureChoice(weights="other.pth")) == []
+
+
+def test_the_last_snapshot_of_a_data_set_is_the_one_that_is_meant(tmp_path: Path) -> None:
+    write_set(FeatureStore(tmp_path), blobs(9), "all")
+    last = write_set(FeatureStore(tmp_path), blobs(12), "all", make_key(classes=("d", "e", "f")), snapshot=True)
+    (pair,) = choose(pairs(FeatureStore(tmp_path)), ["resnet50"], tmp_path)
+    assert (pair.train, pair.key.classes) == (last, ("d", "e", "f"))
+
+
+@pytest.mark.parametrize(("whole", "divided"), [("01", "02"), ("02", "01")])
+def test_a_folder_that_was_divided_since_is_meant_as_it_is_now(tmp_path: Path, whole: str, divided: str) -> None:
+    store = FeatureStore(tmp_path)
+    for split, day in (("all", whole), ("train", divided), ("test", divided)):
+        write_set(store, blobs(9), split, created=f"2026-11-{day}T00:00:00+00:00")
+    (pair,) = pairs(store)
+    assert pair.train.manifest.split == ("all" if whole > divided else "train")
+    assert [pair.train.manifest.split for pair in pairs(store, splits=["all"])] == ["all"]
+    assert [pair.train.manifest.split for pair in pairs(store, splits=["train", "test"])] == ["train"]
 
 
 def test_a_model_without_features_is_an_error_that_says_what_there_is_and_how_to_make_it(tmp_path: Path) -> None:
@@ -441,27 +487,13 @@ def test_images_that_were_left_out_are_counted(tmp_path: Path) -> None:
     assert test.notes == ("2 unreadable test images left out",)
 
 
-def test_a_key_that_none_has_is_answered_with_those_there(tmp_path: Path) -> None:
+def test_a_choice_that_nothing_answers_is_told_what_there_is(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)
+    check_choice(store, FeatureChoice(precision="fp16"))  # nothing is there yet, which is said elsewhere
     write_set(store, blobs(9), "train")
-    check_key(store, make_key().digest8)
-    there = rf"no key begins with zz; there are {make_key().digest8} \(resnet50 pets\)"
-    with pytest.raises(FeaturesNotFound, match=there):
-        check_key(store, "zz")
-    (store.root / f"pets-train-resnet50-{make_key().digest8}" / "manifest.json").unlink()
-    with pytest.raises(FeaturesNotFound, match=r"pets-train-resnet50-\w+: not complete, no head can learn from it"):
-        check_key(store, make_key().digest8[:4])
-    with pytest.raises(FeaturesNotFound, match="no key begins with zz; there are none yet"):
-        check_key(store, "zz")
-
-
-def test_several_sets_are_told_apart_by_what_is_in_them(tmp_path: Path) -> None:
-    store = FeatureStore(tmp_path)
-    one, other = make_key(classes=("a", "b", "c")), make_key(classes=("d", "e", "f"))
-    write_set(store, blobs(9), "train", one)
-    write_set(store, blobs(12), "all", other)
-    with pytest.raises(FeaturesAmbiguous) as caught:  # both parts are looked for below
-        choose(pairs(store), ["resnet50"], tmp_path)
-    said = str(caught.value)
-    assert f"--key {one.digest8} (9 train rows, 3 classes: a, b, c, made 2023-09-01 12:00)" in said
-    assert f"--key {other.digest8} (12 all rows, 3 classes: d, e, f, made 2023-09-01 12:00)" in said
+    check_choice(store, FeatureChoice("fp32", 224, "IMAGENET1K_V1", make_key().feature_key.digest8))
+    there = "there are --image-size 224 --precision fp32 --weights IMAGENET1K_V1"
+    with pytest.raises(FeaturesNotFound, match=f"no features with --precision fp16 --image-size 64; {there}"):
+        check_choice(store, FeatureChoice("fp16", 64))
+    with pytest.raises(FeaturesNotFound, match=f"no features with the key zz; {there}"):
+        check_choice(store, FeatureChoice(digest="zz"))

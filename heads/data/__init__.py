@@ -2,6 +2,18 @@
 
 from headstart.core.heads.data.labelled import Labelled, counted
 from headstart.core.heads.data.loading import Parts, held_out, load, testing, whole
-from headstart.core.heads.data.selection import Pair, check_way, choose, pairs
+from headstart.core.heads.data.selection import Pair, check_choice, choose, pairs
 
-__all__ = ["Labelled", "Pair", "Parts", "check_way", "choose", "counted", "held_out", "load", "pairs", "testing", "whole"]
+__all__ = [
+    "Labelled",
+    "Pair",
+    "Parts",
+    "check_choice",
+    "choose",
+    "counted",
+    "held_out",
+    "load",
+    "pairs",
+    "testing",
+    "whole",
+]

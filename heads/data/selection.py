@@ -10,7 +10,7 @@ from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import NamedKey
 from headstart.core.cache.store import FeatureStore, newest
 from headstart.core.cache.text import listed
-from headstart.core.heads.way import ANY, Way
+from headstart.core.heads.feature_choice import ANY, FeatureChoice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Pair:
 def pairs(
     store: FeatureStore,
     datasets: Sequence[str] | None = None,
-    way: Way = ANY,
+    choice: FeatureChoice = ANY,
     splits: Sequence[str] | None = None,
 ) -> list[Pair]:
     """The last training features of each data set and key, by model; the names of `datasets`, the way of computing, and
@@ -64,7 +64,7 @@ def pairs(
         for features in newest(store.sets())
         if (datasets is None or features.manifest.dataset in datasets)
         and (splits is None or features.manifest.split in splits)
-        and way.matches(features)
+        and choice.matches(features)
     ]
     found.sort(key=lambda one: (one.manifest.key.backbone, one.manifest.key.digest, one.manifest.dataset))
     groups = itertools.groupby(found, key=lambda one: (one.manifest.key, one.manifest.dataset))
@@ -72,21 +72,26 @@ def pairs(
     return [pair for splits_there in by_split if (pair := _pair(splits_there)) is not None]
 
 
-def check_way(store: FeatureStore, way: Way) -> None:
+def check_choice(store: FeatureStore, choice: FeatureChoice) -> None:
     """Raise FeaturesNotFound where features are there, and none was computed so."""
     sets = newest(store.sets())
-    if sets and not any(way.matches(features) for features in sets):
-        ways = listed(dict.fromkeys(" ".join(itertools.chain(*list(Pair(one, None).words.items())[1:])) for one in sets))
-        raise FeaturesNotFound(f"{store.root}: no features with {way.options or f'the key {way.digest}'}; there are {ways}")
+    if not sets or any(choice.matches(features) for features in sets):
+        return
+    words = [list(Pair(features, None).words.items())[1:] for features in sets]  # any data set will do
+    there = listed(dict.fromkeys(" ".join(f"{name} {value}" for name, value in one) for one in words))
+    asked = choice.options or f"the key {choice.digest}"
+    raise FeaturesNotFound(f"{store.root}: no features with {asked}; there are {there}")
 
 
 def _pair(splits: Mapping[str, FeatureSet]) -> Pair | None:
     """Training and test rows that belong together, or all rows, which are divided: what was made last, as a folder may have
     been divided since; else training rows alone."""
-    whole, first = splits.get("all"), splits.get("train")
-    if whole is not None and (first is None or whole.manifest.provenance.created > first.manifest.provenance.created):
-        return Pair(whole, None)
-    return Pair(first, splits.get("test")) if first else None
+    whole, first, test = (splits.get(name) for name in ("all", "train", "test"))
+    if whole is not None and first is not None and test is not None:
+        later = whole.manifest.provenance.created > first.manifest.provenance.created
+        return Pair(whole, None) if later else Pair(first, test)
+    found = whole or first
+    return None if found is None else Pair(found, None if found is whole else test)
 
 
 def choose(found: Sequence[Pair], models: Sequence[str], where: object) -> list[Pair]:

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from headstart.core.extract.config import ENGINES, MIN_IMAGE_SIZE, PRECISIONS, ExtractConfig, ExtractionRequest
-from headstart.core.heads.config import RECIPES
-from headstart.core.heads.way import Way
+from headstart.core.heads.config import RECIPES, TrainConfig, refusal
+from headstart.core.heads.feature_choice import FeatureChoice
 from headstart.workspace import Workspace
 
 Option = Callable[[Any], Any]
@@ -181,7 +181,7 @@ def change_options(function: Any) -> Any:
     return force(frozen(function))
 
 
-def way_options(function: Any) -> Any:
+def feature_options(function: Any) -> Any:
     """The options that say which features are meant, where they were computed in several ways."""
     precision = click.option("--precision", type=click.Choice(PRECISIONS[1:]), help="Only features of this precision.")
     size = click.option("--image-size", type=POSITIVE, help="Only features of images of this size, in pixels.")
@@ -190,9 +190,9 @@ def way_options(function: Any) -> Any:
     return precision(size(weights(key(function))))
 
 
-def way_of(given: dict[str, Any]) -> Way:
+def choice_of(given: dict[str, Any]) -> FeatureChoice:
     """What they say, taken out of the options given."""
-    return Way(*(given.pop(name) for name in ("precision", "image_size", "weights", "digest")))
+    return FeatureChoice(*(given.pop(name) for name in ("precision", "image_size", "weights", "digest")))
 
 
 def division_options(function: Any) -> Any:
@@ -209,3 +209,11 @@ def division_options(function: Any) -> Any:
         "never on both sides of a division: photographs of one animal, say.",
     )
     return fraction(groups(function))
+
+
+def refuse_without_effect(config: TrainConfig, given: set[str], seeds: int, sweep: bool, curve: bool) -> None:
+    """An option that would change nothing is an error: whoever gave it believes that it does."""
+    if click.get_current_context().get_parameter_source("seed") is click.core.ParameterSource.COMMANDLINE:
+        given = given | {"seed"}
+    if (reason := refusal(config, sorted(given), seeds=seeds, sweep=sweep, curve=curve)) is not None:
+        raise click.UsageError(reason)

@@ -14,12 +14,12 @@ from headstart.core.extract.plan import lacking, load
 from headstart.core.extract.tuning.trials import Trials
 from headstart.core.heads import data
 from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.feature_choice import FeatureChoice
 from headstart.core.heads.runs import RunStore
 from headstart.core.heads.sessions.session import same
 from headstart.core.heads.study import estimate
 from headstart.core.heads.study.analysis_store import AnalysisStore
 from headstart.core.heads.study.estimate import Plan
-from headstart.core.heads.way import Way
 from headstart.extraction import Survey, survey_job
 from headstart.inference import timing
 from headstart.observer import ModelPlan, Observer
@@ -110,7 +110,7 @@ def _images_per_s(job: Job, observer: Observer) -> float | None:
 
 def _done(workspace: Workspace, request: StudyRequest, job: Job, config: TrainConfig) -> tuple[bool, bool]:
     """Whether a recipe's questions are answered, and whether its inference is timed; the features are all there."""
-    pairs = data.pairs(FeatureStore(workspace.features_dir), [job.images.name], Way(digest=job.key.digest))
+    pairs = data.pairs(FeatureStore(workspace.features_dir), [job.images.name], FeatureChoice(digest=job.key.digest))
     run = same(pairs[0], config, RunStore(workspace.runs_dir)) if len(pairs) == 1 else None
     if run is None:
         return False, False

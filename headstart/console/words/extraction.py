@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from headstart.console.words.sets import key_facts, shape
+from headstart.console.words.sets import changed, key_facts, shape
 from headstart.core.cache.text import megabytes
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 def outcome(job: Job, done: Outcome) -> str:
     """What a run left behind and what it cost."""
-    if done.computed:
+    if done.change is not None:
+        did = changed(done.change)
+    elif done.computed:
         speed = done.computed / max(done.elapsed_s, 1e-9)  # some clocks stand still for a while
         did = f"{done.computed:,} images in {done.elapsed_s:.1f} s, {speed:.1f} images/s"
     else:
@@ -30,12 +33,15 @@ def outcome_json(done: Outcome) -> dict[str, Any]:
     return {
         "folder": str(done.features.folder),
         "key": manifest.key.to_json(),
+        "dataset": manifest.dataset,
+        "classes": list(manifest.classes),
         "split": manifest.split,
         "rows": manifest.rows,
         "feature_dim": manifest.feature_dim,
         "dtype": manifest.dtype,
         "digest": manifest.digest,
         "computed": done.computed,
+        "change": None if done.change is None else dataclasses.asdict(done.change),
         "elapsed_s": done.elapsed_s,
         "notes": list(manifest.provenance.notes),
     }

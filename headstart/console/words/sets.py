@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.core.cache.text import columns, listed, megabytes
 
 if TYPE_CHECKING:
+    from headstart.core.cache.change import Change
     from headstart.core.cache.feature_set import FeatureSet
     from headstart.core.cache.key import FeatureKey
     from headstart.core.cache.verify import Entry
@@ -19,6 +20,16 @@ def shape(features: FeatureSet) -> str:
     """How much a set holds."""
     manifest = features.manifest
     return f"{manifest.rows:,} x {manifest.feature_dim} {manifest.dtype}, {megabytes(manifest.nbytes)}"
+
+
+def changed(change: Change) -> str:
+    """What a snapshot changed of the one before it, or took over from other sets."""
+    parts = [f"{change.kept:,} kept", f"{change.computed:,} computed"]
+    if change.gone:
+        parts.append(f"{change.gone:,} no longer there")
+    if change.relabelled:
+        parts.append(f"{change.relabelled:,} {'label' if change.relabelled == 1 else 'labels'} changed")
+    return f"{change.pictures:,} {'picture' if change.pictures == 1 else 'pictures'}: {', '.join(parts)}"
 
 
 def listing(entries: Sequence[Entry], now: datetime.datetime) -> str:
@@ -37,6 +48,15 @@ def listing(entries: Sequence[Entry], now: datetime.datetime) -> str:
         lines.append([entry.folder.name, *cells, entry.state])
     found = {entry.state for entry in entries}
     return "\n".join([columns(lines), *(f"{state}: {hint}" for state, hint in _HINTS.items() if state in found)])
+
+
+def unneeded(entries: Sequence[Entry], dry_run: bool) -> str:
+    """What `cache gc` removes, or would remove."""
+    if not entries:
+        return "nothing to remove: each set is the last of its data set, or a trained head was made from it"
+    did = "would be removed" if dry_run else "removed"
+    lines = [f"{entry.folder.name}: {did}, {megabytes(entry.nbytes)}" for entry in entries]
+    return "\n".join([*lines, f"{megabytes(sum(entry.nbytes for entry in entries))} in all"])
 
 
 _HINTS = {
@@ -59,8 +79,8 @@ def age(created: str, now: datetime.datetime) -> str:
 
 
 def key_facts(key: FeatureKey) -> list[tuple[str, object]]:
-    """A key's fields with their values; of many classes the first and their number, on one line."""
-    return [(name, listed(value) if name == "classes" else value) for name, value in key.to_json().items()]
+    """A key's fields with their values."""
+    return list(key.to_json().items())
 
 
 def description(features: FeatureSet) -> str:
@@ -75,6 +95,8 @@ def description(features: FeatureSet) -> str:
         f"  images from {origin.data_from}",
         f"  weights from {origin.weights_from}",
         *(f"  note: {text}" for text in origin.notes),
+        *([] if manifest.change is None else [f"  changed last: {changed(manifest.change)}"]),
+        f"  classes: {listed(manifest.classes) or 'none'}",
         *(f"  key: {field} = {value}" for field, value in key_facts(manifest.key)),
         "  with " + ", ".join(f"{package} {version}" for package, version in origin.versions.items()),
     ]

@@ -26,6 +26,13 @@ MOST_EPOCHS = 20
 MOST_TRIED = 8
 """Configurations tried that have a line each."""
 
+AFTER_DEMO = """Train again with other settings, it takes seconds:
+    headstart train-head --model resnet18 --dataset digits --head linear
+Then the real thing, with pretrained weights, on CIFAR-10 or on a folder of your own pictures:
+    headstart extract --model resnet50 --dataset cifar10 --limit 24000
+    headstart extract --model resnet50 --dataset folder:PATH"""
+"""What to try after the demo."""
+
 
 def start(training: TrainingStart) -> str:
     """What is trained next, on what."""

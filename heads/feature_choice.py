@@ -1,4 +1,4 @@
-"""A way of computing features, in the words of whoever chooses among several. Imports nothing heavy."""
+"""Which features are meant, in the words of whoever chooses among several. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Way:
-    """A way of computing features, as far as somebody says it: precision, image size in pixels, weights by their name or
-    the file that they were in, or the start of the key's digest. None and empty match all."""
+class FeatureChoice:
+    """How the features that are meant were computed, as far as somebody says it: precision, image size in pixels, weights
+    by their name or the file that they were in, or the start of the key's digest. None and empty match all."""
 
     precision: str | None = None
     image_size: int | None = None
@@ -41,7 +41,7 @@ class Way:
         return " ".join(f"{name} {value}" for name, value in given.items() if value is not None)
 
 
-ANY = Way()
+ANY = FeatureChoice()
 
 
 def _is(given: str | None, origin: str) -> bool:

@@ -1,0 +1,1 @@
+"""The rows of a set: looked for among those that are kept, copied, computed."""
