@@ -206,7 +206,7 @@ def _provenance(job: Job, origin: _Origin) -> Provenance:
         device=origin.device,
         batch_size=origin.config.batch_size,
         engine=origin.config.engine,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         versions={name: importlib.metadata.version(name) for name in packages},
         notes=job.images.notes,
         order=job.images.order,

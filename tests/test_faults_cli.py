@@ -27,7 +27,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 def test_a_folders_splits_and_its_classes_are_told_apart(both: Place) -> None:
-    assert "several feature sets of resnet18" in both.fails(*LINEAR)
+    assert "24 rows" in both.run(*LINEAR).stdout  # what was made last
     assert "12 rows" in both.run(*LINEAR, "--dataset", f"folder:{both.root}/pets").stdout
     assert "24 rows" in both.run(*LINEAR, "--dataset", f"classes:{both.root}/pets").stdout
 
@@ -39,8 +39,10 @@ def test_classes_that_were_not_extracted_are_missed(both: Place, tmp_path: Path)
     assert "which has all rows; those of that folder have train rows; folder:PATH means its splits" in said
 
 
-def test_a_key_that_none_has_is_answered_with_those_there(both: Place) -> None:
-    assert "no key begins with zz; there are " in both.fails(*LINEAR, "--key", "zz")
+def test_a_way_that_none_was_computed_in_is_answered_with_those_there(both: Place) -> None:
+    there = "there are --image-size 32 --precision fp32 --weights random:0"
+    assert f"no features with --precision bf16; {there}" in both.fails(*LINEAR, "--precision", "bf16")
+    assert f"no features with the key zz; {there}" in both.fails(*LINEAR, "--key", "zz")
 
 
 def test_an_interrupted_set_has_one_word_and_is_not_whole(both: Place, tmp_path: Path) -> None:
@@ -53,4 +55,4 @@ def test_an_interrupted_set_has_one_word_and_is_not_whole(both: Place, tmp_path:
     manifest.unlink()
     assert "not complete" in here.run("cache", "ls").stdout
     assert f"{name}: not complete\n" in here.run("cache", "verify", code=1).stdout
-    assert "not complete, no head can learn from it" in here.fails(*LINEAR, "--key", name.rpartition("-")[2])
+    assert "no training features of resnet18 (there are none yet)" in here.fails(*LINEAR)

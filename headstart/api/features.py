@@ -217,13 +217,15 @@ def extract(
     workers: int = ExtractConfig.workers,
     on_error: OnError = ExtractConfig.on_error,
     force: bool = False,
+    frozen: bool = False,
     device: str = ExtractConfig.device,
     features_dir: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     observer: Observer | None = None,
 ) -> Features:
     """Run a frozen backbone over a data set once, keep the features, and give them: what `headstart extract` does, with the
-    same names and defaults. What is already there is not computed again; an interrupted or shorter run is extended.
+    same names and defaults. What is already there is not computed again: an interrupted or shorter run is extended, and of pictures that changed
+    only the new ones are computed; with frozen a change is an error.
 
     dataset: cifar10, digits, folder:PATH, classes:PATH or torchvision:NAME, and a Path is a folder; image_size in pixels;
     limit, shard_rows in rows of each split. The folders are those of the command too, ./features and ./data, or
@@ -237,7 +239,7 @@ def extract(
     >>> features = hs.extract("folder:pets", model="resnet50")  # doctest: +SKIP
     """
     config = ExtractConfig(
-        weights, image_size, precision, device, batch_size, engine, workers, limit, shard_rows, on_error, force
+        weights, image_size, precision, device, batch_size, engine, workers, limit, shard_rows, on_error, force, frozen
     )
     request = ExtractionRequest((model,), _named(dataset), split, (config.weights,), no_splits, config)
     get_backbone(model)  # one: "all" would give features of several kinds
