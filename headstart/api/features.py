@@ -224,8 +224,8 @@ def extract(
     observer: Observer | None = None,
 ) -> Features:
     """Run a frozen backbone over a data set once, keep the features, and give them: what `headstart extract` does, with the
-    same names and defaults. What is already there is not computed again: an interrupted or shorter run is extended, and of pictures that changed
-    only the new ones are computed; with frozen a change is an error.
+    same names and defaults. What is already there is not computed again: an interrupted or shorter run is extended, and of
+    pictures that changed only the new ones are computed; with frozen a change is an error.
 
     dataset: cifar10, digits, folder:PATH, classes:PATH or torchvision:NAME, and a Path is a folder; image_size in pixels;
     limit, shard_rows in rows of each split. The folders are those of the command too, ./features and ./data, or
