@@ -258,10 +258,10 @@ def test_knn_heads_of_several_counts_share_one_search_and_score_as_each_alone() 
     data, test = overlapping(90, 3, 0), torch.from_numpy(overlapping(50, 3, 100).features)
     rows = Rows(torch.from_numpy(data.features), torch.from_numpy(data.labels))
     heads = [Knn(data.features.shape[1], 3, config, 90) for config in Knn.grid(make_config("knn"), 90)]
-    Knn.fit_all(heads, rows)
+    found = dict(Knn.scored(heads, rows, test))
     assert len({head.known.data_ptr() for head in heads}) == 1
-    for head, found in zip(heads, Knn.score_all(heads, test), strict=True):
-        assert torch.equal(found, head.score(test))
+    for i, head in enumerate(heads):
+        assert torch.equal(found[i], head.score(test))
 
 
 def test_knn_tries_no_more_neighbours_than_rows() -> None:

@@ -11,7 +11,7 @@ from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Labelled
 from headstart.core.heads.selection import search
 from headstart.core.heads.selection.procedure import candidates
-from headstart.core.heads.selection.unseen import unseen_scores
+from headstart.core.heads.selection.unseen import Side
 
 RIDGES = [make_config("ridge", penalty=10.0**power) for power in (6, 3, 0)]
 
@@ -53,7 +53,8 @@ def test_rows_that_belong_together_are_on_one_side(monkeypatch: pytest.MonkeyPat
 def test_the_scores_are_those_of_heads_trained_without_the_rows() -> None:
     # a label that features can't tell: a head that had seen the row would know it
     data = noise(200, dim=400)
-    known = unseen_scores(data, data.features, 2, RIDGES[2:], "cpu")[0].argmax(axis=1)
+    ((_, scores), *_) = Side(data, data.features, 2, "cpu").scores(RIDGES[2:])
+    known = scores.argmax(axis=1)
     assert (known == data.labels).mean() > 0.95
     assert found_by(data, RIDGES[2:], 2).selection.tried[0].accuracy < 0.65
 
