@@ -25,7 +25,7 @@ class Ridge(PenalisedHead):
     are distances, not log-odds: the probabilities rank rightly but are too even."""
 
     uses = frozenset({"penalty", "class_weight"})
-    rank = 1
+    rank = 2
     caveat = "a ridge head's scores are not log-odds: its probabilities rank rightly, but are far too even"
     penalties = tuple(10.0**power for power in range(-3, 10))
 

@@ -12,8 +12,12 @@ from headstart.core.heads.selection.record import Selection
 from headstart.core.heads.training.epoch import OnEpoch
 from headstart.core.heads.training.train import Trained, carve, scores, train_many
 
-CANDIDATES = ("ridge", "logreg", "knn")
+CANDIDATES = ("logreg", "ridge")
 """What `auto` chooses among."""
+FROM_ROWS = 100
+OF_SOME = ("knn",)
+"""What it also tries from so many rows on. Fewer can't tell it from a linear head: of 20 rows it was chosen in three of ten
+draws, and cost one or two points of accuracy (docs/heads.md)."""
 OF_MANY = ("mlp",)
 """What it also tries where rows are held out once. Of fewer rows a gradient head learns no more than the others from frozen
 features (docs/heads.md), and would take most of the time of a cross-validation."""
@@ -62,7 +66,8 @@ def candidates(config: TrainConfig, rows: int, *, weighted: bool = False) -> lis
     classes, are `weighted`, heads that take no weights are not tried."""
     names: tuple[str, ...] = (config.head,)
     if config.head == AUTO:
-        names = (*CANDIDATES, *OF_MANY) if rows > search.CROSS_VALIDATED else CANDIDATES
+        some, many = rows >= FROM_ROWS, rows > search.CROSS_VALIDATED
+        names = (*CANDIDATES, *(OF_SOME if some else ()), *(OF_MANY if many else ()))
         names = tuple(name for name in names if kind(name).weighted or not (weighted or config.class_weight))
     return [tried for name in names for tried in kind(name).grid(dataclasses.replace(config, head=name), rows)]
 

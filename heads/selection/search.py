@@ -61,7 +61,7 @@ def search(data: Labelled, classes: int, configs: Sequence[TrainConfig], device:
     order = sorted(judged, key=lambda i: (judged[i].log_loss, i))
     tried = [judged[i].against(judged[order[0]]) for i in order]
     near = [place for place, one in enumerate(tried) if one.log_loss - tried[0].log_loss <= one.error]
-    chosen = min(near, key=lambda place: (kind(tried[place].config.head).rank, order[place]))
+    chosen = min(near, key=lambda place: (kind(tried[place].config.head).rank, place))
     best = judged[order[chosen]]
     count = len(sides) if len(sides) > 1 else 1
     selection = Selection(count, len(best.losses), tuple(tried), chosen, round(time.perf_counter() - started, 4))
