@@ -81,7 +81,7 @@ def _groups(runs: Sequence[Run]) -> tuple[Group, ...]:
     for run in runs:
         by_seed = alike.setdefault(_all_but_the_seed(run), {})
         before = by_seed.get(run.config.seed)
-        by_seed[run.config.seed] = dataclasses.replace(run, curve=run.curve or (before and before.curve))
+        by_seed[run.config.seed] = dataclasses.replace(run, curve=run.curve or (before.curve if before else None))
     found = [tuple(by_seed[seed] for seed in sorted(by_seed)) for by_seed in alike.values()]
     models = _model_labels([group[0].key for group in found])
     named = [f"{model}\0{settings_label(group[0].config)}" for model, group in zip(models, found, strict=True)]
