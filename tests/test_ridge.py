@@ -5,15 +5,16 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from heads_samples import blobs, make_config, same_head
+from heads_samples import DIM, blobs, make_config, overlapping, same_head, silent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge as ScikitRidge
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 
 from headstart.core.heads.kinds import ridge
 from headstart.core.heads.kinds.base import Rows
 from headstart.core.heads.kinds.ridge import Ridge
+from headstart.core.heads.training.train import predict, train
 
 
 def sample(rows: int, dim: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -120,3 +121,15 @@ def test_heads_of_a_path_are_those_that_each_penalty_gives_alone() -> None:
         assert same_head(head, alone)
     penalties = [head.config.penalty or 0 for head in heads]
     assert penalties == sorted(Ridge.penalties, reverse=True)
+
+
+@pytest.mark.parametrize("dim", [DIM, 60])
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_ridge_predicts_what_scikit_learns_does(classes: int, dim: int, seed: int) -> None:
+    data, test = overlapping(90, classes, seed, dim), overlapping(200, classes, seed + 100, dim)
+    theirs = RidgeClassifierCV(alphas=10.0 ** np.arange(-3, 10)).fit(data.features.astype(np.float64), data.labels)
+    head = train(data, classes, make_config("ridge", standardise=False), "cpu", silent).head
+    expected = theirs.predict(test.features.astype(np.float64))
+    assert 0.5 < (expected == test.labels).mean() < 0.99  # else the comparison would say little
+    np.testing.assert_array_equal(predict(head, test.features, "cpu"), expected)
