@@ -125,7 +125,7 @@ def drawn(
     """`count` rows of the wanted classes in their shares, at least two of each, with labels from 0; None where there are
     not so many."""
     counts = np.maximum(2, np.round(shares * count).astype(int))
-    if count >= len(data.labels) and len(wanted) == len(np.unique(data.labels)):
+    if count >= len(data.labels) and len(set(shares.tolist())) == 1 and len(wanted) == len(np.unique(data.labels)):
         counts = np.bincount(data.labels)  # all rows, whose classes are not quite alike
     places = []
     for label, own in zip(wanted, counts, strict=True):

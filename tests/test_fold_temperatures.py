@@ -65,7 +65,7 @@ def test_it_is_that_of_the_other_folds_by_heads_that_saw_neither() -> None:
                 data.at(np.flatnonzero(~np.isin(division, (fold, other)))),
                 data.at(np.flatnonzero(division == other)),
             )
-            scores.append(unseen_scores(learn, judge.features, 3, [RIDGE], "cpu")[0])
+            scores.append(unseen_scores(learn, judge.features, 3, RIDGE, "cpu"))
             labels.append(judge.labels)
         expected.append(temperature.fit(np.concatenate(scores).astype(np.float64), np.concatenate(labels)))
     assert of_each(data, division) == pytest.approx(expected, rel=1e-4)

@@ -68,8 +68,8 @@ class Head(nn.Module, abc.ABC):
     weighted: ClassVar[bool] = True
     """Whether it takes sample weights."""
     rank: ClassVar[int] = 9
-    """Simpler heads have lower ranks: of two that do equally well the simpler one is chosen. Of two linear ones it is the one
-    whose probabilities can be read as they are."""
+    """Simpler heads have lower ranks: of two that do equally well the simpler one is chosen. Of two linear
+    ones it is that whose probabilities can be read as they are."""
     costly_end: ClassVar[bool] = False
     """Whether weak penalties cost much more than strong ones: those far beyond the best need not be tried."""
     caveat: ClassVar[str | None] = None

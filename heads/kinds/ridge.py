@@ -57,7 +57,8 @@ class Ridge(PenalisedHead):
 
 
 def fit_each(rows: Rows, classes: int, penalties: Sequence[float]) -> list[tuple[Tensor, Tensor]]:
-    """Coefficients (C, D) and intercepts (C,) as `fit` has them, for each penalty, float64, from the rows' decomposition."""
+    """Coefficients (C, D) and intercepts (C,) as `fit` has them, for each penalty, float64, from the rows'
+    decomposition."""
     found = rows.decomposition
     mean, along = _along(found, rows.labels.to(found.mean.device), classes)
     solved = found.least_squares(along, penalties)

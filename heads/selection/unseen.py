@@ -12,10 +12,19 @@ from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Labelled, counted
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.kinds.base import ClosedFormHead, Rows
+from headstart.core.heads.training import threads
 from headstart.core.heads.training.given import Given, by_class, new_head, on_device, standardised
 from headstart.core.heads.training.train import scores, train_many
 
+Features = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float32]
+
+
+def unseen_scores(learn: Labelled, unseen: Features, classes: int, config: TrainConfig, device: str) -> Scores:
+    """The scores (n, C) of features (n, D) by one head. Raises as `train_many`."""
+    with threads.suited(device, learn.features.size, classes):
+        ((_, found),) = Side(learn, unseen, classes, device).scores([config])
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +35,7 @@ class Side:
     """
 
     learn: Labelled
-    unseen: npt.NDArray[np.float32]
+    unseen: Features
     classes: int
     device: str
     _weighted: dict[tuple[bool, str | None], Rows] = dataclasses.field(default_factory=dict)

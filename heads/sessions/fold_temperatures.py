@@ -63,6 +63,6 @@ class FoldTemperatures:
         key = (min(other, fold), max(other, fold), dataclasses.replace(head.config, seed=0))
         if key not in self._scored:
             learn = self.data.at(np.flatnonzero(~np.isin(self.folds, (other, fold))))
-            (self._scored[key],) = unseen_scores(learn, self.data.features[pair], head.classes, [key[2]], self.device)
+            self._scored[key] = unseen_scores(learn, self.data.features[pair], head.classes, key[2], self.device)
         found: Scores = self._scored[key][self.folds[pair] == other]
         return found

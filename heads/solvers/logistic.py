@@ -54,9 +54,9 @@ class Solution:
 
 
 def path(problem: Problem, penalties: Sequence[float], tolerances: Sequence[float]) -> Iterator[Solution]:
-    """For each penalty, in falling order and when it is asked for, what minimises the sum of the rows' weighted cross entropies in nats and
-    penalty / 2 x the squares of the coefficients: scikit-learn's LogisticRegression of C = 1 / penalty. Intercepts are not
-    penalised. Of two classes the penalty is on the one row of differences, as in scikit-learn.
+    """For each penalty, in falling order and when it is asked for, what minimises the sum of the rows' weighted cross
+    entropies in nats and penalty / 2 x the squares of the coefficients: that of LogisticRegression with C = 1 / penalty.
+    Intercepts are not penalised. Of two classes the penalty is on the one row of differences, as in scikit-learn.
 
     L-BFGS from the last solution, moved on by what the last change of the penalty changed: from a strong penalty to a weak
     one by way of others takes far fewer steps than at once. The first guess of the Hessian is that of least squares, the
