@@ -82,7 +82,7 @@ def test_of_kinds_within_an_error_the_simplest_is_chosen_at_its_best() -> None:
 def test_penalties_far_beyond_the_best_are_not_tried() -> None:
     configs = Logreg.grid(make_config("logreg"), 300)
     data = noise(300, 3, dim=200)
-    means = 0.3 * np.random.default_rng(1).standard_normal((3, 200), dtype=np.float32)
+    means = 0.1 * np.random.default_rng(1).standard_normal((3, 200), dtype=np.float32)
     tried = found_by(dataclasses.replace(data, features=data.features + means[data.labels]), configs).selection.tried
     assert len(tried) < len(configs)
     assert {one.config.penalty for one in tried} == {config.penalty for config in configs[: len(tried)]}

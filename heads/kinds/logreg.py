@@ -59,8 +59,7 @@ class Logreg(PenalisedHead):
             for i, head in enumerate(heads):
                 if head._penalty() == found.penalty:
                     _refuse(found, cls.path_tolerance)
-                    coefficients = found.coefficients @ turned.axes.T
-                    head._take(coefficients, found.intercepts - coefficients @ turned.mean, posed.present)
+                    head._take(*turned.back(found.coefficients, found.intercepts), posed.present)
                     yield i, head.score(features)
 
     def _penalty(self) -> float:
