@@ -227,13 +227,16 @@ def _share(seconds: Sequence[tuple[float, float]]) -> float | None:
 @click.option(
     "--size", "sizes", multiple=True, type=click.IntRange(min=4), help="Training rows; repeatable. [default: all]"
 )
+@click.option(
+    "--case", "titles", multiple=True, type=click.Choice([case.title for case in CASES]), help="Repeatable. [default: all]"
+)
 @click.option("--json", "to", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write.")
-def main(folders: tuple[Path, ...], sizes: tuple[int, ...], to: Path) -> None:
+def main(folders: tuple[Path, ...], sizes: tuple[int, ...], titles: tuple[str, ...], to: Path) -> None:
     """Mean test accuracy of `--head auto` beside scikit-learn's, for every FOLDER, case and size."""
     cells = []
     for folder in folders:
         rows = rows_of(folder)
-        for case in CASES:
+        for case in (case for case in CASES if not titles or case.title in titles):
             for size in sizes or SIZES:
                 cell = measured(rows, case, size)
                 cells += [cell] if cell else []

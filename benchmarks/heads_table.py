@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,13 @@ from typing import Any
 
 import click
 from figures import save
+from scipy.stats import betabinom
 from table import machine, markdown, replaced
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from headstart.core.heads.selection import search
+from headstart.core.heads.statistics.conformal import rank
 
 Cell = dict[str, Any]
 ALLOWED = 0.5
@@ -31,8 +38,10 @@ def main(document: Path, files: tuple[Path, ...]) -> None:
     contents = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     cells = [cell for content in contents for cell in content["cells"]]
     machines = "; ".join(dict.fromkeys(machine(content) for content in contents))
-    text = f"{table(cells)}\n\n{summary(cells)} {machines}."
-    document.write_text(replaced(document.read_text(encoding="utf-8"), "sizes", text, document), encoding="utf-8")
+    text = replaced(
+        document.read_text(encoding="utf-8"), "sizes", f"{table(cells)}\n\n{summary(cells)} {machines}.", document
+    )
+    document.write_text(replaced(text, "coverage", coverage(cells), document), encoding="utf-8")
     save(figure(cells), document.with_suffix(".svg"))
 
 
@@ -68,6 +77,32 @@ def summary(cells: Sequence[Cell]) -> str:
     short = sum(one < -ALLOWED for one in found)
     said = f"The mean of the {len(found)} differences is {statistics.mean(found):+.2f} points; "
     return said + f"{short} of them are more than {ALLOWED} points below 0, the lowest {min(found):+.2f}."
+
+
+def coverage(cells: Sequence[Cell]) -> str:
+    """How often conformal sets hold the truth, by number of training rows."""
+    lines = []
+    for rows in sorted({cell["rows"] for cell in cells}):
+        turns = [turn for cell in cells if cell["rows"] == rows for turn in cell["turns"]]
+        line = [f"{rows:,}", f"{len(turns)}"]
+        for share in turns[0]["covered"]:
+            held = [turn["covered"][share] / turn["tested"] for turn in turns]
+            inside = sum(_within(turn, rows, share) for turn in turns)
+            line += [f"{statistics.mean(held):.1%} ({min(held):.1%} to {max(held):.1%})", f"{inside}"]
+        lines.append(line)
+    shares = cells[0]["turns"][0]["covered"]
+    columns = ["rows", "draws", *(name for share in shares for name in (f"asked for {share}", "within"))]
+    return markdown(columns, lines)
+
+
+def _within(turn: Cell, rows: int, share: str) -> bool:
+    """Whether the covered images lie in the 99 % interval of split conformal prediction, whose number is beta-binomial."""
+    judged = round(rows * search.HELD_OUT) if rows > search.CROSS_VALIDATED else rows
+    missed = rank(judged, float(share.rstrip("%")) / 100)
+    if not missed:
+        return bool(turn["covered"][share] == turn["tested"])
+    low, high = betabinom(turn["tested"], judged + 1 - missed, missed).interval(0.99)
+    return bool(low <= turn["covered"][share] <= high)
 
 
 def figure(cells: Sequence[Cell]) -> Any:
