@@ -96,11 +96,11 @@ def test_a_sweep_chooses_among_what_is_given() -> None:
     assert found.trained.head.config.lr == 1e-1
 
 
-def test_where_no_row_can_be_judged_the_first_candidate_is_trained() -> None:
+def test_where_no_row_can_be_judged_the_first_kind_is_trained_as_where_nothing_is_given() -> None:
     data = blobs(3)
     (found,) = fit(data, 3, [make_config("auto")], "cpu", silent)
     assert (found.selection, found.confidence) == (None, None)
-    assert found.trained.head.config == candidates(make_config("auto"), 3)[0]
+    assert found.trained.head.config == make_config(candidates(make_config("auto"), 3)[0].head)
 
 
 def test_rows_of_weight_0_are_not_judged_either() -> None:

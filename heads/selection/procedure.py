@@ -105,8 +105,11 @@ def _needs_a_search(config: TrainConfig, rows: int) -> bool:
 
 
 def _chosen(tried: Sequence[TrainConfig], found: search.Found | None) -> TrainConfig:
-    """The configuration to train: where no row can be judged the first in the list, the simplest."""
-    return tried[0] if found is None or len(tried) == 1 else found.selection.config
+    """The configuration to train: where no row can be judged the first, the simplest kind, with the setting that it has
+    where none is given."""
+    if len(tried) == 1:
+        return tried[0]
+    return dataclasses.replace(tried[0], penalty=None, neighbours=None) if found is None else found.selection.config
 
 
 def _fitted(data: Labelled, trained: Trained, found: search.Found | None, several: bool, device: str) -> Fitted:
