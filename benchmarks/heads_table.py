@@ -52,7 +52,7 @@ def difference(cell: Cell) -> float:
 
 def table(cells: Sequence[Cell]) -> str:
     """One line for each backbone, case and number of rows."""
-    columns = ["backbone", "case", "rows", "auto", "scikit-learn", "difference", "ECE of auto", "time", "chosen"]
+    columns = ["backbone", "case", "rows", "auto", "scikit-learn", "difference", "ECE of auto", "time of auto", "chosen"]
     return markdown(columns, [_line(cell) for cell in cells])
 
 
@@ -66,7 +66,7 @@ def _line(cell: Cell) -> list[str]:
         f"{cell['reference']:.2%}",
         f"{difference(cell):+.2f}",
         f"{cell['ece']:.1%}",
-        "" if cell["share"] is None else f"1/{1 / cell['share']:.1f}",
+        "" if cell["share"] is None else f"{cell['share']:.1f}",
         ", ".join(f"{name} {count}" for name, count in chosen.most_common()),
     ]
 
@@ -76,7 +76,10 @@ def summary(cells: Sequence[Cell]) -> str:
     found = [difference(cell) for cell in cells]
     short = sum(one < -ALLOWED for one in found)
     said = f"The mean of the {len(found)} differences is {statistics.mean(found):+.2f} points; "
-    return said + f"{short} of them are more than {ALLOWED} points below 0, the lowest {min(found):+.2f}."
+    return (
+        said
+        + f"{'one is' if short == 1 else f'{short} are'} more than {ALLOWED} points below 0, the lowest {min(found):+.2f}."
+    )
 
 
 def coverage(cells: Sequence[Cell]) -> str:
