@@ -231,18 +231,20 @@ def report(turns: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
 def limits_named(limit: dict[str, float]) -> str:
     """What an image costs and what the device can do."""
     pinned = f", {limit['pinned_copy'] / 1e9:,.1f} from pinned memory" if "pinned_copy" in limit else ""
+    in_bf16 = f"{limit['bf16'] / 1e9:,.0f} in bf16" if "bf16" in limit else "bf16 left out: no instructions for it here"
     return (
         f"{limit['flops'] / 1e9:.2f} GFLOP and {limit['traffic'] / 1e6:.1f} MB an image; matmul {limit['fp32'] / 1e9:,.0f} "
-        f"GFLOP/s in fp32, {limit['bf16'] / 1e9:,.0f} in bf16; copy {limit['copy'] / 1e9:,.1f} GB/s{pinned}"
+        f"GFLOP/s in fp32, {in_bf16}; copy {limit['copy'] / 1e9:,.1f} GB/s{pinned}"
     )
 
 
 def shares_named(rate: float, limit: dict[str, float]) -> str:
-    """The parts of the device's rates that a rate of images takes."""
+    """The parts of the device's rates that a rate of images takes; of fp32's where bf16 was left out."""
     if not limit:
         return ""
-    arithmetic, memory = rate * limit["flops"] / limit["bf16"], rate * limit["traffic"] / limit["copy"]
-    return f"  {arithmetic:5.0%} of the bf16 matmul rate, {memory:5.0%} of the copy rate"
+    name = "bf16" if "bf16" in limit else "fp32"
+    arithmetic, memory = rate * limit["flops"] / limit[name], rate * limit["traffic"] / limit["copy"]
+    return f"  {arithmetic:5.0%} of the {name} matmul rate, {memory:5.0%} of the copy rate"
 
 
 def show_axis(axis: str, found: dict[str, dict[str, Any]]) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 def matmul(options: dict[str, str]) -> dict[str, float]:
     """The rates of the device, and the needs of an image of `image_size` px in the backbone.
 
-    `fp32` and `bf16`: FLOP/s of the best of several square products. `copy`: bytes/s read and written when a large tensor
-    is copied within the device's memory. `pinned_copy`, on CUDA: bytes/s from pinned host memory. `flops`, `traffic`: the
-    operations, and the bytes moved at least, of one image in the backbone.
+    `fp32` and `bf16`: FLOP/s of the best of several square products. There is no `bf16` where the device has no
+    instructions for it: PyTorch would take minutes, a hundred times as long as in fp32. `copy`: bytes/s read and written
+    when a large tensor is copied within the device's memory. `pinned_copy`, on CUDA: bytes/s from pinned host memory.
+    `flops`, `traffic`: the operations, and the bytes moved at least, of one image in the backbone.
     """
     import torch
 
@@ -23,7 +24,8 @@ def matmul(options: dict[str, str]) -> dict[str, float]:
     device, backbone, size = device_of(options), get_backbone(options["model"]), int(options["image_size"])
     side = 8192 if device.startswith("cuda") else 2048
     found = {}
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+    dtypes = {"fp32": torch.float32, **({"bf16": torch.bfloat16} if multiplies_bf16(device) else {})}
+    for name, dtype in dtypes.items():
         square = torch.randn(side, side, device=device).to(dtype)
         found[name] = 2 * side**3 / fastest(functools.partial(torch.mm, square, square), device)
     found |= copy_rates(device)
@@ -90,6 +92,13 @@ def device_of(options: dict[str, str]) -> str:
     from headstart.core.extract.network.devices import resolve
 
     return resolve(options["device"], "fp32").name
+
+
+def multiplies_bf16(device: str) -> bool:
+    """Whether the device has instructions for bf16: those that have are given it by `--precision auto`."""
+    from headstart.core.extract.network.devices import resolve
+
+    return resolve(device, "auto").precision == "bf16"
 
 
 def synchronize(device: str) -> None:

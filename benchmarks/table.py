@@ -144,10 +144,18 @@ def extraction_rows(model: str, found: Json, copies: bool) -> Iterator[list[str]
             f"{min(speeds):,.1f} to {max(speeds):,.1f}",
             f"{rate / base:.2f}" if base else "",
         ]
-        row.append(f"{rate * limit['flops'] / limit['bf16']:.0%}" if "bf16" in limit else "")
+        row.append(matmul_share(rate, limit))
         if copies:
             row.append(f"{rate * limit['traffic'] / limit['copy']:.0%}" if "copy" in limit else "")
         yield [*row, f"{found['totals'][way]:.1f}"]
+
+
+def matmul_share(rate: float, limit: Json) -> str:
+    """The part of the matmul rate that a rate of images takes: of fp32's, which is said, on a device without bf16."""
+    if not limit:
+        return ""
+    name = "bf16" if "bf16" in limit else "fp32"
+    return f"{rate * limit['flops'] / limit[name]:.0%}" + (" of fp32" if name == "fp32" else "")
 
 
 def extraction_captions(content: Json) -> Iterator[str]:
@@ -175,7 +183,8 @@ def pass_named(found: Json, asked: Json) -> str:
 
 def limits_named(limits: Sequence[Mapping[str, float]]) -> str:
     """The device's own rates during these models' turns."""
-    units = {"bf16": "GFLOP/s in bf16", "copy": "GB/s copied", "pinned_copy": "GB/s from pinned memory"}
+    fp32 = {"fp32": "GFLOP/s in fp32, bf16 left out"} if any(limit and "bf16" not in limit for limit in limits) else {}
+    units = {**fp32, "bf16": "GFLOP/s in bf16", "copy": "GB/s copied", "pinned_copy": "GB/s from pinned memory"}
     said = []
     for name, unit in units.items():
         rates = [limit[name] / 1e9 for limit in limits if name in limit]

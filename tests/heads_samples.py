@@ -75,6 +75,13 @@ def blobs(rows: int, seed: int = 0, classes: int = len(CLASSES), dim: int = DIM)
     return Labelled(features.astype(np.float32), labels)
 
 
+def overlapping(rows: int, classes: int, seed: int, dim: int = DIM) -> Labelled:
+    """Clouds so close that neighbouring rows often differ in their labels."""
+    data = blobs(rows, seed, classes, dim)
+    centres = 6 * np.eye(classes, dim, dtype=np.float32)[data.labels]
+    return dataclasses.replace(data, features=data.features - 0.75 * centres)
+
+
 def numbered(rows: int, classes: int = len(CLASSES)) -> Labelled:
     """Features whose first number is that of the row, the labels in turn."""
     features = np.zeros((rows, DIM), dtype=np.float32)
@@ -89,6 +96,15 @@ def silent(epoch: Epoch) -> None:
 def trained_head(head: HeadName = "mlp", data: Labelled | None = None, **changes: Any) -> Head:
     """A head trained on blobs, or on `data`."""
     return train(data or blobs(48), len(CLASSES), make_config(head, **changes), "cpu", silent).head
+
+
+def random_head(name: HeadName, classes: int, sigmoid: bool, scale: float, seed: int, dim: int = 4) -> Head:
+    """An untrained head with parameters of the size `scale`."""
+    generator = torch.Generator().manual_seed(seed)
+    head = kind(name)(dim, classes, make_config(sigmoid=sigmoid), 1)
+    state = {part: scale * torch.randn(value.shape, generator=generator) for part, value in head.named_parameters()}
+    head.load_state_dict({**head.state_dict(), **state})
+    return head.eval().requires_grad_(False)
 
 
 def same_head(one: Head, other: Head) -> bool:

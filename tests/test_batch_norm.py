@@ -60,6 +60,29 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained(tmp_path_factory.mktemp("weights") / "resnet18.safetensors")
 
 
+@pytest.fixture(scope="module")
+def found(checkpoint: Path) -> BatchNormResults:
+    """The small plan, measured once for all that ask it no more than what it found."""
+    return measured(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def made(checkpoint: Path) -> "list[Notebook]":
+    """What learners were given by the small plan."""
+    return notebooks(checkpoint, SMALL)
+
+
+@pytest.fixture(scope="module")
+def published(checkpoint: Path) -> "dict[tuple[bool, int], tuple[float, nn.Module]]":
+    """The study's loop in `eval()` and in `train()`, for each seed."""
+    job = make_jobs(checkpoint)[0]
+    return {
+        (training, seed): published_loop(weights.load(job.backbone, job.weights), training, seed)
+        for training in (False, True)
+        for seed in SMALL.seeds
+    }
+
+
 def make_job(request: object, images: Images, model: str = "resnet18", device: Device = FP32, size: int = 32) -> Job:
     backbone = get_backbone(model)
     found = weights.locate(backbone, str(request))
@@ -134,18 +157,21 @@ def published_loop(body: nn.Module, training: bool, seed: int) -> tuple[float, n
 
 
 @pytest.mark.parametrize("seed", SMALL.seeds)
-def test_both_accuracies_are_those_of_the_loop_that_runs_the_backbone_in_every_epoch(checkpoint: Path, seed: int) -> None:
-    job, found = make_jobs(checkpoint)[0], measured(checkpoint)
-    right, _ = published_loop(weights.load(job.backbone, job.weights), False, seed)
-    wrong, drifted = published_loop(weights.load(job.backbone, job.weights), True, seed)
+def test_both_accuracies_are_those_of_the_loop_that_runs_the_backbone_in_every_epoch(
+    checkpoint: Path, found: BatchNormResults, published: dict[tuple[bool, int], tuple[float, nn.Module]], seed: int
+) -> None:
+    (right, _), (wrong, drifted) = published[False, seed], published[True, seed]
+    job = make_jobs(checkpoint)[0]
     assert found.accuracy_eval[seed] == right
     assert found.accuracy_train[seed] == wrong
     before = weights.load(job.backbone, job.weights).get_buffer("bn1.running_mean")
     assert not torch.allclose(drifted.get_buffer("bn1.running_mean"), before, rtol=0.01)
 
 
-def test_in_eval_the_head_learns_from_features_that_do_not_depend_on_their_batch(checkpoint: Path) -> None:
-    job, made = make_jobs(checkpoint)[0], notebooks(checkpoint, SMALL)
+def test_in_eval_the_head_learns_from_features_that_do_not_depend_on_their_batch(
+    checkpoint: Path, made: list[Notebook]
+) -> None:
+    job = make_jobs(checkpoint)[0]
     body, rng = weights.load(job.backbone, job.weights), np.random.default_rng(1)
     order = np.concatenate([rng.permutation(40), rng.permutation(40)])
     features = np.concatenate([features for features, _ in made[1].learned])
@@ -155,8 +181,10 @@ def test_in_eval_the_head_learns_from_features_that_do_not_depend_on_their_batch
     np.testing.assert_allclose(made[1].asked[0], plain_features(body, coloured(30, 2)[:12]), rtol=1e-4, atol=1e-5)
 
 
-def test_in_train_the_head_learns_from_features_normalised_by_their_batch_in_the_same_order(checkpoint: Path) -> None:
-    right, _, wrong, _ = notebooks(checkpoint, SMALL)
+def test_in_train_the_head_learns_from_features_normalised_by_their_batch_in_the_same_order(
+    checkpoint: Path, made: list[Notebook]
+) -> None:
+    right, _, wrong, _ = made
     job = make_jobs(checkpoint)[0]
     body, order = weights.load(job.backbone, job.weights).train(), np.random.default_rng(0).permutation(40)
     assert [len(labels) for _, labels in wrong.learned] == [16, 16, 8] * 2  # the last batch is short, and not padded
@@ -168,9 +196,10 @@ def test_in_train_the_head_learns_from_features_normalised_by_their_batch_in_the
 
 
 @pytest.mark.parametrize("seed", SMALL.seeds)
-def test_after_train_the_test_uses_the_drifted_statistics_in_eval(checkpoint: Path, seed: int) -> None:
-    job, made = make_jobs(checkpoint)[0], notebooks(checkpoint, SMALL)
-    _, drifted = published_loop(weights.load(job.backbone, job.weights), True, seed)
+def test_after_train_the_test_uses_the_drifted_statistics_in_eval(
+    made: list[Notebook], published: dict[tuple[bool, int], tuple[float, nn.Module]], seed: int
+) -> None:
+    _, drifted = published[True, seed]
     expected = plain_features(drifted, coloured(30, 2)[:12])
     np.testing.assert_allclose(made[2 + seed].asked[0], expected, rtol=1e-3, atol=1e-4)
 
@@ -235,16 +264,15 @@ def test_more_rows_than_there_are_means_all(checkpoint: Path) -> None:
     assert sum(rows) == experiment.passes(*make_jobs(checkpoint), plan)
 
 
-def test_the_same_seeds_give_the_same_result(checkpoint: Path) -> None:
-    first = measured(checkpoint)
+def test_the_same_seeds_give_the_same_result(checkpoint: Path, found: BatchNormResults) -> None:
     torch.rand(3)
     second = measured(checkpoint)
-    assert dataclasses.replace(first, elapsed_s=second.elapsed_s) == second
-    assert first.drift[0] != first.drift[1]  # another seed is another order
+    assert dataclasses.replace(found, elapsed_s=second.elapsed_s) == second
+    assert found.drift[0] != found.drift[1]  # another seed is another order
 
 
-def test_in_bf16_the_statistics_stay_in_float32_and_near_those_of_fp32(checkpoint: Path) -> None:
-    exact, low = measured(checkpoint), measured(checkpoint, device=Device("cpu", "bf16", "a computer"))
+def test_in_bf16_the_statistics_stay_in_float32_and_near_those_of_fp32(checkpoint: Path, found: BatchNormResults) -> None:
+    exact, low = found, measured(checkpoint, device=Device("cpu", "bf16", "a computer"))
     assert low.precision == "bf16"
     assert low.drift[0].mean == pytest.approx(exact.drift[0].mean, rel=0.05)
     assert low.drift[0].var == pytest.approx(exact.drift[0].var, rel=0.05)

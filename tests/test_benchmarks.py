@@ -1,5 +1,6 @@
 """The benchmarks list, run and tabulate what they promise, at sizes that take seconds; no figure is judged here."""
 
+import functools
 import importlib
 import json
 import subprocess
@@ -9,7 +10,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
+from click.testing import CliRunner
 from extract_samples import ROOT, write_picture
+
+from headstart.core.extract.network.devices import resolve
 
 TINY = ("-m", "resnet18", "--dataset", "digits", "--way", "headstart", "--engine", "eager", "--image-size", "32")
 POINTS = ("--scaling", "--scale-rows", "16,32", "--scale-batches", "8,16", "--scale-sizes", "32,64", "--scale-images", "32")
@@ -34,11 +39,36 @@ def run(script: str, *words: object, folder: Path = ROOT) -> subprocess.Complete
     return subprocess.run(call, cwd=folder, capture_output=True, text=True, check=False)
 
 
+def pictures_of(root: Path, rows: int) -> str:
+    """A data set of so many pictures to train and one to test: quicker than digits, which take scikit-learn."""
+    for row in range(rows):
+        write_picture(root / "pictures/train/any" / f"{row}.png", row)
+    write_picture(root / "pictures/test/any/0.png")
+    return f"folder:{root}/pictures"
+
+
+def module(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module of benchmarks/; the folder comes last, since it has a heads.py too."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT / "benchmarks")])
+    return importlib.import_module(name)
+
+
 @pytest.fixture
 def table(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """benchmarks/table.py; its folder comes last, since it has a heads.py too."""
-    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT / "benchmarks")])
-    return importlib.import_module("table")
+    """benchmarks/table.py."""
+    return module("table", monkeypatch)
+
+
+@pytest.fixture
+def extraction(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """benchmarks/extraction.py."""
+    return module("extraction", monkeypatch)
+
+
+@pytest.fixture
+def rates(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """benchmarks/rates.py."""
+    return module("rates", monkeypatch)
 
 
 def old_extraction() -> dict[str, Any]:
@@ -163,8 +193,6 @@ def test_a_way_without_its_python_is_told() -> None:
 
 @pytest.mark.parametrize("script", ["extraction.py", "heads.py"])
 def test_a_gpu_that_is_not_there_is_one_line(script: str, tmp_path: Path) -> None:
-    import torch
-
     if torch.cuda.is_available():
         pytest.skip("has a CUDA device")
     found = run(script, "--device", "cuda", folder=tmp_path)
@@ -192,15 +220,12 @@ def test_what_can_not_be_run_is_said_without_a_traceback(words: tuple[str, ...],
 
 @pytest.mark.slow
 def test_a_tiny_run_writes_every_figure(tmp_path: Path) -> None:
-    for row in range(32):
-        write_picture(tmp_path / "pictures/train/any" / f"{row}.png", row)  # quicker than digits, which take scikit-learn
-    write_picture(tmp_path / "pictures/test/any/0.png")
-    words = ("--dataset", f"folder:{tmp_path}/pictures", "--rows", "32", "--repeats", "1", "--json", "found.json")
-    found = run("extraction.py", *TINY, *POINTS, *words, folder=tmp_path)
+    words = ("--dataset", pictures_of(tmp_path, 32), "--rows", "32", "--repeats", "1", "--json", "found.json")
+    found = run("extraction.py", *TINY, *words, folder=tmp_path)
     assert found.returncode == 0, found.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"pictures", "found.json"}
     results = json.loads((tmp_path / "found.json").read_bytes())
-    assert set(results) == {"hardware", "device", "precision", "options", "models", "failed", "scaling"}
+    assert set(results) == {"hardware", "device", "precision", "options", "models", "failed"}
     assert results["failed"] == []
     model = results["models"]["resnet18"]
     assert set(model) == {"rates", "totals", "matmul", "turns"}
@@ -208,8 +233,40 @@ def test_a_tiny_run_writes_every_figure(tmp_path: Path) -> None:
     [turn] = model["turns"]["headstart eager"]
     assert (turn["images"], turn["engine"], turn["pixels"]) == (32, "eager", "folder-pictures")
     assert model["rates"] == {"headstart eager": 32 / turn["pass_s"]}
-    assert {"fp32", "bf16", "copy", "flops", "traffic"} <= set(model["matmul"])
+    fast = resolve("cpu", "auto").precision
+    assert set(model["matmul"]) == {"fp32", "copy", "flops", "traffic"} | {fast}
     assert all(rate > 0 for rate in model["matmul"].values())
+    assert f"of the {fast} matmul rate" in found.stdout
+    assert ("bf16 left out: no instructions for it here" in found.stdout) == (fast == "fp32")
+
+
+@pytest.fixture
+def in_this_process(extraction: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """benchmarks/extraction.py whose ways run here: a process of their own takes seconds to import torch."""
+    ways = importlib.import_module("ways")
+
+    def told(process: Any) -> dict[str, Any]:
+        found = getattr(ways, process.request["way"])(process.request)
+        return {"total_s": 1.0, **json.loads(json.dumps(found))}
+
+    monkeypatch.setattr(extraction, "run", told)
+    monkeypatch.setenv("HEADSTART_BENCH", "set by the benchmark")
+    return extraction
+
+
+@pytest.mark.slow
+def test_curves_have_their_points_and_a_whole_that_the_data_has_not_is_random_pixels(
+    in_this_process: ModuleType, tmp_path: Path
+) -> None:
+    """33 pictures of both splits are fewer than 34."""
+    output = tmp_path / "found.json"
+    words = ("--dataset", pictures_of(tmp_path, 32), "--no-ways", "--whole", "34", "--repeats", "1", "--json", str(output))
+    found = CliRunner().invoke(in_this_process.main, [*TINY, *POINTS, *words], catch_exceptions=False)
+    assert found.exit_code == 0, found.stderr
+    assert "34 images, random 32 x 32 pixels: " in found.stdout
+    results = json.loads(output.read_bytes())
+    assert set(results) == {"hardware", "device", "precision", "options", "models", "failed", "scaling", "whole"}
+    assert (results["failed"], results["models"]) == ([], {})
     scaling = results["scaling"]
     assert (scaling["model"], scaling["engine"], scaling["images"]) == ("resnet18", "eager", 32)
     values = {axis: list(scaling[axis]) for axis in ("rows", "batch_size", "image_size")}
@@ -218,22 +275,51 @@ def test_a_tiny_run_writes_every_figure(tmp_path: Path) -> None:
     assert [point["turns"][0]["batch_size"] for point in scaling["batch_size"].values()] == [8, 16]
     for axis in values:
         assert all({"images", "seconds", "rate", "range", "turns"} == set(point) for point in scaling[axis].values())
-    assert "of the bf16 matmul rate" in found.stdout
     assert "1.00 x proportional to pixels" in found.stdout
 
 
 @pytest.mark.slow
-def test_a_whole_that_the_data_has_not_is_random_pixels_and_a_failure_is_told(tmp_path: Path) -> None:
-    """1,797 digits are fewer than 1,800; weights that no file holds end their process, not the benchmark."""
-    whole = ("--no-ways", "--whole", "1800", "--repeats", "1", "--json", "found.json")
-    found = run("extraction.py", *TINY, *whole, folder=tmp_path)
-    assert found.returncode == 0, found.stderr
-    assert "1,800 images, random 32 x 32 pixels: " in found.stdout
-    failed = run("extraction.py", *TINY, *whole, "--weights", "nowhere.pth", folder=tmp_path)
+def test_a_process_that_fails_is_told_and_ends_no_benchmark(tmp_path: Path) -> None:
+    """Weights that no file holds."""
+    whole = ("--no-ways", "--whole", "8", "--repeats", "1", "--json", "found.json", "--weights", "nowhere.pth")
+    failed = run("extraction.py", *TINY, *whole, folder=tmp_path)
     assert failed.returncode == 1
     assert failed.stderr.endswith("1 processes failed; their rows are missing\n")
     [told] = json.loads((tmp_path / "found.json").read_bytes())["failed"]
     assert "nowhere.pth" in told
+
+
+@pytest.mark.parametrize("fast", ["bf16", "fp32"])
+def test_bf16_is_measured_where_the_device_has_instructions_for_it(
+    fast: str, rates: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere PyTorch takes minutes for a product of this size."""
+    measured: list[torch.dtype] = []
+
+    def timed(work: functools.partial[torch.Tensor], device: str) -> float:
+        measured.append(work.args[0].dtype)
+        return 1.0
+
+    monkeypatch.setattr(rates, "fastest", timed)
+    monkeypatch.setattr(rates, "multiplies_bf16", lambda _: fast == "bf16")
+    monkeypatch.setattr(rates, "copy_rates", lambda _: {})
+    found = rates.matmul({"model": "resnet18", "image_size": "32", "device": "cpu", "precision": "fp32"})
+    assert measured == [torch.float32, torch.bfloat16][: 2 if fast == "bf16" else 1]
+    assert ("bf16" in found) == (fast == "bf16")
+
+
+def test_a_share_is_of_bf16_or_where_that_was_left_out_of_fp32_and_says_so(
+    extraction: ModuleType, table: ModuleType
+) -> None:
+    limit = {"fp32": 100e9, "bf16": 400e9, "copy": 10e9, "flops": 1e9, "traffic": 1e8}
+    without = {name: rate for name, rate in limit.items() if name != "bf16"}
+    assert "100 GFLOP/s in fp32, 400 in bf16; copy" in extraction.limits_named(limit)
+    assert "100 GFLOP/s in fp32, bf16 left out: no instructions for it here; copy" in extraction.limits_named(without)
+    assert extraction.shares_named(20, limit) == "     5% of the bf16 matmul rate,   20% of the copy rate"
+    assert extraction.shares_named(20, without) == "    20% of the fp32 matmul rate,   20% of the copy rate"
+    assert [table.matmul_share(20, one) for one in (limit, without, {})] == ["5%", "20% of fp32", ""]
+    assert table.limits_named([limit]) == "400 GFLOP/s in bf16, 10 GB/s copied; "
+    assert table.limits_named([without]) == "100 GFLOP/s in fp32, bf16 left out, 10 GB/s copied; "
 
 
 # ------------------------------------------------------------------------------------------------ table.py

@@ -1,4 +1,4 @@
-"""What a training takes from its user: an option without effect, or a number that is none, is refused by its name."""
+"""The recipes, and what a training takes from its user: an option without effect, or a number that is none, is refused."""
 
 import dataclasses
 from pathlib import Path
@@ -9,7 +9,18 @@ from heads_samples import blobs, make_config, write_pair
 
 from headstart.core import cli
 from headstart.core.cache.errors import FeaturesInvalid
-from headstart.core.heads.config import HEADS, RECIPES, STUDY_STANDARD, HeadName, TrainConfig, changed, grid, refusal, uses
+from headstart.core.heads.config import (
+    HEADS,
+    RECIPES,
+    STUDY_STANDARD,
+    BenchConfig,
+    HeadName,
+    TrainConfig,
+    changed,
+    grid,
+    refusal,
+    uses,
+)
 from headstart.core.heads.kinds import kind as kind_of
 
 
@@ -160,3 +171,47 @@ def test_a_head_without_room_is_one_line_and_leaves_nothing_behind(hidden: int, 
     assert code == 1
     assert f"headstart: 1 mlp head of 6 features and 3 classes, --hidden {hidden}, --batch-size 256: no room (" in said
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_study_recipe_is_the_published_protocol() -> None:
+    assert RECIPES["study"] == TrainConfig(
+        recipe="study",
+        head="mlp",
+        epochs=5,
+        lr=1e-3,
+        batch_size=64,
+        hidden=128,
+        dropout=0.2,
+        weight_decay=0.0,
+        val_fraction=0.0,
+        cosine=False,
+        standardise=False,
+        sigmoid=True,
+        train_limit=None,
+        test_fraction=0.2,
+    )
+
+
+def test_the_standard_recipe_has_no_sigmoid_and_chooses_its_epoch_on_validation_rows() -> None:
+    standard = RECIPES["standard"]
+    assert not standard.sigmoid
+    assert 0 < standard.val_fraction < 0.5
+    assert standard.standardise
+
+
+def test_each_recipe_carries_its_own_name() -> None:
+    assert {name: recipe.recipe for name, recipe in RECIPES.items()} == {"study": "study", "standard": "standard"}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_read_back_from_json_is_the_same(recipe: str) -> None:
+    assert TrainConfig.from_json(RECIPES[recipe].to_json()) == RECIPES[recipe]
+
+
+def test_an_unknown_field_of_a_recipe_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="momentum"):
+        TrainConfig.from_json({**RECIPES["study"].to_json(), "momentum": 0.9})
+
+
+def test_inference_is_warmed_up_before_it_is_timed() -> None:
+    assert BenchConfig().warmup >= 1

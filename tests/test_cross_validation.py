@@ -13,13 +13,21 @@ from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads import predictions_file
 from headstart.core.heads.confidence import Confidence
+from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Labelled
+from headstart.core.heads.data.folds import folds
 from headstart.core.heads.predictions_file import Kept
 from headstart.core.heads.runs import Run, RunStore
-from headstart.core.heads.selection import procedure
+from headstart.core.heads.selection import procedure, unseen
 from headstart.core.heads.selection.procedure import Fitted
+from headstart.core.heads.selection.search import confidence
 from headstart.core.heads.sessions import session
-from headstart.core.heads.sessions.cross_validation import cross_validate
+from headstart.core.heads.sessions.cross_validation import Fit, cross_validate
+from headstart.core.heads.sessions.fold_temperatures import FoldTemperatures
+from headstart.core.heads.statistics.calibration import softmax
+from headstart.core.heads.training import train as train_module
+from headstart.core.heads.training.train import scores
+from headstart.core.heads.training.train import train as train_head
 
 
 def kept_of(run: Run, store: RunStore) -> Kept | None:
@@ -48,6 +56,14 @@ def numbered(labels: Sequence[int], groups: Sequence[int] | None = None) -> Labe
     features = np.random.default_rng(0).random((len(labels), 4)).astype(np.float32)
     features[:, 0] = np.arange(len(labels))
     return Labelled(features, np.array(labels), groups=None if groups is None else np.array(groups))
+
+
+def vague(rows: int) -> Labelled:
+    """Rows whose features tell their labels with many mistakes."""
+    data = blobs(rows)
+    return Labelled(
+        data.features / 6 + np.random.default_rng(1).standard_normal(data.features.shape, dtype=np.float32), data.labels
+    )
 
 
 def test_each_row_is_left_out_once_in_each_repeat() -> None:
@@ -104,6 +120,55 @@ def test_probabilities_are_at_the_temperature_of_their_own_fold() -> None:
     plain, mild = fit_at(1.0), fit_at(2.0)
     expected = torch.from_numpy(plain).log().div(2).softmax(dim=1).numpy()
     np.testing.assert_allclose(mild, expected, rtol=1e-5)
+
+
+def uncalibrated(*configs: TrainConfig) -> Fit:
+    """Heads that learn from no row how sure to be."""
+    return lambda data: procedure.fit(data, 3, configs, "cpu", silent, calibrated=False)
+
+
+def test_heads_without_a_temperature_get_one_of_other_folds_and_the_head_of_all_rows_that_of_all() -> None:
+    data, config = vague(60), make_config("ridge", penalty=1.0)
+    (found,) = cross_validate(data, uncalibrated(config), 1, "cpu", unwatched)
+    division = folds(data.labels, None, 5, np.random.default_rng(0))
+    temperatures, expected = FoldTemperatures(data, division, "cpu"), np.zeros((60, 3), dtype=np.float32)
+    said = np.zeros((60, 3), dtype=np.float32)
+    for fold in range(5):
+        inside = division == fold
+        head = train_head(data.at(np.flatnonzero(~inside)), 3, config, "cpu", silent).head
+        said[inside] = scores(head, data.features[inside], "cpu").numpy()
+        expected[inside] = softmax(said[inside], temperatures.of(fold, head))
+    np.testing.assert_allclose(found.outcomes.probabilities, expected, atol=1e-5)
+    assert found.confidence is not None
+    plain = confidence(said, data.labels)
+    assert (found.confidence.temperature, found.confidence.rows) == (pytest.approx(plain.temperature, rel=1e-4), 60)
+    np.testing.assert_allclose(found.confidence.of_label, plain.of_label, atol=1e-5)
+
+
+def test_only_heads_that_learned_it_from_nothing_else_are_told_by_the_folds_how_sure_they_may_be() -> None:
+    given, chosen = make_config("ridge", penalty=1.0), make_config("ridge")
+    one, other = cross_validate(vague(60), uncalibrated(given, chosen), 2, "cpu", unwatched)
+    assert one.confidence is not None
+    assert other.confidence is None
+    squashed = make_config("linear", epochs=1, sigmoid=True, val_fraction=0.0)
+    (none,) = cross_validate(vague(60), uncalibrated(squashed), 1, "cpu", unwatched)
+    assert none.confidence is None
+    assert none.outcomes.probabilities.max() < 0.577  # e / (e + 2): the temperature is 1
+
+
+def test_a_head_with_nothing_open_costs_a_training_for_each_pair_of_folds_of_the_first_division(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, plain = [], train_module.train_many
+    for module in (procedure, unseen):
+        monkeypatch.setattr(
+            module, "train_many", lambda data, *rest: trained.append(len(data.labels)) or plain(data, *rest)
+        )
+    run = train(tmp_path, (10, 10), "linear", epochs=1, val_fraction=0.0)
+    assert sorted(trained) == [12] * 10 + [16] * 15 + [20]
+    kept = session.load_head(run, RunStore(tmp_path / "runs")).confidence
+    assert kept is not None
+    assert kept.rows == 20
 
 
 # ------------------------------------------------------------------------------------------------- small and odd sets

@@ -4,10 +4,10 @@ import dataclasses
 from typing import Any
 
 import cache_samples
-from heads_samples import make_key, make_run
+from heads_samples import make_curve, make_key, make_run
 
 from headstart.core.cache.manifest import Manifest, ShardRecord
-from headstart.core.heads.config import RECIPES, TRAINING_VERSION
+from headstart.core.heads.config import RECIPES, TRAINING_VERSION, changed
 from headstart.core.heads.report.grouping import grouped
 from headstart.core.heads.runs import Run
 
@@ -39,10 +39,24 @@ def test_of_two_equal_runs_the_newest_counts() -> None:
     assert shown(run("old", 1), run("new", 2)) == [("pets", [("resnet50", "study", ["new"])])]
 
 
+def test_a_curve_stays_with_the_newest_of_equal_runs() -> None:
+    """A head that is trained again without --curve hides none; a newer curve takes the place of an older one."""
+    one, other = make_curve(), make_curve(test_rows=1_200)
+    with_curve, again, later = run("old", 1, curve=one), run("new", 2), run("later", 3, curve=other)
+    found = [grouped(runs, {})[0].groups[0].runs for runs in ([with_curve, again], [with_curve, again, later], [again])]
+    assert [[(it.name, it.curve) for it in runs] for runs in found] == [
+        [("new", one)],
+        [("later", other)],
+        [("new", None)],
+    ]
+    (section,) = grouped([with_curve, run("seed", 2, seed=1), run("epochs", 3, config=changed("study", {"epochs": 9}))], {})
+    assert [[it.curve for it in group.runs] for group in section.groups] == [[one, None], [None]]
+
+
 def test_other_settings_are_another_line() -> None:
-    changed = dataclasses.replace(RECIPES["study"], epochs=60, lr=0.003)
+    config = dataclasses.replace(RECIPES["study"], epochs=60, lr=0.003)
     lines = [("resnet50", "study", ["a"]), ("resnet50", "study, changed: epochs 60, lr 0.003", ["b"])]
-    assert shown(run("a"), run("b", config=changed)) == [("pets", lines)]
+    assert shown(run("a"), run("b", config=config)) == [("pets", lines)]
 
 
 def test_two_data_sets_have_a_section_each() -> None:

@@ -24,7 +24,7 @@ def test_auto_ends_in_a_head_of_one_kind_trained_on_all_rows() -> None:
     assert found.trained.head.config == found.selection.config
     assert found.trained.rows == 120
     assert (predict(found.trained.head, blobs(60, seed=1).features, "cpu") == blobs(60, seed=1).labels).mean() > 0.9
-    assert {tried.config.head for tried in found.selection.tried} == set(procedure.CANDIDATES)
+    assert {tried.config.head for tried in found.selection.tried} == {*procedure.CANDIDATES, *procedure.OF_SOME}
 
 
 def test_the_standard_recipe_chooses_and_the_study_does_not() -> None:
@@ -96,11 +96,11 @@ def test_a_sweep_chooses_among_what_is_given() -> None:
     assert found.trained.head.config.lr == 1e-1
 
 
-def test_where_no_row_can_be_judged_the_first_candidate_is_trained() -> None:
+def test_where_no_row_can_be_judged_the_first_kind_is_trained_as_where_nothing_is_given() -> None:
     data = blobs(3)
     (found,) = fit(data, 3, [make_config("auto")], "cpu", silent)
     assert (found.selection, found.confidence) == (None, None)
-    assert found.trained.head.config == candidates(make_config("auto"), 3)[0]
+    assert found.trained.head.config == make_config(candidates(make_config("auto"), 3)[0].head)
 
 
 def test_rows_of_weight_0_are_not_judged_either() -> None:

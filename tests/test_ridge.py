@@ -5,15 +5,16 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from heads_samples import blobs, make_config, same_head
+from heads_samples import DIM, blobs, make_config, overlapping, same_head, silent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge as ScikitRidge
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 
 from headstart.core.heads.kinds import ridge
 from headstart.core.heads.kinds.base import Rows
 from headstart.core.heads.kinds.ridge import Ridge
+from headstart.core.heads.training.train import predict, train
 
 
 def sample(rows: int, dim: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -90,7 +91,9 @@ def test_many_classes_take_no_memory_by_rows() -> None:
 def test_each_penalty_gives_what_scikit_learn_gives_for_it(rows: int, dim: int, classes: int, seed: int) -> None:
     features, labels = sample(rows, dim, classes, seed)
     targets, penalties = 2.0 * np.eye(classes)[labels] - 1, [1e3, 1.0, 1e-1]
-    for penalty, (weights, biases) in zip(penalties, ridge.fit_each(features, labels, classes, penalties), strict=True):
+    rows = Rows(torch.from_numpy(features), torch.from_numpy(labels))
+    for penalty, solved in zip(penalties, ridge.fit_each(rows, classes, penalties), strict=True):
+        weights, biases = (part.numpy() for part in solved)
         theirs = ScikitRidge(alpha=penalty).fit(features.astype(np.float64), targets)
         expected = theirs.predict(features)
         np.testing.assert_allclose(features @ weights.T + biases, expected, rtol=1e-5, atol=1e-5)
@@ -100,7 +103,8 @@ def test_each_penalty_gives_what_scikit_learn_gives_for_it(rows: int, dim: int, 
 def test_weights_of_rows_are_scikit_learns(rows: int, dim: int) -> None:
     features, labels = sample(rows, dim, 3)
     own = np.random.default_rng(1).uniform(0.1, 3, rows)
-    ((weights, biases),) = ridge.fit_each(features, labels, 3, [2.0], own)
+    posed = Rows(torch.from_numpy(features), torch.from_numpy(labels), torch.from_numpy(own))
+    weights, biases = (part.numpy() for part in ridge.fit_each(posed, 3, [2.0])[0])
     theirs = ScikitRidge(alpha=2.0).fit(features.astype(np.float64), 2.0 * np.eye(3)[labels] - 1, sample_weight=own)
     np.testing.assert_allclose(features @ weights.T + biases, theirs.predict(features), rtol=1e-6, atol=1e-6)
 
@@ -109,10 +113,23 @@ def test_heads_of_a_path_are_those_that_each_penalty_gives_alone() -> None:
     data = blobs(60)
     rows = Rows(torch.from_numpy(data.features), torch.from_numpy(data.labels))
     heads = [Ridge(6, 3, config, 60) for config in Ridge.grid(make_config("ridge"), 60)]
-    Ridge.fit_all(heads, rows)
+    for _, scores in Ridge.scored(heads, rows, rows.features):
+        assert scores.shape == (60, 3)
     for head in heads:
         alone = Ridge(6, 3, head.config, 60)
         alone.fit(rows)
         assert same_head(head, alone)
     penalties = [head.config.penalty or 0 for head in heads]
     assert penalties == sorted(Ridge.penalties, reverse=True)
+
+
+@pytest.mark.parametrize("dim", [DIM, 60])
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_ridge_predicts_what_scikit_learns_does(classes: int, dim: int, seed: int) -> None:
+    data, test = overlapping(90, classes, seed, dim), overlapping(200, classes, seed + 100, dim)
+    theirs = RidgeClassifierCV(alphas=10.0 ** np.arange(-3, 10)).fit(data.features.astype(np.float64), data.labels)
+    head = train(data, classes, make_config("ridge", standardise=False), "cpu", silent).head
+    expected = theirs.predict(test.features.astype(np.float64))
+    assert 0.5 < (expected == test.labels).mean() < 0.99  # else the comparison would say little
+    np.testing.assert_array_equal(predict(head, test.features, "cpu"), expected)

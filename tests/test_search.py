@@ -9,9 +9,10 @@ from heads_samples import one_thread as one_thread
 
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Labelled
+from headstart.core.heads.kinds.logreg import Logreg
 from headstart.core.heads.selection import search
 from headstart.core.heads.selection.procedure import candidates
-from headstart.core.heads.selection.unseen import unseen_scores
+from headstart.core.heads.selection.unseen import Side
 
 RIDGES = [make_config("ridge", penalty=10.0**power) for power in (6, 3, 0)]
 
@@ -53,19 +54,39 @@ def test_rows_that_belong_together_are_on_one_side(monkeypatch: pytest.MonkeyPat
 def test_the_scores_are_those_of_heads_trained_without_the_rows() -> None:
     # a label that features can't tell: a head that had seen the row would know it
     data = noise(200, dim=400)
-    known = unseen_scores(data, data.features, 2, RIDGES[2:], "cpu")[0].argmax(axis=1)
+    ((_, scores), *_) = Side(data, data.features, 2, "cpu").scores(RIDGES[2:])
+    known = scores.argmax(axis=1)
     assert (known == data.labels).mean() > 0.95
     assert found_by(data, RIDGES[2:], 2).selection.tried[0].accuracy < 0.65
 
 
-def test_what_was_tried_is_told_best_first_and_the_simplest_within_an_error_is_chosen() -> None:
+def test_what_was_tried_is_told_best_first() -> None:
     selection = found_by(noise(150, 3)).selection
     losses = [tried.log_loss for tried in selection.tried]
     assert losses == sorted(losses)
     assert selection.tried[0].error == 0
-    near = [tried for tried in selection.tried if tried.log_loss <= losses[0] + tried.error]
-    assert selection.config.penalty == max(tried.config.penalty or 0 for tried in near)
+    assert selection.chosen == 0
     assert selection.rows == 150
+
+
+def test_of_kinds_within_an_error_the_simplest_is_chosen_at_its_best() -> None:
+    configs = [make_config(head, penalty=penalty) for head in ("svm", "ridge", "logreg") for penalty in (1e3, 1e2, 1.0)]
+    selection = found_by(blobs(200), configs).selection
+    near = [tried for tried in selection.tried if tried.log_loss - selection.tried[0].log_loss <= tried.error]
+    assert len({tried.config.head for tried in near}) > 1
+    assert selection.config.head == "logreg"
+    own = [tried.log_loss for tried in selection.tried if tried.config.head == "logreg"]
+    assert selection.tried[selection.chosen].log_loss == min(own)
+
+
+def test_penalties_far_beyond_the_best_are_not_tried() -> None:
+    configs = Logreg.grid(make_config("logreg"), 300)
+    data = noise(300, 3, dim=200)
+    means = 0.1 * np.random.default_rng(1).standard_normal((3, 200), dtype=np.float32)
+    tried = found_by(dataclasses.replace(data, features=data.features + means[data.labels]), configs).selection.tried
+    assert len(tried) < len(configs)
+    assert {one.config.penalty for one in tried} == {config.penalty for config in configs[: len(tried)]}
+    assert tried[0].config.penalty not in {one.penalty for one in configs[len(tried) - 2 : len(tried)]}
 
 
 def test_a_head_that_knows_more_is_chosen_though_it_is_less_simple() -> None:

@@ -1,5 +1,6 @@
 """Worker threads: batches side by side give what one after the other gives, and none goes on that nobody waits for."""
 
+import functools
 import threading
 from collections.abc import Callable, Iterator
 
@@ -21,6 +22,8 @@ from headstart.core.extract.network.interface import EngineConfig
 from headstart.core.extract.network.workers import Check, PreparedBatch, Stopped, WorkerBatch
 from headstart.core.extract.pictures.preprocess import Preprocessing
 
+SIDE = 32
+"""Pixels: few, since a CPU without bf16 takes a hundred times as long in it."""
 NOTHING = np.zeros((1, 1), dtype=np.float32)
 
 
@@ -46,7 +49,13 @@ def threads() -> Iterator[int]:
 
 def extractor(name: str = "resnet18", batch_size: int = 3, precision: str = "fp32") -> FeatureExtractor:
     torch.manual_seed(0)
-    return build(get_backbone(name).body(), Preprocessing(64), Device("cpu", precision, "this CPU"), batch_size)
+    return build(get_backbone(name).body(), Preprocessing(SIDE), Device("cpu", precision, "this CPU"), batch_size)
+
+
+@functools.cache
+def shared_extractor(precision: str) -> FeatureExtractor:
+    """One for all examples of a test."""
+    return extractor(precision=precision)
 
 
 @pytest.mark.usefixtures("threads")
@@ -119,7 +128,7 @@ def test_a_batch_that_is_done_can_be_cancelled() -> None:
 
 @pytest.mark.parametrize("name", ["vgg16", "resnet18", "resnet50", "densenet169"])
 def test_a_bodys_steps_are_the_body(name: str) -> None:
-    body, pixels = extractor(name).body, torch.rand(2, 3, 64, 64)
+    body, pixels = extractor(name).body, torch.rand(2, 3, SIDE, SIDE)
     with torch.inference_mode():
         found = pixels.clone()
         for step in steps(body):
@@ -143,9 +152,9 @@ def test_a_sequential_with_a_forward_of_its_own_is_one_step() -> None:
 @hypothesis.settings(max_examples=8, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 @pytest.mark.usefixtures("threads")
 def test_workers_give_the_features_of_one_batch_after_the_other(precision: str, rows: list[int]) -> None:
-    ours = extractor(precision=precision)
+    ours = shared_extractor(precision)
     assert ours.concurrent_batches == 2
-    batches = [noise(count, 64, seed=i) for i, count in enumerate(rows)]
+    batches = [noise(count, SIDE, seed=i) for i, count in enumerate(rows)]
     asked = [ours.submit(batch) for batch in batches]
     for pending, batch in zip(asked, batches, strict=True):
         found, expected = pending.result(), ours(batch)
@@ -157,7 +166,7 @@ def test_workers_give_the_features_of_one_batch_after_the_other(precision: str, 
 
 @pytest.mark.usefixtures("threads")
 def test_the_same_batch_by_a_worker_is_the_same_bit_for_bit() -> None:
-    ours, batch = extractor(), noise(3, 64)
+    ours, batch = extractor(), noise(3, SIDE)
     asked = [ours.submit(batch) for _ in range(6)]
     assert len({pending.result().tobytes() for pending in asked}) == 1
 
@@ -165,7 +174,7 @@ def test_the_same_batch_by_a_worker_is_the_same_bit_for_bit() -> None:
 @pytest.mark.usefixtures("threads")
 def test_one_thread_needs_no_workers() -> None:
     torch.set_num_threads(1)
-    ours, batch = extractor(), noise(3, 64)
+    ours, batch = extractor(), noise(3, SIDE)
     assert ours.concurrent_batches == 1
     assert np.array_equal(ours.submit(batch).result(), ours(batch))
 
@@ -182,7 +191,7 @@ def test_an_extractor_out_of_memory_says_so_in_a_worker(monkeypatch: pytest.Monk
     monkeypatch.setattr(ours.body, "layer1", nn.Module())
     ours.body.layer1.forward = full
     with pytest.raises(OutOfMemory, match="cpu: out of memory with 4 images at once; use --batch-size 2"):
-        ours.submit(noise(3, 64)).result()
+        ours.submit(noise(3, SIDE)).result()
 
 
 # ---- torch's threads, which belong to the whole process

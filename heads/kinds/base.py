@@ -5,8 +5,9 @@ A head carries its standardisation and all it needs to be used again as buffers 
 
 import abc
 import dataclasses
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Self
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds import kind
+from headstart.core.heads.solvers.decomposition import Decomposition, decompose
 
 DESCENT = frozenset({"epochs", "lr", "batch_size", "weight_decay", "val_fraction", "class_weight", "label_smoothing"})
 """The fields of `TrainConfig` that gradient descent takes."""
@@ -29,6 +31,12 @@ class Rows:
     features: Tensor
     labels: Tensor
     weights: Tensor | None = None
+
+    @functools.cached_property
+    def decomposition(self) -> Decomposition:
+        """That of the features, by weight, on the device; on a processor where the device has no doubles."""
+        where = "cpu" if self.features.device.type == "mps" else self.features.device
+        return decompose(self.features.to(where), None if self.weights is None else self.weights.to(where))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +68,10 @@ class Head(nn.Module, abc.ABC):
     weighted: ClassVar[bool] = True
     """Whether it takes sample weights."""
     rank: ClassVar[int] = 9
-    """Simpler heads have lower ranks: of two that do equally well the simpler one is chosen."""
+    """Simpler heads have lower ranks: of two that do equally well the simpler one is chosen. Of two linear
+    ones it is that whose probabilities can be read as they are."""
+    costly_end: ClassVar[bool] = False
+    """Whether weak penalties cost much more than strong ones: those far beyond the best need not be tried."""
     caveat: ClassVar[str | None] = None
     """What must be said of its probabilities, in one sentence; None where they can be read as they are."""
     mean: Tensor
@@ -117,16 +128,13 @@ class ClosedFormHead(Head):
         """Learn from standardised training rows."""
 
     @classmethod
-    def fit_all(cls, heads: Sequence[Self], rows: Rows) -> None:
-        """Fit heads that differ in what `grid` varies, each as `fit` would. A kind overrides it to share work: one
+    def scored(cls, heads: Sequence[Self], rows: Rows, features: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Heads that differ in what `grid` varies, each as `fit` would fit it: their places, and scores (n, C) of
+        standardised features (n, D). What is not asked for is not computed. A kind overrides it to share work: one
         decomposition, starts from the last solution."""
-        for head in heads:
+        for i, head in enumerate(heads):
             head.fit(rows)
-
-    @classmethod
-    def score_all(cls, heads: Sequence[Self], features: Tensor) -> list[Tensor]:
-        """The scores (N, C) of standardised features (N, D) by each of the heads that `fit_all` fitted, as `score`."""
-        return [head.score(features) for head in heads]
+            yield i, head.score(features)
 
 
 class PenalisedHead(ClosedFormHead):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 import torch
@@ -50,38 +50,42 @@ class Knn(ClosedFormHead):
         return [dataclasses.replace(config, neighbours=count) for count in counts]
 
     def score(self, features: Tensor) -> Tensor:
-        return self.score_all([self], features)[0]
+        return _votes([self], features)[0]
 
     @classmethod
-    def score_all(cls, heads: Sequence[Self], features: Tensor) -> list[Tensor]:
-        known = heads[0].known
-        at_once = max(1, min(1024, _MOST_SIMILARITIES // len(known)))
-        most = max(min(head._count, len(known)) for head in heads)
-        votes: list[list[Tensor]] = [[] for _ in heads]
-        for chunk in functional.normalize(features).split(at_once):
-            near, index = (chunk @ known.T).topk(most, dim=1)
-            for own, head in zip(votes, heads, strict=True):
-                own.append(head._votes(near[:, : head._count], index[:, : head._count]))
-        return [torch.cat(own).clamp_min(math.exp(-30)).log() for own in votes]
+    def scored(cls, heads: Sequence[Self], rows: Rows, features: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """The most similar rows are looked for once."""
+        heads[0].fit(rows)
+        for head in heads[1:]:
+            head.known, head.labels = heads[0].known, heads[0].labels
+        yield from enumerate(_votes(heads, features))
 
     @property
     def _count(self) -> int:
         return self.neighbours if self.config.neighbours is None else self.config.neighbours
-
-    def _votes(self, near: Tensor, index: Tensor) -> Tensor:
-        """Shares of the votes (n, C) of the rows at `index` (n, k), whose similarities are `near` (n, k), largest first."""
-        weights = ((near - near[:, :1]) / self.temperature).exp()
-        votes = weights.new_zeros(len(near), self.classes).scatter_add_(1, self.labels[index], weights)
-        return votes / votes.sum(dim=1, keepdim=True)
-
-    @classmethod
-    def fit_all(cls, heads: Sequence[Self], rows: Rows) -> None:
-        heads[0].fit(rows)
-        for head in heads[1:]:
-            head.known, head.labels = heads[0].known, heads[0].labels
 
     def fit(self, rows: Rows) -> None:
         if rows.weights is not None:
             raise FeaturesInvalid("a knn head takes no sample weights; leave them out, or train another head")
         self.known = functional.normalize(rows.features)  # not copied: it is as large as all the features
         self.labels = rows.labels.clone()
+
+
+def _votes(heads: Sequence[Knn], features: Tensor) -> list[Tensor]:
+    """The logarithm of the shares of the votes (n, C) by each of the heads, which know the same rows."""
+    known = heads[0].known
+    at_once = max(1, min(1024, _MOST_SIMILARITIES // len(known)))
+    most = max(min(head._count, len(known)) for head in heads)
+    votes: list[list[Tensor]] = [[] for _ in heads]
+    for chunk in functional.normalize(features).split(at_once):
+        near, index = (chunk @ known.T).topk(most, dim=1)
+        for own, head in zip(votes, heads, strict=True):
+            own.append(_shares(head, near[:, : head._count], index[:, : head._count]))
+    return [torch.cat(own).clamp_min(math.exp(-30)).log() for own in votes]
+
+
+def _shares(head: Knn, near: Tensor, index: Tensor) -> Tensor:
+    """Shares of the votes (n, C) of the rows at `index` (n, k), whose similarities are `near` (n, k), largest first."""
+    weights = ((near - near[:, :1]) / head.temperature).exp()
+    votes = weights.new_zeros(len(near), head.classes).scatter_add_(1, head.labels[index], weights)
+    return votes / votes.sum(dim=1, keepdim=True)

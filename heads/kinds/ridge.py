@@ -6,8 +6,10 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from headstart.core.heads.kinds.base import PenalisedHead, Rows
+from headstart.core.heads.solvers.decomposition import Decomposition, decompose
 
 _CHUNK = 2048
 """Rows that are in double precision at once."""
@@ -23,73 +25,57 @@ class Ridge(PenalisedHead):
     are distances, not log-odds: the probabilities rank rightly but are too even."""
 
     uses = frozenset({"penalty", "class_weight"})
-    rank = 1
+    rank = 2
     caveat = "a ridge head's scores are not log-odds: its probabilities rank rightly, but are far too even"
     penalties = tuple(10.0**power for power in range(-3, 10))
 
     def fit(self, rows: Rows) -> None:
-        if self.config.penalty is not None:
-            self.fit_all([self], rows)
+        if self.config.penalty is None:
+            features, labels = rows.features.cpu().numpy(), rows.labels.cpu().numpy()
+            weights = None if rows.weights is None else rows.weights.cpu().double().numpy()
+            found = fit(features, labels, self.classes, self.penalties, weights)
+            self._take(*(torch.from_numpy(part) for part in found))
         else:
-            self._take(*fit(*_arrays(rows), self.classes, self.penalties, _weights(rows)))
+            self._take(*fit_each(rows, self.classes, [self.config.penalty])[0])
 
     @classmethod
-    def fit_all(cls, heads: Sequence[Self], rows: Rows) -> None:
-        """Fit heads of several penalties from one decomposition; one without a penalty chooses its own."""
+    def scored(cls, heads: Sequence[Self], rows: Rows, features: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """All penalties from one decomposition; a head without one chooses its own."""
         there = [head.config.penalty for head in heads if head.config.penalty is not None]
-        found = dict(zip(there, fit_each(*_arrays(rows), heads[0].classes, there, _weights(rows)), strict=True))
-        for head in heads:
+        found = dict(zip(there, fit_each(rows, heads[0].classes, there), strict=True))
+        for i, head in enumerate(heads):
             if head.config.penalty is None:
                 head.fit(rows)
             else:
                 head._take(*found[head.config.penalty])
+            yield i, head.score(features)
 
-    def _take(self, weights: Doubles, biases: Doubles) -> None:
+    def _take(self, weights: Tensor, biases: Tensor) -> None:
         with torch.no_grad():
-            self.out.weight.copy_(torch.from_numpy(weights))
-            self.out.bias.copy_(torch.from_numpy(biases))
+            self.out.weight.copy_(weights)
+            self.out.bias.copy_(biases)
 
 
-def _arrays(rows: Rows) -> tuple[Features, Labels]:
-    return rows.features.cpu().numpy(), rows.labels.cpu().numpy()
+def fit_each(rows: Rows, classes: int, penalties: Sequence[float]) -> list[tuple[Tensor, Tensor]]:
+    """Coefficients (C, D) and intercepts (C,) as `fit` has them, for each penalty, float64, from the rows'
+    decomposition."""
+    found = rows.decomposition
+    mean, along = _along(found, rows.labels.to(found.mean.device), classes)
+    solved = found.least_squares(along, penalties)
+    return [(coefficients.T, mean - found.mean @ coefficients) for coefficients in solved]
 
 
-def _weights(rows: Rows) -> Doubles | None:
-    return None if rows.weights is None else rows.weights.cpu().double().numpy()
+def _along(found: Decomposition, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """The mean of the targets (C,), and these less it along the decomposition's axes (r, C)."""
+    counts = torch.bincount(labels, found.weights, minlength=classes).double()
+    mean = 2 * counts / counts.sum() - 1
 
+    def targets(at: slice) -> Tensor:
+        own = labels[at]
+        there = torch.full((len(own), classes), -1.0, dtype=torch.float64, device=own.device)
+        return there.scatter_(1, own[:, None], 1.0) - mean
 
-def fit_each(
-    features: Features, labels: Labels, classes: int, penalties: Sequence[float], weights: Doubles | None = None
-) -> list[tuple[Doubles, Doubles]]:
-    """Coefficients (C, D) and intercepts (C,) as `fit` has them, for each penalty, from one decomposition: of the features'
-    products (D, D), or of no more rows than features of the rows' products (N, N)."""
-    rows = _Centred(features, labels, classes, weights)
-    if len(features) > features.shape[1]:
-        values, vectors, along = _decomposed(rows, features.shape[1], classes)
-        found = [(vectors @ (along / (values + penalty)[:, None])).T for penalty in penalties]
-    else:
-        found = _of_few(rows, penalties)
-    return [(coefficients, rows.target_mean - coefficients @ rows.mean) for coefficients in found]
-
-
-def _of_few(rows: "_Centred", penalties: Sequence[float]) -> list[Doubles]:
-    """The coefficients (C, D) for each penalty, by the rows' products. In torch, whose threads are limited where a
-    problem is small: NumPy's wait for each other, a hundred times as long on a busy machine (measured)."""
-    pairs = [(inputs, targets) for inputs, targets, _ in rows.chunks()]
-    inputs, targets = (torch.from_numpy(np.concatenate(side)) for side in zip(*pairs, strict=True))
-    values, vectors = torch.linalg.eigh(inputs @ inputs.T)
-    along, values = vectors.T @ targets, values.clamp_min(0)
-    return [(inputs.T @ (vectors @ (along / (values + penalty)[:, None]))).T.numpy() for penalty in penalties]
-
-
-def _decomposed(rows: "_Centred", dim: int, classes: int) -> tuple[Doubles, Doubles, Doubles]:
-    """The eigenvalues (D,) and eigenvectors (D, D) of the features' products, and the targets along them (D, C)."""
-    gram, cross = np.zeros((dim, dim)), np.zeros((dim, classes))
-    for inputs, targets, _ in rows.chunks():
-        gram += inputs.T @ inputs
-        cross += inputs.T @ targets
-    values, vectors = np.linalg.eigh(gram)
-    return np.maximum(values, 0), vectors, vectors.T @ cross
+    return mean, found.along(targets)
 
 
 def fit(
@@ -107,7 +93,9 @@ def fit(
     if len(features) <= features.shape[1]:
         return _dual(features, labels, classes, penalties, weights)
     rows = _Centred(features, labels, classes, weights)
-    values, vectors, along = _decomposed(rows, features.shape[1], classes)
+    found = decompose(torch.from_numpy(features), None if weights is None else torch.from_numpy(weights))
+    values, vectors = found.values.numpy(), found.vectors.numpy()
+    along = _along(found, torch.from_numpy(labels), classes)[1].numpy()
     best = penalties[int(_errors(rows, values, vectors, along, penalties).argmin())]
     coefficients = (vectors @ (along / (values + best)[:, None])).T
     return coefficients, rows.target_mean - coefficients @ rows.mean

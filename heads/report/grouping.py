@@ -41,7 +41,8 @@ class GroupedRuns:
 
 
 def grouped(runs: Sequence[Run], manifests: Mapping[str, Manifest]) -> list[GroupedRuns]:
-    """The runs, oldest first, by test images and then by all but their seeds; of equal ones the newest counts.
+    """The runs, oldest first, by test images and then by all but their seeds; of equal ones the newest counts. Where it has
+    no few-shot curve, that of an earlier one is its: it was measured of the same training on the same images.
 
     `manifests` holds the feature sets that are there, by digest: records of version 1 do not say which images they are of.
     """
@@ -78,7 +79,9 @@ def _with_images(run: Run, manifests: Mapping[str, Manifest]) -> Run:
 def _groups(runs: Sequence[Run]) -> tuple[Group, ...]:
     alike: dict[Hashable, dict[int, Run]] = {}
     for run in runs:
-        alike.setdefault(_all_but_the_seed(run), {})[run.config.seed] = run
+        by_seed = alike.setdefault(_all_but_the_seed(run), {})
+        before = by_seed.get(run.config.seed)
+        by_seed[run.config.seed] = dataclasses.replace(run, curve=run.curve or (before.curve if before else None))
     found = [tuple(by_seed[seed] for seed in sorted(by_seed)) for by_seed in alike.values()]
     models = _model_labels([group[0].key for group in found])
     named = [f"{model}\0{settings_label(group[0].config)}" for model, group in zip(models, found, strict=True)]

@@ -5,7 +5,7 @@ import dataclasses
 from headstart.core.heads.selection.record import Selection
 from headstart.core.heads.settings import distinctions
 
-RULE = "the simplest within one standard error of the least log loss"
+RULE = "the simplest kind of head within one standard error of the least log loss, at its best"
 """How one of those tried is chosen."""
 
 

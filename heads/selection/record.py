@@ -22,7 +22,9 @@ class Selection:
     """How a configuration was chosen: among `tried`, the best first, on `rows` rows that the heads did not see.
 
     With `folds` 2 or more each training row was predicted once, by heads trained on the other folds; with 1 the rows were
-    held out once. `chosen` is the place in `tried` of the simplest within one standard error of the least log loss.
+    held out once. Of the kinds of heads within one standard error of the least log loss the simplest is chosen, and of its
+    configurations the best: `chosen` is its place in `tried`. Within a kind the rule of one standard error would prefer the
+    strongest penalty; on few rows that cost up to a point of accuracy (docs/heads.md).
     """
 
     folds: int

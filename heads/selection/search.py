@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,19 @@ from headstart.core.heads.data.folds import folds, held_out
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.selection import temperature
 from headstart.core.heads.selection.record import Selection, Tried
-from headstart.core.heads.selection.unseen import unseen_scores
+from headstart.core.heads.selection.unseen import Side
 from headstart.core.heads.statistics.calibration import softmax
+from headstart.core.heads.training import threads
+
+Labels = npt.NDArray[np.int64]
 
 CROSS_VALIDATED = 5_000
 """Rows up to which each is predicted once by cross-validation; of more, a part is held out once."""
 HELD_OUT = 0.2
 """The part held out of more rows."""
 FOLDS = 5
+_CLEARLY = 2
+"""Standard errors of the difference in log loss from which one penalty is clearly worse than another."""
 _KEPT = 10_001
 """Probabilities of true labels that a head keeps: of more rows, a sample at equal steps."""
 
@@ -34,14 +39,6 @@ class Found:
 
     selection: Selection
     confidence: Confidence
-
-
-@dataclasses.dataclass(frozen=True)
-class _Unseen:
-    """Rows that heads did not see: their labels (n,), and each configuration's scores (n, C) of them."""
-
-    labels: npt.NDArray[np.int64]
-    scores: list[npt.NDArray[np.float32]]
 
 
 def search(data: Labelled, classes: int, configs: Sequence[TrainConfig], device: str, seed: int) -> Found | None:
@@ -56,20 +53,19 @@ def search(data: Labelled, classes: int, configs: Sequence[TrainConfig], device:
     sides = divisions(data, np.random.default_rng(seed))
     if not sides:
         return None
-    unseen = _scored(data, classes, configs, device, sides)
-    possible = np.isfinite(unseen.scores[0][np.arange(len(unseen.labels)), unseen.labels])
-    if not possible.any():
+    labels = np.concatenate([data.labels[judge] for _, judge in sides])
+    several = [Side(data.at(learn), data.features[judge], classes, device) for learn, judge in sides]
+    judged = {place: one for own in _by_kind(configs) for place, one in _in_turn(several, configs, own, labels)}
+    if not judged:
         return None
-    judged = [
-        _judge(config, scores, unseen.labels, possible) for config, scores in zip(configs, unseen.scores, strict=True)
-    ]
-    order = sorted(range(len(configs)), key=lambda i: judged[i].log_loss)
+    order = sorted(judged, key=lambda i: (judged[i].log_loss, i))
     tried = [judged[i].against(judged[order[0]]) for i in order]
     near = [place for place, one in enumerate(tried) if one.log_loss - tried[0].log_loss <= one.error]
-    chosen = min(near, key=lambda place: (kind(tried[place].config.head).rank, order[place]))
+    chosen = min(near, key=lambda place: (kind(tried[place].config.head).rank, place))
+    best = judged[order[chosen]]
     count = len(sides) if len(sides) > 1 else 1
-    selection = Selection(count, int(possible.sum()), tuple(tried), chosen, round(time.perf_counter() - started, 4))
-    return Found(selection, confidence(unseen.scores[order[chosen]], unseen.labels, tried[chosen].temperature))
+    selection = Selection(count, len(best.losses), tuple(tried), chosen, round(time.perf_counter() - started, 4))
+    return Found(selection, confidence(best.scores, labels, best.temperature))
 
 
 def divisions(data: Labelled, rng: np.random.Generator) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
@@ -84,23 +80,41 @@ def divisions(data: Labelled, rng: np.random.Generator) -> list[tuple[npt.NDArra
     return [(np.flatnonzero(numbers != i), np.flatnonzero(numbers == i)) for i in range(int(numbers.max()) + 1)]
 
 
-def _scored(
-    data: Labelled,
-    classes: int,
-    configs: Sequence[TrainConfig],
-    device: str,
-    sides: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
-) -> _Unseen:
-    by_side = [unseen_scores(data.at(learn), data.features[judge], classes, configs, device) for learn, judge in sides]
-    labels = np.concatenate([data.labels[judge] for _, judge in sides])
-    return _Unseen(labels, [np.concatenate(parts) for parts in zip(*by_side, strict=True)])
+def _by_kind(configs: Sequence[TrainConfig]) -> list[list[int]]:
+    """The places of the configurations of each kind of head."""
+    names = dict.fromkeys(config.head for config in configs)
+    return [[i for i, config in enumerate(configs) if config.head == name] for name in names]
+
+
+def _in_turn(
+    sides: Sequence[Side], configs: Sequence[TrainConfig], own: Sequence[int], labels: Labels
+) -> Iterator[tuple[int, "_Judged"]]:
+    """The configurations of one kind at the places `own`, each judged on all sides before the next is trained on any.
+
+    Where weak penalties cost much more than strong ones, those beyond two in a row that are clearly worse than the best,
+    by `_CLEARLY` standard errors, are not tried. None is judged where no row's label could be predicted."""
+    wanted = [configs[i] for i in own]
+    costly_end, best, worse = kind(wanted[0].head).costly_end, None, 0
+    with threads.suited(sides[0].device, max(side.learn.features.size for side in sides), sides[0].classes):
+        for parts in zip(*(side.scores(wanted) for side in sides), strict=True):
+            place, scores = own[parts[0][0]], np.concatenate([part for _, part in parts])
+            if (one := _judge(configs[place], scores, labels)) is None:
+                return
+            yield place, one
+            best = one if best is None or one.log_loss < best.log_loss else best
+            against = one.against(best)
+            worse = worse + 1 if against.log_loss - best.log_loss > _CLEARLY * against.error else 0
+            if costly_end and worse == 2:
+                return
 
 
 @dataclasses.dataclass(frozen=True)
 class _Judged:
-    """A configuration's log losses (n,) at its temperature."""
+    """A configuration's scores (n, C) of all rows, and the log losses at its temperature of those (m,) whose label could be
+    predicted."""
 
     config: TrainConfig
+    scores: npt.NDArray[np.float32]
     losses: npt.NDArray[np.float64]
     accuracy: float
     temperature: float
@@ -116,17 +130,14 @@ class _Judged:
         return Tried(self.config, self.log_loss, error, self.accuracy, self.temperature)
 
 
-def _judge(
-    config: TrainConfig, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], possible: npt.NDArray[np.bool_]
-) -> _Judged:
+def _judge(config: TrainConfig, scores: npt.NDArray[np.float32], labels: Labels) -> _Judged | None:
+    possible = np.isfinite(scores[np.arange(len(labels)), labels])
+    if not possible.any():
+        return None
     own, truth = scores[possible].astype(np.float64), labels[possible]
     found = temperature.fit(own, truth)
-    return _Judged(
-        config,
-        temperature.log_losses(own, truth, found),
-        float((scores.argmax(axis=1) == labels).mean()),
-        found,
-    )
+    losses = temperature.log_losses(own, truth, found)
+    return _Judged(config, scores, losses, float((scores.argmax(axis=1) == labels).mean()), found)
 
 
 def confidence(scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], at: float | None = None) -> Confidence:

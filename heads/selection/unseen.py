@@ -1,55 +1,77 @@
 """Scores of rows by heads that did not see them."""
 
-from collections.abc import Sequence
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Labelled, counted
 from headstart.core.heads.kinds import kind
-from headstart.core.heads.kinds.base import ClosedFormHead
+from headstart.core.heads.kinds.base import ClosedFormHead, Rows
 from headstart.core.heads.training import threads
 from headstart.core.heads.training.given import Given, by_class, new_head, on_device, standardised
 from headstart.core.heads.training.train import scores, train_many
 
+Features = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float32]
 
 
-def unseen_scores(
-    data: Labelled, features: npt.NDArray[np.float32], classes: int, configs: Sequence[TrainConfig], device: str
-) -> list[Scores]:
-    """Each configuration's scores (n, C) of features (n, D), by a head trained on `data`. Minus infinity for classes of
-    which `data` has no row. Configurations of one kind share their work. Raises as `train_many`."""
-    found: dict[int, Scores] = {}
-    by_kind: dict[str, list[int]] = {}
-    for i, config in enumerate(configs):
-        by_kind.setdefault(config.head, []).append(i)
-    for name, places in by_kind.items():
-        own = [configs[i] for i in places]
-        if issubclass(kind(name), ClosedFormHead):
-            scored = _closed_scores(data, features, classes, own, device)
-        else:
-            heads = train_many(data, classes, own, device, lambda *_: None)
-            scored = [scores(trained.head, features, device) for trained in heads]
-        found.update({i: part.numpy() for i, part in zip(places, scored, strict=True)})
-    return [found[i] for i in range(len(configs))]
+def unseen_scores(learn: Labelled, unseen: Features, classes: int, config: TrainConfig, device: str) -> Scores:
+    """The scores (n, C) of features (n, D) by one head. Raises as `train_many`."""
+    with threads.suited(device, learn.features.size, classes):
+        ((_, found),) = Side(learn, unseen, classes, device).scores([config])
+    return found
 
 
-def _closed_scores(
-    data: Labelled, features: npt.NDArray[np.float32], classes: int, configs: Sequence[TrainConfig], device: str
-) -> list[Tensor]:
-    """The same for one kind of head without epochs."""
-    data = counted(data)
-    plain = Given(on_device(device, data), None)
-    given = standardised(plain) if configs[0].standardise else plain
-    made = [new_head(given, classes, config, len(data.labels)) for config in configs]
-    heads = [head for head in made if isinstance(head, ClosedFormHead)]
-    found = type(heads[0])
-    with threads.suited(device, data.features.size, classes):
-        found.fit_all(heads, by_class(given.rows, configs[0]))
-        with torch.inference_mode():
-            held = (torch.from_numpy(np.ascontiguousarray(features)).to(device) - heads[0].mean).div_(heads[0].std)
-            return [heads[0].allowed(part).cpu() for part in found.score_all(heads, held)]
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """One division: the rows `learn` that heads learn from, and the features (n, D) of those that they did not see.
+
+    Heads of all kinds have the same standardised rows, and what is found out about them once.
+    """
+
+    learn: Labelled
+    unseen: Features
+    classes: int
+    device: str
+    _weighted: dict[tuple[bool, str | None], Rows] = dataclasses.field(default_factory=dict)
+
+    def scores(self, configs: Sequence[TrainConfig]) -> Iterator[tuple[int, Scores]]:
+        """For configurations of one kind, which differ in what its `grid` varies: their places, and the scores (n, C) by a
+        head trained on the rows to learn from. Minus infinity for classes of which none of these is. What is not asked
+        for is not computed, as far as the kind allows. Raises as `train_many`."""
+        if issubclass(kind(configs[0].head), ClosedFormHead):
+            yield from self._closed(configs)
+            return
+        trained = train_many(self.learn, self.classes, configs, self.device, lambda *_: None)
+        yield from enumerate(scores(one.head, self.unseen, self.device).numpy() for one in trained)
+
+    @torch.no_grad()
+    def _closed(self, configs: Sequence[TrainConfig]) -> Iterator[tuple[int, Scores]]:
+        plain, first = self._plain, configs[0]
+        given = self._standardised if first.standardise else plain
+        made = [new_head(given, self.classes, config, len(given.rows.labels)) for config in configs]
+        heads = [head for head in made if isinstance(head, ClosedFormHead)]
+        held = torch.from_numpy(np.ascontiguousarray(self.unseen)).to(self.device)
+        held = (held - heads[0].mean).div_(heads[0].std)
+        for i, found in type(heads[0]).scored(heads, self._rows(given.rows, first), held):
+            yield i, heads[i].allowed(found).cpu().numpy()
+
+    @functools.cached_property
+    def _plain(self) -> Given:
+        return Given(on_device(self.device, counted(self.learn)), None)
+
+    @functools.cached_property
+    def _standardised(self) -> Given:
+        return standardised(self._plain)
+
+    def _rows(self, rows: Rows, config: TrainConfig) -> Rows:
+        """The rows by the weights of classes, the same object for all kinds, so that they are decomposed once."""
+        key = config.standardise, config.class_weight
+        if key not in self._weighted:
+            self._weighted[key] = by_class(rows, config)
+        return self._weighted[key]

@@ -4,11 +4,13 @@ What the mean over such heads estimates is the accuracy of the training on somew
 of rows (T. Hastie, R. Tibshirani and J. Friedman, The Elements of Statistical Learning, 2009, section 7.12).
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.confidence import Confidence
@@ -17,6 +19,8 @@ from headstart.core.heads.data.folds import folds
 from headstart.core.heads.kinds.base import Head
 from headstart.core.heads.protocol import Protocol
 from headstart.core.heads.selection.procedure import Fitted
+from headstart.core.heads.selection.search import confidence
+from headstart.core.heads.sessions.fold_temperatures import FoldTemperatures
 from headstart.core.heads.statistics.outcomes import Outcomes
 from headstart.core.heads.training.train import scores
 
@@ -34,10 +38,16 @@ OnFold = Callable[[int, int], None]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OutOfFold:
-    """What heads that did not see them say of all rows (N,), in the first division, and the accuracies in all divisions."""
+    """What heads that did not see them say of all rows (N,), in the first division, and the accuracies in all divisions.
+
+    `confidence` is how sure a head may be that was trained as they were on all rows: it takes the scores of rows by heads
+    that did not see them, as scikit-learn's CalibratedClassifierCV does with `ensemble=False`. None where squashed scores
+    can be sure of nothing, or no row could be asked.
+    """
 
     outcomes: Outcomes
     protocol: Protocol
+    confidence: Confidence | None = None
 
 
 def cross_validate(data: Labelled, fit: Fit, heads: int, device: str, on_fold: OnFold) -> list[OutOfFold]:
@@ -47,27 +57,30 @@ def cross_validate(data: Labelled, fit: Fit, heads: int, device: str, on_fold: O
     left out would be the rarer ones in training each time. They are the same for every head and backbone, so that these
     are compared on equal terms. Up to `REPEATED_ROWS` rows the whole is done three times with other folds; several heads,
     which differ in their seeds, have one division, since their seeds show the spread already. Probabilities are at the
-    temperature that the training side gave.
+    temperature that the training side gave: the head's own where `fit` gave it one, else that of `FoldTemperatures`.
 
     Raises FeaturesInvalid where no folds can be dealt, and what `fit` raises.
     """
     labels, k = data.labels, fold_count(data)
     repeats = REPEATS if len(labels) <= REPEATED_ROWS and heads == 1 else 1
     divisions = [folds(labels, data.groups, k, np.random.default_rng(repeat)) for repeat in range(repeats)]
-    counts = [int(division.max()) + 1 for division in divisions]
-    done, total = 0, len(labels) * repeats
+    temperatures: FoldTemperatures | None = FoldTemperatures(data, divisions[0], device)
+    done, total, found = 0, len(labels) * repeats, []
     on_fold(done, total)
-    found = []
-    for division, count in zip(divisions, counts, strict=True):
-        found.append([_Filled(len(labels)) for _ in range(heads)])
-        for fold in range(count):
+    for division in divisions:
+        filled = [_Filled(len(labels)) for _ in range(heads)]
+        for fold in range(int(division.max()) + 1):
             inside = np.flatnonzero(division == fold)
-            for filled, fitted in zip(found[-1], _fitted(data, division != fold, fit), strict=True):
-                said = outcomes(fitted.trained.head, fitted.confidence, data.at(inside), device)
-                filled.put(inside, said)
+            with _told_where(inside, labels):
+                trained = fit(data.at(np.flatnonzero(division != fold)))
+                for own, fitted in zip(filled, trained, strict=True):
+                    own.put(inside, scores(fitted.trained.head, data.features[inside], device))
+                    own.be_sure(inside, fitted, fold, temperatures)
             done += len(inside)
             on_fold(done, total)
-    return [_out_of_fold(labels, [own[head] for own in found], counts[0]) for head in range(heads)]
+        found.append(filled)
+        temperatures = None  # labels alone are asked of the other divisions
+    return [_out_of_fold(labels, [own[head] for own in found], int(divisions[0].max()) + 1) for head in range(heads)]
 
 
 def fold_count(data: Labelled) -> int:
@@ -81,33 +94,61 @@ def fold_count(data: Labelled) -> int:
     return k
 
 
-def outcomes(head: Head, confidence: Confidence | None, data: Labelled, device: str) -> Outcomes:
+def outcomes(head: Head, sure: Confidence | None, data: Labelled, device: str) -> Outcomes:
     """What a head says of rows: the labels of its highest scores, and the probabilities at its temperature."""
     found = scores(head, data.features, device)
-    temperature = confidence.temperature if confidence else 1.0
+    temperature = sure.temperature if sure else 1.0
     return Outcomes(data.labels, found.argmax(dim=1).numpy(), (found / temperature).softmax(dim=1).numpy())
 
 
 class _Filled:
-    """Predictions of all rows, fold by fold."""
+    """Scores of all rows (N, C), fold by fold, and the temperatures (N, 1) that they are to be divided by."""
 
     def __init__(self, rows: int) -> None:
-        self.predicted = np.full(rows, -1, dtype=np.int64)
-        self.probabilities: npt.NDArray[np.floating] = np.zeros((rows, 0), dtype=np.float32)
+        self._scores, self._temperatures = torch.zeros((rows, 0)), torch.ones((rows, 1))
+        self._unsure = False
 
-    def put(self, places: npt.NDArray[np.int64], found: Outcomes) -> None:
-        if not self.probabilities.size:
-            self.probabilities = np.zeros((len(self.predicted), found.classes), dtype=np.float32)
-        self.predicted[places] = found.predicted
-        self.probabilities[places] = found.probabilities
+    def put(self, places: npt.NDArray[np.int64], found: torch.Tensor) -> None:
+        if not self._scores.shape[1]:
+            self._scores = torch.zeros((len(self._scores), found.shape[1]))
+        self._scores[places] = found
+
+    def be_sure(
+        self, places: npt.NDArray[np.int64], fitted: Fitted, fold: int, temperatures: FoldTemperatures | None
+    ) -> None:
+        """Note the temperature of a fold's head; squashed scores can be sure of nothing, whatever theirs."""
+        if fitted.confidence is not None:
+            self._temperatures[places] = fitted.confidence.temperature
+        elif temperatures is not None and not fitted.trained.head.config.sigmoid:
+            self._temperatures[places] = temperatures.of(fold, fitted.trained.head)
+            self._unsure = True
+
+    def accuracy(self, labels: npt.NDArray[np.int64]) -> float:
+        return float((self._predicted == labels).mean())
+
+    def outcomes(self, labels: npt.NDArray[np.int64]) -> Outcomes:
+        return Outcomes(labels, self._predicted, (self._scores / self._temperatures).softmax(dim=1).numpy())
+
+    def confidence(self, labels: npt.NDArray[np.int64]) -> Confidence | None:
+        """What the scores say of a head that learned it from nothing else; None where `fit` gave each head its own."""
+        found = self._scores.numpy()
+        possible = np.isfinite(found[np.arange(len(labels)), labels]).any()
+        return confidence(found, labels) if self._unsure and possible else None
+
+    @property
+    def _predicted(self) -> npt.NDArray[np.int64]:
+        predicted: npt.NDArray[np.int64] = self._scores.argmax(dim=1).numpy()
+        return predicted
 
 
-def _fitted(data: Labelled, side: npt.NDArray[np.bool_], fit: Fit) -> Sequence[Fitted]:
-    """The heads of one training side."""
+@contextlib.contextmanager
+def _told_where(left_out: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> Iterator[None]:
+    """What can't be trained says that it is a part of a cross-validation."""
     try:
-        return fit(data.at(np.flatnonzero(side)))
+        yield
     except FeaturesInvalid as error:
-        raise FeaturesInvalid(f"in the cross-validation, on {side.sum():,} of {len(side):,} rows: {error}") from error
+        rows = f"{len(labels) - len(left_out):,} of {len(labels):,} rows"
+        raise FeaturesInvalid(f"in the cross-validation, on {rows}: {error}") from error
 
 
 def _most_groups(data: Labelled) -> int:
@@ -118,6 +159,6 @@ def _most_groups(data: Labelled) -> int:
 
 
 def _out_of_fold(labels: npt.NDArray[np.int64], found: Sequence[_Filled], folds_dealt: int) -> OutOfFold:
-    accuracies = tuple(float((one.predicted == labels).mean()) for one in found)
-    made = Outcomes(labels, found[0].predicted, found[0].probabilities)
-    return OutOfFold(made, Protocol("cross-validation", folds_dealt, len(found), accuracies))
+    accuracies = tuple(one.accuracy(labels) for one in found)
+    protocol = Protocol("cross-validation", folds_dealt, len(found), accuracies)
+    return OutOfFold(found[0].outcomes(labels), protocol, found[0].confidence(labels))

@@ -55,8 +55,10 @@ def fit(
     """
     place = _Place(pair, _parts(pair, configs[0]), device, description, store)
 
+    calibrated = place.parts.testing is not None  # else the folds tell how sure the heads may be
+
     def heads(rows: Labelled, told: OnEpoch = _silent) -> list[Fitted]:
-        return procedure.fit(rows, len(pair.key.classes), configs, device, told)
+        return procedure.fit(rows, len(pair.key.classes), configs, device, told, calibrated=calibrated)
 
     by_folds = place.by_folds(heads, len(configs), on_fold)
     fitted = heads(place.parts.training, on_epoch)
@@ -139,7 +141,7 @@ class _Place:
         """Write the head, what it was tested by where that can't be had again, and, last, the record."""
         folder = self.store.new_folder(f"{self.pair.key.backbone} {config.recipe} {config.head}")
         origin, classes = self.pair.train.manifest.provenance.weights_from, self.pair.key.classes
-        kept = Checkpoint(fitted.trained.head, classes, self.pair.key, origin, fitted.confidence)
+        kept = Checkpoint(fitted.trained.head, classes, self.pair.key, origin, fitted.confidence or tested.confidence)
         digest = checkpoint.save(kept, folder / checkpoint.NAME)
         if tested.protocol.cross_validated:
             rows = self.parts.training.rows

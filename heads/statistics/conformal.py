@@ -2,23 +2,27 @@
 
 A class is in a picture's set where its probability reaches a threshold, which is taken from the probabilities of the true
 labels of m rows that were not seen. It is the score of M. Sadinle, J. Lei and L. Wasserman (Least ambiguous set-valued
-classifiers with bounded error levels, JASA 114, 2019) in split conformal prediction (V. Vovk, A. Gammerman and G. Shafer,
-Algorithmic learning in a random world, 2005).
+classifiers with bounded error levels, Journal of the American Statistical Association 114, 2019, 223-234) in split, or
+inductive, conformal prediction (V. Vovk, A. Gammerman and G. Shafer, Algorithmic learning in a random world, 2005).
 
 **Guaranteed** where head and temperature were made without the m rows, and these and the new picture are exchangeable: the
 true class is in the set with a probability of at least the coverage, over the draw of all of them. It is 1 - k / (m + 1)
 where no two probabilities are equal, k being the rank of the threshold. Given the m rows, the coverage of endless new
-pictures has the law Beta(m + 1 - k, k), and the number covered of n the beta-binomial one (Vovk, Conditional validity of
-inductive conformal predictors, 2012). It holds on average over pictures, for no class and no picture by itself.
+pictures has the law Beta(m + 1 - k, k), and the number covered of n the beta-binomial one (P. C. Marques F., Universal
+distribution of the empirical coverage in split conformal prediction, https://arxiv.org/abs/2303.02770; bounds in
+V. Vovk, Conditional validity of inductive conformal predictors, Machine Learning 92, 2013, 349-376). It holds on average
+over pictures, for no class and no picture by itself.
 
 **Observed only** for the heads kept here, since the same rows choose the temperature, and an epoch or settings where these
 are open. Of few rows all are predicted out of fold, by heads trained on part of them, and the head that is used is trained
-on all. That is cross-conformal prediction (Vovk, Cross-conformal predictors, 2015) with one head in place of the folds'.
-CV+, which asks every fold's own head, covers at least 2 * coverage - 1 less a term that falls with the number of rows
-(R. F. Barber, E. J. Candès, A. Ramdas and R. J. Tibshirani, Predictive inference with the jackknife+, Annals of Statistics
-49, 2021; for classes Y. Romano, M. Sesia and E. J. Candès, Classification with valid and adaptive coverage, 2020). With one
-head nothing is guaranteed, as they show of the jackknife, unless a fold more or less hardly changes a prediction. A head of
-all rows is mostly surer of the truth than those of the folds, so that sets are rather too large.
+on all. That is cross-conformal prediction (V. Vovk, Annals of Mathematics and Artificial Intelligence 74, 2015, 9-28) with
+one head in place of the folds'. Where each of K folds' own heads is asked, sets of n rows cover at least
+2 c - 1 - 2 c (K - 1) / (n + K) for a coverage c that was asked for, K being far below n (M. Gasparin and A. Ramdas,
+Improving the statistical efficiency of cross-conformal prediction, https://arxiv.org/abs/2503.01495). With one head nothing
+is guaranteed, as R. F. Barber, E. J. Candès, A. Ramdas and R. J. Tibshirani show of the jackknife, unless a fold more or
+less hardly changes a prediction (Predictive inference with the jackknife+, Annals of Statistics 49, 2021, 486-507; for
+classes Y. Romano, M. Sesia and E. J. Candès, Classification with valid and adaptive coverage, 2020). A head of all rows is
+mostly surer of the truth than those of the folds, so that sets are rather too large.
 """
 
 import math
