@@ -91,13 +91,13 @@ def test_similarities_are_bounded_whatever_the_rows(monkeypatch: pytest.MonkeyPa
     features = torch.from_numpy(blobs(50, seed=1).features)
     whole = head(features)
     seen: list[int] = []
-    votes = knn.Knn._votes
+    shares = knn._shares
 
-    def count(self: knn.Knn, near: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        seen.append(len(near) * len(self.known))
-        return votes(self, near, index)
+    def count(own: knn.Knn, near: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        seen.append(len(near) * len(own.known))
+        return shares(own, near, index)
 
-    monkeypatch.setattr(knn.Knn, "_votes", count)
+    monkeypatch.setattr(knn, "_shares", count)
     monkeypatch.setattr(knn, "_MOST_SIMILARITIES", 900)
     np.testing.assert_allclose(head(features), whole, rtol=1e-4, atol=1e-4)
     assert max(seen) <= 900
