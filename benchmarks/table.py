@@ -110,7 +110,11 @@ def machine(content: Json) -> str:
         where = content["environment"]
         return f"{where['hardware']}, torch {where['versions']['torch']}"
     where = content["hardware"]
-    name = where["gpu"] if suffix_of(content) else f"{where['cpu']}, {where['cores']} cores"
+    name = (
+        where["gpu"]
+        if suffix_of(content)
+        else f"{where['cpu']}, {'one core' if where['cores'] == 1 else str(where['cores']) + ' cores'}"
+    )
     return f"{name}, torch {where['versions']['torch']}"
 
 

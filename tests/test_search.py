@@ -1,18 +1,21 @@
 """The search: what is chosen, and how sure it is, is told by rows that the heads did not see, of any number and balance."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from heads_samples import DIM, blobs, make_config
 from heads_samples import one_thread as one_thread
 
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Labelled
 from headstart.core.heads.kinds.logreg import Logreg
-from headstart.core.heads.selection import search
+from headstart.core.heads.selection import search, unseen
 from headstart.core.heads.selection.procedure import candidates
 from headstart.core.heads.selection.unseen import Side
+from headstart.core.heads.training import threads
 
 RIDGES = [make_config("ridge", penalty=10.0**power) for power in (6, 3, 0)]
 
@@ -142,3 +145,20 @@ def test_any_balance_of_few_rows_ends_in_a_choice(counts: tuple[int, ...]) -> No
     found = found_by(data, candidates(make_config("auto"), len(labels)), len(counts))
     assert np.isfinite([tried.log_loss for tried in found.selection.tried]).all()
     assert 0 < found.confidence.temperature < np.inf
+
+
+def test_gradient_heads_have_all_threads_and_small_closed_ones_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    several = unseen.train_many
+
+    def noting(*given: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return several(*given)
+
+    monkeypatch.setattr(unseen, "train_many", noting)
+    with threads.limited(2):
+        found_by(blobs(60), [make_config("linear", lr=lr) for lr in (0.1, 0.01)])
+        side = unseen.Side(blobs(60), blobs(9, seed=1).features, 3, "cpu")
+        with unseen.threads_of([side], RIDGES[0]):
+            assert torch.get_num_threads() == 1
+    assert set(seen) == {2}

@@ -148,17 +148,21 @@ def test_a_pickle_holds_digests_and_no_weights(tmp_path: Path, passes: Passes) -
     rows = backbone.transform(coloured("red", 0))
     content = pickle.dumps(make_pipeline(backbone, LogisticRegression()))
     assert len(content) < 4000
-    # how joblib sends a pipeline to its workers, here and below; the bytes are this test's own
-    again = pickle.loads(content)[0]
+
+    def sent() -> hs.Backbone:
+        found: hs.Backbone = pickle.loads(content)[0]  # as joblib sends it to its workers; the bytes are this test's own
+        return found
+
+    again = sent()
     assert again.digest == backbone.digest
     assert np.array_equal(again.transform(coloured("red", 0)), rows)
     save_file(weights(1), file)
     with pytest.raises(WeightsMismatch, match="the pickle's features were made otherwise: weights_sha256 is"):
-        pickle.loads(content)[0].transform(coloured("red", 0))
-    assert pickle.loads(content)[0].set_params(image_size=40).transform(coloured("red", 0)).shape == (1, 512)
+        sent().transform(coloured("red", 0))
+    assert sent().set_params(image_size=40).transform(coloured("red", 0)).shape == (1, 512)
     file.unlink()
     with pytest.raises(WeightsNotFound, match="no such file"):
-        pickle.loads(content)[0].transform(coloured("red", 0))
+        sent().transform(coloured("red", 0))
 
 
 def weights(seed: int) -> dict[str, object]:

@@ -21,7 +21,7 @@ classes with ten times the rows of others, ridge was chosen in nine of ten draws
 neighbours in four and 1.3."""
 OF_MANY = ("mlp",)
 """What it also tries where rows are held out once. Of fewer rows a gradient head learns no more than the others from frozen
-features (docs/heads.md), and would take most of the time of a cross-validation."""
+features (ResNet50's, 1,000 rows: 80.6 % beside 82.2 % of logistic regression), and would take most of the time."""
 
 
 @dataclasses.dataclass(frozen=True)

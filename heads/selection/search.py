@@ -16,9 +16,8 @@ from headstart.core.heads.data.folds import folds, held_out
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.selection import temperature
 from headstart.core.heads.selection.record import Selection, Tried
-from headstart.core.heads.selection.unseen import Side
+from headstart.core.heads.selection.unseen import Side, threads_of
 from headstart.core.heads.statistics.calibration import softmax
-from headstart.core.heads.training import threads
 
 Labels = npt.NDArray[np.int64]
 
@@ -95,7 +94,7 @@ def _in_turn(
     by `_CLEARLY` standard errors, are not tried. None is judged where no row's label could be predicted."""
     wanted = [configs[i] for i in own]
     costly_end, best, worse = kind(wanted[0].head).costly_end, None, 0
-    with threads.suited(sides[0].device, max(side.learn.features.size for side in sides), sides[0].classes):
+    with threads_of(sides, wanted[0]):
         for parts in zip(*(side.scores(wanted) for side in sides), strict=True):
             place, scores = own[parts[0][0]], np.concatenate([part for _, part in parts])
             if (one := _judge(configs[place], scores, labels)) is None:

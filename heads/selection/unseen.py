@@ -1,5 +1,6 @@
 """Scores of rows by heads that did not see them."""
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
@@ -22,9 +23,17 @@ Scores = npt.NDArray[np.float32]
 
 def unseen_scores(learn: Labelled, unseen: Features, classes: int, config: TrainConfig, device: str) -> Scores:
     """The scores (n, C) of features (n, D) by one head. Raises as `train_many`."""
-    with threads.suited(device, learn.features.size, classes):
-        ((_, found),) = Side(learn, unseen, classes, device).scores([config])
+    side = Side(learn, unseen, classes, device)
+    with threads_of([side], config):
+        ((_, found),) = side.scores([config])
     return found
+
+
+def threads_of(sides: "Sequence[Side]", config: TrainConfig) -> contextlib.AbstractContextManager[None]:
+    """Threads for heads of this kind: gradient descent deals its groups of heads to threads itself, and needs them all."""
+    if not issubclass(kind(config.head), ClosedFormHead):
+        return contextlib.nullcontext()
+    return threads.suited(sides[0].device, max(side.learn.features.size for side in sides), sides[0].classes)
 
 
 @dataclasses.dataclass(frozen=True)
