@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 from extract_samples import write_picture
 
 from headstart.core import cli
+from headstart.core.cache.manifest import VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted(
@@ -163,7 +164,7 @@ def _broken_picture(place: Place) -> tuple[str, ...]:
 def _changed_picture(place: Place) -> tuple[str, ...]:
     place.done(*place.extract())
     write_picture(next((place.root / "pets" / "train").rglob("*.png")), seed=999)
-    return place.extract()
+    return place.extract("--frozen")
 
 
 def _damaged_shard(place: Place) -> tuple[str, ...]:
@@ -175,7 +176,7 @@ def _damaged_shard(place: Place) -> tuple[str, ...]:
 def _later_manifest(place: Place) -> tuple[str, ...]:
     place.done(*place.extract())
     path = next((place.root / "features").glob("*train*/manifest.json"))
-    path.write_text(path.read_text().replace('"version": 3', '"version": 99'))
+    path.write_text(path.read_text().replace(f'"version": {VERSION}', '"version": 99'))
     return place.extract()
 
 
@@ -252,14 +253,19 @@ ONE_CLASS = ("study", *SMALL, "--weights", "random:0", "--dry-run", "--dataset")
 MISTAKES = [
     Mistake("no features", lambda place: ("train-head",), "`headstart extract`", EXTRACT_FIRST),
     Mistake("a picture that can't be read", _broken_picture, "--on-error skip", _after("--on-error", "skip")),
-    Mistake("a picture that changed", _changed_picture, "--force", _after("--force")),
+    Mistake(
+        "a picture that changed",
+        _changed_picture,
+        "leave out --frozen",
+        lambda place, before, advice: before[:-1],
+    ),
     Mistake("a damaged shard", _damaged_shard, "`headstart extract`", EXTRACT_FIRST),
     Mistake("a later headstart's manifest", _later_manifest, "--force", _after("--force")),
     Mistake(
         "two kinds of features",
         _two_sizes,
-        "--key ([0-9a-f]{8})",
-        lambda place, before, advice: (*before, "--key", advice[1]),
+        "--image-size 32 .*--image-size (64)",
+        lambda place, before, advice: (*before, "--image-size", advice[1]),
     ),
     Mistake(
         "a sweep of ridge",
