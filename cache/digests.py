@@ -58,9 +58,10 @@ class Wanted:
         """None of them found yet."""
         heads = _heads(digests)
         order = np.argsort(heads, kind="stable").astype(np.int32)
-        same_head = heads[order[1:]] == heads[order[:-1]]
-        new = ~_equal(digests, order[1:], order[:-1])
-        if (same_head & new).any():  # two contents with one head: those with a third between them would not be neighbours
+        new = heads[order[1:]] != heads[order[:-1]]
+        same_head = np.flatnonzero(~new)
+        new[same_head] = ~_equal(digests, order[same_head + 1], order[same_head])
+        if new[same_head].any():  # two contents with one head: those with a third between them would not be neighbours
             order = np.lexsort(tuple(digests.T[::-1])).astype(np.int32)
             new = ~_equal(digests, order[1:], order[:-1])
         starts = np.concatenate([np.ones(min(1, len(order)), dtype=np.bool_), new])
@@ -74,10 +75,10 @@ class Wanted:
         """Look through the digests (M, 32) of a source; how many contents are found that were in none before."""
         found = self.matching(digests)
         rows = np.flatnonzero(found >= 0)
-        rows = rows[self.source[found[rows]] < 0]
-        there, at = np.unique(found[rows], return_index=True)
-        self.source[there], self.row[there] = source, rows[at]
-        return len(there)
+        rows = rows[self.source[found[rows]] < 0][::-1]  # the last assignment stands: that of the first row
+        there = found[rows]
+        self.source[there], self.row[there] = source, rows
+        return int(np.count_nonzero(self.row[there] == rows))
 
     def matching(self, digests: Digests) -> npt.NDArray[np.int64]:
         """For each of some digests (M, 32) the number of its content, -1 where it is not wanted."""

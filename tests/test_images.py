@@ -1,6 +1,7 @@
 """The decoder shows odd pictures as people see them and refuses broken ones; reading keeps order, reasons, fingerprints."""
 
 import contextlib
+import hashlib
 import itertools
 import os
 import re
@@ -357,6 +358,15 @@ def test_fingerprints_without_decoding_are_those_of_reading(tmp_path: Path) -> N
     arrays = array_images(noise(6, 8))
     assert arrays.fingerprints(1, 5) == list(arrays.read(1, 5, 16, 2).fingerprints)
     assert len({*files.fingerprints(0, 4), *arrays.fingerprints(0, 6)}) == 10
+
+
+def test_equal_bytes_of_another_shape_are_another_picture() -> None:
+    pixels = noise(1, 8)
+    wide, high = array_images(pixels.reshape(1, 4, 16, 3)), array_images(pixels.reshape(1, 16, 4, 3))
+    marks = {images.fingerprints(0, 1)[0] for images in (array_images(pixels), wide, high)}
+    assert len(marks) == 3
+    assert wide.fingerprints(0, 1) == list(wide.pick([0], 16, 1).fingerprints)
+    assert array_images(pixels).fingerprints(0, 1) == [hashlib.sha256(pixels.tobytes()).hexdigest()]  # as it always was
 
 
 def test_a_name_that_is_no_utf8_is_still_an_id(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from headstart.core.cache.files import sha256
 from headstart.core.cache.manifest import Order
-from headstart.core.extract.images import Batch, Labels, Pixels
+from headstart.core.extract.images import NO_FACTS, Batch, Facts, Labels, Pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +48,10 @@ class ArrayImages:
         return [b"%d" % number for number in numbers]
 
     def fingerprints(self, start: int, stop: int) -> list[str]:
-        return [sha256(image.tobytes()) for image in self.load(start, stop)[0]]
+        return [fingerprint(image) for image in self.load(start, stop)[0]]
 
-    def facts(self, start: int, stop: int) -> list[bytes | None]:
-        return [None] * (stop - start)
+    def facts(self, start: int, stop: int) -> Facts:
+        return np.zeros((stop - start, len(NO_FACTS)), dtype=np.int64)
 
     def stat(self, start: int, stop: int) -> str | None:
         return None
@@ -61,8 +61,16 @@ class ArrayImages:
 
     def pick(self, rows: Sequence[int], image_size: int, workers: int) -> Batch:
         pixels = np.concatenate([self.load(row, row + 1)[0] for row in rows])
-        return Batch(0, pixels, np.arange(len(rows)), [sha256(image.tobytes()) for image in pixels])
+        return Batch(0, pixels, np.arange(len(rows)), [fingerprint(image) for image in pixels])
 
     def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
         pixels = self.load(start, stop)[0]
-        return Batch(start, pixels, np.arange(start, stop), [sha256(image.tobytes()) for image in pixels])
+        return Batch(start, pixels, np.arange(start, stop), [fingerprint(image) for image in pixels])
+
+
+def fingerprint(image: Pixels) -> str:
+    """The SHA-256 of an image (H, W, 3). Its sides count where they differ: the bytes alone may be those of another shape.
+    Those of a square say which square it is, and are hashed alone, as versions 1 to 3 of the manifest had it."""
+    height, width = image.shape[:2]
+    shape = [] if height == width else [b"%d %d\n" % (height, width)]
+    return sha256(*shape, image.tobytes())

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from headstart.core.cache.digests import Digests, from_hex, inputs_digest
-from headstart.core.extract.images import Images, stat_digest
+from headstart.core.cache.digests import SIZE, Digests, inputs_digest, to_hex
+from headstart.core.extract.images import NO_FACTS, Facts, Images, stat_digest
 
 _BLOCK = 4096
 """Rows of small arrays that are hashed together."""
@@ -16,27 +16,40 @@ _BLOCK = 4096
 
 class Contents:
     """The contents of a split's rows, and what the file system said of each file before it was read: were it asked
-    afterwards, a file that is changed in between would pass for unchanged for ever."""
+    afterwards, a file that is changed in between would pass for unchanged for ever.
+
+    Arrays, since a million rows are no rarity: 66 bytes a row.
+    """
 
     def __init__(self, images: Images) -> None:
         self.images = images
-        self._marks: list[str | None] = [None] * images.rows
-        self._facts: list[bytes | str | None] = ["not asked"] * images.rows
+        self._digests: Digests = np.zeros((images.rows, SIZE), dtype=np.uint8)
+        self._hashed: npt.NDArray[np.bool_] = np.zeros(images.rows, dtype=np.bool_)
+        self._unreadable: dict[int, str] = {}
+        self._facts: Facts = np.zeros((images.rows, len(NO_FACTS)), dtype=np.int64)
+        self._asked: npt.NDArray[np.bool_] = np.zeros(images.rows, dtype=np.bool_)
 
     def marks(self, start: int, stop: int) -> list[str]:
         """The SHA-256 of each row's content, or the reason why its file can't be read. Raises DataNotFound, DataInvalid."""
         self.read(range(start, stop))
-        return [mark for mark in self._marks[start:stop] if mark is not None]
+        marks = to_hex(self._digests[start:stop])
+        return [self._unreadable.get(row, mark) for row, mark in enumerate(marks, start)]
 
     def read(self, rows: Sequence[int]) -> None:
         """Hash these rows, rising, that were not hashed before. Raises DataNotFound, DataInvalid."""
-        for start, stop in _spans([row for row in rows if self._marks[row] is None]):
+        for start, stop in _spans(rows, self._hashed):
             self._ask(start, stop)
-            self._marks[start:stop] = self.images.fingerprints(start, stop)
+            for row, mark in enumerate(self.images.fingerprints(start, stop), start):
+                self.learn(row, mark)
 
     def learn(self, row: int, mark: str) -> None:
         """A row's content, as it was read for its features."""
-        self._marks[row] = mark
+        self._hashed[row] = True
+        self._unreadable.pop(row, None)
+        if mark.startswith("unreadable"):
+            self._unreadable[row] = mark
+        else:
+            self._digests[row] = np.frombuffer(bytes.fromhex(mark), dtype=np.uint8)
 
     def inputs(self, start: int, stop: int) -> str:
         """The digest of some rows that a shard is reused by. Raises DataNotFound, DataInvalid."""
@@ -46,32 +59,35 @@ class Contents:
     def stat(self, start: int, stop: int) -> str | None:
         """What the file system says of some rows, from before they were read (`Images.stat`)."""
         self._ask(start, stop)
-        facts = [fact for fact in self._facts[start:stop] if not isinstance(fact, str)]
-        return stat_digest(self.images, (start, stop), facts)
+        return stat_digest(self.images, (start, stop), self._facts[start:stop])
 
     def digests(self, rows: int) -> Digests:
         """Of the first rows (n, 32) those that were hashed; the others, and files that can't be read, are like no other."""
-        return from_hex([_mark(row, mark) for row, mark in enumerate(self._marks[:rows])])
+        found = self._digests[:rows].copy()
+        nowhere = [*np.flatnonzero(~self._hashed[:rows]).tolist(), *(row for row in self._unreadable if row < rows)]
+        for row in nowhere:
+            found[row] = np.frombuffer(_like_no_other(row), dtype=np.uint8)
+        return found
 
     def _ask(self, start: int, stop: int) -> None:
-        for first, last in _spans([row for row in range(start, stop) if isinstance(self._facts[row], str)]):
+        for first, last in _spans(range(start, stop), self._asked):
             self._facts[first:last] = self.images.facts(first, last)
+            self._asked[first:last] = True
 
 
-def _mark(row: int, mark: str | None) -> str:
-    if mark is not None and not mark.startswith("unreadable"):
-        return mark
-    return hashlib.sha256(b"row %d, whose content is not known" % row).hexdigest()
+def _like_no_other(row: int) -> bytes:
+    return hashlib.sha256(b"row %d, whose content is not known" % row).digest()
 
 
-def _spans(rows: Sequence[int]) -> list[tuple[int, int]]:
-    """Rising rows as ranges, none too long."""
-    if not rows:
+def _spans(rows: Sequence[int], done: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Of rising rows those that are not done, as ranges, none too long."""
+    numbers = np.asarray(rows, dtype=np.int64)
+    numbers = numbers[~done[numbers]]
+    if not len(numbers):
         return []
-    numbers: npt.NDArray[np.int64] = np.asarray(rows, dtype=np.int64)
-    starts = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), len(rows)]
+    breaks = (np.flatnonzero(np.diff(numbers) != 1) + 1).tolist()
     return [
-        (rows[at], min(rows[at] + _BLOCK, rows[stop - 1] + 1))
-        for first, stop in itertools.pairwise(starts)
-        for at in range(first, stop, _BLOCK)
+        (at, min(at + _BLOCK, int(numbers[stop - 1]) + 1))
+        for first, stop in itertools.pairwise([0, *breaks, len(numbers)])
+        for at in range(int(numbers[first]), int(numbers[stop - 1]) + 1, _BLOCK)
     ]

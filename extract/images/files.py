@@ -13,7 +13,7 @@ import numpy.typing as npt
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.cache.files import sha256
 from headstart.core.cache.manifest import Order
-from headstart.core.extract.images import Batch, Labels, Pixels, batch_of, stat_digest
+from headstart.core.extract.images import NO_FACTS, Batch, Facts, Labels, Pixels, batch_of, stat_digest
 from headstart.core.extract.images.order import stratified
 from headstart.core.extract.pictures.decode import decode_at
 from headstart.core.extract.pictures.files import content, fingerprint, printable
@@ -98,8 +98,9 @@ class FileImages:
     def fingerprints(self, start: int, stop: int) -> list[str]:
         return [fingerprint(self.root / path) for path in self.paths[start:stop]]
 
-    def facts(self, start: int, stop: int) -> list[bytes | None]:
-        return [_facts(self.root / path) for path in self.paths[start:stop]]
+    def facts(self, start: int, stop: int) -> Facts:
+        found = [_facts(self.root / path) for path in self.paths[start:stop]]
+        return np.array(found, dtype=np.int64).reshape(len(found), len(NO_FACTS))
 
     def stat(self, start: int, stop: int) -> str | None:
         return stat_digest(self, (start, stop), self.facts(start, stop))
@@ -145,11 +146,12 @@ class FileImages:
             return sha256(found), str(error).removeprefix(f"{path}: ")
 
 
-def _facts(path: Path) -> bytes | None:
+def _facts(path: Path) -> tuple[int, int, int, int]:
     """As git's index: anyone can set a modification time, nobody the time of the change itself; the inode tells apart files
     that an archive gave one time and whose folders were exchanged."""
     try:
         file = path.stat()
     except OSError:
-        return None
-    return b"%d %d %d %d" % (file.st_size, file.st_mtime_ns, file.st_ctime_ns, file.st_ino)
+        return NO_FACTS
+    inode = file.st_ino % 2**63  # which is unsigned, and random in some file systems
+    return file.st_size, file.st_mtime_ns, file.st_ctime_ns, inode
