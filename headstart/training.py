@@ -43,7 +43,10 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
         check(request.predictions)
     store = FeatureStore(workspace.features_dir)
     models, runs = expand_models(request.models), list[Run]()
-    for pair in data.choose(_there(store, request), models, workspace.features_dir):
+    there = _there(store, request)
+    for pair in data.choose(there, models, workspace.features_dir):
+        if (remark := data.passed_over(there, pair)) is not None:
+            observer.note(remark)
         first = request.config.seed
         configs = [dataclasses.replace(request.config, seed=first + i) for i in range(request.seeds)]
         if request.sweep:

@@ -1,6 +1,7 @@
 """Which feature sets belong together, and their rows made ready: whatever can't be learned from is refused by name."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,10 @@ from heads_samples import (
     write_set,
 )
 
-from headstart.core.cache.errors import FeaturesAmbiguous, FeaturesInvalid, FeaturesNotFound
+from headstart.core.cache.errors import FeaturesAmbiguous, FeaturesInvalid, FeaturesNotFound, FeaturesStale
 from headstart.core.cache.manifest import Order
 from headstart.core.cache.store import FeatureStore
-from headstart.core.heads.data import Labelled, Pair, check_choice, choose, pairs
+from headstart.core.heads.data import Labelled, Pair, check_choice, choose, pairs, passed_over
 from headstart.core.heads.data import load as load_parts
 from headstart.core.heads.feature_choice import FeatureChoice
 
@@ -140,8 +141,22 @@ def test_of_features_that_no_word_tells_apart_the_last_ones_are_taken(tmp_path: 
     keys = [make_key(weights="file", weights_sha256=digit * 64) for digit in "123"]
     for key, day in zip(keys, ("02", "03", "01"), strict=True):
         write_set(FeatureStore(tmp_path), blobs(9), "all", key, created=f"2026-11-{day}T00:00:00+00:00")
-    (pair,) = choose(pairs(FeatureStore(tmp_path)), ["resnet50"], tmp_path)
+    found = pairs(FeatureStore(tmp_path))
+    (pair,) = choose(found, ["resnet50"], tmp_path)
     assert pair.key == keys[1]
+    before = next(one for one in found if one.key == keys[0]).train.folder.name
+    said = passed_over(found, pair) or ""
+    assert re.fullmatch(
+        rf"resnet50 pets: features of another weights_sha256 .* {before}; .* {pair.train.folder.name}", said
+    )
+    assert passed_over([pair], pair) is None
+
+
+def test_features_that_words_tell_apart_are_passed_over_in_silence(tmp_path: Path) -> None:
+    for key in (make_key(), make_key(precision="bf16"), make_key(dataset="cars"), make_key(backbone="vgg16")):
+        write_pair(tmp_path, key=key)
+    found = pairs(FeatureStore(tmp_path))
+    assert [passed_over(found, pair) for pair in found] == [None] * 4
 
 
 def test_weights_of_a_file_are_meant_by_where_they_were(tmp_path: Path) -> None:
@@ -302,6 +317,17 @@ def test_a_missing_test_set_of_a_folder_is_asked_for_as_extract_takes_it(tmp_pat
     write_set(FeatureStore(tmp_path), blobs(9), "train", key)
     with pytest.raises(FeaturesNotFound, match=r"has no test set beside it; .*--dataset folder:PATH"):
         load(only_pair(FeatureStore(tmp_path), key))
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [(("cat", "d", "e"), "d, dog, e, frog; "), (("dog", "cat", "frog"), "in another order; ")]
+)
+def test_a_test_set_whose_labels_mean_other_classes_is_refused(tmp_path: Path, names: tuple[str, ...], said: str) -> None:
+    store = FeatureStore(tmp_path)
+    write_set(store, blobs(9), "train")
+    write_set(store, blobs(6), "test", make_key(classes=names))
+    with pytest.raises(FeaturesStale, match=rf"-test-.*not those of .*-train-.*: {said}.* without --split brings both up"):
+        load(only_pair(store, make_key()))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from headstart.core.heads.data.labelled import Labelled, counted
 from headstart.core.heads.data.loading import Parts, held_out, load, testing, whole
-from headstart.core.heads.data.selection import Pair, check_choice, choose, pairs
+from headstart.core.heads.data.selection import Pair, check_choice, choose, pairs, passed_over
 
 __all__ = [
     "Labelled",
@@ -14,6 +14,7 @@ __all__ = [
     "held_out",
     "load",
     "pairs",
+    "passed_over",
     "testing",
     "whole",
 ]

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound
+from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, FeaturesStale
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import NamedKey
 from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.shard import Rows
+from headstart.core.cache.text import listed
 from headstart.core.heads.config import RECIPES, TEST_FRACTION, TrainConfig
 from headstart.core.heads.data import folds, sampling
 from headstart.core.heads.data.groups import grouped
@@ -46,7 +47,7 @@ def load(pair: Pair, config: TrainConfig) -> Parts:
     drawn with every class in its share. Test rows do not depend on it. Rows of the same picture, and those that `group_by`
     has together, are in one group. Raises FeaturesNotFound where the test set is missing or fewer rows are there than
     `train_limit`, FeaturesInvalid for rows no head can learn from, and for a `test_fraction` of a set with a test split or
-    a `group_by` that tells no groups.
+    a `group_by` that tells no groups, FeaturesStale where the classes of the two sets have other names.
     """
     manifest, limit = pair.train.manifest, config.train_limit
     if pair.test is None and manifest.split == "train":
@@ -57,6 +58,7 @@ def load(pair: Pair, config: TrainConfig) -> Parts:
     if limit is not None and limit > manifest.stop:
         raise FeaturesNotFound(_too_few(pair, limit))
     _check_fraction(pair, config)
+    _check_names(pair)
     test: Labelled | None
     if pair.test is None and config.test_fraction is not None:
         train, test = _divided(pair.train, config)
@@ -91,6 +93,18 @@ def _check_fraction(pair: Pair, config: TrainConfig) -> None:
     if pair.test is not None and (recipe is None or fraction != recipe.test_fraction):
         there = f"the data set has a test split of {pair.test.manifest.rows:,} rows"
         raise FeaturesInvalid(f"{pair.train.folder}: --test-fraction {fraction:g}, but {there}; leave the option out")
+
+
+def _check_names(pair: Pair) -> None:
+    """Refuse a test set whose labels mean other classes: one of the two was made before the classes were renamed."""
+    if pair.test is None or pair.test.manifest.classes == pair.train.manifest.classes:
+        return
+    ours, theirs = (set(found.manifest.classes) for found in (pair.train, pair.test))
+    names = listed(sorted(ours ^ theirs)) or "in another order"
+    raise FeaturesStale(
+        f"{pair.test.folder}: its classes are not those of {pair.train.folder}: {names}; `{_extract(pair.key, '')}` "
+        f"without --split brings both up to date"
+    )
 
 
 def _extract(key: NamedKey, more: str) -> str:

@@ -118,6 +118,21 @@ def choose(found: Sequence[Pair], models: Sequence[str], where: object) -> list[
     return chosen
 
 
+def passed_over(found: Sequence[Pair], chosen: Pair) -> str | None:
+    """What must be said where features that no word tells from those chosen were computed in another way, from a file of
+    weights that was exchanged for one: the last ones are meant. None where there are none."""
+    others = [pair for pair in found if pair.words == chosen.words and pair.key.backbone == chosen.key.backbone]
+    others = [pair for pair in others if pair.key != chosen.key]
+    if not others:
+        return None
+    mine, before = vars(chosen.key), max(others, key=lambda pair: pair.created)
+    fields = [name for name, value in vars(before.key).items() if value != mine[name]]
+    return (
+        f"{chosen.key.backbone} {chosen.key.dataset}: features of another {' and '.join(fields)} are there too, the last "
+        f"of them {before.train.folder.name}; those made last are taken, {chosen.train.folder.name}"
+    )
+
+
 def _apart(found: Mapping[tuple[str, ...], Pair]) -> str:
     """The pairs, each by the options in which they differ."""
     words = [pair.words for pair in found.values()]
