@@ -1,28 +1,33 @@
 """What a change of a folder costs, beside a full extraction in the same run: seconds, and pictures through the backbone.
 
-    python benchmarks/changes.py --rows 2000 --model resnet50 --weights resnet50.safetensors [--data-dir data] [--json]
+    .venv/bin/python benchmarks/changes.py --model resnet50 --weights ../shared/data/weights/resnet50-pqf.safetensors \
+        --data-dir ../shared/data --json changes.json --into docs/performance.md
 
-CIFAR-10's training images become a folder of PNG files. Each change is made on a copy of the folder and of its features.
-And the look-up of a million known digests, synthetic, with the memory that it takes.
+Training images of a data set become a folder of PNG files. Each change is made on a copy of the folder and of its features, as
+often as `--turns` says; its time is the median. And the look-up of a million known digests, synthetic, with the memory that
+it takes. `--into` replaces the table of a document.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import shutil
+import statistics
 import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import numpy as np
+from hardware import hardware
 from PIL import Image
+from table import replaced
 
 from headstart import extraction
 from headstart.core.cache.digests import Wanted
+from headstart.core.cache.files import pretty_json, write_durably
 from headstart.core.extract import datasets
 from headstart.core.extract.config import ExtractConfig, ExtractionRequest
 from headstart.observer import Observer
@@ -39,9 +44,9 @@ class Cost:
     computed: int
 
 
-def write_folder(top: Path, rows: int, data_dir: Path) -> None:
-    """The first rows of CIFAR-10 and some more beside it, which are added later."""
-    images = datasets.open_split("cifar10", "train", data_dir)
+def write_folder(top: Path, rows: int, dataset: str, data_dir: Path) -> None:
+    """The first rows of a data set and some more beside it, which are added later."""
+    images = datasets.open_split(dataset, "train", data_dir)
     more = rows + max(1, rows // 100)
     pixels, labels = images.read(0, more, 32, 1).pixels, images.labels(0, more)
     for row in range(more):
@@ -56,33 +61,34 @@ def added(top: Path) -> None:
 
 
 def nothing(top: Path) -> None:
-    """As it was."""
+    """Nothing changed."""
 
 
 def class_renamed(top: Path) -> None:
-    """A class has another name."""
-    (top / "photos/cat").rename(top / "photos/kitten")
+    """A class renamed."""
+    first = min((top / "photos").iterdir())
+    first.rename(first.with_name("another"))
 
 
 def relabelled(top: Path) -> None:
-    """Every hundredth picture is of another class."""
+    """1 % of the labels corrected."""
     for path in sorted(top.glob("photos/*/*.png"))[::100]:
-        path.rename(top / "photos/ship" / f"moved-{path.name}")
+        path.rename(max((top / "photos").iterdir()) / f"moved-{path.name}")
 
 
 def moved(top: Path) -> None:
-    """The folder is somewhere else, under another name."""
+    """The folder moved and renamed."""
     (top / "photos").rename(top / "pictures")
 
 
 def halved(top: Path) -> None:
-    """Every second picture is gone."""
+    """Half of the pictures removed."""
     for path in sorted(top.glob("photos/*/*.png"))[::2]:
         path.unlink()
 
 
 def divided(top: Path) -> None:
-    """Train and test are drawn anew."""
+    """Divided anew into train and test."""
     for place, path in enumerate(sorted(top.glob("photos/*/*.png"))):
         new = top / "divided" / ("test" if place % 5 == 0 else "train") / path.parent.name / path.name
         new.parent.mkdir(parents=True, exist_ok=True)
@@ -92,14 +98,46 @@ def divided(top: Path) -> None:
 CHANGES: tuple[Callable[[Path], None], ...] = (nothing, added, class_renamed, relabelled, moved, halved, divided)
 
 
-def run(top: Path, options: argparse.Namespace) -> tuple[float, int]:
-    """Extract what is there: seconds and pictures computed."""
-    (place,) = (path for name in ("photos", "pictures", "divided") if any((path := top / name).rglob("*.png")))
-    config = ExtractConfig(precision=options.precision, image_size=options.image_size)
-    request = ExtractionRequest((options.model,), f"folder:{place}", weights=(options.weights,), config=config)
-    started = time.perf_counter()
-    outcomes = extraction.extract(Workspace(top / "features", top / "runs", options.data_dir, "auto"), request, Observer())
-    return time.perf_counter() - started, sum(outcome.computed for outcome in outcomes)
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """What is extracted, and where the pictures come from."""
+
+    model: str
+    weights: str
+    config: ExtractConfig
+    dataset: str
+    data_dir: Path
+
+    def run(self, top: Path) -> tuple[float, int]:
+        """Extract what is there: seconds and pictures computed."""
+        (place,) = (path for name in ("photos", "pictures", "divided") if any((path := top / name).rglob("*.png")))
+        request = ExtractionRequest((self.model,), f"folder:{place}", weights=(self.weights,), config=self.config)
+        started = time.perf_counter()
+        workspace = Workspace(top / "features", top / "runs", self.data_dir, "auto")
+        outcomes = extraction.extract(workspace, request, Observer())
+        return time.perf_counter() - started, sum(outcome.computed for outcome in outcomes)
+
+    def costs(self, folder: Path, rows: int, turns: int) -> list[Cost]:
+        """Everything, then each change of it."""
+        first = folder / "first"
+        write_folder(first, rows, self.dataset, self.data_dir)
+        full_s, computed = self.run(first)
+        costs = [Cost("everything computed", full_s, 1.0, computed)]
+        for change in CHANGES:
+            found = [self.changed(first, folder / "now", change) for _ in range(turns)]
+            elapsed_s = statistics.median(seconds for seconds, _ in found)
+            told = (change.__doc__ or "").rstrip(".")
+            costs.append(Cost(told[0].lower() + told[1:], elapsed_s, elapsed_s / full_s, max(count for _, count in found)))
+        return costs
+
+    def changed(self, first: Path, top: Path, change: Callable[[Path], None]) -> tuple[float, int]:
+        """One change of a copy: seconds and pictures computed."""
+        first.rename(top)
+        self.run(shutil.copytree(top, first))  # the copy has other inodes, and becomes known by them
+        change(top)
+        found = self.run(top)
+        shutil.rmtree(top)
+        return found
 
 
 def look_up(rows: int = 1_000_000) -> tuple[float, float]:
@@ -120,35 +158,51 @@ def look_up(rows: int = 1_000_000) -> tuple[float, float]:
     return elapsed_s, peak / 1e6
 
 
-def main() -> None:
-    """Measure and print; with --json one document as the last line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=2000)
-    parser.add_argument("--model", default="resnet50")
-    parser.add_argument("--weights", default="IMAGENET1K_V1")
-    parser.add_argument("--precision", default="auto")
-    parser.add_argument("--image-size", type=int, default=224)
-    parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+def markdown(costs: list[Cost], found: tuple[float, float], what: str) -> str:
+    """The table and what it was made on."""
+    head = "| change | seconds | of a full extraction | through the backbone |\n|---|---|---|---|"
+    rows = [f"| {one.change} | {one.elapsed_s:.2f} | {one.share:.1%} | {one.computed:,} |" for one in costs]
+    looked = f"A million known digests are looked up in {found[0]:.2f} s, in {found[1]:.0f} MB."
+    return "\n".join([head, *rows, "", f"- {what}", f"- {looked}"])
+
+
+@click.command(help=__doc__)
+@click.option("--rows", default=2000, show_default=True)
+@click.option("--turns", default=3, show_default=True)
+@click.option("--model", default="resnet50", show_default=True)
+@click.option("--weights", default="IMAGENET1K_V1", show_default=True)
+@click.option("--precision", default="auto", show_default=True)
+@click.option("--image-size", default=224, show_default=True)
+@click.option("--dataset", default="cifar10", show_default=True)
+@click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True)
+@click.option("--json", "path", type=click.Path(path_type=Path))
+@click.option("--into", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def main(
+    rows: int,
+    turns: int,
+    model: str,
+    weights: str,
+    precision: str,
+    image_size: int,
+    dataset: str,
+    data_dir: Path,
+    path: Path | None,
+    into: Path | None,
+) -> None:
+    """Measure, print, and keep what was found."""
+    bench = Bench(model, weights, ExtractConfig(precision=precision, image_size=image_size), dataset, data_dir)
     with tempfile.TemporaryDirectory() as folder:
-        first = Path(folder) / "first"
-        write_folder(first, options.rows, options.data_dir)
-        full_s, computed = run(first, options)
-        costs = [Cost("everything", full_s, 1.0, computed)]
-        for change in CHANGES:
-            top = first.rename(Path(folder) / "now")
-            run(shutil.copytree(top, first), options)  # which has other inodes, and becomes known by them
-            change(top)
-            elapsed_s, computed = run(top, options)
-            costs.append(Cost(change.__name__.replace("_", " "), elapsed_s, elapsed_s / full_s, computed))
-            shutil.rmtree(top)
-    for cost in costs:
-        print(f"{cost.change:15} {cost.elapsed_s:8.2f} s  {cost.share:7.2%}  {cost.computed:6,} computed")
-    elapsed_s, peak_mb = look_up()
-    print(f"a million known digests looked up in {elapsed_s:.2f} s, {peak_mb:.0f} MB")
-    if options.json:
-        print(json.dumps({"costs": [dataclasses.asdict(cost) for cost in costs], "look_up": [elapsed_s, peak_mb]}))
+        costs = bench.costs(Path(folder), rows, turns)
+    found, machine = look_up(), hardware()
+    what = f"{model}, {rows:,} pictures of {dataset} at {image_size} px; medians of {turns} turns"
+    what += f"; {machine['cpu']}, {machine['cores']} cores"
+    table = markdown(costs, found, what)
+    click.echo(table)
+    if path is not None:
+        facts = {"hardware": machine, "costs": [dataclasses.asdict(one) for one in costs], "look_up": found}
+        write_durably(path, pretty_json(facts))
+    if into is not None:
+        into.write_text(replaced(into.read_text(encoding="utf-8"), "changes", table, into), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -427,3 +427,20 @@ def test_the_paths_benchmark_compares_what_it_says(tmp_path: Path) -> None:
     (turn,) = kept["turns"]
     assert turn["predict_to_extract"] == turn["predict"] / turn["extract"]
     assert kept["medians"] == {name: turn[name] for name in ("extract", "predict", "predict_to_extract")}
+
+
+def test_the_cost_of_changes_is_measured_and_put_into_a_document(tmp_path: Path) -> None:
+    document, path = tmp_path / "document.md", tmp_path / "changes.json"
+    document.write_text("before\n<!-- table: changes -->\nwhat was there\n<!-- end -->\nafter\n")
+    small = ("--model", "resnet18", "--weights", "random:0", "--dataset", "digits", "--image-size", 32, "--rows", 40)
+    done = run("changes.py", *small, "--turns", 1, "--json", path, "--into", document)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(path.read_text())
+    computed = {one["change"]: one["computed"] for one in found["costs"]}
+    assert [computed.pop("everything computed"), computed.pop("1 % more pictures")] == [40, 1]
+    assert set(computed.values()) == {0}
+    assert len(computed) == 6
+    before, table, after = document.read_text().partition(done.stdout.strip())
+    assert (before.splitlines()[0], after.splitlines()[-1]) == ("before", "after")
+    assert table
+    assert "what was there" not in document.read_text()
