@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/changes.py --model resnet50 --weights ../shared/data/weights/resnet50-pqf.safetensors \
         --data-dir ../shared/data --json changes.json --into docs/performance.md
 
-Training images of a data set become a folder of PNG files. Each change is made on a copy of the folder and of its features, as
-often as `--turns` says; its time is the median. And the look-up of a million known digests, synthetic, with the memory that
-it takes. `--into` replaces the table of a document.
+Training images of a data set become a folder of PNG files. Each change is made on a copy of the folder and of its features,
+as often as `--turns` says; its time is the median. And the look-up of a million known digests, synthetic, with the memory
+that it takes. `--into` replaces the table of a document.
 """
 
 from __future__ import annotations
