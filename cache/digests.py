@@ -32,7 +32,7 @@ def inputs_digest(ids: Sequence[bytes], labels: npt.NDArray[np.int64], fingerpri
     return sha256(*(b"%s\0%d\0%s\n" % (name, label, mark.encode()) for name, label, mark in rows))
 
 
-def _heads(digests: Digests) -> npt.NDArray[np.uint64]:
+def first_bytes(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
     """The first eight bytes of each as a number (N,): sorted and searched in a fraction of the time."""
     return np.ascontiguousarray(digests[:, :8]).view(">u8").reshape(-1).astype(np.uint64)
 
@@ -56,7 +56,7 @@ class Wanted:
     @classmethod
     def of(cls, digests: Digests) -> "Wanted":
         """None of them found yet."""
-        heads = _heads(digests)
+        heads = first_bytes(digests)
         order = np.argsort(heads, kind="stable").astype(np.int32)
         new = heads[order[1:]] != heads[order[:-1]]
         same_head = np.flatnonzero(~new)
@@ -82,7 +82,7 @@ class Wanted:
 
     def matching(self, digests: Digests) -> npt.NDArray[np.int64]:
         """For each of some digests (M, 32) the number of its content, -1 where it is not wanted."""
-        heads = _heads(digests)
+        heads = first_bytes(digests)
         found = np.full(len(digests), -1, dtype=np.int64)
         place = np.searchsorted(self.heads, heads)
         left = np.flatnonzero(place < len(self.heads))

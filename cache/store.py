@@ -15,6 +15,8 @@ from headstart.core.cache.execution import Execution, read_execution
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import make_folder, sync_folder
 from headstart.core.cache.key import FeatureKey, NamedKey
+from headstart.core.cache.known_files import NAME as FILES
+from headstart.core.cache.known_files import KnownFiles, nothing_known, read_known_files
 from headstart.core.cache.manifest import NAME, VERSION, Manifest, read_manifest
 from headstart.core.cache.shard_plan import shard_number
 from headstart.core.cache.text import did_you_mean, listed
@@ -131,6 +133,11 @@ class FeatureStore:
                     return Execution.of(manifest)
         return None
 
+    def known_files(self, key: NamedKey, split: str) -> KnownFiles:
+        """What is remembered of the files of a data set's split: by its last snapshot that remembers any."""
+        found = (read_known_files(folder) for folder in self.folders(key, split))
+        return next((known for known in found if known is not None), nothing_known())
+
     @contextlib.contextmanager
     def writing(self, key: NamedKey, split: str, on_wait: Callable[[], None]) -> Iterator[SetWriter]:
         """The last snapshot open for writing, by one process at a time: complete, begun or new, with which another can be
@@ -214,7 +221,6 @@ def _no_set(folder: Path) -> str | None:
     entries = list(folder.iterdir())
     if folders := [path.name for path in entries if path.is_dir()]:
         return f"no feature set, since it holds the folder {min(folders)}"
-    known = any(
-        path.name in (NAME, EXECUTION) or path.suffix == ".tmp" or shard_number(path.name) is not None for path in entries
-    )
+    ours = (NAME, EXECUTION, FILES)
+    known = any(path.name in ours or path.suffix == ".tmp" or shard_number(path.name) is not None for path in entries)
     return None if known or not entries else f"no feature set, since it holds neither {NAME} nor a shard"

@@ -11,6 +11,8 @@ from headstart.core.cache.feature_set import FeatureSet, checked_bytes
 from headstart.core.cache.files import MAX_JSON_BYTES, make_folder, read_regular, sha256, sync_folder, write_durably
 from headstart.core.cache.foreign import ForeignReader
 from headstart.core.cache.key import NamedKey
+from headstart.core.cache.known_files import NAME as FILES
+from headstart.core.cache.known_files import KnownFiles
 from headstart.core.cache.manifest import NAME, Manifest, Provenance, ShardRecord, read_manifest
 from headstart.core.cache.shard import MOST_BYTES, Shard, ShardFacts, encode_shard
 from headstart.core.cache.shard_plan import Part, shard_number
@@ -95,6 +97,11 @@ class SetWriter:
         if execution != self.execution():
             write_durably(self.folder / EXECUTION, execution.to_bytes())
 
+    def remember(self, files: KnownFiles) -> None:
+        """Keep what is known of the data set's files, for the next run. Raises OSError."""
+        if len(files.ids):
+            write_durably(self.folder / FILES, files.to_bytes())
+
     def discard(self, shards: Sequence[ShardRecord]) -> None:
         """Remove shards that this run made and that must not be used. Raises OSError."""
         for record in shards:
@@ -105,7 +112,7 @@ class SetWriter:
         """Remove the set: the manifest first, so that no reader takes what is left for a complete set. Raises OSError."""
         (self.folder / NAME).unlink(missing_ok=True)
         sync_folder(self.folder)
-        for path in (*self._shards(), self.folder / EXECUTION):
+        for path in (*self._shards(), self.folder / EXECUTION, self.folder / FILES):
             path.unlink(missing_ok=True)
 
     def manifest(self) -> Manifest | None:

@@ -19,6 +19,11 @@ from headstart.core.extract.job import Job
 from headstart.core.extract.rows.lookup import look_up
 
 
+def known_contents(job: Job, store: FeatureStore) -> Contents:
+    """What a job's rows are by content: files that are what the last snapshot remembers are not read."""
+    return Contents(job.images, lambda: store.known_files(job.named, job.images.split))
+
+
 def complete_set(job: Job, store: FeatureStore, contents: Contents, on_wait: Callable[[], None]) -> FeatureSet | None:
     """The last snapshot where it is complete, whole and still right: nothing is locked or written for that.
 
@@ -39,7 +44,7 @@ def complete_set(job: Job, store: FeatureStore, contents: Contents, on_wait: Cal
         return None if records is None else features
     try:
         with store.writing(job.named, job.images.split, on_wait) as writer:
-            return retouched(writer, before, records) if writer.manifest() == before else None
+            return retouched(writer, before, records, contents) if writer.manifest() == before else None
     except OSError as error:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             return features
@@ -70,7 +75,7 @@ class Outlook:
 def survey(job: Job, store: FeatureStore) -> Outlook:
     """The plan without computing. Pictures are read where the file system says that they have changed; nothing is locked,
     written or mended. Raises FeaturesDamaged, DataNotFound, DataInvalid."""
-    contents = Contents(job.images)
+    contents = known_contents(job, store)
     features = None if job.config.force else store.open(job.named, job.images.split)
     kept = unchanged(job, features.manifest, contents) if features else None
     changed = features is not None and kept is None
@@ -157,13 +162,14 @@ def last_complete(job: Job, store: FeatureStore) -> FeatureSet | None:
         return None
 
 
-def retouched(writer: SetWriter, before: Manifest, shards: tuple[ShardRecord, ...]) -> FeatureSet:
+def retouched(writer: SetWriter, before: Manifest, shards: tuple[ShardRecord, ...], contents: Contents) -> FeatureSet:
     """The set that is there; where files were touched and found the same, the next run need not read them again.
 
     Raises OSError.
     """
     if shards == before.shards:
         return FeatureSet(writer.folder, before)
+    writer.remember(contents.known_files(before.stop))
     return writer.commit(shards, before.feature_dim, before.dtype, before.provenance, before.change)
 
 

@@ -20,7 +20,7 @@ from headstart.core.cache.writer import SetWriter
 from headstart.core.extract.images.contents import Contents
 from headstart.core.extract.job import Job, Observer
 from headstart.core.extract.network.interface import EngineConfig
-from headstart.core.extract.reuse import Present, complete_set, last_complete, look, nothing, retouched
+from headstart.core.extract.reuse import Present, complete_set, known_contents, last_complete, look, nothing, retouched
 from headstart.core.extract.rows.computing import Backbone, Load
 from headstart.core.extract.rows.lookup import Found, look_up, pictures, pictures_now
 from headstart.core.extract.rows.making import Maker
@@ -54,7 +54,7 @@ def extract(job: Job, load: Load, store: FeatureStore, observer: Observer, later
     def on_wait() -> None:
         observer.note(f"another process is writing {store.folder(job.named, job.images.split)}; waiting for it")
 
-    contents = Contents(job.images)
+    contents = known_contents(job, store)
     if not job.config.force and (there := complete_set(job, store, contents, on_wait)) is not None:
         _refuse_empty(job, there.manifest.shards)
         return Outcome(there, 0, 0.0)
@@ -74,7 +74,7 @@ def extract(job: Job, load: Load, store: FeatureStore, observer: Observer, later
         for name in dict.fromkeys(writer.damaged):
             observer.note(f"{writer.folder / name} is damaged and will be made anew")
         if present.before is not None and not present.missing and present.before.stop >= present.stop:
-            return Outcome(retouched(writer, present.before, present.records), 0, 0.0)
+            return Outcome(retouched(writer, present.before, present.records, contents), 0, 0.0)
         if found is None or present.stop != job.rows:
             found = look_up(job, store, contents, present.stop)
         if found.left_out:
@@ -133,6 +133,7 @@ class _Run:
         change = self._change(present, last)
         provenance = _provenance(job, self._origin(origin, bool(made)))
         recorded = change or (present.before.change if present.before else None)
+        self.writer.remember(self.contents.known_files(present.stop))
         features = self.writer.commit(records, job.backbone.feature_dim, job.dtype, provenance, recorded)
         self.observer.end()  # after the manifest: a first signal must not cut its writing
         if (remark := backbone.pace.remark(job.config.workers)) is not None:

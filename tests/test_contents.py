@@ -83,3 +83,38 @@ def test_arrays_have_no_facts_and_nothing_else_is_amiss() -> None:
     assert contents.stat(0, 4) is None
     assert contents.marks(0, 4) == images.fingerprints(0, 4)
     assert Contents(array_images(noise(0, 8))).digests(0).shape == (0, 32)
+
+
+def test_what_is_remembered_of_files_is_not_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    images = file_images(tmp_path, 6)
+    first = Contents(images)
+    expected = first.marks(0, 6)
+    known = first.known_files(6)
+    write_picture(tmp_path / "01.png", seed=99)
+    (tmp_path / "04.png").unlink()
+    asked: list[int] = []
+    real = FileImages.fingerprints
+
+    def fingerprints(self: FileImages, start: int, stop: int) -> list[str]:
+        asked.extend(range(start, stop))
+        return real(self, start, stop)
+
+    monkeypatch.setattr(FileImages, "fingerprints", fingerprints)
+    contents = Contents(images, lambda: known)
+    marks = contents.marks(0, 6)
+    assert asked == [1, 4]
+    assert [row for row in range(6) if marks[row] == expected[row]] == [0, 2, 3, 5]
+    assert marks == real(images, 0, 6)
+    assert len(contents.known_files(6).ids) == 5  # what can't be read is not remembered
+    assert asked == [1, 4]
+
+
+def test_rows_that_were_not_read_stay_remembered(tmp_path: Path) -> None:
+    images = file_images(tmp_path, 4)
+    first = Contents(images)
+    first.read(range(4))
+    known = first.known_files(4)
+    again = Contents(images, lambda: known)
+    assert again.known_files(4).to_bytes() == known.to_bytes()
+    assert len(Contents(images).known_files(4).ids) == 0
+    assert len(Contents(array_images(noise(4, 8))).known_files(4).ids) == 0

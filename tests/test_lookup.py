@@ -11,6 +11,7 @@ from extract_samples import QuarterMeans, RecordingObserver, array_images, file_
 from run_samples import PIXELS, assert_equal, expected_rows, job, run, run_finding_all, tiny
 
 from headstart.core.cache.files import canonical_json, sha256
+from headstart.core.cache.known_files import NAME as FILES
 from headstart.core.cache.manifest import NAME, read_manifest
 from headstart.core.cache.shard import decode_shard, encode_shard
 from headstart.core.cache.store import FeatureStore
@@ -156,3 +157,46 @@ def test_a_subset_a_union_and_another_split_need_no_backbone(store: FeatureStore
         outcome = run(job(images), store, extractor)
         assert np.array_equal(outcome.features.load().features, QuarterMeans()(PIXELS[list(rows)]))
     assert extractor.seen == 0
+
+
+def test_of_a_folder_that_changed_only_new_files_are_read(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = file_images(tmp_path / "photos", 10)
+    run(job(before), store)
+    (tmp_path / "photos/03.png").unlink()
+    write_picture(tmp_path / "photos/05.png", seed=77)
+    write_picture(tmp_path / "photos/99.png", seed=99)
+    paths = ("99.png", *(path for path in before.paths if path != "03.png"))
+    now = dataclasses.replace(before, paths=paths, targets=(0,) * len(paths))
+    hashed: list[str] = []
+
+    def fingerprint(path: Path) -> str:
+        hashed.append(path.name)
+        return sha256(path.read_bytes())
+
+    monkeypatch.setattr("headstart.core.extract.images.files.fingerprint", fingerprint)
+    outcome = run(job(now), store)
+    assert sorted(hashed) == ["05.png", "99.png"]
+    assert outcome.computed == 2
+    monkeypatch.undo()
+    fresh = run(job(now), FeatureStore(tmp_path / "fresh"))
+    assert_equal(outcome.features.load(), fresh.features.load())
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_memory_of_files_that_is_damaged_costs_time_alone(
+    store: FeatureStore, tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = file_images(tmp_path / "photos", 6)
+    folder = run(job(images), store).features.folder
+    if damage == "cut":
+        (folder / FILES).write_bytes((folder / FILES).read_bytes()[:-1])
+    else:
+        (folder / FILES).unlink()
+    write_picture(tmp_path / "photos/00.png", seed=50)
+    outcome = run(job(images), store)
+    assert outcome.computed == 1
+    again = dataclasses.replace(images, classes=("x", "y", "z"))
+    monkeypatch.setattr("headstart.core.extract.images.files.fingerprint", lambda path: pytest.fail(f"{path} was read"))
+    assert run(job(again), store).computed == 0  # the new snapshot remembers all

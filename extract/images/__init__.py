@@ -9,16 +9,12 @@ import numpy.typing as npt
 
 from headstart.core.cache.digests import inputs_digest
 from headstart.core.cache.files import sha256
+from headstart.core.cache.known_files import Facts
 from headstart.core.cache.manifest import Order
 from headstart.core.cache.shard import Skipped
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
-Facts = npt.NDArray[np.int64]
-"""What the file system says of some files without reading them, (n, 4): size, modification and change time in nanoseconds,
-inode."""
-NO_FACTS = (0, 0, 0, 0)
-"""Those of what is no file, or of one that is not there."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.core.cache.files import sha256
+from headstart.core.cache.known_files import NO_FACTS, Facts
 from headstart.core.cache.manifest import Order
-from headstart.core.extract.images import NO_FACTS, Batch, Facts, Labels, Pixels
+from headstart.core.extract.images import Batch, Labels, Pixels
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,14 +1,16 @@
 """What the rows of a split are by content: each picture is hashed once in a run, and only where that is asked for."""
 
+import functools
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from headstart.core.cache.digests import SIZE, Digests, inputs_digest, to_hex
-from headstart.core.extract.images import NO_FACTS, Facts, Images, stat_digest
+from headstart.core.cache.known_files import NO_FACTS, Facts, KnownFiles, nothing_known
+from headstart.core.extract.images import Images, stat_digest
 
 _BLOCK = 4096
 """Rows of small arrays that are hashed together."""
@@ -18,11 +20,13 @@ class Contents:
     """The contents of a split's rows, and what the file system said of each file before it was read: were it asked
     afterwards, a file that is changed in between would pass for unchanged for ever.
 
-    Arrays, since a million rows are no rarity: 66 bytes a row.
+    What `remembered` gives, asked when it is first needed, is not read again. Arrays, since a million rows are no rarity:
+    66 bytes a row.
     """
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: Images, remembered: Callable[[], KnownFiles] = nothing_known) -> None:
         self.images = images
+        self._remembered = functools.cache(remembered)
         self._digests: Digests = np.zeros((images.rows, SIZE), dtype=np.uint8)
         self._hashed: npt.NDArray[np.bool_] = np.zeros(images.rows, dtype=np.bool_)
         self._unreadable: dict[int, str] = {}
@@ -38,7 +42,8 @@ class Contents:
     def read(self, rows: Sequence[int]) -> None:
         """Hash these rows, rising, that were not hashed before. Raises DataNotFound, DataInvalid."""
         for start, stop in _spans(rows, self._hashed):
-            self._ask(start, stop)
+            self._recall(start, stop)
+        for start, stop in _spans(rows, self._hashed):
             for row, mark in enumerate(self.images.fingerprints(start, stop), start):
                 self.learn(row, mark)
 
@@ -68,6 +73,24 @@ class Contents:
         for row in nowhere:
             found[row] = np.frombuffer(_like_no_other(row), dtype=np.uint8)
         return found
+
+    def known_files(self, rows: int) -> KnownFiles:
+        """The files of the first rows whose contents are known, to be remembered."""
+        for start, stop in _spans(range(rows), self._hashed):
+            self._recall(start, stop)
+        self._ask(0, rows)
+        known = self._hashed[:rows] & self._facts[:rows].any(axis=1)
+        known[[row for row in self._unreadable if row < rows]] = False
+        places = np.flatnonzero(known)
+        ids = self.images.ids(0, rows)
+        return KnownFiles.of([ids[place] for place in places.tolist()], self._facts[places], self._digests[places])
+
+    def _recall(self, start: int, stop: int) -> None:
+        """Take what is remembered of files that are what they were; of a range of rows none of which is hashed."""
+        self._ask(start, stop)
+        found, same = self._remembered().find(self.images.ids(start, stop), self._facts[start:stop])
+        self._digests[start:stop][same] = found[same]
+        self._hashed[start:stop][same] = True
 
     def _ask(self, start: int, stop: int) -> None:
         for first, last in _spans(range(start, stop), self._asked):

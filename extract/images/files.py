@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.cache.files import sha256
+from headstart.core.cache.known_files import NO_FACTS, Facts
 from headstart.core.cache.manifest import Order
-from headstart.core.extract.images import NO_FACTS, Batch, Facts, Labels, Pixels, batch_of, stat_digest
+from headstart.core.extract.images import Batch, Labels, Pixels, batch_of, stat_digest
 from headstart.core.extract.images.order import stratified
 from headstart.core.extract.pictures.decode import decode_at
 from headstart.core.extract.pictures.files import content, fingerprint, printable
