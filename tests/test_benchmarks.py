@@ -413,9 +413,9 @@ def test_the_documents_markers_are_those_that_tables_have(table: ModuleType) -> 
     text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     files = [("extraction", new_extraction()), ("heads", heads_file())]
     names = {name + suffix for suffix in ("", " gpu") for name in table.all_tables(files, "performance", suffix)}
-    for name in {*names, "overhead"}:
+    for name in {*names, "overhead", "changes"}:
         assert table.replaced(text, name, "| a |", Path("performance.md")) != text, name
-    assert text.count("<!-- table: ") == text.count("<!-- end -->") == len(names) + 1
+    assert text.count("<!-- table: ") == text.count("<!-- end -->") == len(names) + 2
 
 
 @pytest.mark.slow
