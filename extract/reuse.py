@@ -20,7 +20,10 @@ from headstart.core.extract.rows.lookup import look_up
 
 
 def known_contents(job: Job, store: FeatureStore) -> Contents:
-    """What a job's rows are by content: files that are what the last snapshot remembers are not read."""
+    """What a job's rows are by content: files that are what the last snapshot remembers are not read, unless all is to be
+    made anew."""
+    if job.config.force:
+        return Contents(job.images)
     return Contents(job.images, lambda: store.known_files(job.named, job.images.split))
 
 

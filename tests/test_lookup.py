@@ -12,6 +12,7 @@ from run_samples import PIXELS, assert_equal, expected_rows, job, run, run_findi
 
 from headstart.core.cache.files import canonical_json, sha256
 from headstart.core.cache.known_files import NAME as FILES
+from headstart.core.cache.known_files import KnownFiles, read_known_files
 from headstart.core.cache.manifest import NAME, read_manifest
 from headstart.core.cache.shard import decode_shard, encode_shard
 from headstart.core.cache.store import FeatureStore
@@ -200,3 +201,19 @@ def test_a_memory_of_files_that_is_damaged_costs_time_alone(
     again = dataclasses.replace(images, classes=("x", "y", "z"))
     monkeypatch.setattr("headstart.core.extract.images.files.fingerprint", lambda path: pytest.fail(f"{path} was read"))
     assert run(job(again), store).computed == 0  # the new snapshot remembers all
+
+
+def test_force_believes_no_memory_of_files(store: FeatureStore, tmp_path: Path) -> None:
+    images = file_images(tmp_path / "photos", 3)
+    for name in ("01.png", "02.png"):
+        (tmp_path / "photos" / name).write_bytes((tmp_path / "photos/00.png").read_bytes())
+    folder = run(job(images), store).features.folder
+    write_picture(tmp_path / "photos/02.png", seed=50)
+    known = read_known_files(folder)
+    assert known is not None
+    lie = KnownFiles.of(images.ids(0, 3), images.facts(0, 3), known.digests)  # as a write that left times and inode alone
+    (folder / FILES).write_bytes(lie.to_bytes())
+    outcome = run(job(images, force=True), store)
+    fresh = run(job(images), FeatureStore(tmp_path / "fresh"))
+    assert outcome.computed == fresh.computed == 2
+    assert_equal(outcome.features.load(), fresh.features.load())
