@@ -359,21 +359,25 @@ REFUSED: dict[str, tuple[Callable[[State, Path], None], str]] = {
 
 
 @pytest.mark.parametrize("way", REFUSED)
-def test_what_can_run_code_is_refused_by_name_and_the_advice_works(state: State, way: str, tmp_path: Path) -> None:
+def test_what_can_run_code_is_refused_by_name_and_the_advice_works(
+    state: State, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (write, message), name = REFUSED[way], "it's \"$HOME.pth"
     write(state, tmp_path / name)
     with pytest.raises(WeightsMismatch, match=message.replace("w.*: ", r"\.pth: ")) as met:
         opened(tmp_path / name)
     assert str(met.value).isprintable()
-    (command,) = re.findall(r"`(python -c .*)` runs it and keeps its weights in weights\.pth", str(met.value))
-    python, option, code = shlex.split(command)
+    (command,) = re.findall(r"`(\S*\s?python -c .*)` runs it and keeps its weights in weights\.pth", str(met.value))
+    *switch, python, option, code = shlex.split(command)
     assert (python, option) == ("python", "-c")
+    assert switch == ([] if way == "TorchScript" else ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1"])
     if way == "whole":  # once in a shell, which has its own mind about quotation marks and dollars
         line = command.replace("python", shlex.quote(sys.executable), 1)
         subprocess.run(["/bin/sh", "-c", line], cwd=tmp_path, check=True, capture_output=True)
     else:
-        with warnings.catch_warnings(), contextlib.chdir(tmp_path):
-            warnings.simplefilter("ignore")  # torch.jit again
+        with warnings.catch_warnings(), contextlib.chdir(tmp_path), monkeypatch.context() as shell:
+            warnings.simplefilter("ignore")  # torch.jit again, and torch tells of its switch
+            shell.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
             exec(code, {})
     assert_same(opened(tmp_path / "weights.pth")[0], state)
 
@@ -401,8 +405,9 @@ class MakesFolder:
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "old"])
 @pytest.mark.parametrize("wrapped", [True, False], ids=["wrapped", "whole"])
 def test_nothing_runs_from_a_file_that_calls_the_system_and_no_way_to_run_it_is_given(
-    state: State, wrapped: bool, zipped: bool, tmp_path: Path
+    state: State, wrapped: bool, zipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")  # a user's switch for other programs is none for us
     armed = MakesFolder(str(tmp_path / "marker"))
     torch.save(
         {"state_dict": state, "x": armed} if wrapped else armed, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped
@@ -411,7 +416,7 @@ def test_nothing_runs_from_a_file_that_calls_the_system_and_no_way_to_run_it_is_
         WeightsMismatch, match=r"holds posix\.mkdir, .*; no weights need this one: give another file$"
     ) as met:
         opened(tmp_path / "w.pth")
-    assert "python -c" not in str(met.value)
+    assert "python" not in str(met.value)
     assert not (tmp_path / "marker").exists()
 
 

@@ -16,10 +16,12 @@ import zlib
 from typing import IO
 
 _OUT = "weights.pth"
+_UNSAFE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 "
+"""torch's own switch, which whoever runs the command sees: https://docs.pytorch.org/docs/stable/notes/serialization.html"""
 _SYSTEM = {"builtins", "ctypes", "importlib", "nt", "os", "posix", "runpy", "shutil", "socket", "subprocess", "sys"}
 """Modules whose functions no model holds: a file that names one is no file to trust."""
 _STREAMS = 4
-"""Which pickle of a file of torch before 1.6 is the object: a magic number, a version and facts of the system precede it."""
+"""Which pickle of a file of torch before 1.6 is the object: a magic number, a version and facts of a system precede it."""
 
 
 def of_program(where: str) -> str:
@@ -39,18 +41,18 @@ def of_objects(name: str, content: bytes, where: str) -> str:
         what = f"is a whole pickled object: {what}"
     if module == "__main__":
         return f"{what}; its class is in the program that made it: there, `torch.save(model.state_dict(), '{_OUT}')`"
-    load = f'import torch; found = torch.load({_text(where)}, map_location="cpu", weights_only=False)'
+    load = f'import torch; found = torch.load({_text(where)}, map_location="cpu")'
     kept = (
         "{k: v.state_dict() if isinstance(v, torch.nn.Module) else v for k, v in found.items()"
         " if isinstance(v, (torch.Tensor, torch.nn.Module))"
         " or isinstance(v, dict) and all(map(torch.is_tensor, v.values()))}"
     )
     code = f"{load}; torch.save({kept if is_dict else 'found.state_dict()'}, {_text(_OUT)})"
-    return f"{what}; where you trust it and have its classes, {_command(code)}"
+    return f"{what}; where you trust it and have its classes, {_command(code, _UNSAFE)}"
 
 
-def _command(code: str) -> str:
-    return f"`python -c {shlex.quote(code)}` runs it and keeps its weights in {_OUT}"
+def _command(code: str, switch: str = "") -> str:
+    return f"`{switch}python -c {shlex.quote(code)}` runs it and keeps its weights in {_OUT}"
 
 
 def _text(value: str) -> str:
