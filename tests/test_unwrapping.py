@@ -306,8 +306,26 @@ def test_a_few_dictionaries_that_hold_each_other_very_often_are_refused() -> Non
         unwrap(found, "w.pth")
 
 
-def test_nothing_is_taken_off_plain_names() -> None:
-    assert taken_off([("conv1.weight", InFile((), "conv1.weight"))], "") == ""
+@pytest.mark.parametrize(
+    ("name", "place", "prefix", "said"),
+    [
+        ("conv1.weight", InFile((), "conv1.weight"), "", ""),
+        ("b.denselayer1.norm1.weight", InFile((), "b.denselayer1.norm.1.weight"), "", ""),
+        ("b.denselayer1.norm1.weight", InFile((), "m.b.denselayer1.norm.1.weight"), "m.", "stripped 'm.' from the names"),
+        ("conv1.weight", InFile(("conv1",), "weight"), "", ""),
+        ("conv1.weight", InFile(("a.b", "conv1"), "weight"), "a.b.", "unwrapped 'a.b'"),
+        ("conv1.weight", InFile(("_orig_mod",), "conv1.weight"), "", "unwrapped '_orig_mod'"),
+        (
+            "conv1.weight",
+            InFile(("ema",), "module._orig_mod.conv1._checkpoint_wrapped_module.weight"),
+            "ema.module.",
+            "unwrapped 'ema', stripped 'module._orig_mod.' from the names, "
+            "left '_checkpoint_wrapped_module' out of the names",
+        ),
+    ],
+)
+def test_what_was_taken_off_one_name(name: str, place: InFile, prefix: str, said: str) -> None:
+    assert taken_off([(name, place)], prefix) == said
 
 
 # ---- programs and whole objects
