@@ -21,7 +21,8 @@ from headstart.core.cache.files import sha256, sha256_file
 from headstart.core.extract.backbones import Backbone, WeightFile, get_backbone, names
 from headstart.core.extract.config import Download
 from headstart.core.extract.weights.files import read_tensors
-from headstart.core.extract.weights.state_dicts import COUNTER, choose, some
+from headstart.core.extract.weights.state_dicts import COUNTER, Chosen, choose, some
+from headstart.core.extract.weights.unwrapping import Unwrapped, taken_off
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -151,20 +152,27 @@ def _fill(backbone: Backbone, weights: Weights, path: Path, say: Callable[[str],
     with torch.device("meta"):  # no time is spent on drawing numbers that are overwritten
         body = backbone.body()
     wanted = body.state_dict()
-    tensors = read_tensors(_read(path, weights.sha256), str(path))
+    unwrapped = read_tensors(_read(path, weights.sha256), str(path))
     try:
-        chosen = choose(tensors, wanted, backbone.name, backbone.classifier, str(path), weights.member)
+        chosen = choose(unwrapped.tensors, wanted, backbone.name, backbone.classifier, str(path), weights.member)
     except WeightsMismatch as error:
-        raise WeightsMismatch(f"{error}{_whose(tensors, backbone)}") from error
-    if chosen.left_out:
-        below = f" below {chosen.prefix!r}" if chosen.prefix else ""
-        say(f"{path}: took the {len(chosen.state)} tensors of {backbone.name}{below}; not used: {some(chosen.left_out)}")
+        raise WeightsMismatch(f"{error}{_whose(unwrapped.tensors, backbone)}") from error
+    if said := _said(unwrapped, chosen, backbone):
+        say(f"{path}: {said}")
     zeros = {name: torch.zeros((), dtype=torch.int64) for name in wanted if name.endswith(COUNTER)}
     own = {name: value.detach() for name, value in chosen.state.items()}
     state = {name: value.float() if value.is_floating_point() else value for name, value in own.items()}
     _check_numbers(state, chosen.prefix, path)
     body.load_state_dict(zeros | state, assign=True)
     return body
+
+
+def _said(unwrapped: Unwrapped, chosen: Chosen, backbone: Backbone) -> str:
+    """What was taken off and what was left, in a line; nothing for the plain state dict of a model."""
+    places = ((name, unwrapped.places[f"{chosen.prefix}{name}"]) for name in chosen.state)
+    unused = f"not used: {some(chosen.left_out)}" if chosen.left_out else ""
+    news = [text for text in (taken_off(places, chosen.prefix), unused) if text]
+    return "; ".join([f"took the {len(chosen.state)} tensors of {backbone.name}", *news]) if news else ""
 
 
 def _whose(tensors: Mapping[str, Tensor], backbone: Backbone) -> str:

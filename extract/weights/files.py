@@ -11,21 +11,15 @@ import io
 import re
 import threading
 import zipfile
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from headstart.core.cache.errors import HeadstartError, WeightsMismatch
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-_WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
-"""Parts of names that torch.compile, FSDP and activation checkpointing add, at any depth."""
-_DENSENET_OLD = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..*)")
-"""torchvision's published DenseNet files still carry names from before 0.3: norm.1 for norm1."""
+from headstart.core.extract.weights import conversion
+from headstart.core.extract.weights.unwrapping import Unwrapped, unwrap
 
 
-def read_tensors(content: bytes, where: str) -> dict[str, Tensor]:
+def read_tensors(content: bytes, where: str) -> Unwrapped:
     """All named tensors in `content`, the bytes of a file called `where` in messages. Raises WeightsMismatch."""
     if reason := _no_weights(content, where):
         raise WeightsMismatch(f"{where}: {reason}")
@@ -34,15 +28,10 @@ def read_tensors(content: bytes, where: str) -> dict[str, Tensor]:
     except HeadstartError:
         raise
     except Exception as error:  # safetensors and torch raise many kinds for bytes that are not theirs
-        raise WeightsMismatch(f"{where}: {_reason(error)}") from error
+        raise WeightsMismatch(f"{where}: {_reason(error, content, where)}") from error
     if not isinstance(found, Mapping):
         raise WeightsMismatch(f"{where}: holds a {type(found).__name__}, expected a state dict")
-    tensors: dict[str, Tensor] = {}
-    for name, value in _flat(found, "", 0):
-        if name in tensors:
-            raise WeightsMismatch(f"{where}: holds {name} twice")
-        tensors[name] = value
-    return tensors
+    return unwrap(found, where)
 
 
 def _no_weights(content: bytes, where: str) -> str | None:
@@ -51,8 +40,11 @@ def _no_weights(content: bytes, where: str) -> str | None:
         b"version https://git-lfs": "is a pointer of Git LFS, not the file itself; `git lfs pull` gets it",
         b"\x89HDF\r\n\x1a\n": "is an HDF5 file, as Keras writes them; expected a .safetensors or a .pth state dict",
         b"<": "is a web page; download the file itself",
+        b"\x1f\x8b": "is compressed with gzip; unpack it first",
     }
     found = [reason for start, reason in starts.items() if content[:64].lstrip().startswith(start)]
+    if not found and content[257:262] == b"ustar":
+        found = ["is a tar archive, of torch before 0.1.10 or packed by hand; give a .safetensors or a .pth state dict"]
     return found[0] if found else _no_torch_archive(content, where) if content.startswith(b"PK\x03\x04") else None
 
 
@@ -64,10 +56,7 @@ def _no_torch_archive(content: bytes, where: str) -> str | None:
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         return f"is a damaged archive ({error}); get it again"
     if any(re.fullmatch(r"[^/]+/(code/.*|constants\.pkl)", name) for name in names):
-        call = f"torch.save(torch.jit.load({where!r}, map_location='cpu').state_dict(), 'weights.pth')"
-        return (
-            f'is a TorchScript archive, a program; where you trust it, `python -c "import torch; {call}"` keeps its weights'
-        )
+        return conversion.of_program(where)
     if not any(name.endswith("/data.pkl") for name in names):
         return "is an archive that torch.save did not write; expected a .safetensors or a .pth state dict"
     return None
@@ -117,31 +106,9 @@ def _refused(error: Exception) -> str | None:
     return found[1] if found else None
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, content: bytes, where: str) -> str:
     if name := _refused(error):
-        return (
-            f"holds {name}, and only tensors, numbers and text are read, because other objects can run code; save the "
-            f"weights alone with `torch.save(model.state_dict(), 'weights.pth')`"
-        )
+        return conversion.of_objects(name, content, where)
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).rpartition("WeightsUnpickler error: ")[2].strip()
     reason = text.splitlines()[0] if text else type(error).__name__
     return f"can't be read as plain weights ({reason}); expected a .safetensors or a .pth state dict"
-
-
-def _flat(found: Mapping[Any, Any], prefix: str, depth: int) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors of nested dictionaries; what is neither is bookkeeping and no weights."""
-    import torch
-
-    if depth > 8:  # a dictionary may hold itself
-        return
-    for key, value in found.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{name}.", depth + 1)
-        elif isinstance(value, torch.Tensor) and isinstance(key, str):
-            yield _plain_name(name), value
-
-
-def _plain_name(name: str) -> str:
-    kept = ".".join(part for part in name.split(".") if part not in _WRAPPERS)
-    return _DENSENET_OLD.sub(r"\1\2", kept)
