@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from headstart.core.cache.errors import DataInvalid, DataNotFound, FeaturesDamaged
+from headstart.core.cache.errors import DataInvalid, DataNotFound, FeaturesDamaged, FeaturesStale
 from headstart.core.cache.files import read_regular
 from headstart.core.cache.foreign import ForeignReader
 from headstart.core.cache.key import FeatureKey
@@ -105,6 +105,11 @@ def _name(jobs: Sequence[Job], top: Path, store: FeatureStore) -> str:
     for name in there:
         if any(_holds(first, images) for first, images in _firsts(by_name[name], jobs)):
             return name
+    if there and any(job.config.frozen for job in jobs):
+        raise FeaturesStale(
+            f"{store.root}: {safe(there[0])} is of {safe(by_name[there[0]][-1].provenance.data_from)}, and does not hold what "
+            f"{safe(top)} has now; leave out --frozen to make features of that"
+        )
     numbers = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
     for name in (name for name in numbers if name not in by_name):
         begun = list(_begun(name, jobs, store))  # by a run that was ended before it wrote where it read from

@@ -7,6 +7,7 @@ read again for that, as git does it.
 import dataclasses
 import errno
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion, HeadstartError
 from headstart.core.cache.feature_set import FeatureSet
@@ -30,7 +31,8 @@ def known_contents(job: Job, store: FeatureStore) -> Contents:
 def complete_set(job: Job, store: FeatureStore, contents: Contents, on_wait: Callable[[], None]) -> FeatureSet | None:
     """The last snapshot where it is complete, whole and still right: nothing is locked or written for that.
 
-    Only where files were touched and found the same is it said in the manifest, if that can be written.
+    Only where files were touched and found the same, or moved from where they no longer are, is it said in the manifest,
+    if that can be written.
     """
     try:
         features = store.open(job.named, job.images.split)
@@ -43,15 +45,33 @@ def complete_set(job: Job, store: FeatureStore, contents: Contents, on_wait: Cal
         return None
     before = features.manifest
     records = unchanged(job, before, contents)
-    if records is None or records == before.shards:
-        return None if records is None else features
+    if records is None:
+        return None
+    moved = _moved(job, before)
+    if records == before.shards and moved == before:
+        return features
     try:
         with store.writing(job.named, job.images.split, on_wait) as writer:
-            return retouched(writer, before, records, contents) if writer.manifest() == before else None
+            return retouched(writer, moved, records, contents) if writer.manifest() == before else None
     except OSError as error:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             return features
         raise
+
+
+def whole_path(source: str) -> str:
+    """Where images came from, for readers in another folder; a source that is no path stays as it is."""
+    path = Path(source)
+    return str(path.absolute()) if path.exists() else source
+
+
+def _moved(job: Job, before: Manifest) -> Manifest:
+    """The manifest with the place where its pictures are now, if they are no longer where they were: when they change there,
+    it is this data set that has changed."""
+    here = whole_path(job.images.source)
+    if Path(before.provenance.data_from).exists() or not Path(here).exists():
+        return before
+    return dataclasses.replace(before, provenance=dataclasses.replace(before.provenance, data_from=here))
 
 
 def unchanged(job: Job, before: Manifest, contents: Contents) -> tuple[ShardRecord, ...] | None:
@@ -170,7 +190,7 @@ def retouched(writer: SetWriter, before: Manifest, shards: tuple[ShardRecord, ..
 
     Raises OSError.
     """
-    if shards == before.shards:
+    if shards == before.shards and before == writer.manifest():
         return FeatureSet(writer.folder, before)
     writer.remember(contents.known_files(before.stop))
     return writer.commit(shards, before.feature_dim, before.dtype, before.provenance, before.change)

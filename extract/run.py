@@ -14,13 +14,23 @@ from headstart.core.cache.change import Change, compared
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesStale, ImageUnreadable
 from headstart.core.cache.execution import Execution
 from headstart.core.cache.feature_set import FeatureSet
+from headstart.core.cache.manifest import NAME as MANIFEST
 from headstart.core.cache.manifest import Manifest, Provenance, ShardRecord
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.writer import SetWriter
 from headstart.core.extract.images.contents import Contents
 from headstart.core.extract.job import Job, Observer
 from headstart.core.extract.network.interface import EngineConfig
-from headstart.core.extract.reuse import Present, complete_set, known_contents, last_complete, look, nothing, retouched
+from headstart.core.extract.reuse import (
+    Present,
+    complete_set,
+    known_contents,
+    last_complete,
+    look,
+    nothing,
+    retouched,
+    whole_path,
+)
 from headstart.core.extract.rows.computing import Backbone, Load
 from headstart.core.extract.rows.lookup import Found, look_up, pictures, pictures_now
 from headstart.core.extract.rows.making import Maker
@@ -71,6 +81,8 @@ def extract(job: Job, load: Load, store: FeatureStore, observer: Observer, later
                 raise FeaturesStale(_frozen(job, last, contents))
             writer, present = writer.next(), nothing(job)
             writer.remove()  # of a run that was killed: nobody was promised that, and it is to be forgotten
+        if job.config.frozen and MANIFEST in writer.damaged:
+            raise FeaturesStale(_unsure(writer.folder))
         for name in dict.fromkeys(writer.damaged):
             observer.note(f"{writer.folder / name} is damaged and will be made anew")
         if present.before is not None and not present.missing and present.before.stop >= present.stop:
@@ -85,14 +97,27 @@ def extract(job: Job, load: Load, store: FeatureStore, observer: Observer, later
 
 def _frozen(job: Job, last: FeatureSet, contents: Contents) -> str:
     """What has changed, for whoever wants no change."""
-    before, now = pictures(last), pictures_now(job, contents, job.rows)
+    before, rows = pictures(last), min(job.images.rows, last.manifest.stop)
     what = "its pictures, labels or class names have changed"
     if before is not None:
-        gone, relabelled = compared(before, now)
-        what = f"{compared(now, before)[0]:,} pictures are new, {gone:,} no longer there, {relabelled:,} labels changed"
+        now = pictures_now(job, contents, max(rows, job.rows))
+        (gone, relabelled), (new, _) = compared(before, now), compared(now, before)
+        told = [
+            f"{new:,} {'picture is' if new == 1 else 'pictures are'} new" if new else "",
+            f"{gone:,} no longer there" if gone else "",
+            f"{relabelled:,} {'label' if relabelled == 1 else 'labels'} changed" if relabelled else "",
+        ]
+        what = ", ".join(filter(None, told)) or "files or classes have other names, or another order"
     return (
         f"{last.folder}: {job.images.source} is no longer what it was made from: {what}; leave out --frozen to bring the "
         f"features up to date"
+    )
+
+
+def _unsure(folder: Path) -> str:
+    return (
+        f"{folder / MANIFEST}: damaged, so that nobody can say whether the pictures are still the same; leave out --frozen to "
+        f"make it anew"
     )
 
 
@@ -202,7 +227,7 @@ def _provenance(job: Job, origin: _Origin) -> Provenance:
     return Provenance(
         split_rows=job.images.rows,
         weights_from=job.weights.origin,
-        data_from=_whole_path(job.images.source),
+        data_from=whole_path(job.images.source),
         parameters=origin.parameters,
         device=origin.device,
         batch_size=origin.config.batch_size,
@@ -212,9 +237,3 @@ def _provenance(job: Job, origin: _Origin) -> Provenance:
         notes=job.images.notes,
         order=job.images.order,
     )
-
-
-def _whole_path(source: str) -> str:
-    """Where images came from, for readers in another folder; a source that is no path stays as it is."""
-    path = Path(source)
-    return str(path.absolute()) if path.exists() else source
