@@ -107,8 +107,8 @@ def _name(jobs: Sequence[Job], top: Path, store: FeatureStore) -> str:
             return name
     if there and any(job.config.frozen for job in jobs):
         raise FeaturesStale(
-            f"{store.root}: {safe(there[0])} is of {safe(by_name[there[0]][-1].provenance.data_from)}, and does not hold what "
-            f"{safe(top)} has now; leave out --frozen to make features of that"
+            f"{store.root}: {safe(there[0])} is of {safe(by_name[there[0]][-1].provenance.data_from)}, and does not hold "
+            f"what {safe(top)} has now; leave out --frozen to make features of that"
         )
     numbers = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
     for name in (name for name in numbers if name not in by_name):

@@ -66,8 +66,8 @@ def whole_path(source: str) -> str:
 
 
 def _moved(job: Job, before: Manifest) -> Manifest:
-    """The manifest with the place where its pictures are now, if they are no longer where they were: when they change there,
-    it is this data set that has changed."""
+    """The manifest with the place where its pictures are now, if they are no longer where they were: when they change
+    there, it is this data set that has changed."""
     here = whole_path(job.images.source)
     if Path(before.provenance.data_from).exists() or not Path(here).exists():
         return before

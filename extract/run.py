@@ -116,8 +116,8 @@ def _frozen(job: Job, last: FeatureSet, contents: Contents) -> str:
 
 def _unsure(folder: Path) -> str:
     return (
-        f"{folder / MANIFEST}: damaged, so that nobody can say whether the pictures are still the same; leave out --frozen to "
-        f"make it anew"
+        f"{folder / MANIFEST}: damaged, so that nobody can say whether the pictures are still the same; leave out --frozen "
+        f"to make it anew"
     )
 
 
