@@ -179,8 +179,9 @@ def test_everything_public_says_what_it_does(path: Path) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_nothing_that_is_read_can_run_or_goes_unverified(path: Path) -> None:
     text = path.read_text(encoding="utf-8").replace(" ", "")
-    # named so that they can be refused: each would run, or let pass, what somebody else wrote into a file
-    for danger in ("pickle.load", "allow_pickle=True", "weights_only=False", "verify=False"):
+    # named so that they can be refused: each would run, or let pass, what somebody else wrote into a file; the last is
+    # torch's switch for a whole process, which is no better in a command that users are told to copy
+    for danger in ("pickle.load", "allow_pickle=True", "weights_only=False", "verify=False", "NO_WEIGHTS_ONLY_LOAD"):
         assert danger not in text
 
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import re
+import shlex
 import threading
 import zipfile
 from collections.abc import Mapping
 from typing import Any
 
 from headstart.core.cache.errors import HeadstartError, WeightsMismatch
-from headstart.core.extract.weights import conversion
 from headstart.core.extract.weights.unwrapping import Unwrapped, unwrap
+
+_SYSTEM = {"builtins", "ctypes", "importlib", "nt", "os", "posix", "runpy", "shutil", "socket", "subprocess", "sys"}
+"""Modules whose functions no model holds."""
 
 
 def read_tensors(content: bytes, where: str) -> Unwrapped:
@@ -28,7 +32,7 @@ def read_tensors(content: bytes, where: str) -> Unwrapped:
     except HeadstartError:
         raise
     except Exception as error:  # safetensors and torch raise many kinds for bytes that are not theirs
-        raise WeightsMismatch(f"{where}: {_reason(error, content, where)}") from error
+        raise WeightsMismatch(f"{where}: {_reason(error)}") from error
     if not isinstance(found, Mapping):
         raise WeightsMismatch(f"{where}: holds a {type(found).__name__}, expected a state dict")
     return unwrap(found, where)
@@ -56,7 +60,7 @@ def _no_torch_archive(content: bytes, where: str) -> str | None:
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         return f"is a damaged archive ({error}); get it again"
     if any(re.fullmatch(r"[^/]+/(code/.*|constants\.pkl)", name) for name in names):
-        return conversion.of_program(where)
+        return _program(where)
     if not any(name.endswith("/data.pkl") for name in names):
         return "is an archive that torch.save did not write; expected a .safetensors or a .pth state dict"
     return None
@@ -106,9 +110,28 @@ def _refused(error: Exception) -> str | None:
     return found[1] if found else None
 
 
-def _reason(error: Exception, content: bytes, where: str) -> str:
+def _program(where: str) -> str:
+    """What a TorchScript archive is, and the command that keeps its weights: who trusts the file runs it, and we don't."""
+    path = json.dumps(where, ensure_ascii=False)
+    code = f'import torch; torch.save(torch.jit.load({path}, map_location="cpu").state_dict(), "weights.pth")'
+    command = f"`python -c {shlex.quote(code)}`"
+    return (
+        f"is a TorchScript archive, a program; where you trust it, {command} runs it and keeps its weights in weights.pth"
+    )
+
+
+def _objects(name: str) -> str:
+    """What a file is that holds the class or function `name`. Nobody is told to open it otherwise: the program that made it
+    has its classes and can write its tensors alone."""
+    what = f"holds {name}, and only tensors, numbers and text are read, because other objects can run code"
+    if name.partition(".")[0] in _SYSTEM:
+        return f"{what}; no weights need this one: give another file"
+    return f"{what}; save the weights alone in the program that made it: `torch.save(model.state_dict(), 'weights.pth')`"
+
+
+def _reason(error: Exception) -> str:
     if name := _refused(error):
-        return conversion.of_objects(name, content, where)
+        return _objects(name)
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).rpartition("WeightsUnpickler error: ")[2].strip()
     reason = text.splitlines()[0] if text else type(error).__name__
     return f"can't be read as plain weights ({reason}); expected a .safetensors or a .pth state dict"
