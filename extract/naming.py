@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from headstart.core.cache.errors import DataInvalid, DataNotFound, FeaturesDamaged, FeaturesStale
@@ -92,7 +92,8 @@ def _of_folder(path: Path, store: FeatureStore) -> list[str]:
 
 
 def _name(jobs: Sequence[Job], top: Path, store: FeatureStore) -> str:
-    """The first of NAME, NAME-2, … whose features were made from `top`; else that holds its pictures; else that is free."""
+    """The first of NAME, NAME-2, … whose features were made from `top`; else that holds its pictures; else that is free.
+    Raises FeaturesStale with `frozen`, where another has NAME: who wants no change does not mean one more data set."""
     plain = jobs[0].images.name
     by_name: dict[str, list[Manifest]] = {}
     for found in _manifests(plain, store):
@@ -105,13 +106,20 @@ def _name(jobs: Sequence[Job], top: Path, store: FeatureStore) -> str:
     for name in there:
         if any(_holds(first, images) for first, images in _firsts(by_name[name], jobs)):
             return name
-    if there and any(job.config.frozen for job in jobs):
+    free = _free(plain, by_name, jobs, store)
+    if any(job.config.frozen for job in jobs) and (there or free != plain):
+        held = there[0] if there else plain
         raise FeaturesStale(
-            f"{store.root}: {safe(there[0])} is of {safe(by_name[there[0]][-1].provenance.data_from)}, and does not hold "
-            f"what {safe(top)} has now; leave out --frozen to make features of that"
+            f"{store.root}: the features of {safe(held)} are not of what {safe(top)} has now; leave out --frozen to make "
+            f"features of that"
         )
+    return free
+
+
+def _free(plain: str, taken: Container[str], jobs: Sequence[Job], store: FeatureStore) -> str:
+    """The first of NAME, NAME-2, … under which nothing is complete, nor begun with other pictures."""
     numbers = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
-    for name in (name for name in numbers if name not in by_name):
+    for name in (name for name in numbers if name not in taken):
         begun = list(_begun(name, jobs, store))  # by a run that was ended before it wrote where it read from
         if not begun or any(_holds(first, images) for first, images in begun):
             return name

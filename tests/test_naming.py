@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from extract_samples import QuarterMeans, RecordingObserver, no_body, write_picture
 
-from headstart.core.cache.errors import DataNotFound
+from headstart.core.cache.errors import DataNotFound, FeaturesStale
 from headstart.core.cache.manifest import NAME
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets
@@ -161,6 +161,58 @@ def test_a_gap_left_by_a_removed_set_is_filled_by_new_folders_only(place: Place)
     shutil.rmtree(first.features.folder)
     assert names(place.run(other)) == ["folder-pets-2"]
     assert names(place.run(third)) == ["folder-pets"]
+
+
+def test_frozen_knows_a_copy_by_its_pictures_and_makes_no_data_set_of_a_changed_one(place: Place) -> None:
+    one = make(place, "a/pets", 0)
+    place.run(one)
+    shutil.copytree(one.parent, place.top / "c")
+    copy = place.top / "c/pets"
+    assert [outcome.computed for outcome in place.run(copy, frozen=True)] == [0]
+    for number, path in enumerate(TWO):
+        write_picture(copy / path, 770 + number)
+    with pytest.raises(
+        FeaturesStale, match=r"the features of folder-pets are not of what .*c/pets has now; leave out --froz"
+    ):
+        place.run(copy, frozen=True)
+    assert len(place.store.sets()) == 1
+    assert names(place.run(copy)) == ["folder-pets-2"]
+    assert names(place.run(copy, frozen=True)) == ["folder-pets-2"]
+
+
+def test_frozen_makes_no_data_set_beside_one_whose_manifest_is_damaged(place: Place) -> None:
+    folder = make(place, "a/pets", 0)
+    (outcome,) = place.run(folder)
+    (outcome.features.folder / NAME).write_bytes(b"{")
+    for path in TWO:
+        write_picture(folder / path, 77)
+    with pytest.raises(FeaturesStale, match=r"the features of folder-pets are not of what .*a/pets has now"):
+        place.run(folder, frozen=True)
+    assert place.run(folder)
+
+
+def test_a_folder_that_moved_and_was_found_is_the_same_data_set_when_it_changes(place: Place) -> None:
+    one = make(place, "a/pets", 0)
+    (before,) = place.run(one)
+    one.parent.rename(place.top / "b")
+    moved = place.top / "b/pets"
+    (found,) = place.run(moved)
+    assert found.computed == 0
+    assert found.features.manifest.provenance.data_from == str(moved)
+    assert found.features.manifest.digest == before.features.manifest.digest
+    write_picture(moved / "cat/2.png", 77)
+    with pytest.raises(FeaturesStale, match=r"1 picture is new, 1 no longer there; leave out --frozen"):
+        place.run(moved, frozen=True)
+    (after,) = place.run(moved)
+    assert (names([after]), after.features.folder.name[-2:], after.computed) == (["folder-pets"], "-2", 1)
+
+
+def test_a_copy_does_not_take_the_place_of_a_folder_that_is_there(place: Place) -> None:
+    one = make(place, "a/pets", 0)
+    place.run(one)
+    shutil.copytree(one.parent, place.top / "c")
+    (found,) = place.run(place.top / "c/pets")
+    assert found.features.manifest.provenance.data_from == str(one)
 
 
 def test_a_folder_called_like_another_ones_second_is_its_own(place: Place) -> None:

@@ -150,6 +150,35 @@ def test_frozen_refuses_a_change_and_says_which(store: FeatureStore, change: str
     run_finding_all(job(changed, frozen=True), store)
 
 
+def test_frozen_refuses_what_has_other_names_alone_and_says_so(store: FeatureStore, tmp_path: Path) -> None:
+    images = file_images(tmp_path, 4)
+    run(job(images), store)
+    (tmp_path / "00.png").rename(tmp_path / "a.png")
+    renamed = dataclasses.replace(images, paths=("a.png", *images.paths[1:]))
+    with pytest.raises(FeaturesStale, match="made from: files or classes have other names, or another order; leave out"):
+        run(job(renamed, frozen=True), store)
+
+
+def test_frozen_compares_all_that_is_there_whatever_is_asked_for(store: FeatureStore) -> None:
+    run(tiny(), store)
+    pixels = PIXELS.copy()
+    pixels[1] ^= 1
+    with pytest.raises(FeaturesStale, match="made from: 1 picture is new, 1 no longer there; leave out"):
+        run(job(array_images(pixels), limit=6, frozen=True), store)
+
+
+def test_frozen_believes_no_damaged_manifest(store: FeatureStore) -> None:
+    folder = run(tiny(), store).features.folder
+    (folder / MANIFEST).write_bytes(b"{")
+    with pytest.raises(
+        FeaturesStale, match=r"manifest\.json: damaged, so that nobody can say .*; leave out --frozen to make it"
+    ):
+        run(tiny(frozen=True), store)
+    assert (folder / MANIFEST).read_bytes() == b"{"
+    assert run(tiny(), store).computed == 0
+    run_finding_all(tiny(frozen=True), store)
+
+
 def test_frozen_has_nothing_against_a_first_run_or_an_extension(store: FeatureStore) -> None:
     assert run(tiny(limit=5, frozen=True), store).computed == 5
     assert run(tiny(frozen=True), store).computed == 13
