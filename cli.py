@@ -199,7 +199,7 @@ def train_head_command(
 @command(cli, "bench-inference", "headstart bench-inference --model resnet50 --limit 1000")
 @options.models_option
 @options.head_option
-@click.option("--dataset", help="The data set to label. [default: the one the head was trained on]")
+@click.option("--dataset", help="The data set to label; a folder must be given. [default: the head's own]")
 @click.option("--limit", type=POSITIVE, help="The first N test images only.")
 @options.recorded_weights_option
 @options.engine_option

@@ -12,22 +12,25 @@ FORMAT, VERSION = "headstart execution", 1
 
 @dataclasses.dataclass(frozen=True)
 class Execution:
-    """The engine and the images of each forward pass, chosen for a plan of `rows` rows on `device`."""
+    """The engine and the images of each forward pass, chosen for a plan of `rows` rows on `device`; and where these images
+    come from, which names their data set before a manifest does."""
 
     engine: str
     batch_size: int
     rows: int
     device: str
+    data_from: str = dataclasses.field(default="", compare=False)
 
     @classmethod
     def of(cls, manifest: Manifest) -> "Execution":
         """How the features of a complete set were computed."""
         origin = manifest.provenance
-        return cls(origin.engine, origin.batch_size, manifest.stop, origin.device)
+        return cls(origin.engine, origin.batch_size, manifest.stop, origin.device, origin.data_from)
 
     def to_bytes(self) -> bytes:
         """The record as the bytes of its file."""
-        document = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
+        facts = {name: value for name, value in dataclasses.asdict(self).items() if (name, value) != ("data_from", "")}
+        document = {"format": FORMAT, "version": VERSION, **facts}
         return pretty_json({**document, "sha256": sha256(canonical_json(document))})
 
 
@@ -40,6 +43,6 @@ def read_execution(folder: Path) -> Execution | None:
             return None
         execution = Execution(**found)
         kinds = [type(value) for value in dataclasses.astuple(execution)]
-        return execution if kinds == [str, int, int, str] and execution.batch_size > 0 else None
+        return execution if kinds == [str, int, int, str, str] and execution.batch_size > 0 else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

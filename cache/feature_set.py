@@ -105,7 +105,7 @@ class FeatureSet:
         expected = (self.manifest.shard_key, record.inputs, record.start, record.stop, record.rows, record.skipped)
         shape = (shard.rows.features.shape[1], str(shard.rows.features.dtype))
         if found != expected or shape != (self.manifest.feature_dim, self.manifest.dtype):
-            raise FeaturesDamaged(f"{path}: belongs to another set than {NAME} says; {_MEND}")
+            raise FeaturesDamaged(f"{path}: belongs to another set than {NAME} says; {MEND}")
         return shard
 
     def stray_files(self) -> list[Path]:
@@ -114,7 +114,7 @@ class FeatureSet:
 
 
 REPLACED = "another process removed the set or made it anew while it was read; run the command again"
-_MEND = "run the `headstart extract` that made the set again to compute it anew"
+MEND = "run the `headstart extract` that made the set again to compute it anew"
 
 
 def checked_bytes(path: Path, record: ShardRecord) -> bytes:
@@ -122,11 +122,11 @@ def checked_bytes(path: Path, record: ShardRecord) -> bytes:
     try:
         content = read_regular(path, MOST_BYTES)
     except FileNotFoundError:
-        raise FeaturesDamaged(f"{path}: missing, though {NAME} lists it; {_MEND}") from None
+        raise FeaturesDamaged(f"{path}: missing, though {NAME} lists it; {MEND}") from None
     except ValueError as error:
-        raise FeaturesDamaged(f"{path}: {error}; {_MEND}") from None
+        raise FeaturesDamaged(f"{path}: {error}; {MEND}") from None
     if (found := sha256(content)) != record.sha256:
-        raise FeaturesDamaged(f"{path}: SHA-256 is {found[:12]}…, expected {record.sha256[:12]}…; {_MEND}")
+        raise FeaturesDamaged(f"{path}: SHA-256 is {found[:12]}…, expected {record.sha256[:12]}…; {MEND}")
     return content
 
 

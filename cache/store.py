@@ -15,6 +15,7 @@ from headstart.core.cache.execution import Execution, read_execution
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import make_folder, sync_folder
 from headstart.core.cache.key import FeatureKey, NamedKey
+from headstart.core.cache.known import Source
 from headstart.core.cache.known_files import NAME as FILES
 from headstart.core.cache.known_files import KnownFiles, nothing_known, read_known_files
 from headstart.core.cache.manifest import NAME, VERSION, Manifest, read_manifest
@@ -79,6 +80,11 @@ class FeatureStore:
         base = self.folder(key, split)
         found = [path for path in self.root.glob(f"{base.name}*") if parted(path.name)[0] == base.name and path.is_dir()]
         return sorted(found, key=lambda path: parted(path.name)[1], reverse=True)
+
+    def free(self, key: NamedKey, split: str) -> Path:
+        """The folder of its next snapshot."""
+        base, there = self.folder(key, split), self.folders(key, split)
+        return base.with_name(f"{base.name}-{parted(there[0].name)[1] + 1}") if there else base
 
     def prefix(self, dataset: str) -> str:
         """How the folder names of all sets of a data set begin; those of others may begin so too."""
@@ -147,12 +153,25 @@ class FeatureStore:
         """
         base = self.folder(key, split)
         with self._lock(base.name, on_wait):
-            there = self.folders(key, split)
-            own = [folder for folder in there if _may_be_of(folder, key, split)]
-            number = parted(there[0].name)[1] + 1 if there else 1
-            free = base.with_name(f"{base.name}-{number}") if there else base
+            own = [folder for folder in self.folders(key, split) if _may_be_of(folder, key, split)]
+            free = self.free(key, split)
             make_folder(chosen := own[0] if own else free)
             yield SetWriter(chosen, key, split, free)
+
+    def begun(self, key: NamedKey, split: str, but: Path | None) -> list[Source]:
+        """The valid shards that killed runs left in the folders of a data set's split `but` for one, for whoever holds the
+        lock (`writing`). Raises OSError."""
+        own = [folder for folder in self.folders(key, split) if folder != but and _may_be_of(folder, key, split)]
+        return [source for folder in own for source in SetWriter(folder, key, split).begun()]
+
+    def remove_begun(self, key: NamedKey, split: str, but: Path | None) -> None:
+        """Remove the folders that killed runs have begun and that have no manifest, `but` for one, for whoever holds the
+        lock. Raises OSError."""
+        for folder in self.folders(key, split):
+            if folder != but and not (folder / NAME).exists():
+                SetWriter(folder, key, split).remove()
+                with contextlib.suppress(OSError):  # something of a user's is in it
+                    folder.rmdir()
 
     def remove(self, name: str, on_wait: Callable[[], None]) -> int:
         """Remove the set in the folder `name`, complete or not; returns the bytes freed. Raises FeaturesNotFound, OSError.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion
-from headstart.core.cache.feature_set import REPLACED, FeatureSet
+from headstart.core.cache.feature_set import MEND, REPLACED, FeatureSet
 from headstart.core.cache.manifest import NAME, read_manifest
-from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.store import FeatureStore, newest
 
 
 def folders(store: FeatureStore) -> list[Path]:
@@ -86,4 +86,13 @@ def problems(folder: Path) -> list[str]:
             if features.replaced():
                 return [f"{folder}: {REPLACED}"]
             found.append(str(error))
+    if found and _is_replaced(features):
+        way_out = f"a later snapshot has replaced this one, `headstart cache rm {folder.name}` removes it"
+        found = [text.replace(MEND, way_out) for text in found]
     return found + [f"{path}: {NAME} does not list this file; move it out of the folder" for path in features.stray_files()]
+
+
+def _is_replaced(features: FeatureSet) -> bool:
+    """Whether a later snapshot of the same data set is complete: no extraction makes this one again."""
+    there = [entry.features for entry in survey(FeatureStore(features.folder.parent)) if entry.features is not None]
+    return features.folder not in [found.folder for found in newest(there)]

@@ -1,5 +1,6 @@
 """One feature set open for writing: shards are put, the manifest is written last, and what is damaged is found."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from headstart.core.cache.feature_set import FeatureSet, checked_bytes
 from headstart.core.cache.files import MAX_JSON_BYTES, make_folder, read_regular, sha256, sync_folder, write_durably
 from headstart.core.cache.foreign import ForeignReader
 from headstart.core.cache.key import NamedKey
+from headstart.core.cache.known import Source
 from headstart.core.cache.known_files import NAME as FILES
 from headstart.core.cache.known_files import KnownFiles
 from headstart.core.cache.manifest import NAME, Manifest, Provenance, ShardRecord, read_manifest
@@ -31,12 +33,15 @@ class SetWriter:
         self._remove_temporaries()
 
     def next(self) -> "SetWriter":
-        """The snapshot that is to replace this one: another folder, where this one is complete, else the same, in which
-        nothing is promised to anybody yet."""
-        if self._free is None or self._free == self.folder or not (self.folder / NAME).exists():
-            return self
-        make_folder(self._free)
-        return SetWriter(self._free, self.key, self.split)
+        """The snapshot that is to replace this one: another folder, where there is a manifest or a shard in this one."""
+        taken = (self.folder / NAME).exists() or self._shards()
+        chosen = self._free if taken and self._free is not None else self.folder
+        make_folder(chosen)
+        return self if chosen == self.folder else self.at(chosen)
+
+    def at(self, folder: Path) -> "SetWriter":
+        """Another snapshot of the same data set, under the same lock."""
+        return SetWriter(folder, self.key, self.split, self._free)
 
     def present(self) -> dict[int, ShardRecord]:
         """The valid shards by number. Those that can't be used are named in `damaged`, and are to be computed again.
@@ -51,6 +56,15 @@ class SetWriter:
             found = {i: self._valid(listed.get(i), i, path, foreign) for i, path in sorted(paths.items())}
         self.damaged += [record.file for index, record in listed.items() if index not in paths]
         return {index: record for index, record in found.items() if record is not None}
+
+    def begun(self) -> list[Source]:
+        """The valid shards that no manifest lists, as an interrupted run left them. Raises OSError."""
+        listed = {record.file for record in self._listed()}
+        own = self.key.feature_key.digest
+        with ForeignReader() as foreign:
+            paths = [path for path in self._shards() if path.name not in listed]
+            found = [(path, self._valid(None, shard_number(path.name) or 0, path, foreign)) for path in paths]
+        return [Source(path, record, own) for path, record in found if record is not None]
 
     def put(self, shard: Shard, index: int, inputs_stat: str | None, elapsed_s: float) -> ShardRecord:
         """Write a shard durably under its final name and return what the manifest will say of it. Raises OSError."""
@@ -94,7 +108,8 @@ class SetWriter:
 
     def record_execution(self, execution: Execution) -> None:
         """Remember it before the first shard, for the run that goes on after a kill. Raises OSError."""
-        if execution != self.execution():
+        before = self.execution()
+        if before is None or dataclasses.astuple(before) != dataclasses.astuple(execution):
             write_durably(self.folder / EXECUTION, execution.to_bytes())
 
     def remember(self, files: KnownFiles) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from headstart.core.cache.errors import DataInvalid, DataNotFound, FeaturesDamaged, FeaturesStale
+from headstart.core.cache.execution import read_execution
 from headstart.core.cache.files import read_regular
 from headstart.core.cache.foreign import ForeignReader
 from headstart.core.cache.key import FeatureKey
@@ -103,6 +104,10 @@ def _name(jobs: Sequence[Job], top: Path, store: FeatureStore) -> str:
     for name in there:
         if any(_is_from(found, top) for found in by_name[name]):
             return name
+    for name in itertools.takewhile(lambda name: name in by_name or _folders(name, jobs, store), _numbered(plain)):
+        records = (read_execution(folder) for folder in _folders(name, jobs, store))
+        if any(_is_place(found.data_from, top) for found in records if found is not None and found.data_from):
+            return name  # a run of it was killed before its manifest came
     for name in there:
         if any(_holds(first, images) for first, images in _firsts(by_name[name], jobs)):
             return name
@@ -118,12 +123,15 @@ def _name(jobs: Sequence[Job], top: Path, store: FeatureStore) -> str:
 
 def _free(plain: str, taken: Container[str], jobs: Sequence[Job], store: FeatureStore) -> str:
     """The first of NAME, NAME-2, … under which nothing is complete, nor begun with other pictures."""
-    numbers = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
-    for name in (name for name in numbers if name not in taken):
+    for name in (name for name in _numbered(plain) if name not in taken):
         begun = list(_begun(name, jobs, store))  # by a run that was ended before it wrote where it read from
         if not begun or any(_holds(first, images) for first, images in begun):
             return name
     raise AssertionError("numbers do not end")
+
+
+def _numbered(plain: str) -> Iterator[str]:
+    return itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
 
 
 def _called(name: str, jobs: Sequence[Job], top: Path) -> list[Job]:
@@ -149,7 +157,11 @@ def _manifests(name: str, store: FeatureStore) -> Iterator[Manifest]:
 
 def _is_from(found: Manifest, top: Path) -> bool:
     """Whether a set was made from the folder `top`, or from a split in it."""
-    place, top = Path(os.path.realpath(found.provenance.data_from)), Path(os.path.realpath(top))
+    return _is_place(found.provenance.data_from, top)
+
+
+def _is_place(path: str, top: Path) -> bool:
+    place, top = Path(os.path.realpath(path)), Path(os.path.realpath(top))
     return place == top or (place.parent == top and kind(place.name) is not None)
 
 
@@ -182,11 +194,18 @@ def _firsts(there: Sequence[Manifest], jobs: Sequence[Job]) -> Iterator[tuple[_F
 
 def _begun(name: str, jobs: Sequence[Job], store: FeatureStore) -> Iterator[tuple[_First, Images]]:
     """The first shards of sets that our jobs would go on with, beside their images."""
-    for job in jobs:
-        named = dataclasses.replace(job.named, dataset=name)
-        for folder in store.folders(named, job.images.split):
-            if first := _unlisted(folder, job.key):
-                yield first, job.images
+    for folder, job in _folders(name, jobs, store).items():
+        if first := _unlisted(folder, job.key):
+            yield first, job.images
+
+
+def _folders(name: str, jobs: Sequence[Job], store: FeatureStore) -> dict[Path, Job]:
+    """The folders of our jobs' sets under a name, complete or begun."""
+    return {
+        folder: job
+        for job in jobs
+        for folder in store.folders(dataclasses.replace(job.named, dataset=name), job.images.split)
+    }
 
 
 def _unlisted(folder: Path, key: FeatureKey) -> _First | None:

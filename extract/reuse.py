@@ -11,12 +11,14 @@ from pathlib import Path
 
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion, HeadstartError
 from headstart.core.cache.feature_set import FeatureSet
+from headstart.core.cache.manifest import NAME as MANIFEST
 from headstart.core.cache.manifest import Manifest, ShardRecord
 from headstart.core.cache.shard_plan import Part, plan
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.writer import SetWriter
 from headstart.core.extract.images.contents import Contents
 from headstart.core.extract.job import Job
+from headstart.core.extract.rows.changes import Changes, changes
 from headstart.core.extract.rows.lookup import look_up
 
 
@@ -86,13 +88,14 @@ def unchanged(job: Job, before: Manifest, contents: Contents) -> tuple[ShardReco
 
 @dataclasses.dataclass(frozen=True)
 class Outlook:
-    """What a run would do: the rows of the set and in how many shards, the rows that need not be computed, and whether the
-    set that is there would be replaced by another snapshot."""
+    """What a run would do: the rows of the set and in how many shards, the rows that need not be computed, the folder, and
+    what has changed where the set that is there would be replaced by another snapshot."""
 
     rows: int
     shards: int
     rows_there: int
-    changed: bool
+    folder: Path
+    changes: Changes | None = None
 
 
 def survey(job: Job, store: FeatureStore) -> Outlook:
@@ -101,7 +104,7 @@ def survey(job: Job, store: FeatureStore) -> Outlook:
     contents = known_contents(job, store)
     features = None if job.config.force else store.open(job.named, job.images.split)
     kept = unchanged(job, features.manifest, contents) if features else None
-    changed = features is not None and kept is None
+    changed = changes(job, features, contents) if features is not None and kept is None else None
     there = [record for record in kept or () if features and (features.folder / record.file).is_file()]
     parts = _plan(job, None, there, job.config.shard_rows)
     missing = [part for part in parts if not any(_covers(record, part) for record in there)]
@@ -114,7 +117,14 @@ def survey(job: Job, store: FeatureStore) -> Outlook:
             int(found.contents[row]) for part in missing for row in range(part.start, part.stop) if not there_too[row]
         }
         computed = len(nowhere)
-    return Outlook(rows, len(parts), rows - computed, changed)
+    folder = features.folder if features and kept else _next(job, store)
+    return Outlook(rows, len(parts), rows - computed, folder, changed)
+
+
+def _next(job: Job, store: FeatureStore) -> Path:
+    """The folder of the snapshot that was begun last, where that is not complete, or of a new one."""
+    there = store.folders(job.named, job.images.split)
+    return there[0] if there and not (there[0] / MANIFEST).exists() else store.free(job.named, job.images.split)
 
 
 def rows_to_compute(job: Job, store: FeatureStore) -> int:
@@ -153,15 +163,16 @@ class Present:
 
 
 def look(job: Job, writer: SetWriter, contents: Contents) -> Present | None:
-    """What is there of the job's set; None where a complete set is there that is no longer right.
-
-    Of a set that was begun, shards that are not right are made anew, and replace those: nobody was promised them.
-    """
+    """What is there of the job's set; None where a complete set is there that is no longer right, or shards of a killed run
+    that are not: their rows may be those of other places, and another snapshot can take them."""
     before = writer.manifest()
     if before is not None and unchanged(job, before, contents) is None:
         return None
-    found = {i: record for i, record in writer.present().items() if record.stop <= job.images.rows}
-    right = {i: same for i, record in found.items() if (same := _still_right(job, record, contents)) is not None}
+    found = writer.present()
+    near = {i: record for i, record in found.items() if record.stop <= job.images.rows}
+    right = {i: same for i, record in near.items() if (same := _still_right(job, record, contents)) is not None}
+    if len(right) < len(found) and (before is None or not job.config.frozen):
+        return None
     parts = _plan(job, before, list(right.values()), job.config.shard_rows)
     kept = {part.index: right[part.index] for part in parts if _covers(right.get(part.index), part)}
     return Present(before, parts, kept)

@@ -10,10 +10,11 @@ import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 
-from headstart.core.cache.change import Change, compared
+from headstart.core.cache.change import Change, Difference, compared
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesStale, ImageUnreadable
 from headstart.core.cache.execution import Execution
 from headstart.core.cache.feature_set import FeatureSet
+from headstart.core.cache.known import Source
 from headstart.core.cache.manifest import NAME as MANIFEST
 from headstart.core.cache.manifest import Manifest, Provenance, ShardRecord
 from headstart.core.cache.store import FeatureStore
@@ -29,8 +30,10 @@ from headstart.core.extract.reuse import (
     look,
     nothing,
     retouched,
+    unchanged,
     whole_path,
 )
+from headstart.core.extract.rows.changes import changes
 from headstart.core.extract.rows.computing import Backbone, Load
 from headstart.core.extract.rows.lookup import Found, look_up, pictures, pictures_now
 from headstart.core.extract.rows.making import Maker
@@ -75,12 +78,7 @@ def extract(job: Job, load: Load, store: FeatureStore, observer: Observer, later
     last_complete(job, store)  # where a newer headstart made it, nothing is made beside it either
     with store.writing(job.named, job.images.split, on_wait) as writer:
         last = last_complete(job, store)
-        present = None if job.config.force else look(job, writer, contents)
-        if present is None:
-            if job.config.frozen and last is not None:
-                raise FeaturesStale(_frozen(job, last, contents))
-            writer, present = writer.next(), nothing(job)
-            writer.remove()  # of a run that was killed: nobody was promised that, and it is to be forgotten
+        writer, present, begun = _opened(job, store, writer, last, contents)
         if job.config.frozen and MANIFEST in writer.damaged:
             raise FeaturesStale(_unsure(writer.folder))
         for name in dict.fromkeys(writer.damaged):
@@ -88,28 +86,51 @@ def extract(job: Job, load: Load, store: FeatureStore, observer: Observer, later
         if present.before is not None and not present.missing and present.before.stop >= present.stop:
             return Outcome(retouched(writer, present.before, present.records, contents), 0, 0.0)
         if found is None or present.stop != job.rows:
-            found = look_up(job, store, contents, present.stop)
+            found = look_up(job, store, contents, present.stop, begun)
         if found.left_out:
             observer.note(f"{job.title}: {found.left_out} sets of other data sets are too large to look for rows in")
         backbone = Backbone(job, load, writer, observer, extractor)
-        return _Run(job, writer, observer, contents, found, backbone).complete(present, last, (later, store))
+        outcome = _Run(job, writer, observer, contents, found, backbone).complete(present, last, (later, store))
+        store.remove_begun(job.named, job.images.split, but=outcome.features.folder)
+        return outcome
+
+
+def _opened(
+    job: Job, store: FeatureStore, writer: SetWriter, last: FeatureSet | None, contents: Contents
+) -> tuple[SetWriter, Present, Sequence[Source]]:
+    """The snapshot to complete, what is there of it, and the shards of killed runs that may give rows to it.
+
+    It is the last complete one where that is still right, else the one that was begun where all its shards are, else a new
+    one. Raises FeaturesStale with `frozen` where pictures have changed.
+    """
+    split, name = job.images.split, job.named
+    if job.config.force:  # nobody was promised what killed runs have left, and it is to be forgotten
+        store.remove_begun(name, split, but=None)
+        return writer.next(), nothing(job), ()
+    if last is not None and last.folder != writer.folder:  # another one was begun since
+        if unchanged(job, last.manifest, contents) is not None:
+            writer = writer.at(last.folder)
+        elif job.config.frozen:
+            raise FeaturesStale(_frozen(job, last, contents))
+    if (present := look(job, writer, contents)) is not None:
+        return writer, present, store.begun(name, split, but=writer.folder)
+    if job.config.frozen and last is not None:
+        raise FeaturesStale(_frozen(job, last, contents))
+    begun = store.begun(name, split, but=None)
+    following, present = writer.next(), nothing(job)
+    if begun and (execution := writer.execution()) is not None:
+        now = dataclasses.replace(
+            execution, rows=max(execution.rows, present.stop), data_from=whole_path(job.images.source)
+        )
+        following.record_execution(now)
+    return following, present, begun
 
 
 def _frozen(job: Job, last: FeatureSet, contents: Contents) -> str:
     """What has changed, for whoever wants no change."""
-    before, rows = pictures(last), min(job.images.rows, last.manifest.stop)
-    what = "its pictures, labels or class names have changed"
-    if before is not None:
-        now = pictures_now(job, contents, max(rows, job.rows))
-        (gone, relabelled), (new, _) = compared(before, now), compared(now, before)
-        told = [
-            f"{new:,} {'picture is' if new == 1 else 'pictures are'} new" if new else "",
-            f"{gone:,} no longer there" if gone else "",
-            f"{relabelled:,} {'label' if relabelled == 1 else 'labels'} changed" if relabelled else "",
-        ]
-        what = ", ".join(filter(None, told)) or "files or classes have other names, or another order"
     return (
-        f"{last.folder}: {job.images.source} is no longer what it was made from: {what}; leave out --frozen to bring the "
+        f"{last.folder}: {job.images.source} is no longer what it was made from: "
+        f"{changes(job, last, contents).words}; leave out --frozen to bring the "
         f"features up to date"
     )
 
@@ -155,7 +176,7 @@ class _Run:
         if not any(record.rows for record in records):
             self.writer.remove()
         _refuse_empty(job, records)
-        change = self._change(present, last)
+        change = self._change(present, last, sum(len(record.skipped) for record in records))
         provenance = _provenance(job, self._origin(origin, bool(made)))
         recorded = change or (present.before.change if present.before else None)
         self.writer.remember(self.contents.known_files(present.stop))
@@ -189,7 +210,7 @@ class _Run:
             config = EngineConfig(recorded.engine, recorded.batch_size)
         return _Origin(extractor.parameters, device, config)
 
-    def _change(self, present: Present, last: FeatureSet | None) -> Change | None:
+    def _change(self, present: Present, last: FeatureSet | None, unreadable: int) -> Change | None:
         """What the new snapshot changed of the last one; None for one that is extended or mended, and for a first one of
         which no row was kept elsewhere."""
         if self.job.config.force or (last is not None and last.folder == self.writer.folder):
@@ -197,9 +218,10 @@ class _Run:
         computed, before = self.backbone.computed, None if last is None else pictures(last)
         if last is None and not self.found.known.wanted.found.any():
             return None
-        gone, relabelled = compared(before, pictures_now(self.job, self.contents, present.stop)) if before else (0, 0)
-        digest = last.manifest.digest if last else ""
-        return Change(digest, present.stop, max(0, present.stop - computed), computed, gone, relabelled)
+        now, rows = pictures_now(self.job, self.contents, present.stop), present.stop
+        found = compared(before, now) if before else Difference()
+        digest, kept = last.manifest.digest if last else "", max(0, rows - computed - unreadable)
+        return Change(digest, rows, kept, computed, unreadable=unreadable, **vars(found))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.store import FeatureStore
@@ -21,11 +20,10 @@ from headstart.workspace import Workspace
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """What a job would do, and the folder of its feature set."""
+    """What a job would do."""
 
     job: Job
     outlook: Outlook
-    folder: Path
 
     @property
     def rows(self) -> int:
@@ -79,9 +77,7 @@ def prospect(workspace: Workspace, request: ExtractionRequest, observer: Observe
 
 def survey_job(workspace: Workspace, job: Job) -> Survey:
     """What one job would do."""
-    store = FeatureStore(workspace.features_dir)
-    there = store.folders(job.named, job.images.split)
-    return Survey(job, reuse.survey(job, store), there[0] if there else store.folder(job.named, job.images.split))
+    return Survey(job, reuse.survey(job, FeatureStore(workspace.features_dir)))
 
 
 def checked(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> list[Job]:

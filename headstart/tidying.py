@@ -46,23 +46,23 @@ def tidy(workspace: Workspace, on_wait: Callable[[], None]) -> list[Entry]:
 
 
 def outdated(workspace: Workspace, runs: Sequence[Run]) -> dict[str, str]:
-    """By the run's name, what has become of the features that a head was trained on: a later snapshot of the same data set
-    and split, computed in the same way, is of other pictures, labels or class names. Raises FeaturesDamaged."""
+    """By the run's name, what has become of the features that a head was trained or tested on: a later snapshot of the same
+    data set and split, computed in the same way, is of other pictures, labels or class names. Raises FeaturesDamaged."""
     last = {_address(found): found for found in newest(FeatureStore(workspace.features_dir).sets())}
     said = {}
     for run in runs:
-        found = last.get((run.key.feature_key, run.key.dataset, run.train.split))
-        if found is None or run.train.digest == found.manifest.digest:
-            continue
-        if run.train.images != found.manifest.images_digest:
-            said[run.name] = f"older than its features: {found.folder.name} is of other pictures or labels by now"
+        for part, what in ((run.test, "test features"), (run.train, "features")):
+            found = last.get((run.key.feature_key, run.key.dataset, part.split))
+            if found is not None and part.digest != found.manifest.digest and part.images != found.manifest.images_digest:
+                said[run.name] = f"older than its {what}: {found.folder.name} is of other pictures or labels by now"
     return said
 
 
-def older_heads(workspace: Workspace) -> dict[str, str]:
-    """The same of all heads that are there; nothing where some can't be read: that is said by whoever needs them."""
+def older_heads(workspace: Workspace, runs: Sequence[Run] | None = None) -> dict[str, str]:
+    """The same of some heads, or of all that are there; nothing where some head or set can't be read: that is said by
+    whoever needs it."""
     try:
-        return outdated(workspace, RunStore(workspace.runs_dir).runs())
+        return outdated(workspace, RunStore(workspace.runs_dir).runs() if runs is None else runs)
     except (RunDamaged, FeaturesDamaged):
         return {}
 

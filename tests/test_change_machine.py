@@ -22,7 +22,7 @@ from headstart.core.cache import writer as writer_module
 from headstart.core.cache.errors import FeaturesDamaged
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import write_durably
-from headstart.core.cache.shard import Rows
+from headstart.core.cache.shard import Rows, decode_shard
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.verify import problems
 from headstart.core.extract import datasets
@@ -167,11 +167,13 @@ class ChangeMachine(RuleBasedStateMachine):
 
     # ---- what is done to the features
 
-    @rule(write=st.integers(1, 5), torn=st.booleans(), limit=st.none() | st.integers(1, MOST))
-    def be_killed(self, write: int, torn: bool, limit: int | None) -> None:
+    @rule(write=st.integers(1, 5), torn=st.booleans(), limit=st.none() | st.integers(1, MOST), changed=st.booleans())
+    def be_killed(self, write: int, torn: bool, limit: int | None, changed: bool) -> None:
         self.place(CLASSES[0])
         with killed_at(write, torn):
             extract(self.job(limit), lambda _: QuarterMeans(), self.store, RecordingObserver())
+        if changed:  # before the run that goes on
+            self.place(CLASSES[0])
 
     @rule(place=places, byte=places)
     def damage(self, place: int, byte: int) -> None:
@@ -208,21 +210,24 @@ class ChangeMachine(RuleBasedStateMachine):
         empty = FeatureStore(self.top / "empty")
         fresh = extract(job, lambda _: QuarterMeans(), empty, RecordingObserver()).features
         contents = set(job.images.fingerprints(0, job.images.rows))
-        assert backbone.seen <= len(contents - there)  # fewer after a run that was killed
+        assert backbone.seen == len(contents - there)
         assert bits(outcome.features.load()) == bits(fresh.load())
         assert problems(outcome.features.folder) == []
         shutil.rmtree(empty.root)
         self.readers = [*self.readers[-2:], (outcome.features, bits(outcome.features.load()))]
 
     def kept(self) -> set[str]:
-        """The contents that some whole shard of a complete set has."""
-        found = set[str]()
+        """The contents that some whole shard has, of a complete set or as a killed run has left it."""
+        found, listed = list[Rows](), set[Path]()
         for features in self.store.sets():
-            for index in range(len(features.manifest.shards)):
+            for index, record in enumerate(features.manifest.shards):
+                listed.add(features.folder / record.file)
                 with contextlib.suppress(FeaturesDamaged):
-                    digests = features.read(index).rows.digests
-                    found |= set() if digests is None else {row.tobytes().hex() for row in digests}
-        return found
+                    found.append(features.read(index).rows)
+        for path in {*self.store.root.glob("*/shard-*.h5")} - listed:
+            with contextlib.suppress(FeaturesDamaged):
+                found.append(decode_shard(path.read_bytes(), path.name).rows)
+        return {row.tobytes().hex() for rows in found if rows.digests is not None for row in rows.digests}
 
     @invariant()
     def readers_of_earlier_sets_read_what_they_opened(self) -> None:

@@ -314,7 +314,7 @@ DAMAGES = [
     Damage("classes", setting("classes", 0, to="other"), "digest is "),
     Damage("number as a class", setting("classes", 0, to=0), "."),
     Damage("change", setting("change", "gone", to=4), "its own sha256 is another"),
-    Damage("change as text", setting("change", "gone", to="3"), "expected a digest and numbers of pictures"),
+    Damage("change as text", setting("change", "gone", to="3"), "expected a digest, numbers of pictures and class names"),
     Damage("change unknown", setting("change", "colour", to=1), "colour"),
     Damage("key missing", dropping("key"), "'key'"),
     Damage("shard's SHA-256", setting("shards", 1, "sha256", to="0" * 64), "digest is "),

@@ -20,14 +20,16 @@ from extract_samples import (
 )
 from run_samples import PIXELS, assert_equal, expected_rows, files, job, run, run_finding_all, tiny
 
-from headstart.core.cache.change import Change
+from headstart.core.cache.change import Change, Difference
 from headstart.core.cache.errors import FeaturesOfAnotherVersion, FeaturesStale
 from headstart.core.cache.files import canonical_json, sha256
 from headstart.core.cache.manifest import NAME as MANIFEST
 from headstart.core.cache.manifest import VERSION
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.images.files import FileImages
+from headstart.core.extract.job import Job
 from headstart.core.extract.reuse import Outlook, survey
+from headstart.core.extract.rows.changes import Changes
 
 # ---- changed inputs
 
@@ -139,7 +141,7 @@ def test_frozen_refuses_a_change_and_says_which(store: FeatureStore, change: str
         ),
         "class name": (
             dataclasses.replace(images, classes=("a", "b", "d")),
-            "6 labels changed",
+            "class c is now d",
         ),
         "fewer": (array_images(PIXELS[:17]), "1 no longer there"),
     }[change]
@@ -155,7 +157,7 @@ def test_frozen_refuses_what_has_other_names_alone_and_says_so(store: FeatureSto
     run(job(images), store)
     (tmp_path / "00.png").rename(tmp_path / "a.png")
     renamed = dataclasses.replace(images, paths=("a.png", *images.paths[1:]))
-    with pytest.raises(FeaturesStale, match="made from: files or classes have other names, or another order; leave out"):
+    with pytest.raises(FeaturesStale, match="made from: 1 file renamed; leave out"):
         run(job(renamed, frozen=True), store)
 
 
@@ -206,25 +208,37 @@ def test_a_second_run_says_that_it_waits_and_goes_on_when_the_first_is_done(stor
     assert outcomes[0].computed == 18
 
 
+def outlook(asked: Job, store: FeatureStore) -> tuple[int, int, int]:
+    found = survey(asked, store)
+    assert found.changes is None
+    return found.rows, found.shards, found.rows_there
+
+
 def test_a_survey_tells_what_is_there_and_what_is_missing(store: FeatureStore) -> None:
-    assert survey(tiny(limit=10), store) == Outlook(10, 3, 0, False)
-    run(tiny(limit=10), store)
-    assert survey(tiny(limit=10), store) == Outlook(10, 3, 10, False)
-    assert survey(tiny(limit=5), store) == Outlook(8, 2, 8, False)
-    assert survey(tiny(), store) == Outlook(18, 5, 10, False)
+    assert outlook(tiny(limit=10), store) == (10, 3, 0)
+    folder = run(tiny(limit=10), store).features.folder
+    assert outlook(tiny(limit=10), store) == (10, 3, 10)
+    assert outlook(tiny(limit=5), store) == (8, 2, 8)
+    assert outlook(tiny(), store) == (18, 5, 10)
+    assert survey(tiny(), store).folder == folder
 
 
 def test_a_survey_misses_a_shard_that_is_gone(store: FeatureStore) -> None:
     (run(tiny(limit=10), store).features.folder / "shard-00001.h5").unlink()
-    assert survey(tiny(limit=10), store) == Outlook(10, 3, 6, False)
+    assert outlook(tiny(limit=10), store) == (10, 3, 6)
 
 
 def test_a_survey_finds_rows_in_other_sets_and_tells_of_a_change(store: FeatureStore) -> None:
-    run(tiny(limit=10), store)
+    before = run(tiny(limit=10), store).features.folder
+    assert outlook(job(dataclasses.replace(array_images(PIXELS), name="other")), store) == (18, 5, 10)
     pixels = PIXELS.copy()
     pixels[3] ^= 1
-    assert survey(job(array_images(pixels)), store) == Outlook(18, 5, 9, True)
-    assert survey(job(dataclasses.replace(array_images(PIXELS), name="other")), store) == Outlook(18, 5, 10, False)
+    found = survey(job(array_images(pixels)), store)
+    said = Changes(9, Difference(gone=1))
+    folder = before.with_name(f"{before.name}-2")
+    assert found == Outlook(18, 5, 9, folder, said)
+    assert said.words == "9 pictures are new, 1 no longer there"
+    assert run(job(array_images(pixels)), store).features.folder == folder
 
 
 def test_a_survey_writes_nothing(store: FeatureStore) -> None:

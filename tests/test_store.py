@@ -201,8 +201,25 @@ def test_a_snapshot_that_was_begun_is_not_the_data_sets_yet(store: FeatureStore,
     assert store.open(make_key(), "train") == first
     with store.writing(make_key(), "train", never_wait) as writer:
         assert writer.folder == begun.folder  # and goes on there
-        assert writer.next() is writer
         assert list(writer.present()) == [0]
+        assert writer.next().folder.name.endswith("-3")  # another one, which takes rows from it
+        assert [source.path for source in store.begun(make_key(), "train", but=None)] == [begun.folder / "shard-00000.h5"]
+        assert store.begun(make_key(), "train", but=begun.folder) == []
+        store.remove_begun(make_key(), "train", but=None)
+    assert store.folders(make_key(), "train") == [first.folder]
+
+
+def test_shards_of_a_killed_extension_are_begun_those_of_the_set_are_not(
+    store: FeatureStore, rng: np.random.Generator
+) -> None:
+    shards = make_shards(rng)
+    first = write_set(store, shards[:2])
+    with store.writing(make_key(), "train", never_wait) as writer:
+        writer.put(shards[2], 2, None, 0.5)
+        (first.folder / "shard-00003.h5").write_bytes(b"no shard")
+        assert [source.path.name for source in store.begun(make_key(), "train", but=None)] == ["shard-00002.h5"]
+        store.remove_begun(make_key(), "train", but=None)
+    assert store.open(make_key(), "train") == first
 
 
 def test_a_snapshot_of_an_earlier_layout_counts_only_where_there_is_no_other(

@@ -79,3 +79,17 @@ def test_a_head_is_older_than_its_features_once_their_pictures_have_changed(work
     new = head_of(workspace, last, "new")
     said = f"older than its features: {last.folder.name} is of other pictures or labels by now"
     assert older_heads(workspace) == outdated(workspace, [old, new]) == {"head": said}
+
+
+def test_a_head_is_older_where_its_test_features_alone_have_changed(workspace: Workspace) -> None:
+    store = FeatureStore(workspace.features_dir)
+    train, test = (write_set(store, blobs(9, seed=seed), split) for seed, split in ((0, "train"), (1, "test")))
+    parts = [
+        Extraction(found.folder.name, found.manifest.digest, 9, 1.0, found.manifest.split, found.manifest.images_digest)
+        for found in (train, test)
+    ]
+    run = make_run(name="head", train=parts[0], test=parts[1])
+    assert outdated(workspace, [run]) == {}
+    last = write_set(store, blobs(12, seed=5), "test", snapshot=True)
+    said = f"older than its test features: {last.folder.name} is of other pictures or labels by now"
+    assert older_heads(workspace, [run]) == {"head": said}

@@ -42,6 +42,20 @@ def test_every_fault_is_named_with_its_place(features: FeatureSet) -> None:
     assert "does not list this file" in found[2]
 
 
+def test_a_replaced_snapshot_is_told_how_to_go_since_nothing_mends_it(features: FeatureSet, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    store = FeatureStore(tmp_path / "features")
+    with store.writing(features.manifest.named, features.manifest.split, never_wait) as writer:
+        last = put_all(writer.next(), make_shards(rng))
+    flip(features.folder / "shard-00000.h5")
+    flip(last.folder / "shard-00000.h5")
+    way_out = f"a later snapshot has replaced this one, `headstart cache rm {features.folder.name}` removes it"
+    (found,) = problems(features.folder)
+    assert found.endswith(f"; {way_out}")
+    (found,) = problems(last.folder)
+    assert found.endswith("; run the `headstart extract` that made the set again to compute it anew")
+
+
 def test_a_damaged_manifest_is_the_one_problem(features: FeatureSet) -> None:
     flip(features.folder / "manifest.json")
     (fault,) = problems(features.folder)

@@ -9,6 +9,7 @@ from headstart.core.cache.writer import SetWriter
 from headstart.core.extract.job import Job, Observer
 from headstart.core.extract.network.interface import EngineConfig, Extractor
 from headstart.core.extract.reading import Pace
+from headstart.core.extract.reuse import whole_path
 from headstart.core.extract.shards import Computed, compute_rows
 from headstart.core.extract.tuning.trials import EngineRequest, tune
 
@@ -51,7 +52,8 @@ class Backbone:
         recorded = self.writer.execution()
         if recorded and (tuned.engine, tuned.batch_size) == (recorded.engine, recorded.batch_size):
             rows = max(rows, recorded.rows)  # a longer run that was killed goes on in the same way too
-        self.writer.record_execution(Execution(tuned.engine, tuned.batch_size, rows, self.job.device.description))
+        device, place = self.job.device.description, whole_path(self.job.images.source)
+        self.writer.record_execution(Execution(tuned.engine, tuned.batch_size, rows, device, place))
         self.extractor, self._ready = tuned, True
         return tuned
 
@@ -61,7 +63,7 @@ class Backbone:
             extractor = self.ready()
             found = self._try(extractor, numbers)
             if found is not None:
-                self.computed += len(numbers)
+                self.computed += len(found.numbers)
                 return found
             self.extractor = _smaller(extractor)
             self.observer.note(f"out of memory; going on with batches of {self.extractor.batch_size}")

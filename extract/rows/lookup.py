@@ -6,7 +6,7 @@ which one picture was changed, moved or left out can't be believed so, and gives
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -37,11 +37,12 @@ class Found:
     left_out: int = 0
 
 
-def look_up(job: Job, store: FeatureStore, contents: Contents, rows: int) -> Found:
-    """Look for the first `rows` rows of a job, by content. Pictures are hashed for it where there is a set to look in, and
-    else only those that may be equal to each other. Raises DataNotFound, DataInvalid, OSError."""
+def look_up(job: Job, store: FeatureStore, contents: Contents, rows: int, begun: Sequence[Source] = ()) -> Found:
+    """Look for the first `rows` rows of a job, by content: in complete sets, then in the shards that killed runs have
+    `begun`. Pictures are hashed for it where there is something to look in, and else only those that may be equal to each
+    other. Raises DataNotFound, DataInvalid, OSError."""
     sets, left_out = ([], 0) if job.config.force else candidates(job, store)
-    if sets:
+    if sets or begun:
         contents.read(range(rows))
     else:
         contents.read(np.flatnonzero(job.images.may_be_equal()[:rows]).tolist())
@@ -53,6 +54,9 @@ def look_up(job: Job, store: FeatureStore, contents: Contents, rows: int) -> Fou
         parameters = found.manifest.provenance.parameters
         if origin is None or parameters == origin.provenance.parameters:
             origin = found.manifest if known.look_in(found) and origin is None else origin
+    for source in begun:
+        if not known.complete:
+            known.add(source)
     return Found(known, origin, left_out)
 
 
@@ -85,7 +89,7 @@ class _Told:
 
 def pictures(features: FeatureSet) -> Pictures | None:
     """The pictures of a snapshot by content; None where it is damaged, or of a layout that does not keep them."""
-    digests, labels = list[Digests](), list[npt.NDArray[np.int64]]()
+    digests, labels, files = list[Digests](), list[npt.NDArray[np.int64]](), list[bytes]()
     for record in features.manifest.shards:
         source = Source(features.folder / record.file, record, features.manifest.shard_key)
         rows = source.read(nobody)
@@ -93,11 +97,17 @@ def pictures(features: FeatureSet) -> Pictures | None:
             return None
         digests.append(rows.digests)
         labels.append(rows.labels)
-    return Pictures(np.concatenate(digests), np.concatenate(labels), features.manifest.classes)
+        files += rows.ids.tolist()
+    return Pictures(np.concatenate(digests), np.concatenate(labels), features.manifest.classes, _files(files))
 
 
 def pictures_now(job: Job, contents: Contents, rows: int) -> Pictures:
     """The pictures that a job's first rows are of. Raises DataNotFound, DataInvalid."""
     contents.read(range(rows))
     labels: npt.NDArray[np.int64] = job.images.labels(0, rows)
-    return Pictures(contents.digests(rows), labels, job.images.classes)
+    return Pictures(contents.digests(rows), labels, job.images.classes, _files(job.images.ids(0, rows)))
+
+
+def _files(ids: Sequence[bytes]) -> Sequence[bytes]:
+    """The ids where they are the names of files; the numbers of rows are none."""
+    return () if all(name.isdigit() for name in ids) else ids

@@ -16,6 +16,7 @@ from headstart.core.heads.settings import settings_label
 from headstart.extraction import warn_if_untrained
 from headstart.observer import Observer
 from headstart.requests import HeadChoice, InferenceOptions
+from headstart.tidying import older_heads
 from headstart.workspace import Workspace
 
 
@@ -45,6 +46,8 @@ def choose(workspace: Workspace, choice: HeadChoice, options: InferenceOptions, 
     chosen = _at_paths(choice) if choice.paths else [of_run(workspace, run) for run in _newest(workspace, choice)]
     for found in chosen:
         observer.head_chosen(found)
+    for name, said in older_heads(workspace, [found.run for found in chosen if found.run is not None]).items():
+        observer.note(f"{name}: {said}; `headstart train-head` trains one on them")
     plan.check_weights_asked(plan.expand_models([found.checkpoint.key.backbone for found in chosen]), options.weights)
     return chosen
 

@@ -53,7 +53,10 @@ def survey(found: Survey) -> str:
     shards = "1 shard" if found.outlook.shards == 1 else f"{found.outlook.shards} shards"
     size = f"{rows:,} x {job.backbone.feature_dim} {job.dtype}, {megabytes(found.nbytes)} in {shards}"
     key = (f"    {field} = {value}" for field, value in key_facts(job.key))
-    return "\n".join([f"{job.title}: {size}; {there:,} rows there, {rows - there:,} to compute; {found.folder}", *key])
+    will = f"{there:,} rows there, {rows - there:,} to compute"
+    changed = found.outlook.changes
+    news = [] if changed is None else [f"    another snapshot replaces the last one: {changed.words}"]
+    return "\n".join([f"{job.title}: {size}; {will}; {found.outlook.folder}", *news, *key])
 
 
 def download(found: Download) -> str:
@@ -84,4 +87,5 @@ def prospect_json(found: Prospect) -> list[dict[str, Any]]:
 def survey_json(found: Survey) -> dict[str, Any]:
     """The same as JSON values."""
     rows, key = {"rows": found.rows, "bytes": found.nbytes, "rows_there": found.rows_there}, found.job.key.to_json()
-    return {"folder": str(found.folder), "key": key, **rows}
+    changed = found.outlook.changes
+    return {"folder": str(found.outlook.folder), "key": key, **rows, "changes": None if changed is None else changed.words}

@@ -24,11 +24,8 @@ def shape(features: FeatureSet) -> str:
 
 def changed(change: Change) -> str:
     """What a snapshot changed of the one before it, or took over from other sets."""
-    parts = [f"{change.kept:,} kept", f"{change.computed:,} computed"]
-    if change.gone:
-        parts.append(f"{change.gone:,} no longer there")
-    if change.relabelled:
-        parts.append(f"{change.relabelled:,} {'label' if change.relabelled == 1 else 'labels'} changed")
+    unreadable = [f"{change.unreadable:,} unreadable"] if change.unreadable else []
+    parts = [f"{change.kept:,} kept", f"{change.computed:,} computed", *unreadable, *change.difference.words]
     return f"{change.pictures:,} {'picture' if change.pictures == 1 else 'pictures'}: {', '.join(parts)}"
 
 
