@@ -18,6 +18,30 @@ if TYPE_CHECKING:
     from torch import nn
 
 POOLING = "global average"
+"""How keys name the mean of the last feature map over the picture."""
+OWN_HEAD = "own head"
+"""How keys name what comes between the last feature map and the last linear layer where that is more than one pooling."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """What a network's authors do to a picture before it: its short side is resized to `resize`, the middle `crop` taken
+    (pixels), and its channels in [0, 1] normalised. `interpolation` is Pillow's word: `bilinear`, `bicubic`."""
+
+    resize: int
+    crop: int
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """The pictures that a network takes, squared, in pixels: from `least` on in multiples of `step`, or `only` one size."""
+
+    least: int = 32
+    step: int = 1
+    only: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,20 +61,25 @@ class WeightFile:
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """A frozen feature extractor: images (N, 3, H, W) to features (N, `feature_dim`) after global average pooling.
+    """A frozen feature extractor: images (N, 3, H, W) to features (N, `feature_dim`), on which its authors classify.
 
-    `body` builds the network up to its last feature map, (N, `feature_dim`, H/32, W/32), with its source's parameter names,
-    and can be sent to another process. `classifier` is the prefix of the parameters that are left out. `checkpoints` maps
+    `body` builds the network with its source's parameter names, and can be sent to another process: a plain module ends in
+    its last feature map (N, `feature_dim`, h, w), which is averaged over the picture; any other is an
+    `extract.network.body.Body`. `classifier` are the prefixes of the parameters that are left out. `checkpoints` maps
     the names of published weights to their files, the newest last. `precision` is what `auto` means for it: None leaves it
-    to the device.
+    to the device. `pooling` says in the key how a feature map becomes features. `preset` gives the transform of published
+    weights by their name, or of others by theirs (`file`, `random:0`); None where nobody says.
     """
 
     name: str
     feature_dim: int
     body: Callable[[], nn.Module] = dataclasses.field(compare=False)
-    classifier: str = ""
+    classifier: str | tuple[str, ...] = ""
     checkpoints: Mapping[str, WeightFile] = dataclasses.field(default_factory=dict)
     precision: str | None = None
+    pooling: str = POOLING
+    sizes: Sizes = Sizes()
+    preset: Callable[[str], Preset | None] | None = dataclasses.field(default=None, compare=False)
 
     @property
     def accuracies(self) -> dict[str, float]:
