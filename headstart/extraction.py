@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from headstart.core.extract.config import Download, ExtractionRequest
 from headstart.core.extract.job import Job
 from headstart.core.extract.reuse import Outlook
 from headstart.core.extract.run import Outcome
+from headstart.core.extract.weights.licences import caution, licence
 from headstart.observer import Observer
 from headstart.workspace import Workspace
 
@@ -96,10 +98,18 @@ def plan(workspace: Workspace, request: ExtractionRequest, observer: Observer) -
     found = jobs.plan(asked, workspace.data_dir, FeatureStore(workspace.features_dir))
     for key in dict.fromkeys(job.key for job in found):
         warn_if_untrained(key, observer)
+    terms = (_terms(job) for job in found)
     remarks = (remark for job in found for remark in (*job.images.remarks, *job.images.notes, *job.device.notes))
+    remarks = itertools.chain(remarks, filter(None, terms))
     for remark in dict.fromkeys(remarks):
         observer.remark(remark)
     return found
+
+
+def _terms(job: Job) -> str | None:
+    """What must be said of the licence of a job's weights; None for nothing, and for weights that nobody published."""
+    found = caution(licence(job.backbone, job.weights.label)) if job.weights.label in job.backbone.checkpoints else None
+    return None if found is None else f"{job.backbone.name} {job.weights.label}: {found}"
 
 
 def warn_if_untrained(key: FeatureKey, observer: Observer) -> None:

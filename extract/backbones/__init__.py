@@ -15,7 +15,7 @@ from headstart.core.cache.errors import WeightsMismatch
 from headstart.core.cache.text import did_you_mean
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 POOLING = "global average"
 """How keys name the mean of the last feature map over the picture."""
@@ -46,17 +46,33 @@ class Sizes:
 
 @dataclasses.dataclass(frozen=True)
 class WeightFile:
-    """A published file of weights: its address, its SHA-256 or as many of its first digits as are known, and the ImageNet
-    top-1 accuracy that is published for the whole network with these weights, in per cent."""
+    """A published file of weights: its address, its SHA-256 or as many of its first digits as are known (perhaps none), the
+    ImageNet top-1 accuracy that is published for the whole network with these weights, in per cent, and the licence where
+    it is not its source's usual one."""
 
     url: str
     sha256: str
     top1: float | None = None
+    licence: str | None = None
 
     @property
     def name(self) -> str:
         """What the file is called, there and here."""
         return self.url.rpartition("/")[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class HubFile(WeightFile):
+    """Weights in a repository of the Hugging Face Hub, which `url` is the page of: in the first of `files` that it has, of
+    `revision`, or where that is empty of the newest one."""
+
+    repository: str = ""
+    files: tuple[str, ...] = ()
+    revision: str = ""
+
+
+Convert = Callable[[Mapping[str, "Tensor"]], Mapping[str, "Tensor"]]
+"""Tensors by the names that a network's authors gave them to tensors by a source's names. Raises WeightsMismatch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +84,9 @@ class Backbone:
     `extract.network.body.Body`. `classifier` are the prefixes of the parameters that are left out. `checkpoints` maps
     the names of published weights to their files, the newest last. `precision` is what `auto` means for it: None leaves it
     to the device. `pooling` says in the key how a feature map becomes features. `preset` gives the transform of published
-    weights by their name, or of others by theirs (`file`, `random:0`); None where nobody says.
+    weights by their name, or of others by theirs (`file`, `random:0`); None where nobody says. `convert` reads files whose
+    names are not the source's. `default` is the name of the weights that are meant where nobody says, None for the usual.
+    `packages` are those that draw random weights.
     """
 
     name: str
@@ -80,6 +98,9 @@ class Backbone:
     pooling: str = POOLING
     sizes: Sizes = Sizes()
     preset: Callable[[str], Preset | None] | None = dataclasses.field(default=None, compare=False)
+    convert: Convert | None = dataclasses.field(default=None, compare=False)
+    default: str | None = None
+    packages: tuple[str, ...] = ("torch", "torchvision")
 
     @property
     def accuracies(self) -> dict[str, float]:
@@ -91,7 +112,11 @@ class Source(Protocol):
     """What a module of this package offers."""
 
     def names(self) -> Sequence[str]:
-        """The backbones to list; `find` may know more."""
+        """The backbones of the short list; `known` and `find` may know more."""
+        ...
+
+    def known(self) -> Sequence[str]:
+        """Every name that `find` knows; this may take seconds."""
         ...
 
     def find(self, name: str) -> Backbone | None:
@@ -111,6 +136,16 @@ def get_backbone(name: str) -> Backbone:
             return found
     known = names()
     raise WeightsMismatch(f"model {name!r} is unknown{did_you_mean(name, known)}; there are {', '.join(known)}")
+
+
+def is_model(name: str) -> bool:
+    """Whether `name`, which looks like a path, begins as models of another source than torchvision do."""
+    return name.startswith("timm/")
+
+
+def known() -> list[str]:
+    """All backbones of all sources; this may take seconds."""
+    return [name for source in _sources() for name in source.known()]
 
 
 def _sources() -> list[Source]:

@@ -24,6 +24,11 @@ def names() -> Sequence[str]:
     return list(BACKBONES)
 
 
+def known() -> Sequence[str]:
+    """The same."""
+    return names()
+
+
 def find(name: str) -> Backbone | None:
     """The table's line."""
     return BACKBONES.get(name)
