@@ -370,30 +370,30 @@ def demo_command(settings: Settings) -> None:
 # --------------------------------------------------------------------------------------------- models and cache
 
 
-@cli.group(cls=Commands, invoke_without_command=True, epilog="Example: headstart models show resnet50")
-@click.pass_context
-def models(ctx: click.Context) -> None:
-    """The backbones: feature dimension, parameters, operations, weights and their published accuracy."""
-    if ctx.invoked_subcommand is None:
-        from headstart.core.extract.backbones import get_backbone, names
-        from headstart.core.extract.network.summary import summarise
+@cli.group(cls=Commands, otherwise="ls", epilog="Example: headstart models 'timm/*dinov2*'")
+def models() -> None:
+    """The backbones, or those that match a PATTERN: features, parameters, operations, weights and their licences."""
 
-        found = [(one, summarise(one, ExtractConfig.image_size), one.accuracies) for one in map(get_backbone, names())]
-        out(words.backbones.backbones(found, ExtractConfig.image_size))
+
+@command(models, "ls", "headstart models 'timm/convnext*'", hidden=options.NO_SETS)
+@click.argument("pattern", required=False)
+def list_models_command(settings: Settings, pattern: str | None) -> None:
+    """Some backbones, or all whose names match a shell's pattern or have it in them."""
+    from headstart import backbones
+
+    out(words.backbones.listing(found := backbones.listing(pattern)))
+    document(settings, dataclasses.asdict(found))
 
 
 @command(models, "show", "headstart models show resnet50", hidden=options.NO_SETS)
 @click.argument("name")
-@options.image_size_option
-def show_model_command(settings: Settings, name: str, image_size: int) -> None:
-    """The layers of a backbone: output shape, parameters, operations for one image."""
-    from headstart.core.extract.backbones import get_backbone
-    from headstart.core.extract.network.summary import summarise
+@click.option("--image-size", type=POSITIVE, help="Pixels, squared. [default: the backbone's own]")
+def show_model_command(settings: Settings, name: str, image_size: int | None) -> None:
+    """The layers of a backbone: output shape, parameters, operations for one image; its transform and its licences."""
+    from headstart import backbones
 
-    backbone = get_backbone(name)
-    layers = summarise(backbone, image_size)
-    out(words.backbones.layers(backbone, layers, image_size))
-    document(settings, words.backbones.layers_json(backbone, layers))
+    out(words.backbones.layers(found := backbones.show(name, image_size)))
+    document(settings, words.backbones.layers_json(found))
 
 
 @cli.group(cls=Commands, epilog="Example: headstart cache ls")

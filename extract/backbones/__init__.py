@@ -108,6 +108,17 @@ class Backbone:
         return {name: file.top1 for name, file in self.checkpoints.items() if file.top1 is not None}
 
 
+@dataclasses.dataclass(frozen=True)
+class Sketch:
+    """What is known of a backbone without building it: its name as `--model` takes it, the size of its pictures in pixels
+    (width, height), None where it has none of its own, the licence of its weights, and their published names."""
+
+    name: str
+    image_size: tuple[int, int] | None
+    licence: str
+    weights: tuple[str, ...] = ()
+
+
 class Source(Protocol):
     """What a module of this package offers."""
 
@@ -117,6 +128,10 @@ class Source(Protocol):
 
     def known(self) -> Sequence[str]:
         """Every name that `find` knows; this may take seconds."""
+        ...
+
+    def sketch(self, name: str) -> Sketch | None:
+        """One of `known` without building it; None where it is not of this source."""
         ...
 
     def find(self, name: str) -> Backbone | None:
@@ -146,6 +161,14 @@ def is_model(name: str) -> bool:
 def known() -> list[str]:
     """All backbones of all sources; this may take seconds."""
     return [name for source in _sources() for name in source.known()]
+
+
+def sketch(name: str) -> Sketch:
+    """What is known of one of `known` without building it. Raises WeightsMismatch for another name."""
+    found = (found for source in _sources() if (found := source.sketch(name)) is not None)
+    if (first := next(found, None)) is None:
+        raise WeightsMismatch(f"model {name!r} is unknown")
+    return first
 
 
 def _sources() -> list[Source]:

@@ -7,7 +7,6 @@ others of that name, and the tag is the name of the weights. timm is imported wh
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import importlib.util
 import math
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.core.cache.errors import WeightsMismatch
 from headstart.core.cache.text import did_you_mean, listed
-from headstart.core.extract.backbones import OWN_HEAD, Backbone, HubFile, Preset, Sizes, WeightFile
+from headstart.core.extract.backbones import OWN_HEAD, Backbone, HubFile, Preset, Sizes, Sketch, WeightFile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,23 +56,15 @@ def find(name: str) -> Backbone | None:
     return _backbone(architecture, tag or _default_tag(architecture))
 
 
-@dataclasses.dataclass(frozen=True)
-class Listed:
-    """What timm says of a model without building it: its picture's size in pixels, and its weights' licence."""
-
-    name: str
-    image_size: tuple[int, int]
-    licence: str
-    is_published: bool
-    is_default: bool
-
-
-def listed_as(name: str) -> Listed:
-    """What is known of one of `known`."""
+def sketch(name: str) -> Sketch | None:
+    """What timm's registry says of one of `known`."""
+    if not name.startswith(PREFIX):
+        return None
     architecture, _, tag = name.removeprefix(PREFIX).partition(".")
     config = _config(architecture, tag)
     _, height, width = config["input_size"]
-    return Listed(name, (height, width), _licence(config), _file(config) is not None, tag == _default_tag(architecture))
+    weights = (tag,) if _file(config) is not None else ()
+    return Sketch(name, (width, height), _licence(config) if weights else "none", weights)
 
 
 def _timm() -> Any:

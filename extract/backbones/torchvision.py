@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from headstart.core.extract.backbones import Backbone, WeightFile
+from headstart.core.extract.backbones import Backbone, Sketch, WeightFile
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,6 +27,12 @@ def names() -> Sequence[str]:
 def known() -> Sequence[str]:
     """The same."""
     return names()
+
+
+def sketch(name: str) -> Sketch | None:
+    """The table's line."""
+    found = BACKBONES.get(name)
+    return None if found is None else Sketch(name, None, "BSD-3-Clause", tuple(found.checkpoints))
 
 
 def find(name: str) -> Backbone | None:

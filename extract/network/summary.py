@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from headstart.core.extract.backbones import Backbone
+from headstart.core.extract.network.body import pooled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Summary:
 def summarise(backbone: Backbone, image_size: int) -> Summary:
     """The layers in the order in which one image of `image_size` px squared passes them."""
     with torch.device("meta"):
-        body = backbone.body().eval()
+        body = backbone.body().eval().requires_grad_(False)  # the counter follows gradients where it may
         image = torch.empty(1, 3, image_size, image_size)
     shapes: dict[str, tuple[int, ...]] = {}
     leaves = {name: module for name, module in body.named_modules() if not list(module.children())}
@@ -44,7 +45,7 @@ def summarise(backbone: Backbone, image_size: int) -> Summary:
         module.register_forward_hook(_note_shape(shapes, name))
     counter = FlopCounterMode(display=False)
     with torch.inference_mode(), counter:
-        body(image)
+        pooled(body, body(image))
     counts = counter.get_flop_counts()
     layers = tuple(
         Layer(
