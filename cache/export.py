@@ -19,10 +19,10 @@ _BOUNDS = ("earliest", "v108")
 def export(features: FeatureSet, path: Path, dtype: str | None = None) -> list[Path]:
     """Write the whole set, checked, to `path`; its suffix chooses the form. Returns the files written.
 
-    `.h5` holds features (N, D), labels (N,) and ids (N,), with the key and the weights' licence as attributes; `.npy` becomes two files,
-    NAME.features.npy (N, D) and NAME.labels.npy (N,); `.parquet` has the columns id, label, f0 … in float32 and needs
-    pyarrow. `dtype` is that of the features, the set's own by default. Raises FeaturesInvalid for another suffix, a missing
-    pyarrow or values that `dtype` can't hold, FeaturesDamaged, OSError.
+    `.h5` holds features (N, D), labels (N,) and ids (N,), with the key and the weights' licence as attributes; `.npy`
+    becomes two files, NAME.features.npy (N, D) and NAME.labels.npy (N,); `.parquet` has the columns id, label, f0 … in
+    float32, the licence in its schema, and needs pyarrow. `dtype` is that of the features, the set's own by default. Raises
+    FeaturesInvalid for another suffix, a missing pyarrow or values that `dtype` can't hold, FeaturesDamaged, OSError.
     """
     write = _FORMS.get(path.suffix.lower())
     if write is None:

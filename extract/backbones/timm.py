@@ -205,7 +205,8 @@ def _any_size(architecture: str, tag: str) -> Mapping[str, Any]:
         return {}
     with torch.device("meta"):
         model = _timm().create_model(f"{architecture}.{tag}" if tag else architecture)
-    taken = inspect.signature(type(model).__init__).parameters
+    makers = [vars(kind)["__init__"] for kind in type(model).__mro__ if "__init__" in vars(kind) and kind is not object]
+    taken = {name for maker in makers for name in inspect.signature(maker).parameters}
     return {"dynamic_img_size": True} if "dynamic_img_size" in taken else {}
 
 
@@ -231,8 +232,9 @@ def _measured(architecture: str, tag: str) -> tuple[Shape, Sizes]:
     least = config.get("min_input_size") or (3, 32, 32)
     if not config.get("fixed_input_size") and not hasattr(model, "patch_embed"):
         return shape, Sizes(least=least[1])
-    patch = getattr(getattr(model, "patch_embed", None), "patch_size", None) or (32,)
-    step = next((step for step in dict.fromkeys((1, patch[0], 32)) if _takes(model, height + step)), None)
+    patch = getattr(getattr(model, "patch_embed", None), "patch_size", None) or 32
+    patch = patch if isinstance(patch, int) else patch[0]
+    step = next((step for step in dict.fromkeys((1, patch, 32)) if _takes(model, height + step)), None)
     return shape, Sizes(only=height) if step is None else Sizes(max(step, 32 // step * step), step)
 
 
