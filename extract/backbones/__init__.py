@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 POOLING = "global average"
 """How keys name the mean of the last feature map over the picture."""
+CLASS_TOKEN = "class token"
+"""How keys name the first token of a network that has one for the whole picture."""
 OWN_HEAD = "own head"
 """How keys name what comes between the last feature map and the last linear layer where that is more than one pooling."""
 
@@ -149,18 +151,19 @@ def get_backbone(name: str) -> Backbone:
     for source in _sources():
         if (found := source.find(name)) is not None:
             return found
-    known = names()
-    raise WeightsMismatch(f"model {name!r} is unknown{did_you_mean(name, known)}; there are {', '.join(known)}")
-
-
-def is_model(name: str) -> bool:
-    """Whether `name`, which looks like a path, begins as models of another source than torchvision do."""
-    return name.startswith("timm/")
+    near = [one for source in _sources() if source.names() for one in source.known()]
+    hint, short = did_you_mean(name, near), ", ".join(names())
+    raise WeightsMismatch(f"model {name!r} is unknown{hint}; there are {short} and others, `headstart models` lists them")
 
 
 def known() -> list[str]:
     """All backbones of all sources; this may take seconds."""
     return [name for source in _sources() for name in source.known()]
+
+
+def is_model(name: str) -> bool:
+    """Whether `name`, which looks like a path, begins as models of another source than torchvision do."""
+    return name.startswith("timm/")
 
 
 def sketch(name: str) -> Sketch:

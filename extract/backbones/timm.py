@@ -21,7 +21,7 @@ from headstart.core.extract.backbones import OWN_HEAD, Backbone, HubFile, Preset
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from headstart.core.extract.network.timm_body import Shape, TimmBody
+    from headstart.core.extract.architectures.timm_models import Shape, TimmBody
 
 PREFIX = "timm/"
 INSTALL = "pip install 'headstart[timm]'"
@@ -187,7 +187,7 @@ def _model(architecture: str, tag: str, **more: Any) -> Any:
 
 def body(architecture: str, tag: str) -> TimmBody:
     """The model without its classifier, as an `extract.network.body.Body`."""
-    from headstart.core.extract.network.timm_body import TimmBody, without_classifier
+    from headstart.core.extract.architectures.timm_models import TimmBody, without_classifier
 
     shape, _ = _measured(architecture, tag)
     return TimmBody(without_classifier(_model(architecture, tag), _classifiers(_config(architecture, tag))), shape)
@@ -215,7 +215,7 @@ def _measured(architecture: str, tag: str) -> tuple[Shape, Sizes]:
     """What the model gives, and which sizes of pictures it takes. Raises WeightsMismatch for one that gives no features."""
     import torch
 
-    from headstart.core.extract.network.timm_body import shape_of
+    from headstart.core.extract.architectures.timm_models import shape_of
 
     config = _config(architecture, tag)
     with torch.device("meta"):
@@ -240,7 +240,7 @@ def _measured(architecture: str, tag: str) -> tuple[Shape, Sizes]:
 
 def _takes(model: Any, size: int) -> bool:
     """Whether a model on the meta device takes pictures of that size."""
-    from headstart.core.extract.network.timm_body import shape_of
+    from headstart.core.extract.architectures.timm_models import shape_of
 
     try:
         shape_of(model, size)
