@@ -379,9 +379,9 @@ def models() -> None:
 @click.argument("pattern", required=False)
 def list_models_command(settings: Settings, pattern: str | None) -> None:
     """Some backbones, or all whose names match a shell's pattern or have it in them."""
-    from headstart import backbones
+    from headstart.backbones.listing import listing
 
-    out(words.backbones.listing(found := backbones.listing(pattern)))
+    out(words.backbones.listing(found := listing(pattern)))
     document(settings, dataclasses.asdict(found))
 
 
@@ -390,9 +390,9 @@ def list_models_command(settings: Settings, pattern: str | None) -> None:
 @click.option("--image-size", type=POSITIVE, help="Pixels, squared. [default: the backbone's own]")
 def show_model_command(settings: Settings, name: str, image_size: int | None) -> None:
     """The layers of a backbone: output shape, parameters, operations for one image; its transform and its licences."""
-    from headstart import backbones
+    from headstart.backbones.showing import show
 
-    out(words.backbones.layers(found := backbones.show(name, image_size)))
+    out(words.backbones.layers(found := show(name, image_size)))
     document(settings, words.backbones.layers_json(found))
 
 

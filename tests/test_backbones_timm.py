@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from extract_samples import printed_by_python, write_picture
 from torch import Tensor
 
-from headstart import backbones as listings
+from headstart.backbones.showing import show
 from headstart.core import cli
 from headstart.core.cache.errors import WeightsMismatch, WeightsNotFound
 from headstart.core.extract import plan
@@ -53,6 +53,7 @@ FAMILIES = [
     Family("vit_medium_patch16_clip_224", 32, "tokens"),
     Family("vit_base_patch16_siglip_224", 32, "tokens"),
     Family("deit_tiny_distilled_patch16_224", 32, "tokens"),
+    Family("xcit_nano_12_p16_224", 224, "tokens"),
     Family("vgg11", 64),
     Family("crossvit_tiny_240", 240, "first"),
 ]
@@ -451,11 +452,11 @@ def test_models_show_tells_sizes_transform_and_licences() -> None:
     assert "weights lvd142m: apache-2.0" in text
     result = CliRunner().invoke(cli.cli, ["models", "show", "timm/vit_small_patch14_dinov2", "--image-size", "60"])
     assert result.exit_code == 1
-    assert "images of 60 px don't fit" in result.output
+    assert "image_size is 60, expected a multiple of 14 for timm/vit_small_patch14_dinov2: 56 or 70" in result.output
 
 
 def test_operations_of_the_head_are_counted_too() -> None:
-    shown = listings.show("timm/vit_base_patch16_siglip_224", 32)
+    shown = show("timm/vit_base_patch16_siglip_224", 32)
     assert any(layer.name.startswith("attn_pool") and layer.flops for layer in shown.summary.layers)
     assert sketch("timm/vit_base_patch16_siglip_224.webli").image_size == (224, 224)
 

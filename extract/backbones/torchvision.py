@@ -38,9 +38,12 @@ def known() -> Sequence[str]:
 
 
 def sketch(name: str) -> Sketch | None:
-    """What is published of one of them; torchvision says a licence of some weights only."""
+    """What is published of one of them."""
     found = find(name)
-    return None if found is None else Sketch(name, None, "BSD-3-Clause", tuple(found.checkpoints))
+    if found is None:
+        return None
+    licences = dict.fromkeys(file.licence or "BSD-3-Clause" for file in found.checkpoints.values())
+    return Sketch(name, None, ", ".join(licences), tuple(found.checkpoints))
 
 
 def find(name: str) -> Backbone | None:
@@ -180,7 +183,8 @@ def _file_of(weights: Any) -> WeightFile:
     """The file of an enum's member. torchvision publishes eight digits of its SHA-256, in the file's name."""
     top1 = float(weights.meta["_metrics"]["ImageNet-1K"]["acc@1"])
     digits = re.search(r"-([0-9a-f]{8})\.pth$", weights.url)
-    return WeightFile(weights.url, digits[1] if digits else "", None if math.isnan(top1) else top1)
+    licence = weights.meta.get("license")  # of few: the others have torchvision's own
+    return WeightFile(weights.url, digits[1] if digits else "", None if math.isnan(top1) else top1, licence)
 
 
 @functools.cache

@@ -75,7 +75,21 @@ def without_numbers(body: nn.Module, image_size: int) -> Any:
         if all(value.is_meta for value in values.values()):
             return body(pixels)
         state = {name: torch.empty_like(value, device="meta") for name, value in values.items()}
-        return torch.func.functional_call(body, state, (pixels,))
+        return torch.func.functional_call(_Forward(body), state, (pixels,))
+
+
+class _Forward(nn.Module):
+    """A body's `forward` alone, under the same names of parts: one may be called `head`, which in a `Body` is a method, and
+    functional_call looks for parts as attributes."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.__dict__["_body"] = body
+        for name in ("_parameters", "_buffers", "_non_persistent_buffers_set", "_modules"):
+            self.__dict__[name] = body.__dict__[name]
+
+    def forward(self, pixels: Tensor) -> Any:
+        return self._body(pixels)
 
 
 def cast(body: nn.Module, dtype: torch.dtype) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from headstart.core.cache.text import columns
 
 if TYPE_CHECKING:
-    from headstart.backbones import Entry, Listing, Shown
+    from headstart.backbones.listing import Entry, Listing
+    from headstart.backbones.showing import Shown
 
 
 def listing(found: Listing) -> str:

@@ -6,15 +6,13 @@ import dataclasses
 import fnmatch
 from collections.abc import Sequence
 
+from headstart.backbones.showing import own_size
 from headstart.core.cache.errors import WeightsMismatch
 from headstart.core.cache.text import did_you_mean
 from headstart.core.extract import backbones
-from headstart.core.extract.backbones import Backbone, Preset, get_backbone
+from headstart.core.extract.backbones import Backbone, get_backbone
 from headstart.core.extract.backbones.timm import INSTALL, PREFIX, installed
-from headstart.core.extract.config import ExtractConfig
-from headstart.core.extract.network.summary import Summary, summarise
-from headstart.core.extract.weights import usual
-from headstart.core.extract.weights.licences import licence
+from headstart.core.extract.network.summary import summarise
 
 MOST_MEASURED = 12
 """Networks that one listing builds to count parameters and operations: each takes up to a second or two."""
@@ -115,41 +113,3 @@ def _built(name: str) -> Backbone | None:
 def _counted(backbone: Backbone, image_size: int) -> Counted:
     found = summarise(backbone, image_size)
     return Counted(backbone.feature_dim, found.parameters, found.flops, image_size)
-
-
-def own_size(backbone: Backbone) -> int:
-    """The size of the pictures that a backbone's authors give it, in pixels."""
-    preset = _preset(backbone)
-    return backbone.sizes.only or (preset.crop if preset is not None else ExtractConfig.image_size or 224)
-
-
-def _preset(backbone: Backbone) -> Preset | None:
-    return backbone.preset(usual(backbone)) if backbone.preset is not None else None
-
-
-@dataclasses.dataclass(frozen=True)
-class Shown:
-    """A backbone and its layers for images of `image_size` px squared; the licences of its weights by their names."""
-
-    backbone: Backbone
-    summary: Summary
-    image_size: int
-    preset: Preset | None
-    licences: dict[str, str]
-
-
-def show(name: str, image_size: int | None) -> Shown:
-    """The backbone called `name`, for images of `image_size` px squared or, where that is None, of its own size. Raises
-    WeightsMismatch where there is none, or it takes no images of that size."""
-    backbone = get_backbone(name)
-    size = own_size(backbone) if image_size is None else image_size
-    sizes = backbone.sizes
-    if size != (sizes.only or size) or size < sizes.least or (size - sizes.least) % sizes.step:
-        many = (
-            f"of {sizes.least} px or more in steps of {sizes.step}" if sizes.only is None else f"of {sizes.only} px alone"
-        )
-        raise WeightsMismatch(
-            f"model {name}: images of {size} px don't fit, it takes those {many}; give another --image-size"
-        )
-    licences = {label: licence(backbone, label) for label in backbone.checkpoints}
-    return Shown(backbone, summarise(backbone, size), size, _preset(backbone), licences)
