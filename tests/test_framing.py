@@ -59,7 +59,7 @@ SIZES = (
     (97, 389),
     (1024, 683),
     (1, 300),
-    (2600, 1950),
+    (1700, 1300),
 )
 """Widths and heights: single pixels, lines, squares, odd beside even, exact multiples, and a photograph's."""
 
