@@ -34,7 +34,7 @@ class ExtractConfig:
     """How features are computed. Sizes in pixels; `limit` and `shard_rows` in rows; None lets us choose.
 
     `image_size` None is the size that the weights were made for. `transform` is `preset`, their own resizing, crop and
-    interpolation; or `squash`, the whole picture resized to a square; `auto` is by data set (`extract.transform`).
+    interpolation; or `squash`, the whole picture resized to a square; `auto` is by data set (`extract.weights.presets`).
 
     `workers` threads decode image files (Pillow's decoders run outside Python's lock); data sets of small arrays need none.
     With `frozen` pictures that have changed since are an error. Raises ArgumentInvalid, which names the field, for a value

@@ -11,7 +11,7 @@ import numpy as np
 
 from headstart.core.cache.errors import WeightsMismatch
 from headstart.core.cache.store import FeatureStore
-from headstart.core.extract import datasets, transform, weights
+from headstart.core.extract import datasets, weights
 from headstart.core.extract.backbones import Backbone, get_backbone
 from headstart.core.extract.config import STUDY_MODELS, Download, ExtractConfig, ExtractionRequest
 from headstart.core.extract.images import Images
@@ -19,6 +19,7 @@ from headstart.core.extract.job import Job
 from headstart.core.extract.naming import as_kept
 from headstart.core.extract.network.devices import resolve
 from headstart.core.extract.network.loaded import NetworkSpec, load_network
+from headstart.core.extract.weights import presets
 
 if TYPE_CHECKING:
     from headstart.core.extract.network.extractor import FeatureExtractor
@@ -104,7 +105,7 @@ def _network(backbone: Backbone, config: ExtractConfig, images: Images) -> Netwo
     """The network that `config` asks for, in a precision that holds its numbers for these images."""
     precision = (backbone.precision or "auto") if config.precision == "auto" else config.precision
     device, found = resolve(config.device, precision), weights.locate(backbone, config.weights)
-    spec = NetworkSpec(backbone, found, transform.chosen(config, backbone, found, images), device)
+    spec = NetworkSpec(backbone, found, presets.chosen(config, backbone, found, images), device)
     return _in_range(spec, images, config.workers) if precision == "auto" and device.precision == "fp16" else spec
 
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from headstart.core.cache.errors import WeightsMismatch, WeightsNotFound
 from headstart.core.cache.key import FEATURE_VERSION, FeatureKey
-from headstart.core.extract import transform, weights
+from headstart.core.extract import weights
 from headstart.core.extract.backbones import POOLING, get_backbone
 from headstart.core.extract.network.devices import resolve_like
 from headstart.core.extract.network.loaded import NetworkSpec, load_network
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 if TYPE_CHECKING:
     from headstart.core.extract.network.extractor import FeatureExtractor
@@ -31,7 +32,7 @@ def restore(
     ):
         _expect(field, ours, theirs, _OTHER_HEADSTART)
     try:
-        preprocessing = transform.of_key(key)
+        preprocessing = Preprocessing.of_key(key)
     except ValueError as error:
         raise WeightsMismatch(f"{error}, in the head's features; {_OTHER_HEADSTART}") from error
     found = weights.locate(backbone, _recorded_weights(key, weights_from, request), "say where it is with --weights PATH")

@@ -240,21 +240,8 @@ def extract(
 
     >>> features = hs.extract("folder:pets", model="resnet50")  # doctest: +SKIP
     """
-    config = ExtractConfig(
-        weights,
-        image_size,
-        precision,
-        device,
-        batch_size,
-        engine,
-        workers,
-        limit,
-        shard_rows,
-        on_error,
-        force,
-        frozen,
-        transform,
-    )
+    way = (weights, image_size, precision, device, batch_size, engine, workers)
+    config = ExtractConfig(*way, limit, shard_rows, on_error, force, frozen, transform)
     request = ExtractionRequest((model,), _named(dataset), split, (config.weights,), no_splits, config)
     get_backbone(model)  # one: "all" would give features of several kinds
     workspace = Workspace(folder(features_dir, "features"), folder(None, "runs"), folder(data_dir, "data"), device)

@@ -16,7 +16,6 @@ from headstart.core.cache.arguments import text
 from headstart.core.cache.errors import FeaturesInvalid, WeightsMismatch
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.shard import narrowed
-from headstart.core.extract import transform
 from headstart.core.extract import weights as weight_files
 from headstart.core.extract.backbones import Backbone as Architecture
 from headstart.core.extract.backbones import get_backbone
@@ -26,7 +25,7 @@ from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import resolve, resolve_like
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.plan import load
-from headstart.core.extract.weights import Weights
+from headstart.core.extract.weights import Weights, presets
 from headstart.core.extract.weights.licences import licence
 from headstart.observer import Observer
 
@@ -171,7 +170,7 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             request = recorded.weights_from if recorded.key.weights.startswith("file") else config.weights
             device = resolve_like(self.device, recorded.key.precision)
         found = _located(backbone, request)
-        job = Job(_NO_IMAGES, backbone, found, transform.chosen(config, backbone, found, None), device, config)
+        job = Job(_NO_IMAGES, backbone, found, presets.chosen(config, backbone, found, None), device, config)
         if recorded is not None:
             _refuse_others(job.key, dataclasses.replace(recorded.key, precision=device.precision))
         return _Ready(parameters, job, Frozen(job.key, lambda: load(job), self.batch_size, self.workers))

@@ -85,10 +85,10 @@ def key_facts(key: FeatureKey) -> list[tuple[str, object]]:
 
 def transform(key: FeatureKey) -> str:
     """What was done to each picture, as `--transform` calls it, and in detail."""
-    from headstart.core.extract.transform import of_key
+    from headstart.core.extract.pictures.preprocess import Preprocessing
 
     try:
-        return f"{key.transform}, {of_key(key).words}"
+        return f"{key.transform}, {Preprocessing.of_key(key).words}"
     except ValueError:  # of a headstart to come
         return f"{key.transform}, crop {key.crop}, interpolation {key.interpolation}"
 
