@@ -54,6 +54,13 @@ class FeatureKey:
         """True where the backbone's weights are random numbers."""
         return self.weights.startswith("random")
 
+    def is_of(self, model: str) -> bool:
+        """Whether these are features of `model`: a backbone, or `timm/NAME.TAG`, whose tag names its published weights; it
+        says nothing of random ones and of those of a file."""
+        name, _, tag = model.partition(".")
+        own = self.untrained or self.weights.partition("#")[0] == "file"
+        return model == self.backbone or (name == self.backbone and (own or tag == self.weights))
+
     @property
     def transform(self) -> str:
         """`squash` where the whole picture is resized to a square by the bilinear filter, else `preset`."""

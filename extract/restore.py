@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from headstart.core.cache.errors import WeightsMismatch, WeightsNotFound
 from headstart.core.cache.key import FEATURE_VERSION, FeatureKey
 from headstart.core.extract import weights
-from headstart.core.extract.backbones import POOLING, get_backbone
+from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.network.devices import resolve_like
 from headstart.core.extract.network.loaded import NetworkSpec, load_network
 from headstart.core.extract.pictures.preprocess import Preprocessing
@@ -27,7 +27,7 @@ def restore(
     """
     backbone = get_backbone(key.backbone)
     for field, ours, theirs in (
-        ("pooling", POOLING, key.pooling),
+        ("pooling", backbone.pooling, key.pooling),
         ("feature_version", FEATURE_VERSION, key.feature_version),
     ):
         _expect(field, ours, theirs, _OTHER_HEADSTART)

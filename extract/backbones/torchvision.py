@@ -25,6 +25,11 @@ def names() -> Sequence[str]:
     return list(BACKBONES)
 
 
+def known() -> Sequence[str]:
+    """The same."""
+    return names()
+
+
 def find(name: str) -> Backbone | None:
     """The table's line."""
     return BACKBONES.get(name)
@@ -101,7 +106,7 @@ _FAMILIES = {"vgg": (_vgg, "classifier."), "resnet": (_resnet, "fc."), "densenet
 
 def _backbone(name: str, family: str, feature_dim: int, precision: str | None = None) -> Backbone:
     build, classifier = _FAMILIES[family]
-    return Backbone(name, feature_dim, functools.partial(build, name), classifier, _published(name), precision, _preset)
+    return Backbone(name, feature_dim, functools.partial(build, name), classifier, _published(name), precision, preset=_preset)
 
 
 BACKBONES: Mapping[str, Backbone] = {

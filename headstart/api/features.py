@@ -242,7 +242,7 @@ def extract(
     """
     way = (weights, image_size, precision, device, batch_size, engine, workers)
     config = ExtractConfig(*way, limit, shard_rows, on_error, force, frozen, transform)
-    request = ExtractionRequest((model,), _named(dataset), split, (config.weights,), no_splits, config)
+    request = ExtractionRequest((model,), _named(dataset), split, (), no_splits, config)
     get_backbone(model)  # one: "all" would give features of several kinds
     workspace = Workspace(folder(features_dir, "features"), folder(None, "runs"), folder(data_dir, "data"), device)
     made = extraction.extract(workspace, request, watching(observer))

@@ -144,7 +144,8 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @spoken
     def licence(self) -> str:
         """Under which licence the weights are, as far as it is known. Raises WeightsNotFound, WeightsMismatch."""
-        return licence(self._ready().frozen.key.weights)
+        ready = self._ready()
+        return licence(ready.job.backbone, ready.job.weights.label)
 
     def _config(self) -> ExtractConfig:
         """The parameters, checked. Raises ArgumentInvalid."""
@@ -164,7 +165,7 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         config = self._config()
         backbone, recorded = get_backbone(self.model), self._recorded_for(parameters)
         if recorded is None:
-            request = config.weights
+            request = config.weights if config.weights != ExtractConfig.weights else weight_files.usual(backbone)
             device = resolve(self.device, (backbone.precision or "auto") if self.precision == "auto" else self.precision)
         else:  # a file is where it was, whatever the working directory
             request = recorded.weights_from if recorded.key.weights.startswith("file") else config.weights

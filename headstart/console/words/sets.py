@@ -104,6 +104,7 @@ def description(features: FeatureSet) -> str:
         f"  made {origin.created} on {origin.device}, {spent}, batches of {origin.batch_size}",
         f"  images from {origin.data_from}",
         f"  weights from {origin.weights_from}",
+        *([f"  licence of the weights: {origin.licence}"] if origin.licence else []),
         *(f"  note: {text}" for text in origin.notes),
         *([] if manifest.change is None else [f"  changed last: {changed(manifest.change)}"]),
         f"  classes: {listed(manifest.classes) or 'none'}",
