@@ -106,7 +106,8 @@ _FAMILIES = {"vgg": (_vgg, "classifier."), "resnet": (_resnet, "fc."), "densenet
 
 def _backbone(name: str, family: str, feature_dim: int, precision: str | None = None) -> Backbone:
     build, classifier = _FAMILIES[family]
-    return Backbone(name, feature_dim, functools.partial(build, name), classifier, _published(name), precision, preset=_preset)
+    body, files = functools.partial(build, name), _published(name)
+    return Backbone(name, feature_dim, body, classifier, files, precision, preset=_preset)
 
 
 BACKBONES: Mapping[str, Backbone] = {

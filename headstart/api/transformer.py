@@ -12,14 +12,14 @@ from headstart.api.notebook import watching
 from headstart.api.pictures import Pictures, PicturesLike
 from headstart.api.rows import Frozen
 from headstart.api.spoken import spoken
-from headstart.core.cache.arguments import text
+from headstart.core.cache.arguments import choice, text
 from headstart.core.cache.errors import FeaturesInvalid, WeightsMismatch
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.shard import narrowed
 from headstart.core.extract import weights as weight_files
 from headstart.core.extract.backbones import Backbone as Architecture
 from headstart.core.extract.backbones import get_backbone
-from headstart.core.extract.config import ExtractConfig, Precision, Transform
+from headstart.core.extract.config import TRANSFORMS, ExtractConfig, Precision, Transform
 from headstart.core.extract.images.arrays import ArrayImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import resolve, resolve_like
@@ -150,6 +150,7 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _config(self) -> ExtractConfig:
         """The parameters, checked. Raises ArgumentInvalid."""
         text("model", self.model)
+        choice("preprocessing", self.preprocessing, TRANSFORMS)
         own = (self.weights, self.image_size, self.precision, self.device, self.batch_size)
         return ExtractConfig(*own, workers=self.workers, transform=self.preprocessing)
 
