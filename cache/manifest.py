@@ -170,6 +170,7 @@ class Manifest:
     def to_bytes(self) -> bytes:
         """The manifest as the bytes of its file."""
         facts = {"key_digest": self.key.digest, "digest": self.digest, "rows": self.rows, **dataclasses.asdict(self)}
+        facts["key"] = self.key.to_json()
         if not self.provenance.licence:  # as it was before there was one
             del facts["provenance"]["licence"]
         document = {"format": FORMAT, "version": facts.pop("version"), **facts}

@@ -19,7 +19,7 @@ from headstart.core.extract.job import Job
 from headstart.core.extract.naming import as_kept
 from headstart.core.extract.network.devices import resolve
 from headstart.core.extract.network.loaded import NetworkSpec, load_network
-from headstart.core.extract.pictures.preprocess import Preprocessing
+from headstart.core.extract.weights import presets
 
 if TYPE_CHECKING:
     from headstart.core.extract.network.extractor import FeatureExtractor
@@ -112,8 +112,8 @@ def plan(request: ExtractionRequest, data_dir: Path, store: FeatureStore | None 
 def _network(backbone: Backbone, config: ExtractConfig, images: Images) -> NetworkSpec:
     """The network that `config` asks for, in a precision that holds its numbers for these images."""
     precision = (backbone.precision or "auto") if config.precision == "auto" else config.precision
-    device, preprocessing = resolve(config.device, precision), Preprocessing(image_size=config.image_size)
-    spec = NetworkSpec(backbone, weights.locate(backbone, config.weights), preprocessing, device)
+    device, found = resolve(config.device, precision), weights.locate(backbone, config.weights)
+    spec = NetworkSpec(backbone, found, presets.chosen(config, backbone, found, images), device)
     return _in_range(spec, images, config.workers) if precision == "auto" and device.precision == "fp16" else spec
 
 
@@ -123,7 +123,7 @@ _LOOKED_AT = 16
 
 def _in_range(spec: NetworkSpec, images: Images, workers: int) -> NetworkSpec:
     """The network in fp16 where its range, 65,504, holds the numbers for the first images, else in fp32, which is noted."""
-    batch = images.read(0, min(images.rows, _LOOKED_AT), spec.preprocessing.image_size, workers)
+    batch = images.read(0, min(images.rows, _LOOKED_AT), spec.preprocessing, workers)
     if len(batch.rows) == 0 or np.isfinite(load_network(spec, _LOOKED_AT)(batch.pixels)).all():
         return spec
     remark = f"{spec.backbone.name}'s numbers are beyond fp16's range here: fp32 is used; --precision says another"

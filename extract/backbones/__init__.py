@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 from headstart.core.cache.errors import WeightsMismatch
 from headstart.core.cache.text import did_you_mean
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,24 +28,37 @@ OWN_HEAD = "own head"
 
 
 @dataclasses.dataclass(frozen=True)
-class Preset:
-    """What a network's authors do to a picture before it: its short side is resized to `resize`, the middle `crop` taken
-    (pixels), and its channels in [0, 1] normalised. `interpolation` is Pillow's word: `bilinear`, `bicubic`."""
-
-    resize: int
-    crop: int
-    interpolation: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-@dataclasses.dataclass(frozen=True)
 class Sizes:
     """The pictures that a network takes, squared, in pixels: from `least` on in multiples of `step`, or `only` one size."""
 
     least: int = 32
     step: int = 1
     only: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """What a network's authors do to a picture before it: sizes in pixels, `mode` and the rest as `Preprocessing` has them.
+
+    `crop_pct` is timm's, from which it computes `resize` at every size; without it `resize` keeps its proportion to `crop`.
+    """
+
+    resize: int
+    crop: int
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    mode: str = "center"
+    crop_pct: float | None = None
+
+    def at(self, image_size: int | None = None) -> Preprocessing:
+        """The transform to `image_size` squared, by default its own size. At another one the part of a picture that is seen
+        stays the same: `resize` is rounded down, as timm does it (data/transforms_factory.py: transforms_imagenet_eval)."""
+        size = image_size or self.crop
+        resize = self.resize if size == self.crop else size * self.resize // self.crop
+        if self.crop_pct is not None:
+            resize = math.floor(size / self.crop_pct)
+        return Preprocessing(size, self.interpolation, self.mean, self.std, resize, self.mode)
 
 
 @dataclasses.dataclass(frozen=True)

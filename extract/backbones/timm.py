@@ -137,8 +137,9 @@ def _preset(config: Mapping[str, Any]) -> Preset | None:
     _, height, width = found["input_size"]
     if height != width:
         return None
-    resize = math.floor(height / found["crop_pct"])  # timm 1.0.31, data/transforms_factory.py
-    return Preset(resize, height, found["interpolation"], tuple(found["mean"]), tuple(found["std"]))
+    mean, std, mode, share = tuple(found["mean"]), tuple(found["std"]), found["crop_mode"], found["crop_pct"]
+    resize = math.floor(height / share)  # timm 1.0.31, data/transforms_factory.py
+    return Preset(resize, height, found["interpolation"], mean, std, mode, share)
 
 
 @functools.lru_cache(maxsize=64)

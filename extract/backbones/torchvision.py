@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.core.extract.architectures.torchvision_models import MODELS
 from headstart.core.extract.backbones import Backbone, Preset, Sketch, WeightFile
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -109,13 +110,22 @@ def _published(name: str) -> dict[str, WeightFile]:
     return {label: file for label, file in files.items() if file is not None}
 
 
+def _preset(label: str) -> Preset:
+    """As torchvision's enums give it in `transforms`, which a test holds this against: the newer weights were found best at
+    232 px (https://pytorch.org/blog/how-to-train-state-of-the-art-models-using-torchvision-latest-primitives)."""
+    resize = 232 if label == "IMAGENET1K_V2" else 256
+    return Preset(resize, 224, Preprocessing.interpolation, Preprocessing.mean, Preprocessing.std)
+
+
 _CUTS = {"vgg": _vgg, "resnet": _resnet, "densenet": _densenet}
 """How the study's architectures, and two beside them, are cut: as they were before the rule for all of them."""
 
 
 def _backbone(name: str, cut: str, precision: str | None = None) -> Backbone:
     found = functools.partial(_CUTS[cut], name)
-    return dataclasses.replace(_by_rule(name), body=found, checkpoints=_published(name), precision=precision)
+    return dataclasses.replace(
+        _by_rule(name), body=found, checkpoints=_published(name), precision=precision, preset=_preset
+    )
 
 
 def _by_rule(name: str) -> Backbone:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from headstart.core.extract.backbones import Backbone, Preset, get_backbone
-from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.config import IMAGE_SIZE
 from headstart.core.extract.network.summary import Summary, summarise
 from headstart.core.extract.pooling import check_size
 from headstart.core.extract.weights import usual
@@ -15,7 +15,7 @@ from headstart.core.extract.weights.licences import licence
 def own_size(backbone: Backbone) -> int:
     """The size of the pictures that a backbone's authors give it, in pixels."""
     preset = _preset(backbone)
-    return backbone.sizes.only or (preset.crop if preset is not None else ExtractConfig.image_size or 224)
+    return backbone.sizes.only or (preset.crop if preset is not None else IMAGE_SIZE)
 
 
 def _preset(backbone: Backbone) -> Preset | None:
