@@ -19,10 +19,10 @@ _BOUNDS = ("earliest", "v108")
 def export(features: FeatureSet, path: Path, dtype: str | None = None) -> list[Path]:
     """Write the whole set, checked, to `path`; its suffix chooses the form. Returns the files written.
 
-    `.h5` holds features (N, D), labels (N,) and ids (N,), with the key as an attribute; `.npy` becomes two files,
-    NAME.features.npy (N, D) and NAME.labels.npy (N,); `.parquet` has the columns id, label, f0 … in float32 and needs
-    pyarrow. `dtype` is that of the features, the set's own by default. Raises FeaturesInvalid for another suffix, a missing
-    pyarrow or values that `dtype` can't hold, FeaturesDamaged, OSError.
+    `.h5` holds features (N, D), labels (N,) and ids (N,), with the key and the weights' licence as attributes; `.npy`
+    becomes two files, NAME.features.npy (N, D) and NAME.labels.npy (N,); `.parquet` has the columns id, label, f0 … in
+    float32, the licence in its schema, and needs pyarrow. `dtype` is that of the features, the set's own by default. Raises
+    FeaturesInvalid for another suffix, a missing pyarrow or values that `dtype` can't hold, FeaturesDamaged, OSError.
     """
     write = _FORMS.get(path.suffix.lower())
     if write is None:
@@ -58,6 +58,8 @@ def _hdf5(features: FeatureSet, rows: Rows, path: Path) -> Contents:
         for name in ("features", "labels", "ids"):
             file.create_dataset(name, data=getattr(rows, name))
         file.attrs["key"] = np.bytes_(canonical_json(features.manifest.named.to_json()))
+        if licence := features.manifest.provenance.licence:
+            file.attrs["licence"] = np.bytes_(licence.encode())
         file.flush()
         image = file.id.get_file_image()
     yield path, image
@@ -81,7 +83,9 @@ def _parquet(features: FeatureSet, rows: Rows, path: Path) -> Contents:
     names = [name.decode("utf-8", "backslashreplace") for name in rows.ids.tolist()]
     values = {f"f{i}": rows.features[:, i].astype(np.float32) for i in range(rows.features.shape[1])}
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table({"id": names, "label": rows.labels, **values}), sink)
+    told = {"headstart.licence": features.manifest.provenance.licence}
+    table = pa.table({"id": names, "label": rows.labels, **values})
+    pq.write_table(table.replace_schema_metadata({name: text for name, text in told.items() if text}), sink)
     yield path, memoryview(sink.getvalue())
 
 

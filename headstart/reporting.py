@@ -188,10 +188,9 @@ def _maps(tested: Sequence[Predictions]) -> dict[str, FeatureMap | None]:
 def _with_pictures(section: Section, images: Images, part: GroupedRuns, sources: _Sources) -> Section:
     """The section with the test images that it shows, where they can be read."""
     shown = with_pictures(section, lambda row: _thumbnail(images, row))
-    preprocessing = Preprocessing(image_size=part.groups[-1].first.key.image_size)
     try:
-        before_after = gallery.figure_1(images, 0, preprocessing)
-    except HeadstartError as error:
+        before_after = gallery.figure_1(images, 0, Preprocessing.of_key(part.groups[-1].first.key))
+    except (HeadstartError, ValueError) as error:
         sources.observer.note(f"no figure of the preprocessing in the report: {error}")
         return shown
     figure = PreprocessingFigure(

@@ -127,13 +127,18 @@ class StudyRequest:
 
     @property
     def timing(self) -> TimingRequest:
-        """How inference is timed: with the engine left open."""
-        options = InferenceOptions(self.weights, self.config.batch_size, self.config.workers)
+        """How inference is timed."""
+        config = self.config
+        options = InferenceOptions(self.weights, config.batch_size, config.workers, config.engine)
         return TimingRequest(self.dataset, options, BenchConfig(limit=self.bench_limit))
 
     def extraction(self, model: str) -> ExtractionRequest:
-        """One model's part of stage one."""
-        return ExtractionRequest((model,), self.dataset, weights=self.weights, config=self.config)
+        """One model's part of stage one. The study's pictures were squashed, and so are any, unless something else is
+        said."""
+        config = self.config
+        if config.transform == "auto":
+            config = dataclasses.replace(config, transform="squash")
+        return ExtractionRequest((model,), self.dataset, weights=self.weights, config=config)
 
     def trainings(self, rows: int, divided: bool) -> list[TrainConfig]:
         """Each recipe for a set of `rows` training rows; a limit only where it leaves some out. A set without a test split

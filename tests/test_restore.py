@@ -12,6 +12,7 @@ from headstart.core.cache.errors import DeviceUnavailable, WeightsMismatch, Weig
 from headstart.core.extract import weights
 from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.network import loaded
+from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.plan import load
 from headstart.core.extract.restore import restore
 
@@ -30,7 +31,11 @@ class Wrong:
     [
         Wrong("pooling", "max", "pooling is global average, the head's features were made with max"),
         Wrong("feature_version", 99, "feature_version is 1, the head's features were made with 99"),
-        Wrong("interpolation", "bicubic", "interpolation is bilinear, the head's features were made with bicubic"),
+        Wrong(
+            "interpolation",
+            "lanczos",
+            "interpolation is 'lanczos', expected one of bilinear, bicubic, in the head's features",
+        ),
         Wrong("weights_sha256", "ab" * 32, "weights_sha256 of random:0 .* made with abab.*; other versions of torch"),
         Wrong("backbone", "resnet51", "model 'resnet51' is unknown"),
     ],
@@ -44,7 +49,7 @@ def test_a_backbone_that_would_give_other_features_is_refused_by_field(case: Wro
 
 def test_a_restored_backbone_is_the_one_that_made_the_features() -> None:
     (job,) = digits_jobs("resnet18", split="test", precision="fp32")
-    pixels = job.images.read(0, 3, 32, 1).pixels
+    pixels = job.images.read(0, 3, Preprocessing(32), 1).pixels
     made, restored = load(job), restore(job.key, job.weights.origin, None, "cpu", job.device.batch_size(None))
     assert (made(pixels) == restored(pixels)).all()
 

@@ -1,8 +1,6 @@
 """From uint8 pixels to a backbone's input: torchvision's Resize, ToTensor and Normalize, on any device, bit for bit.
 
-Pillow resizes uint8 images in two passes, width then height, with filter weights in 22-bit fixed point and a rounding to
-uint8 after each pass (https://github.com/python-pillow/Pillow, src/libImaging/Resample.c). The same sums are done here
-as float32 matrix products of integers small enough to be exact.
+Pillow's sums (`resampling`) are done here as float32 matrix products of integers small enough to be exact.
 """
 
 from __future__ import annotations
@@ -10,46 +8,80 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from headstart.core.cache.key import FeatureKey
+from headstart.core.extract.pictures.resampling import BITS, weights
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-_BITS = 22  # Pillow's PRECISION_BITS: 32 bits less 8 for the pixel and 2 for the sum
 _HALF = 11  # each weight is split into two numbers of eleven bits, which TF32 holds exactly too
 _MAX_EXACT_TAPS = 32  # 32 taps x 255 x 2^11 stays below 2^24, up to where float32 counts integers without a gap
 
 
+Crop = Literal["squash", "center", "border"]
+
+CROPS: tuple[str, ...] = get_args(Crop)
+INTERPOLATIONS = ("bilinear", "bicubic")
+
+
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """What happens to a picture before the backbone sees it; sizes in pixels, mean and std per channel of [0, 1]."""
+    """What happens to a picture before the backbone sees it; sizes in pixels, mean and std per channel of [0, 1].
+
+    `squash`: the whole picture is resized to `resize` squared, whatever its shape. `center`: its short side is resized to
+    `resize`. `border`: its long side is. Of what that gives the middle is cut out, `image_size` squared, with borders in
+    the mean's colour where `border` leaves less. `resize` None is `image_size`, and stands where the two are equal, so
+    that equal transforms are equal values. Raises ValueError for other words.
+    """
 
     image_size: int = 224
     interpolation: str = "bilinear"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    resize: int | None = None
+    crop: str = "squash"
+
+    def __post_init__(self) -> None:
+        for name, known in (("interpolation", INTERPOLATIONS), ("crop", CROPS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
+        if self.resize == self.image_size:
+            object.__setattr__(self, "resize", None)
+
+    @classmethod
+    def of_key(cls, key: FeatureKey) -> Preprocessing:
+        """The transform that features of a key came from. Raises ValueError for one that this version does not know."""
+        mean, std = ((values[0], values[1], values[2]) for values in (key.mean, key.std))
+        return cls(key.image_size, key.interpolation, mean, std, key.resize, key.crop)
+
+    @property
+    def words(self) -> str:
+        """What is done to a picture, for people."""
+        size, resize = f"{self.image_size} x {self.image_size} px", self.resize or self.image_size
+        if self.crop == "squash" and self.resize is None:
+            return f"resized to {size} ({self.interpolation})"
+        side = {"squash": "both sides", "center": "short side", "border": "long side"}[self.crop]
+        return f"{side} resized to {resize} px ({self.interpolation}), the middle {size} of that"
+
+    @property
+    def on_device(self) -> bool:
+        """Whether `prepare` may resize pictures of any size; all others are prepared by Pillow (`framing`)."""
+        return self.crop == "squash" and self.resize is None and self.interpolation == "bilinear"
 
 
 @functools.lru_cache(maxsize=16)
 def resize_weights(size: int, target: int) -> npt.NDArray[np.int64]:
     """The (target, size) integer weights, in units of 2^-22, that Pillow's bilinear filter gives each pixel.
 
-    The filter is a triangle of one pixel's half-width, widened by the scale when shrinking. Sizes in pixels.
+    Sizes in pixels.
     """
-    scale = size / target
-    support = max(scale, 1.0)
-    weights = np.zeros((target, size), dtype=np.int64)
-    for row in range(target):
-        centre = (row + 0.5) * scale
-        first = max(int(centre - support + 0.5), 0)
-        last = min(int(centre + support + 0.5), size)
-        taps = [max(0.0, 1.0 - abs((x - centre + 0.5) / support)) for x in range(first, last)]
-        total = sum(taps)
-        weights[row, first:last] = [int(0.5 + tap / total * (1 << _BITS)) for tap in taps]
-    return weights
+    _, found = weights(size, target, "bilinear", range(target))
+    return found
 
 
 def is_exact(size: int, target: int) -> bool:
@@ -77,7 +109,7 @@ def resize(images: Tensor, target: int) -> Tensor:
 def _weigh(pixels: Tensor, size: int, target: int) -> Tensor:
     """floor((weights . pixels + 1/2) / 1) in fixed point along the last axis, rounded and clipped as Pillow does."""
     high, low = _split_weights(size, target, pixels.device)
-    carry = (pixels @ low).add_(float(1 << (_BITS - 1))).mul_(2.0**-_HALF).floor_()
+    carry = (pixels @ low).add_(float(1 << (BITS - 1))).mul_(2.0**-_HALF).floor_()
     return (pixels @ high).add_(carry).mul_(2.0**-_HALF).floor_().clamp_(0.0, 255.0)
 
 
@@ -85,8 +117,8 @@ def _weigh(pixels: Tensor, size: int, target: int) -> Tensor:
 def _split_weights(size: int, target: int, device: Any) -> tuple[Tensor, Tensor]:
     import torch
 
-    weights = torch.from_numpy(resize_weights(size, target).T.copy())
-    high, low = weights >> _HALF, weights & ((1 << _HALF) - 1)
+    whole = torch.from_numpy(resize_weights(size, target).T.copy())
+    high, low = whole >> _HALF, whole & ((1 << _HALF) - 1)
     return high.float().to(device), low.float().to(device)
 
 
@@ -111,9 +143,14 @@ one core took 0.66 ms an image, and 1.5 ms where a whole batch of 16 went throug
 
 
 def prepare(images: Tensor, preprocessing: Preprocessing, dtype: Any, memory_format: Any) -> Tensor:
-    """uint8 (N, H, W, 3) to the backbone's input (N, 3, S, S), resized in float32 whatever the `dtype`."""
+    """uint8 (N, H, W, 3) to the backbone's input (N, 3, S, S), resized in float32 whatever the `dtype`.
+
+    Raises ValueError for pictures of another size than S where the transform is not `on_device`.
+    """
     import torch
 
+    if not preprocessing.on_device and images.shape[1:3] != (preprocessing.image_size,) * 2:
+        raise ValueError(f"pictures of {tuple(images.shape[1:3])} px are not prepared, as {preprocessing} needs it")
     size = preprocessing.image_size
     shape = (len(images), 3, size, size)
     found = torch.empty(shape, dtype=dtype, device=images.device, memory_format=memory_format)

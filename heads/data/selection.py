@@ -34,6 +34,7 @@ class Pair:
             "--dataset": key.dataset,
             "--image-size": str(key.image_size),
             "--precision": key.precision,
+            "--transform": key.transform,
             "--weights": weights,
         }
 
@@ -103,7 +104,7 @@ def choose(found: Sequence[Pair], models: Sequence[str], where: object) -> list[
     there = list(dict.fromkeys(pair.key.backbone for pair in found))
     chosen: list[Pair] = []
     for model in models or there:
-        matching = [pair for pair in found if pair.key.backbone == model]
+        matching = [pair for pair in found if pair.key.is_of(model)]
         if not matching:
             others = f"there are features of {', '.join(there)}" if there else "there are none yet"
             raise FeaturesNotFound(

@@ -26,6 +26,16 @@ class Commands(click.Group, abc.ABC):
 
     signals: ClassVar[Signals]
 
+    def __init__(self, *args: Any, otherwise: str | None = None, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.otherwise = otherwise
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The command `otherwise`, where there is one, is meant where none is named."""
+        if self.otherwise is not None and not (args and (args[0] in self.commands or args[0] in ctx.help_option_names)):
+            args = [self.otherwise, *args]
+        return super().parse_args(ctx, args)
+
     @abc.abstractmethod
     def note(self, text: str) -> None:
         """Write a line about the run."""

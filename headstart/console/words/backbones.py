@@ -3,39 +3,83 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.cache.text import columns
 
 if TYPE_CHECKING:
-    from headstart.core.extract.backbones import Backbone
-    from headstart.core.extract.network.summary import Summary
+    from headstart.backbones.listing import Entry, Listing
+    from headstart.backbones.showing import Shown
 
 
-def backbones(found: Sequence[tuple[Backbone, Summary, dict[str, float]]], image_size: int) -> str:
-    """A line for each backbone; the accuracies are torchvision's, by name of the weights."""
-    lines: list[list[object]] = [
-        ["model", "features", "parameters", f"GFLOPs at {image_size} px", "weights (ImageNet top-1, published)"]
-    ]
-    for backbone, counted, accuracies in found:
-        weights = ", ".join(f"{name} ({accuracy:.2f} %)" for name, accuracy in accuracies.items())
-        size = f"{counted.parameters / 1e6:.1f} M"
-        lines.append([backbone.name, backbone.feature_dim, size, f"{counted.flops / 1e9:.1f}", weights])
-    counting = "Parameters and operations up to the pooled features; a multiplication and an addition count as two."
-    return f"{columns(lines)}\n{counting}"
+def listing(found: Listing) -> str:
+    """A line for each backbone, and how others are listed."""
+    heading: list[object] = ["model", "features", "parameters", "GFLOPs", "image", "weights (ImageNet top-1)", "licence"]
+    text = columns([heading, *map(_line, found.entries)])
+    return "\n".join([text, *_remarks(found)])
 
 
-def layers(backbone: Backbone, found: Summary, image_size: int) -> str:
-    """A line for each layer, and the sums."""
+def _line(entry: Entry) -> list[object]:
+    counted, size = entry.counted, entry.image_size
+    numbers: list[object] = ["", "", ""]
+    if counted is not None:
+        numbers = [counted.feature_dim, f"{counted.parameters / 1e6:.1f} M", f"{counted.flops / 1e9:.1f}"]
+        size = size or (counted.image_size, counted.image_size)
+    pixels = "" if size is None else f"{size[0]} px" if size[0] == size[1] else f"{size[0]}x{size[1]} px"
+    weights = ", ".join(
+        name if accuracy is None else f"{name} ({accuracy:.2f} %)" for name, accuracy in entry.accuracies.items()
+    )
+    return [entry.name, *numbers, pixels, weights or "none", entry.licence]
+
+
+def _remarks(found: Listing) -> Iterator[str]:
+    if any(entry.counted for entry in found.entries):
+        yield (
+            "Features, parameters and operations up to the pooled features, at the size shown; a multiplication and an "
+            "addition count as two."
+        )
+    else:
+        yield "Fewer at once have features, parameters and operations with them; so has `headstart models show NAME`."
+    many = " and ".join(f"{count:,} of {source}" for source, count in found.others.items())
+    if many:
+        yield f"There are more, {many}: `headstart models PATTERN` lists those that match, as in 'timm/*dinov2*'."
+    if not found.with_timm:
+        yield "timm's models are backbones too where it is installed: pip install 'headstart[timm]'"
+
+
+def layers(found: Shown) -> str:
+    """A line for each layer, the sums, and what is known of the pictures and the weights."""
+    backbone, summary = found.backbone, found.summary
     lines: list[list[object]] = [["layer", "kind", "output", "parameters", "MFLOPs"]]
-    for layer in found.layers:
+    for layer in summary.layers:
         size = " x ".join(str(length) for length in layer.shape)
         lines.append([layer.name, layer.kind, size, f"{layer.parameters:,}", f"{layer.flops / 1e6:,.1f}"])
-    total = f"{found.parameters:,} parameters, {found.flops / 1e9:.2f} GFLOPs for one image of {image_size} px"
-    return f"{columns(lines)}\n{backbone.name}: {total}, {backbone.feature_dim} features after global average pooling"
+    total = f"{summary.parameters:,} parameters, {summary.flops / 1e9:.2f} GFLOPs for one image of {found.image_size} px"
+    sums = f"{backbone.name}: {total}, {backbone.feature_dim} features, pooling: {backbone.pooling}"
+    return "\n".join([columns(lines), sums, *_facts(found)])
 
 
-def layers_json(backbone: Backbone, found: Summary) -> dict[str, Any]:
+def _facts(found: Shown) -> Iterator[str]:
+    sizes, preset = found.backbone.sizes, found.preset
+    if sizes.only is not None:
+        yield f"takes images of {sizes.only} px only"
+    elif sizes.step > 1:
+        yield f"takes images of {sizes.least} px or more, in steps of {sizes.step}"
+    if preset is not None:
+        mean, std = (", ".join(f"{value:g}" for value in values) for values in (preset.mean, preset.std))
+        yield (
+            f"its authors' transform: resize to {preset.resize} px ({preset.interpolation}), crop {preset.crop} px, "
+            f"mean {mean}, std {std}"
+        )
+    for label, licence in found.licences.items():
+        yield f"weights {label}: {licence}"
+
+
+def layers_json(found: Shown) -> dict[str, Any]:
     """The same as JSON values."""
-    return {"model": backbone.name, "feature_dim": backbone.feature_dim, **dataclasses.asdict(found)}
+    backbone = found.backbone
+    facts = {"model": backbone.name, "feature_dim": backbone.feature_dim, "pooling": backbone.pooling}
+    preset = None if found.preset is None else dataclasses.asdict(found.preset)
+    more = {"image_size": found.image_size, "preset": preset, "licences": found.licences}
+    return {**facts, **more, **dataclasses.asdict(found.summary)}

@@ -1,0 +1,1 @@
+"""The backbones as `headstart models` lists and shows them."""
