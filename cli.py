@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from headstart import requests
-from headstart.console import group, options, words
-from headstart.console.options import POSITIVE, SEED, Finite, Settings, command, override, shown
+from headstart.console import group, options, study_options, training_options, words
+from headstart.console.options import POSITIVE, Settings, command, shown
 from headstart.console.signals import Signals
 from headstart.console.terminal import Terminal
 from headstart.core.cache.text import megabytes, safe
 from headstart.core.extract.config import ON_ERROR, SPLITS, ExtractConfig, ExtractionRequest
-from headstart.core.heads.config import CLASS_WEIGHTS, HEADS, RECIPES, BenchConfig, TrainConfig, changed
+from headstart.core.heads.config import BenchConfig
 from headstart.core.heads.feature_choice import FeatureChoice
 
 if TYPE_CHECKING:
@@ -98,13 +98,8 @@ def cli() -> None:
 @click.option("--split", type=click.Choice(SPLITS), help="[default: all that the data set has]")
 @options.no_splits_option
 @options.limit_option
-@options.weights_option
-@options.image_size_option
+@options.network_options
 @shown("--shard-rows", type=POSITIVE, default=ExtractConfig.shard_rows, help="Rows in each file.")
-@options.precision_option
-@options.engine_option
-@options.batch_option
-@options.workers_option
 @shown("--on-error", type=click.Choice(ON_ERROR), default=ExtractConfig.on_error, help="Unreadable images.")
 @options.change_options
 @click.option("--dry-run", is_flag=True, help="Say what would be done and what is there.")
@@ -140,56 +135,15 @@ def extract_command(
 @options.models_option
 @click.option("--dataset", help="Only features of this data set: as `extract` takes it, or as `cache ls` shows it.")
 @options.feature_options
-@override("--head", click.Choice(HEADS), "auto: chosen, with its settings, on the training rows.")
-@shown("--recipe", type=click.Choice(list(RECIPES)), default=requests.TrainingRequest.config.recipe)
-@override("--epochs", POSITIVE, "Passes over the training rows.")
-@override("--lr", Finite(min=0, min_open=True), "Learning rate.")
-@override("-b --batch-size", POSITIVE, "Rows at once.")
-@override("--hidden", POSITIVE, "Units of the MLP's hidden layer.")
-@override("--dropout", Finite(0, 1, max_open=True), "Share of hidden units left out.")
-@override("--weight-decay", Finite(min=0), "AdamW's.")
-@override("--val-fraction", Finite(0, 1, max_open=True), "Training rows set aside to choose the epoch by.")
-@options.division_options
-@click.option(
-    "--penalty", type=Finite(min=0, min_open=True), help="Of ridge, or 1 / C of logreg and svm. [default: chosen]"
-)
-@click.option("--neighbours", type=POSITIVE, help="The k of knn. [default: chosen]")
-@click.option("--class-weight", type=click.Choice(CLASS_WEIGHTS), help="balanced: every class counts alike.")
-@override("--label-smoothing", Finite(0, 1, max_open=True), "Part of a label that goes to all classes.")
-@click.option("--train-limit", type=POSITIVE, help="N training rows only, a sample of all.")
-@shown("--seed", type=SEED, default=TrainConfig.seed)
-@shown(
-    "--seeds",
-    type=click.IntRange(1, 10_000),
-    default=requests.TrainingRequest.seeds,
-    help="Train N heads, with N seeds from --seed on.",
-)
-@options.predictions_option
-@options.curve_option
-@click.option("--sweep", is_flag=True, help="Try 12 learning rates and weight decays; validation rows choose.")
-def train_head_command(
-    settings: Settings,
-    models: tuple[str, ...],
-    dataset: str | None,
-    recipe: str,
-    seed: int,
-    seeds: int,
-    sweep: bool,
-    predictions: Path | None,
-    curve: bool,
-    **given: Any,
-) -> None:
+@training_options.training_options
+def train_head_command(settings: Settings, **given: Any) -> None:
     """Stage two: train a small head on kept features, test it, and save it.
 
     Without --model a head is trained for every model found in the features directory.
     """
-    choice = options.choice_of(given)
-    changes = {name: value for name, value in given.items() if value is not None}
-    config = changed(recipe, {"seed": seed, **changes})
-    options.refuse_without_effect(config, {*changes} - requests.EVERY_HEAD, seeds, sweep, curve)
+    request = training_options.request_of(given)
     from headstart import training
 
-    request = requests.TrainingRequest(models, dataset, choice, config, seeds, sweep, predictions, curve)
     document(settings, [words.training.run_json(run) for run in training.train(settings, request, terminal(settings))])
 
 
@@ -201,10 +155,8 @@ def train_head_command(
 @options.head_option
 @click.option("--dataset", help="The data set to label. [default: the one the head was trained on]")
 @click.option("--limit", type=POSITIVE, help="The first N test images only.")
-@options.recorded_weights_option
+@options.inference_options
 @options.engine_option
-@options.batch_option
-@options.workers_option
 @shown("--warmup", type=click.IntRange(min=0), default=BENCH.warmup, help="Batches before timing.")
 @shown("--repeats", type=POSITIVE, default=BENCH.repeats, help="Passes; their median counts.")
 def bench_command(
@@ -237,9 +189,7 @@ def bench_command(
 @shown("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table")
 @click.option("--compare", is_flag=True, help="The newest head of every model, side by side.")
 @options.coverage_option
-@options.recorded_weights_option
-@options.batch_option
-@options.workers_option
+@options.inference_options
 def predict_command(settings: Settings, pictures: tuple[str, ...], topk: int, coverage: float | None, **given: Any) -> None:
     """Label pictures with a trained head: files, folders or patterns.
 
@@ -295,32 +245,16 @@ def print_report(settings: Settings, request: requests.ReportRequest, report: Re
 @command(cli, "study", "headstart study --photos holiday/")
 @options.models_option
 @options.dataset_option
-@options.weights_option
-@shown("--limit", type=POSITIVE, default=STUDY.config.limit, help="The first N rows of each split, as the study.")
-@click.option("--bench-limit", type=POSITIVE, help="Time inference on the first N test images only.")
-@shown("--seeds", type=POSITIVE, default=STUDY.seeds, help="Heads of each recipe, one seed each.")
-@shown("--curve-seeds", type=POSITIVE, default=STUDY.curve_seeds, help="Heads for each point of a curve.")
-@shown("--curve-epochs", type=POSITIVE, default=STUDY.curve_epochs, help="The longest training tried.")
-@shown(
-    "--batch-norm-images",
-    type=click.IntRange(min=0),
-    default=STUDY.batch_norm_images,
-    help="Training images of the BatchNorm experiment; 0 leaves it out.",
-)
+@study_options.study_options
+@options.network_options
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and how long it would take here.")
-@options.image_size_option
-@options.precision_option
-@options.batch_option
-@options.workers_option
 @options.photos_option
-@shown("--seed", type=SEED, default=STUDY.seed)
 def study_command(settings: Settings, models: tuple[str, ...], dry_run: bool, **given: Any) -> None:
     """The published study in one command, and its open questions answered: extract, train, time inference, report.
 
     Every step that is done already is kept, so an interrupted study goes on where it stopped, and a second one only draws.
     """
-    extract = {name: given.pop(name) for name in ("limit", "image_size", "precision", "batch_size", "workers")}
-    request = requests.StudyRequest(models or STUDY.models, config=ExtractConfig(**extract), **given)
+    request = requests.StudyRequest(models or STUDY.models, config=options.config_of(given), **given)
     (_plan_study if dry_run else _run_study)(settings, request)
 
 

@@ -30,6 +30,7 @@ from headstart.core.cache.digests import Wanted
 from headstart.core.cache.files import pretty_json, write_durably
 from headstart.core.extract import datasets
 from headstart.core.extract.config import ExtractConfig, ExtractionRequest
+from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.observer import Observer
 from headstart.workspace import Workspace
 
@@ -48,7 +49,7 @@ def write_folder(top: Path, rows: int, dataset: str, data_dir: Path) -> None:
     """The first rows of a data set and some more beside it, which are added later."""
     images = datasets.open_split(dataset, "train", data_dir)
     more = rows + max(1, rows // 100)
-    pixels, labels = images.read(0, more, 32, 1).pixels, images.labels(0, more)
+    pixels, labels = images.read(0, more, Preprocessing(32), 1).pixels, images.labels(0, more)
     for row in range(more):
         path = top / ("new" if row >= rows else "photos") / images.classes[labels[row]] / f"{row:05d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -202,9 +202,10 @@ def keep_pixels(settings: Settings) -> None:
         pixels, labels = random_pixels(settings.peer_rows)
     else:
         from headstart.core.extract import datasets
+        from headstart.core.extract.pictures.preprocess import Preprocessing
 
         split = datasets.open_split(settings.dataset, "train", settings.data_dir)
-        pixels = split.read(0, min(settings.peer_rows, split.rows), settings.image_size, 4).pixels
+        pixels = split.read(0, min(settings.peer_rows, split.rows), Preprocessing(settings.image_size), 4).pixels
         labels = split.labels(0, len(pixels))
     np.save(folder / "pixels.npy", pixels)
     np.save(folder / "labels.npy", labels)

@@ -83,7 +83,7 @@ def parameters_digest(extractor: FeatureExtractor) -> str:
 
 def pairs(job: Job, extractor: FeatureExtractor, repeats: int, root: Path) -> tuple[Times, FeatureSet]:
     """Seconds of the plain loop and of `extract`, in turns, and the last set. Both have the network in memory."""
-    pixels = job.images.read(0, job.rows, job.preprocessing.image_size, job.config.workers).pixels
+    pixels = job.images.read(0, job.rows, job.preprocessing, job.config.workers).pixels
 
     def plain() -> object:
         starts = range(0, job.rows, extractor.batch_size)

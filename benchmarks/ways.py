@@ -170,7 +170,7 @@ def whole(options: dict[str, str]) -> Found:
     try:
         jobs = planned(options, None, rows)
         for job in jobs:
-            job.images.read(job.rows - 1, job.rows, job.preprocessing.image_size, 1)  # files of a data set may be missing
+            job.images.read(job.rows - 1, job.rows, job.preprocessing, 1)  # files of a data set may be missing
     except HeadstartError:
         jobs = []
     if sum(job.rows for job in jobs) < rows:

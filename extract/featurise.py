@@ -77,7 +77,7 @@ def featurise(
     A few pictures are shared out in small batches: one alone in a batch of 16 would pay for 16. On a CPU they gave the same
     bits in batches of 1, 2, 4, 8 and 16 (ResNet18, ResNet50 and VGG16, bf16 and fp32). Raises OutOfMemory.
     """
-    rows, image_size = pictures.rows, extractor.preprocessing.image_size
+    rows, transform = pictures.rows, extractor.preprocessing
     if not rows:
         return
     if rows <= extractor.concurrent_batches * extractor.batch_size:
@@ -87,11 +87,11 @@ def featurise(
     else:
         extractor = tune(extractor, EngineRequest(rows, batch_size=batch_size), note)
     if rows == 1:  # alone it has all threads, not one worker's
-        batch = pictures.read(0, 1, image_size, workers)
+        batch = pictures.read(0, 1, transform, workers)
         yield _gathered([(batch, extractor(batch.pixels) if len(batch.rows) else None)])
         _say(pictures.noticed(), note)
         return
-    reader = Reader(pictures, image_size, workers)
+    reader = Reader(pictures, transform, workers)
     with contextlib.closing(computed(reader, extractor, (0, rows), lambda _: None)) as found:  # any batch will do
         for block in _blocks(found):
             yield _gathered(block)

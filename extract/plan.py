@@ -115,7 +115,7 @@ _LOOKED_AT = 16
 
 def _in_range(spec: NetworkSpec, images: Images, workers: int) -> NetworkSpec:
     """The network in fp16 where its range, 65,504, holds the numbers for the first images, else in fp32, which is noted."""
-    batch = images.read(0, min(images.rows, _LOOKED_AT), spec.preprocessing.image_size, workers)
+    batch = images.read(0, min(images.rows, _LOOKED_AT), spec.preprocessing, workers)
     if len(batch.rows) == 0 or np.isfinite(load_network(spec, _LOOKED_AT)(batch.pixels)).all():
         return spec
     remark = f"{spec.backbone.name}'s numbers are beyond fp16's range here: fp32 is used; --precision says another"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from headstart.core.extract.images import Batch, Readable
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 READING_SLOWS = 0.25
 """The part of the time waited for pictures from which it is worth saying."""
@@ -42,17 +43,17 @@ def cores() -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """Images, and how they are read: files by `workers` threads, at most as large as `image_size` px need them. `pace` adds
-    up what is waited for."""
+    """Images, and how they are read: files by `workers` threads, prepared by `transform`. `pace` adds up what is waited
+    for."""
 
     images: Readable
-    image_size: int
+    transform: Preprocessing
     workers: int
     pace: Pace = dataclasses.field(default_factory=Pace)
 
     def read(self, start: int, stop: int) -> Batch:
         """The rows from `start` to `stop`."""
-        return self.images.read(start, stop, self.image_size, self.workers)
+        return self.images.read(start, stop, self.transform, self.workers)
 
     def batches(self, span: tuple[int, int], batch_size: int) -> Iterator[Batch]:
         """The span's images in order, each batch read by a thread while the one before it is used."""

@@ -49,7 +49,7 @@ def compute_rows(
         span = (first, first + len(rows))
     else:
         images, span, first = Picked(job.images, numbers), (0, len(rows)), 0
-    reader = Reader(images, job.preprocessing.image_size, job.config.workers, pace or Pace())
+    reader = Reader(images, job.preprocessing, job.config.workers, pace or Pace())
     with contextlib.closing(computed(reader, extractor, span, functools.partial(_refuse, job))) as found:
         for batch, values in found:
             own = batch if together else dataclasses.replace(batch, rows=rows[batch.rows])

@@ -42,19 +42,19 @@ class Stages:
 
 def stages(images: Images, extractor: FeatureExtractor, workers: int) -> Stages:
     """The stages of these images through this extractor, files read by `workers` threads."""
-    size = extractor.preprocessing.image_size
+    transform = extractor.preprocessing
 
     def check(batch: Batch) -> None:
         if batch.skipped:
             raise ImageUnreadable(f"{images.source}/{batch.skipped[0].id}: {batch.skipped[0].reason}")
 
     def read(start: int, stop: int) -> Pixels:
-        batch = images.read(start, stop, size, workers)
+        batch = images.read(start, stop, transform, workers)
         check(batch)
         return batch.pixels
 
     def stream(rows: int) -> Generator[Features, None, None]:
-        with contextlib.closing(computed(Reader(images, size, workers), extractor, (0, rows), check)) as found:
+        with contextlib.closing(computed(Reader(images, transform, workers), extractor, (0, rows), check)) as found:
             for _, features in found:
                 assert features is not None  # only where pictures may be left out
                 yield features

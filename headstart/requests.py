@@ -127,8 +127,9 @@ class StudyRequest:
 
     @property
     def timing(self) -> TimingRequest:
-        """How inference is timed: with the engine left open."""
-        options = InferenceOptions(self.weights, self.config.batch_size, self.config.workers)
+        """How inference is timed."""
+        config = self.config
+        options = InferenceOptions(self.weights, config.batch_size, config.workers, config.engine)
         return TimingRequest(self.dataset, options, BenchConfig(limit=self.bench_limit))
 
     def extraction(self, model: str) -> ExtractionRequest:

@@ -21,6 +21,7 @@ from headstart.core.extract import datasets
 from headstart.core.extract.datasets import cifar10, digits
 from headstart.core.extract.images import Batch, Images
 from headstart.core.extract.images.files import FileImages
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 
 def link(source: Path, target: Path) -> Path:
@@ -31,7 +32,7 @@ def link(source: Path, target: Path) -> Path:
 
 
 def read(images: Images, start: int, stop: int) -> Batch:
-    return images.read(start, stop, 32, 1)
+    return images.read(start, stop, Preprocessing(32), 1)
 
 
 # ---- the registry

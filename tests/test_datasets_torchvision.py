@@ -37,6 +37,7 @@ from headstart.core.extract.datasets import torchvision as theirs
 from headstart.core.extract.datasets.torchvision import sets
 from headstart.core.extract.images import Images
 from headstart.core.extract.images.files import FileImages
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -69,7 +70,7 @@ def files(name: str, split: str, root: Path) -> FileImages:
 
 
 def pixels(images: Images, start: int, stop: int) -> Pixels:
-    return images.read(start, stop, 32, 1).pixels
+    return images.read(start, stop, Preprocessing(32), 1).pixels
 
 
 def md5(path: Path) -> str:
@@ -183,7 +184,7 @@ def test_idx_files_are_read_as_three_equal_channels(tmp_path: Path, name: str) -
     assert train.labels(9, 12).tolist() == [9, 0, 1]
     assert train.labels(0, 12).dtype == np.int64
     assert train.ids(10, 12) == [b"10", b"11"]
-    assert list(train.read(2, 4, 32, 1).fingerprints) == train.fingerprints(2, 4)
+    assert list(train.read(2, 4, Preprocessing(32), 1).fingerprints) == train.fingerprints(2, 4)
 
 
 @hypothesis.given(st.integers(1, 5), st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1), st.data())
@@ -218,7 +219,7 @@ def test_arrays_whose_classes_stand_together_are_stratified_under_torchvisions_r
     assert sorted(images.labels(0, 4).tolist()) == [0, 1, 2, 3]
     assert images.labels(5, 17).tolist() == [labels[number] for number in numbers[5:17]]
     assert np.array_equal(pixels(images, 5, 17)[..., 0], values[numbers[5:17]])
-    assert images.fingerprints(5, 17) == list(images.read(5, 17, 32, 1).fingerprints)
+    assert images.fingerprints(5, 17) == list(images.read(5, 17, Preprocessing(32), 1).fingerprints)
     own = images.in_order("unknown")
     assert (own.order, own.ids(3, 5), own.labels(0, 40).tolist()) == ("unknown", [b"3", b"4"], labels)
     assert np.array_equal(pixels(own, 5, 17)[..., 0], values[5:17])
@@ -340,7 +341,9 @@ def test_eurosat_is_one_split_of_class_folders(tmp_path: Path) -> None:
         f"eurosat/2750/{p}" for p in ("Forest/Forest_1.jpg", "Forest/Forest_2.jpg", "River/River_1.jpg")
     )
     assert images.labels(0, 3).tolist() == [0, 0, 1]
-    assert np.array_equal(images.read(2, 3, 24, 1).pixels[0], np.asarray(picture(seed=0).resize((24, 24), 2)))
+    assert np.array_equal(
+        images.read(2, 3, Preprocessing(24), 1).pixels[0], np.asarray(picture(seed=0).resize((24, 24), 2))
+    )
     assert images.stat(0, 3) is not None
 
 
@@ -378,7 +381,7 @@ def test_food101_is_listed_from_its_json(tmp_path: Path) -> None:
 
 def test_a_listed_picture_that_is_not_there_is_said_where_it_is_read(tmp_path: Path) -> None:
     images = files("Food101", "train", food101(tmp_path, train={"waffles": ["waffles/2"]}))
-    (missing,) = images.read(0, 1, 32, 1).skipped
+    (missing,) = images.read(0, 1, Preprocessing(32), 1).skipped
     assert (missing.id, missing.reason) == ("food-101/images/waffles/2.jpg", "can't be opened: No such file or directory")
 
 
@@ -439,7 +442,7 @@ def test_caltech101_leaves_the_background_out(tmp_path: Path) -> None:
         "ant/image_0001.jpg",
         "ant/image_0002.jpg",
     ]
-    assert len(images.read(0, 3, 24, 1).pixels) == 3
+    assert len(images.read(0, 3, Preprocessing(24), 1).pixels) == 3
 
 
 @pytest.mark.parametrize(("name", "top"), [("Country211", "country211"), ("RenderedSST2", "rendered-sst2")])
@@ -575,6 +578,7 @@ import builtins
 from pathlib import Path
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.extract import datasets
+from headstart.core.extract.pictures.preprocess import Preprocessing
 real = builtins.__import__
 def broken(name, *args, **named):
     if name.startswith("torchvision"):
@@ -701,7 +705,7 @@ def test_an_archive_is_unpacked_into_the_data_folder(
     monkeypatch.setattr(torchvision.datasets.DTD, "_MD5", md5(folder / "dtd.tar.gz"))
     images = files("DTD", "train", tmp_path / "data")
     assert images.paths == ("dtd/dtd/images/dotted/a.jpg",)
-    assert len(images.read(0, 1, 24, 1).pixels) == 1
+    assert len(images.read(0, 1, Preprocessing(24), 1).pixels) == 1
 
 
 # ---- the command line

@@ -12,7 +12,9 @@ from PIL import Image
 
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.extract.pictures import decode as module
-from headstart.core.extract.pictures.decode import MAX_PIXELS, decode, decode_at, shrink
+from headstart.core.extract.pictures.decode import MAX_PIXELS, decode, decode_at
+from headstart.core.extract.pictures.framing import framed
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
@@ -43,9 +45,11 @@ def test_exif_of_an_avif_turns_it() -> None:
     assert decode(encoded(picture(), "AVIF", exif=exif), "there").size == (16, 24)
 
 
-def test_what_is_decoded_at_a_size_is_what_is_decoded_and_shrunk() -> None:
+def test_what_is_decoded_at_a_size_is_what_is_decoded_and_framed() -> None:
     for content in (encoded(picture(), "JPEG"), encoded(picture().convert("RGBA"), "PNG")):
-        assert np.array_equal(decode_at(content, "there", 10), shrink(decode(content, "there"), 10))
+        assert np.array_equal(
+            decode_at(content, "there", Preprocessing(10)), framed(decode(content, "there"), Preprocessing(10))
+        )
 
 
 @pytest.mark.parametrize("colour", [2, 6], ids=["RGB", "RGBA"])
@@ -72,7 +76,7 @@ def test_strips_show_what_the_whole_would(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_photograph_of_108_megapixels_is_read() -> None:
     content = png(12_000, 9_000, (b"\0" + bytes(1500)) * 9_000, 1)
-    assert decode_at(content, "there", 8).shape == (8, 8, 3)
+    assert decode_at(content, "there", Preprocessing(8)).shape == (8, 8, 3)
     assert MAX_PIXELS > 12_000 * 9_000
 
 
@@ -86,19 +90,19 @@ def test_large_pictures_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGE", 100)
     inside, most, guard = [0], [0], threading.Lock()
 
-    def watched(image: Image.Image, size: int) -> np.ndarray:
+    def watched(image: Image.Image, transform: Preprocessing) -> np.ndarray:
         with guard:
             inside[0] += 1
             most[0] = max(most[0], inside[0])
-        found = shrink(image, size)
+        found = framed(image, transform)
         with guard:
             inside[0] -= 1
         return found
 
-    monkeypatch.setattr(module, "shrink", watched)
+    monkeypatch.setattr(module, "framed", watched)
     content = encoded(picture(300, 300), "PNG")
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: decode_at(content, "there", 200), range(8)))
+        list(pool.map(lambda _: decode_at(content, "there", Preprocessing(200)), range(8)))
     assert most == [1]
 
 
@@ -106,7 +110,7 @@ def test_a_large_picture_that_fails_lets_the_next_one_in(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "LARGE", 1)
     for _ in range(2):
         with pytest.raises(ImageUnreadable, match="can't be decoded"):
-            decode_at(PICTURE[: len(PICTURE) // 2], "there", 8)
+            decode_at(PICTURE[: len(PICTURE) // 2], "there", Preprocessing(8))
 
 
 # ---- what belongs to the process

@@ -55,7 +55,8 @@ from headstart.core.extract import datasets
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.interface import EngineConfig, Extractor
-from headstart.core.extract.pictures.decode import shrink
+from headstart.core.extract.pictures.framing import framed
+from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.run import extract
 from headstart.core.extract.shards import assembled, compute_shard
 
@@ -391,7 +392,7 @@ def test_an_unreadable_picture_stops_the_run_with_its_name(store: FeatureStore, 
 def test_skipped_pictures_are_recorded_and_the_other_rows_stay_aligned(store: FeatureStore, spoiled: FileImages) -> None:
     outcome = run(job(spoiled, on_error="skip"), store)
     kept = [0, 2, 3, 5, 6, 7, 8]
-    rows, pixels = outcome.features.load(), np.stack([shrink(picture(seed=i), 16) for i in kept])
+    rows, pixels = outcome.features.load(), np.stack([framed(picture(seed=i), Preprocessing(16)) for i in kept])
     assert_equal(rows, Rows(QuarterMeans()(pixels), np.array(kept) % 3, np.array([b"%02d.png" % i for i in kept])))
     manifest = outcome.features.manifest
     assert (manifest.rows, manifest.stop, manifest.skipped) == (7, 10, 3)

@@ -128,7 +128,7 @@ def test_features_of_real_images_with_trained_weights_are_torchvisions_own(name:
 
 
 def real_images(folder: Path, rows: int) -> npt.NDArray[np.uint8]:
-    return open_split("", "train", folder).read(0, rows, 224, 1).pixels
+    return open_split("", "train", folder).read(0, rows, Preprocessing(224), 1).pixels
 
 
 @pytest.mark.parametrize("name", TRAINED)

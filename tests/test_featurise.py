@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.extract.featurise import Outside, expand, featurise, outside
 from headstart.core.extract.network.interface import EngineConfig, Pending
-from headstart.core.extract.pictures.decode import shrink
+from headstart.core.extract.pictures.framing import framed
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 
 class Counting(QuarterMeans):
@@ -99,7 +100,7 @@ def test_features_do_not_depend_on_how_many_pictures_there_are(
     photos: list[Path], count: int, batch_size: int, lanes: int
 ) -> None:
     found = gathered(photos[:count], QuarterMeans(batch_size=batch_size, concurrent_batches=lanes))
-    pixels = np.array([shrink(picture(seed=row), 16) for row in range(count)], dtype=np.uint8)
+    pixels = np.array([framed(picture(seed=row), Preprocessing(16)) for row in range(count)], dtype=np.uint8)
     assert np.array_equal(np.stack(found.features), QuarterMeans()(pixels))
 
 

@@ -31,8 +31,9 @@ from headstart.core.extract.images import Pixels
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import Device
-from headstart.core.extract.pictures.decode import decode, shrink
+from headstart.core.extract.pictures.decode import decode
 from headstart.core.extract.pictures.files import MAX_BYTES
+from headstart.core.extract.pictures.framing import framed
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.run import Outcome, extract
 from headstart.core.extract.weights import Weights
@@ -62,7 +63,7 @@ def run(images: FileImages, top: Path, on_error: str = "skip") -> Outcome:
 
 def reasons(images: FileImages) -> list[tuple[str, str]]:
     """What is skipped and why."""
-    return [(image.id, image.reason) for image in images.read(0, images.rows, 16, 3).skipped]
+    return [(image.id, image.reason) for image in images.read(0, images.rows, Preprocessing(16), 3).skipped]
 
 
 # ---- odd pictures: all show red on the left and blue on the right
@@ -252,8 +253,8 @@ def test_links_to_pictures_and_to_class_folders_are_followed(tmp_path: Path) -> 
     (tmp_path / "photos/b").symlink_to(tmp_path / "elsewhere")
     images = opened(tmp_path / "photos")
     assert (images.paths, images.targets) == (("a/1.png", "a/2.png", "b/0.png"), (0, 0, 1))
-    pixels = images.read(0, 3, 16, 1).pixels
-    assert np.array_equal(pixels, np.stack([shrink(picture(seed=seed), 16) for seed in (6, 5, 5)]))
+    pixels = images.read(0, 3, Preprocessing(16), 1).pixels
+    assert np.array_equal(pixels, np.stack([framed(picture(seed=seed), Preprocessing(16)) for seed in (6, 5, 5)]))
 
 
 @pytest.mark.parametrize("target", ["..", "../..", ".", "../a", "/"])
@@ -377,7 +378,7 @@ def test_a_file_that_may_not_be_read_is_skipped_with_its_reason(open_folder: Pat
     decode(PICTURE, "there")  # what Pillow imports only now, a user without rights might not be able to
     with locked(open_folder / "photos/a/1.png", 0o000), unprivileged():
         images = opened(open_folder / "photos")
-        batch = images.read(0, 3, 16, 2)
+        batch = images.read(0, 3, Preprocessing(16), 2)
         assert images.fingerprints(1, 2) == ["unreadable: Permission denied"]
     assert batch.rows.tolist() == [0, 2]
     assert [(image.row, image.reason) for image in batch.skipped] == [(1, "can't be opened: Permission denied")]

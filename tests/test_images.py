@@ -21,8 +21,10 @@ from torchvision import transforms
 from headstart.core.cache.digests import inputs_digest
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.extract.images.files import FileImages
-from headstart.core.extract.pictures.decode import MAX_PIXELS, decode, shrink
+from headstart.core.extract.pictures.decode import MAX_PIXELS, decode
 from headstart.core.extract.pictures.formats import readable, suffixes
+from headstart.core.extract.pictures.framing import framed
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 
 def needs(form: str) -> pytest.MarkDecorator:
@@ -286,7 +288,7 @@ def test_a_file_cut_anywhere_is_never_shown_in_part(form: str, options: dict[str
 @pytest.mark.parametrize("size", [(24, 16), (300, 200), (7, 90), (64, 64)])
 def test_shrinking_is_torchvisions_resize(size: tuple[int, int]) -> None:
     expected = np.asarray(transforms.Resize((64, 64))(picture(*size)))
-    assert np.array_equal(shrink(picture(*size), 64), expected)
+    assert np.array_equal(framed(picture(*size), Preprocessing(64)), expected)
 
 
 # ---- reading
@@ -295,19 +297,19 @@ def test_shrinking_is_torchvisions_resize(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("workers", [1, 4])
 def test_many_workers_fill_the_rows_in_order(tmp_path: Path, workers: int) -> None:
     images = file_images(tmp_path, 40)
-    batch = images.read(5, 37, 32, workers)
+    batch = images.read(5, 37, Preprocessing(32), workers)
     assert batch.start == 5
     assert batch.rows.tolist() == list(range(5, 37))
     assert batch.pixels.dtype == np.uint8
-    assert np.array_equal(batch.pixels, np.stack([shrink(picture(seed=row), 32) for row in range(5, 37)]))
+    assert np.array_equal(batch.pixels, np.stack([framed(picture(seed=row), Preprocessing(32)) for row in range(5, 37)]))
 
 
 def test_what_was_guessed_of_pictures_is_told_once_with_the_first_of_them(tmp_path: Path) -> None:
     images = file_images(tmp_path, 5)
     for name in ("03.png", "01.png"):
         (tmp_path / name).write_bytes(encoded(Image.fromarray(np.full((4, 4), 900, dtype=np.uint16)), "PNG"))
-    images.read(0, 5, 16, 3)
-    images.read(0, 4, 16, 3)  # read again, as where memory ran out
+    images.read(0, 5, Preprocessing(16), 3)
+    images.read(0, 4, Preprocessing(16), 3)  # read again, as where memory ran out
     (said,) = images.noticed()
     assert said.startswith("2 pictures, first 01.png: no value above 1023 in a file of 16 or 32 bits")
     assert images.noticed() == array_images(noise(2, 8)).noticed() == []
@@ -327,9 +329,9 @@ def test_unreadable_files_are_left_out_with_their_reasons(tmp_path: Path) -> Non
     (tmp_path / "03.png").unlink()
     (tmp_path / "04.png").unlink()
     (tmp_path / "04.png").mkdir()
-    batch = images.read(1, 6, 16, 3)
+    batch = images.read(1, 6, Preprocessing(16), 3)
     assert batch.rows.tolist() == [2, 5]
-    assert np.array_equal(batch.pixels, np.stack([shrink(picture(seed=row), 16) for row in (2, 5)]))
+    assert np.array_equal(batch.pixels, np.stack([framed(picture(seed=row), Preprocessing(16)) for row in (2, 5)]))
     assert [(image.row, image.id) for image in batch.skipped] == [(1, "01.png"), (3, "03.png"), (4, "04.png")]
     reasons = [image.reason for image in batch.skipped]
     assert reasons[0].startswith("can't be decoded (cannot identify image file")
@@ -340,23 +342,23 @@ def test_a_batch_of_unreadable_files_is_empty(tmp_path: Path) -> None:
     images = file_images(tmp_path, 2)
     for name in images.paths:
         (tmp_path / name).write_bytes(b"text")
-    batch = images.read(0, 2, 16, 2)
+    batch = images.read(0, 2, Preprocessing(16), 2)
     assert (len(batch.pixels), len(batch.rows), len(batch.skipped), len(batch.fingerprints)) == (0, 0, 2, 2)
 
 
 def test_a_file_is_decoded_by_its_content_not_its_name(tmp_path: Path) -> None:
     images = file_images(tmp_path, 1)
     (tmp_path / "00.png").write_bytes(encoded(picture(seed=5), "BMP"))
-    assert np.array_equal(images.read(0, 1, 16, 1).pixels[0], shrink(picture(seed=5), 16))
+    assert np.array_equal(images.read(0, 1, Preprocessing(16), 1).pixels[0], framed(picture(seed=5), Preprocessing(16)))
 
 
 def test_fingerprints_without_decoding_are_those_of_reading(tmp_path: Path) -> None:
     files = file_images(tmp_path, 4)
     (tmp_path / "01.png").write_bytes(b"text")
     (tmp_path / "02.png").unlink()
-    assert files.fingerprints(0, 4) == list(files.read(0, 4, 16, 2).fingerprints)
+    assert files.fingerprints(0, 4) == list(files.read(0, 4, Preprocessing(16), 2).fingerprints)
     arrays = array_images(noise(6, 8))
-    assert arrays.fingerprints(1, 5) == list(arrays.read(1, 5, 16, 2).fingerprints)
+    assert arrays.fingerprints(1, 5) == list(arrays.read(1, 5, Preprocessing(16), 2).fingerprints)
     assert len({*files.fingerprints(0, 4), *arrays.fingerprints(0, 6)}) == 10
 
 
@@ -365,7 +367,7 @@ def test_equal_bytes_of_another_shape_are_another_picture() -> None:
     wide, high = array_images(pixels.reshape(1, 4, 16, 3)), array_images(pixels.reshape(1, 16, 4, 3))
     marks = {images.fingerprints(0, 1)[0] for images in (array_images(pixels), wide, high)}
     assert len(marks) == 3
-    assert wide.fingerprints(0, 1) == list(wide.pick([0], 16, 1).fingerprints)
+    assert wide.fingerprints(0, 1) == list(wide.pick([0], Preprocessing(16), 1).fingerprints)
     assert array_images(pixels).fingerprints(0, 1) == [hashlib.sha256(pixels.tobytes()).hexdigest()]  # as it always was
 
 
@@ -374,7 +376,7 @@ def test_a_name_that_is_no_utf8_is_still_an_id(tmp_path: Path) -> None:
     write_picture(tmp_path / path)
     images = FileImages("files", "all", (), tmp_path, (path,), (-1,))
     assert images.ids(0, 1) == [b"caf\xe9.png"]
-    assert images.read(0, 1, 16, 1).rows.tolist() == [0]
+    assert images.read(0, 1, Preprocessing(16), 1).rows.tolist() == [0]
 
 
 CHANGES: dict[str, Callable[[Path], None]] = {
@@ -409,7 +411,7 @@ def test_there_is_no_stat_digest_where_a_file_is_missing_or_there_are_no_files(t
 
 def test_arrays_are_read_at_their_own_size() -> None:
     images = noise(9, 8)
-    batch = array_images(images).read(2, 7, 224, 4)
+    batch = array_images(images).read(2, 7, Preprocessing(224), 4)
     assert np.array_equal(batch.pixels, images[2:7])
     assert (batch.start, batch.rows.tolist(), batch.skipped) == (2, [2, 3, 4, 5, 6], ())
     assert array_images(images).ids(2, 4) == [b"2", b"3"]

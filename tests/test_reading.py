@@ -7,6 +7,7 @@ import pytest
 from extract_samples import array_images, noise
 
 from headstart.core.extract.images import Batch, Images
+from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.reading import LEAST_S, READING_SLOWS, Pace, Reader
 
 
@@ -20,12 +21,12 @@ def test_a_slow_reader_is_noticed() -> None:
         def __getattr__(self, name: str) -> object:
             return getattr(self.images, name)
 
-        def read(self, start: int, stop: int, size: int, workers: int) -> Batch:
+        def read(self, start: int, stop: int, transform: Preprocessing, workers: int) -> Batch:
             time.sleep(0.01)
-            return self.images.read(start, stop, size, workers)
+            return self.images.read(start, stop, transform, workers)
 
     pace = Pace()
-    reader = Reader(Slow(array_images(noise(18, 8))), 16, 1, pace)  # type: ignore[arg-type]
+    reader = Reader(Slow(array_images(noise(18, 8))), Preprocessing(16), 1, pace)  # type: ignore[arg-type]
     assert [len(batch.rows) for batch in reader.batches((0, 18), 4)] == [4, 4, 4, 4, 2]
     assert pace.images == 18
     assert 0.05 <= pace.reading_s <= pace.total_s

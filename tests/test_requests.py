@@ -53,8 +53,9 @@ def test_a_studys_curve_ends_where_it_is_asked_to(longest: int, lengths: tuple[i
     assert requests.StudyRequest(curve_epochs=longest).budget.epochs == lengths
 
 
-def test_a_studys_inference_is_timed_with_its_own_batches() -> None:
-    request = requests.StudyRequest(config=ExtractConfig(batch_size=8, workers=2), bench_limit=5)
-    assert request.timing.options == requests.InferenceOptions(batch_size=8, workers=2)
+def test_a_studys_inference_is_timed_as_its_features_are_computed() -> None:
+    config = ExtractConfig(batch_size=8, workers=2, engine="eager")
+    request = requests.StudyRequest(config=config, bench_limit=5)
+    assert request.timing.options == requests.InferenceOptions(batch_size=8, workers=2, engine="eager")
     assert request.timing.config == BenchConfig(limit=5)
     assert TrainConfig.seed == request.seed

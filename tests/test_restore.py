@@ -12,6 +12,7 @@ from headstart.core.cache.errors import DeviceUnavailable, WeightsMismatch, Weig
 from headstart.core.extract import weights
 from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.network import loaded
+from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.plan import load
 from headstart.core.extract.restore import restore
 
@@ -44,7 +45,7 @@ def test_a_backbone_that_would_give_other_features_is_refused_by_field(case: Wro
 
 def test_a_restored_backbone_is_the_one_that_made_the_features() -> None:
     (job,) = digits_jobs("resnet18", split="test", precision="fp32")
-    pixels = job.images.read(0, 3, 32, 1).pixels
+    pixels = job.images.read(0, 3, Preprocessing(32), 1).pixels
     made, restored = load(job), restore(job.key, job.weights.origin, None, "cpu", job.device.batch_size(None))
     assert (made(pixels) == restored(pixels)).all()
 

@@ -22,7 +22,7 @@ from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.interface import Extractor, Pending
-from headstart.core.extract.pictures.decode import shrink
+from headstart.core.extract.pictures.framing import framed
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.reading import Reader
 from headstart.core.extract.shards import compute_shard, computed
@@ -169,7 +169,7 @@ def test_skipped_pictures_and_batches_without_any_leave_the_rest_aligned(
     device, advanced = OwnPace(batch_size), list[int]()
     shard = make(job(images, on_error="skip"), device, 0, ROWS, advanced)
     kept = [row for row in range(ROWS) if row not in bad]
-    pixels = np.array([shrink(picture(seed=row), 16) for row in kept], dtype=np.uint8).reshape(-1, 16, 16, 3)
+    pixels = np.array([framed(picture(seed=row), Preprocessing(16)) for row in kept], dtype=np.uint8).reshape(-1, 16, 16, 3)
     assert np.array_equal(shard.rows.features, QuarterMeans()(pixels))
     assert shard.rows.features.shape == (len(kept), 4)
     assert shard.rows.labels.tolist() == [row % 3 for row in kept]
@@ -254,14 +254,14 @@ def test_the_next_batch_is_read_while_one_is_computed() -> None:
         def __getattr__(self, name: str) -> object:
             return getattr(self.images, name)
 
-        def read(self, start: int, stop: int, size: int, workers: int) -> Batch:
+        def read(self, start: int, stop: int, transform: Preprocessing, workers: int) -> Batch:
             if start == 3:
                 read.set()
-            return self.images.read(start, stop, size, workers)
+            return self.images.read(start, stop, transform, workers)
 
     shard = make(job(Tells(array_images(PIXELS))), Waits(), 0, 6)  # type: ignore[arg-type]
     assert np.array_equal(shard.rows.features, QuarterMeans()(PIXELS[:6]))
 
 
 def test_an_empty_span_has_no_batches() -> None:
-    assert list(computed(Reader(array_images(PIXELS), 16, 1), QuarterMeans(), (5, 5), lambda _: None)) == []
+    assert list(computed(Reader(array_images(PIXELS), Preprocessing(16), 1), QuarterMeans(), (5, 5), lambda _: None)) == []

@@ -17,7 +17,7 @@ from headstart.core.cache.errors import DataInvalid, ImageUnreadable
 from headstart.core.extract.datasets import open_split
 from headstart.core.extract.pictures import files, preprocess
 from headstart.core.extract.pictures import thumbnails as gallery
-from headstart.core.extract.pictures.decode import shrink
+from headstart.core.extract.pictures.framing import framed
 from headstart.core.extract.pictures.preprocess import Preprocessing
 
 SMALL = Preprocessing(image_size=224)
@@ -56,7 +56,7 @@ def test_the_original_is_enlarged_by_repeating_its_pixels() -> None:
 
 
 def test_the_resized_picture_is_pillows() -> None:
-    assert np.array_equal(np.asarray(opened(figure()[1][1])), shrink(Image.fromarray(noise(3, 32)[1]), 224))
+    assert np.array_equal(np.asarray(opened(figure()[1][1])), framed(Image.fromarray(noise(3, 32)[1]), Preprocessing(224)))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -88,7 +88,7 @@ def test_figure_1_of_a_file_shows_it_at_its_own_shape(tmp_path: Path) -> None:
     shown = gallery.figure_1(images, 0, SMALL)
     assert shown[0][0] == "files all row 0 (a), 24 x 16 px, shown enlarged by nearest neighbour"
     assert opened(shown[0][1]).size == (224, 149)
-    assert np.array_equal(np.asarray(opened(shown[1][1])), shrink(picture(seed=0), 224))
+    assert np.array_equal(np.asarray(opened(shown[1][1])), framed(picture(seed=0), Preprocessing(224)))
 
 
 @pytest.mark.parametrize(("width", "words", "size"), [(500, ", shown smaller", (224, 112)), (224, "", (224, 112))])

@@ -19,6 +19,7 @@ import headstart as hs
 from headstart.core.cache.errors import FeaturesInvalid, ImageUnreadable, WeightsMismatch, WeightsNotFound
 from headstart.core.extract.featurise import featurise, outside
 from headstart.core.extract.network.extractor import FeatureExtractor
+from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.restore import restore
 
 __all__ = ["here", "passes"]
@@ -47,7 +48,7 @@ def test_rows_of_digits_are_those_of_extract(here: Path) -> None:
     from headstart.core.extract.datasets.digits import open_split
 
     features = hs.extract("digits", model="resnet18", split="test", limit=40, **SMALL)
-    batch = open_split("", "test", here).read(0, 40, 32, 1).pixels
+    batch = open_split("", "test", here).read(0, 40, Preprocessing(32), 1).pixels
     assert np.array_equal(small().transform(batch), features.X)
 
 

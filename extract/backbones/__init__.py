@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 from headstart.core.cache.errors import WeightsMismatch
 from headstart.core.cache.text import did_you_mean
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,13 +23,40 @@ POOLING = "global average"
 
 
 @dataclasses.dataclass(frozen=True)
+class Preset:
+    """The transform that weights were published with: sizes in pixels, the others as `Preprocessing` has them.
+
+    `crop_pct` is timm's, from which it computes `resize` at every size; without it `resize` keeps its proportion to `crop`.
+    The defaults are those of torchvision's first weights.
+    """
+
+    resize: int = 256
+    crop: int = 224
+    interpolation: str = Preprocessing.interpolation
+    mean: tuple[float, float, float] = Preprocessing.mean
+    std: tuple[float, float, float] = Preprocessing.std
+    mode: str = "center"
+    crop_pct: float | None = None
+
+    def at(self, image_size: int | None = None) -> Preprocessing:
+        """The transform to `image_size` squared, by default its own size. At another one the part of a picture that is seen
+        stays the same: `resize` is rounded down, as timm does it (data/transforms_factory.py: transforms_imagenet_eval)."""
+        size = image_size or self.crop
+        resize = self.resize if size == self.crop else size * self.resize // self.crop
+        if self.crop_pct is not None:
+            resize = math.floor(size / self.crop_pct)
+        return Preprocessing(size, self.interpolation, self.mean, self.std, resize, self.mode)
+
+
+@dataclasses.dataclass(frozen=True)
 class WeightFile:
-    """A published file of weights: its address, its SHA-256 or as many of its first digits as are known, and the ImageNet
-    top-1 accuracy that is published for the whole network with these weights, in per cent."""
+    """A published file of weights: its address, its SHA-256 or as many of its first digits as are known, the ImageNet top-1
+    accuracy that is published for the whole network with these weights, in per cent, and their transform."""
 
     url: str
     sha256: str
     top1: float | None = None
+    preset: Preset = Preset()
 
     @property
     def name(self) -> str:
@@ -42,7 +71,7 @@ class Backbone:
     `body` builds the network up to its last feature map, (N, `feature_dim`, H/32, W/32), with its source's parameter names,
     and can be sent to another process. `classifier` is the prefix of the parameters that are left out. `checkpoints` maps
     the names of published weights to their files, the newest last. `precision` is what `auto` means for it: None leaves it
-    to the device.
+    to the device. `preset` is the transform of weights that are not published: random ones and people's own.
     """
 
     name: str
@@ -51,6 +80,14 @@ class Backbone:
     classifier: str = ""
     checkpoints: Mapping[str, WeightFile] = dataclasses.field(default_factory=dict)
     precision: str | None = None
+    preset: Preset = Preset()
+
+    def preset_of(self, label: str, sha256: str) -> Preset:
+        """The transform of weights by their name; of a file by its SHA-256, which may be that of a published one."""
+        if label in self.checkpoints:
+            return self.checkpoints[label].preset
+        own = (file.preset for file in self.checkpoints.values() if sha256.startswith(file.sha256))
+        return next(own, self.preset)
 
     @property
     def accuracies(self) -> dict[str, float]:

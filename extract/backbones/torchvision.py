@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from headstart.core.extract.backbones import Backbone, WeightFile
+from headstart.core.extract.backbones import Backbone, Preset, WeightFile
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,9 +55,9 @@ def _densenet(name: str) -> nn.Module:
     return nn.Sequential(OrderedDict(features=_model(name).features, relu=nn.ReLU(inplace=True)))
 
 
-def _file(model: str, sha256: str, top1: float) -> WeightFile:
+def _file(model: str, sha256: str, top1: float, resize: int = Preset.resize) -> WeightFile:
     """A file's name ends in the first eight digits of its SHA-256 (https://docs.pytorch.org/docs/stable/hub.html)."""
-    return WeightFile(f"{BASE_URL}{model}-{sha256[:8]}.pth", sha256, top1)
+    return WeightFile(f"{BASE_URL}{model}-{sha256[:8]}.pth", sha256, top1, Preset(resize))
 
 
 # torchvision publishes eight digits, which are 32 bits and can be met on purpose. The other 56 are those that other people
@@ -76,8 +76,8 @@ _V1: Mapping[str, WeightFile] = {
     "densenet169": _file("densenet169", "b2777c0a", 75.6),
 }
 _V2: Mapping[str, WeightFile] = {
-    "resnet50": _file("resnet50", "11ad3fa62ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca", 80.858),
-    "resnet152": _file("resnet152", "f82ba261", 82.284),
+    "resnet50": _file("resnet50", "11ad3fa62ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca", 80.858, resize=232),
+    "resnet152": _file("resnet152", "f82ba261", 82.284, resize=232),
 }
 
 

@@ -12,6 +12,7 @@ from headstart.core.cache.files import sha256
 from headstart.core.cache.known_files import Facts
 from headstart.core.cache.manifest import Order
 from headstart.core.cache.shard import Skipped
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -50,8 +51,9 @@ class Readable(Protocol):
         """What had to be guessed of images that were read since this was last asked."""
         ...
 
-    def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
-        """The pixels: at their own size where all rows have one, else resized by Pillow to `image_size` squared.
+    def read(self, start: int, stop: int, transform: Preprocessing, workers: int) -> Batch:
+        """The pixels as Pillow prepares them by `transform`, uint8 (n, S, S, 3). Where all rows have one size, and the
+        transform is `on_device`, they may be as they are.
 
         Rows that can't be decoded are in `skipped`, with the reason.
         """
@@ -74,9 +76,9 @@ class Picked:
         """What was noticed of them is told with the others."""
         return []
 
-    def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
+    def read(self, start: int, stop: int, transform: Preprocessing, workers: int) -> Batch:
         """Their pixels, as `Readable.read`."""
-        found = self.images.pick(self.numbers[start:stop], image_size, workers)
+        found = self.images.pick(self.numbers[start:stop], transform, workers)
         skipped = [dataclasses.replace(image, row=image.row + start) for image in found.skipped]
         return dataclasses.replace(found, start=start, rows=found.rows + start, skipped=skipped)
 
@@ -125,7 +127,7 @@ class Images(Readable, Protocol):
         """Of each row (N,) whether another one may have the same content, as far as can be said without reading."""
         ...
 
-    def pick(self, rows: Sequence[int], image_size: int, workers: int) -> Batch:
+    def pick(self, rows: Sequence[int], transform: Preprocessing, workers: int) -> Batch:
         """As `read`, of any rows; they are numbered from 0 in the batch."""
         ...
 

@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from headstart.core.cache.files import sha256
 from headstart.core.cache.known_files import NO_FACTS, Facts
@@ -14,6 +15,8 @@ from headstart.core.cache.manifest import Order
 from headstart.core.extract.images import Batch, Labels, Pixels, stat_digest
 from headstart.core.extract.images.files import facts_of
 from headstart.core.extract.images.order import is_grouped, stratified
+from headstart.core.extract.pictures.framing import framed
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,13 +88,21 @@ class ArrayImages:
     def may_be_equal(self) -> npt.NDArray[np.bool_]:
         return np.ones(self.rows, dtype=np.bool_)  # of one size, and hashed in no time
 
-    def pick(self, rows: Sequence[int], image_size: int, workers: int) -> Batch:
+    def pick(self, rows: Sequence[int], transform: Preprocessing, workers: int) -> Batch:
         pixels = np.concatenate([self.load(row, row + 1)[0] for row in rows])
-        return Batch(0, pixels, np.arange(len(rows)), [fingerprint(image) for image in pixels])
+        return _batch(0, pixels, transform)
 
-    def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
+    def read(self, start: int, stop: int, transform: Preprocessing, workers: int) -> Batch:
         pixels = self.load(start, stop)[0]
-        return Batch(start, pixels, np.arange(start, stop), [fingerprint(image) for image in pixels])
+        return _batch(start, pixels, transform)
+
+
+def _batch(start: int, pixels: Pixels, transform: Preprocessing) -> Batch:
+    """Rows from `start` on, prepared by Pillow where that can't be left to the device."""
+    marks, rows = [fingerprint(image) for image in pixels], np.arange(start, start + len(pixels))
+    if len(pixels) and not transform.on_device:
+        pixels = np.stack([framed(Image.fromarray(image), transform) for image in pixels])
+    return Batch(start, pixels, rows, marks)
 
 
 def fingerprint(image: Pixels) -> str:

@@ -18,6 +18,7 @@ from headstart.core.extract.images import Batch, Labels, Pixels, batch_of, stat_
 from headstart.core.extract.images.order import stratified
 from headstart.core.extract.pictures.decode import decode_at
 from headstart.core.extract.pictures.files import content, fingerprint, printable
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 
 class Tally:
@@ -132,23 +133,23 @@ class FileImages:
         except OSError:
             return -1 - row  # which no other has: it is left out, or the run ends there
 
-    def pick(self, rows: Sequence[int], image_size: int, workers: int) -> Batch:
-        return self._batch(0, rows, image_size, workers)
+    def pick(self, rows: Sequence[int], transform: Preprocessing, workers: int) -> Batch:
+        return self._batch(0, rows, transform, workers)
 
-    def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
-        return self._batch(start, range(start, stop), image_size, workers)
+    def read(self, start: int, stop: int, transform: Preprocessing, workers: int) -> Batch:
+        return self._batch(start, range(start, stop), transform, workers)
 
-    def _batch(self, start: int, rows: Sequence[int], image_size: int, workers: int) -> Batch:
+    def _batch(self, start: int, rows: Sequence[int], transform: Preprocessing, workers: int) -> Batch:
         """Some rows, numbered from `start`."""
         with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-            read = list(pool.map(lambda row: self._read(row, image_size), rows))
+            read = list(pool.map(lambda row: self._read(row, transform), rows))
         found, marks = [image for _, image in read], [mark for mark, _ in read]
         return batch_of(start, found, marks, lambda row: self._named(rows[row - start]))
 
     def _named(self, row: int) -> str:
         return printable(self.paths[row])
 
-    def _read(self, row: int, image_size: int) -> tuple[str, Pixels | str]:
+    def _read(self, row: int, transform: Preprocessing) -> tuple[str, Pixels | str]:
         """A file's fingerprint, and its resized pixels or the reason why it has none: both of the same bytes."""
         path = self.root / self.paths[row]
         try:
@@ -156,7 +157,7 @@ class FileImages:
         except OSError as error:
             return f"unreadable: {error.strerror}", f"can't be opened: {error.strerror}"
         try:
-            return sha256(found), decode_at(found, str(path), image_size, lambda text: self.tally.add(text, row))
+            return sha256(found), decode_at(found, str(path), transform, lambda text: self.tally.add(text, row))
         except ImageUnreadable as error:
             return sha256(found), str(error).removeprefix(f"{path}: ")
 

@@ -20,6 +20,7 @@ from headstart.core.extract.images.files import Tally, facts_of
 from headstart.core.extract.images.order import is_grouped, stratified
 from headstart.core.extract.pictures.decode import decode_at
 from headstart.core.extract.pictures.files import printable
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 Found = bytes | str
 """A picture's bytes, or the reason why there are none."""
@@ -149,11 +150,11 @@ class PackedImages:
         alike: npt.NDArray[np.bool_] = np.isin(sizes[self._own(0, self.rows)], found[counts > 1])
         return alike
 
-    def pick(self, rows: Sequence[int], image_size: int, workers: int) -> Batch:
-        return self._batch(0, rows, image_size, workers)
+    def pick(self, rows: Sequence[int], transform: Preprocessing, workers: int) -> Batch:
+        return self._batch(0, rows, transform, workers)
 
-    def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
-        return self._batch(start, range(start, stop), image_size, workers)
+    def read(self, start: int, stop: int, transform: Preprocessing, workers: int) -> Batch:
+        return self._batch(start, range(start, stop), transform, workers)
 
     def content(self, row: int) -> bytes:
         """A picture's bytes. Raises ImageUnreadable."""
@@ -162,21 +163,21 @@ class PackedImages:
             raise ImageUnreadable(f"{self.source}/{self._named(row)}: {found}")
         return found
 
-    def _batch(self, start: int, rows: Sequence[int], image_size: int, workers: int) -> Batch:
+    def _batch(self, start: int, rows: Sequence[int], transform: Preprocessing, workers: int) -> Batch:
         """Some rows, numbered from `start`."""
         fetched = self._fetched(rows)
         with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-            read = list(pool.map(lambda row: self._decoded(row, fetched[row], image_size), rows))
+            read = list(pool.map(lambda row: self._decoded(row, fetched[row], transform), rows))
         marks = [_mark(fetched[row]) for row in rows]
         return batch_of(start, read, marks, lambda row: self._named(rows[row - start]))
 
-    def _decoded(self, row: int, found: Found, image_size: int) -> Pixels | str:
+    def _decoded(self, row: int, found: Found, transform: Preprocessing) -> Pixels | str:
         """The resized pixels, or the reason why there are none."""
         if isinstance(found, str):
             return found
         name = self._named(row)
         try:
-            return decode_at(found, name, image_size, lambda text: self.tally.add(text, row))
+            return decode_at(found, name, transform, lambda text: self.tally.add(text, row))
         except ImageUnreadable as error:
             return str(error).removeprefix(f"{name}: ")
 

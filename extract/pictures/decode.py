@@ -10,16 +10,14 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from headstart.core.cache.errors import HeadstartError, ImageUnreadable
 from headstart.core.extract.pictures import grey
 from headstart.core.extract.pictures.formats import readable
+from headstart.core.extract.pictures.framing import Pixels, framed
 from headstart.core.extract.pictures.jpeg2000 import is_whole
-
-Pixels = npt.NDArray[np.uint8]
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 MAX_PIXELS = 2 * 89_478_485
 """Pillow refuses more by itself (1 GiB of 24-bit pixels / 4, twice): a PNG of 20 KB can declare 169 megapixels."""
@@ -59,15 +57,10 @@ def decode(content: bytes, where: str, remark: Callable[[str], None] = _nobody) 
         return _upright(image, remark)
 
 
-def decode_at(content: bytes, where: str, image_size: int, remark: Callable[[str], None] = _nobody) -> Pixels:
-    """As `decode`, then as `shrink`. Large pictures take turns, so that threads don't each hold one."""
+def decode_at(content: bytes, where: str, transform: Preprocessing, remark: Callable[[str], None] = _nobody) -> Pixels:
+    """As `decode`, then as `framed`. Large pictures take turns, so that threads don't each hold one."""
     with _opened(content, where) as image, _turn(image):
-        return shrink(_upright(image, remark), image_size)
-
-
-def shrink(image: Image.Image, image_size: int) -> Pixels:
-    """The picture at `image_size` squared as uint8 (S, S, 3), as torchvision's Resize((S, S)) gives it."""
-    return np.asarray(image.resize((image_size, image_size), Image.Resampling.BILINEAR))
+        return framed(_upright(image, remark), transform)
 
 
 def upright(image: Image.Image, where: str, remark: Callable[[str], None] = _nobody) -> Image.Image:

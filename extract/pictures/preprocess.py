@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +23,40 @@ _HALF = 11  # each weight is split into two numbers of eleven bits, which TF32 h
 _MAX_EXACT_TAPS = 32  # 32 taps x 255 x 2^11 stays below 2^24, up to where float32 counts integers without a gap
 
 
+Crop = Literal["squash", "center", "border"]
+
+CROPS: tuple[str, ...] = get_args(Crop)
+INTERPOLATIONS = ("bilinear", "bicubic")
+
+
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """What happens to a picture before the backbone sees it; sizes in pixels, mean and std per channel of [0, 1]."""
+    """What happens to a picture before the backbone sees it; sizes in pixels, mean and std per channel of [0, 1].
+
+    `squash`: the whole picture is resized to `resize` squared, whatever its shape. `center`: its short side is resized to
+    `resize`. `border`: its long side is. Of what that gives the middle is cut out, `image_size` squared, with borders in
+    the mean's colour where `border` leaves less. `resize` None is `image_size`, and stands where the two are equal, so
+    that equal transforms are equal values. Raises ValueError for other words.
+    """
 
     image_size: int = 224
     interpolation: str = "bilinear"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    resize: int | None = None
+    crop: str = "squash"
+
+    def __post_init__(self) -> None:
+        for name, known in (("interpolation", INTERPOLATIONS), ("crop", CROPS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
+        if self.resize == self.image_size:
+            object.__setattr__(self, "resize", None)
+
+    @property
+    def on_device(self) -> bool:
+        """Whether `prepare` may resize pictures of any size; all others are prepared by Pillow (`framing`)."""
+        return self.crop == "squash" and self.resize is None and self.interpolation == "bilinear"
 
 
 @functools.lru_cache(maxsize=16)
@@ -111,9 +137,14 @@ one core took 0.66 ms an image, and 1.5 ms where a whole batch of 16 went throug
 
 
 def prepare(images: Tensor, preprocessing: Preprocessing, dtype: Any, memory_format: Any) -> Tensor:
-    """uint8 (N, H, W, 3) to the backbone's input (N, 3, S, S), resized in float32 whatever the `dtype`."""
+    """uint8 (N, H, W, 3) to the backbone's input (N, 3, S, S), resized in float32 whatever the `dtype`.
+
+    Raises ValueError for pictures of another size than S where the transform is not `on_device`.
+    """
     import torch
 
+    if not preprocessing.on_device and images.shape[1:3] != (preprocessing.image_size,) * 2:
+        raise ValueError(f"pictures of {tuple(images.shape[1:3])} px are not prepared, as {preprocessing} needs it")
     size = preprocessing.image_size
     shape = (len(images), 3, size, size)
     found = torch.empty(shape, dtype=dtype, device=images.device, memory_format=memory_format)

@@ -38,7 +38,7 @@ def figure_1(images: Images, row: int, preprocessing: Preprocessing) -> list[tup
     Raises DataInvalid for a row that is not there, ImageUnreadable.
     """
     own = _own(images, row)
-    resized = _resized(images, row, preprocessing.image_size)
+    resized = _resized(images, row, preprocessing)
     normal = preprocess.normalise(resized, preprocessing)
     size = f"{preprocessing.image_size} x {preprocessing.image_size} px"
     return [
@@ -88,12 +88,12 @@ def _own(images: Images, row: int) -> Image.Image:
         raise DataInvalid(f"{images.source}: row {row} is not there, expected 0 to {images.rows - 1}; choose another")
     if isinstance(images, FileImages):  # whose `read` resizes
         return _decoded(images.root / images.paths[row])
-    return Image.fromarray(_read(images, row, 1)[0])
+    return Image.fromarray(_read(images, row, Preprocessing(1))[0])
 
 
-def _read(images: Images, row: int, image_size: int) -> npt.NDArray[np.uint8]:
-    """A row as data sets give it, uint8 (1, H, W, 3): at its own size where all rows have one, else at `image_size`."""
-    batch = images.read(row, row + 1, image_size, 1)
+def _read(images: Images, row: int, transform: Preprocessing) -> npt.NDArray[np.uint8]:
+    """A row as data sets give it, uint8 (1, H, W, 3): at its own size where all rows have one, else prepared."""
+    batch = images.read(row, row + 1, transform, 1)
     if batch.skipped:
         raise ImageUnreadable(f"{images.source}/{batch.skipped[0].id}: {batch.skipped[0].reason}")
     return batch.pixels
@@ -107,12 +107,12 @@ def _decoded(path: Path) -> Image.Image:
     return decode(found, str(path))
 
 
-def _resized(images: Images, row: int, image_size: int) -> Tensor:
+def _resized(images: Images, row: int, transform: Preprocessing) -> Tensor:
     """float32 (1, 3, S, S) of 0 to 255: a row read and resized as for its features."""
     import torch
 
-    pixels = _read(images, row, image_size)
-    return preprocess.resize(torch.from_numpy(np.require(pixels, requirements=("C", "W"))), image_size)
+    pixels = _read(images, row, transform)
+    return preprocess.resize(torch.from_numpy(np.require(pixels, requirements=("C", "W"))), transform.image_size)
 
 
 def _name(images: Images, row: int) -> str:

@@ -15,8 +15,10 @@ from headstart.core.cache.errors import ArgumentInvalid, ArgumentOfWrongType, Im
 from headstart.core.cache.files import sha256
 from headstart.core.extract.images import Batch, Pixels, batch_of
 from headstart.core.extract.images.files import Tally
-from headstart.core.extract.pictures.decode import decode_at, shrink, upright
+from headstart.core.extract.pictures.decode import decode_at, upright
 from headstart.core.extract.pictures.files import content
+from headstart.core.extract.pictures.framing import framed
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 Picture: TypeAlias = str | os.PathLike[str] | Image.Image | npt.NDArray[np.uint8]
 """One picture: the path of a file, an image that Pillow opened, or uint8 (H, W, 3) in RGB."""
@@ -76,17 +78,17 @@ class Pictures:
         """What had to be guessed of pictures that were read since this was last asked."""
         return self.tally.taken(self.names.__getitem__)
 
-    def read(self, start: int, stop: int, image_size: int, workers: int) -> Batch:
-        """Small arrays of one size as they are, all others resized by Pillow to `image_size` squared, uint8 (n, H, W, 3).
+    def read(self, start: int, stop: int, transform: Preprocessing, workers: int) -> Batch:
+        """Small arrays of one size as they are, all others prepared by Pillow, uint8 (n, H, W, 3).
 
         Pictures that can't be decoded, or that changed since they were marked, are in `skipped`, with the reason.
         """
         own = self.items[start:stop]
         marks = self.marks[start:stop] or ("",) * len(own)
-        if (batch := _as_it_is(own, image_size)) is not None:
+        if (batch := _as_it_is(own, transform)) is not None:
             return Batch(start, batch, np.arange(start, stop), marks)
         with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-            read = list(pool.map(lambda row: self._read(row, image_size), range(start, stop)))
+            read = list(pool.map(lambda row: self._read(row, transform), range(start, stop)))
         return batch_of(start, read, marks, self.names.__getitem__)
 
     def _mark(self, row: int) -> str:
@@ -101,17 +103,17 @@ class Pictures:
         pixels = np.asarray(upright(item, self.names[row])) if isinstance(item, Image.Image) else item
         return sha256(b"pixels %d %d " % pixels.shape[:2], np.ascontiguousarray(pixels).data)
 
-    def _read(self, row: int, image_size: int) -> Pixels | str:
+    def _read(self, row: int, transform: Preprocessing) -> Pixels | str:
         """The resized pixels, or the reason why there are none."""
         item, name = self.items[row], self.names[row]
         try:
             if not isinstance(item, Path):
                 image = item if isinstance(item, Image.Image) else Image.fromarray(item)
-                return shrink(upright(image, name, lambda text: self.tally.add(text, row)), image_size)
+                return framed(upright(image, name, lambda text: self.tally.add(text, row)), transform)
             found = content(item)
             if self.marks and sha256(found) != self.marks[row]:
                 return "the file changed while it was read"
-            return decode_at(found, name, image_size, lambda text: self.tally.add(text, row))
+            return decode_at(found, name, transform, lambda text: self.tally.add(text, row))
         except OSError as error:
             return f"can't be opened: {error.strerror}"
         except ImageUnreadable as error:
@@ -149,9 +151,11 @@ def _item(one: object, place: int) -> Item:
     return one
 
 
-def _as_it_is(items: Sequence[Item], image_size: int) -> Pixels | None:
+def _as_it_is(items: Sequence[Item], transform: Preprocessing) -> Pixels | None:
     """Arrays of one size as one batch, to be resized on the device to the same bits; None where Pillow has to."""
     arrays = [item for item in items if isinstance(item, np.ndarray)]
-    if len(arrays) < len(items) or len({array.shape for array in arrays}) != 1 or max(arrays[0].shape[:2]) > image_size:
+    if len(arrays) < len(items) or len({array.shape for array in arrays}) != 1 or not transform.on_device:
+        return None
+    if max(arrays[0].shape[:2]) > transform.image_size:
         return None
     return np.stack(arrays)

@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from headstart.core.extract.config import ENGINES, MIN_IMAGE_SIZE, PRECISIONS, ExtractConfig, ExtractionRequest
-from headstart.core.heads.config import RECIPES, TrainConfig, refusal
 from headstart.core.heads.feature_choice import FeatureChoice
 from headstart.workspace import Workspace
 
@@ -109,13 +108,6 @@ def shown(*flags: str, **more: Any) -> Option:
     return click.option(*flags, show_default=True, **more)
 
 
-def override(flags: str, kind: Any, what: str) -> Option:
-    """An option that replaces a recipe's value, which its help shows for each recipe."""
-    field = flags.rpartition("--")[2].replace("-", "_")
-    default = ", ".join(f"{name}: {getattr(recipe, field)}" for name, recipe in RECIPES.items())
-    return click.option(*flags.split(), type=kind, help=f"{what} [default: {default}]")
-
-
 def _weights(default: str) -> Option:
     what = "IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT, random[:SEED], or a .safetensors or .pth FILE[#NAME]; repeatable."
     return click.option("--weights", multiple=True, metavar="[MODEL=]WEIGHTS", help=f"{what} [default: {default}]")
@@ -158,12 +150,6 @@ head_option = click.option(
     type=click.Path(path_type=Path),
     help="A run's folder or its head.safetensors; repeatable. [default: the newest run]",
 )
-predictions_option = click.option(
-    "--predictions", type=click.Path(path_type=Path), help="CSV file for id, label and probabilities of each test row."
-)
-curve_option = click.option(
-    "--curve", is_flag=True, help="Also train on a half, a quarter, ... of the images, to tell whether more would help."
-)
 coverage_option = click.option(
     "--coverage",
     type=Finite(0, 1, min_open=True, max_open=True),
@@ -172,6 +158,25 @@ coverage_option = click.option(
 photos_option = click.option(
     "--photos", type=click.Path(exists=True, path_type=Path), help="A folder of outside pictures to label with every head."
 )
+
+
+def network_options(function: Any) -> Any:
+    """The options that say which network computes features, and how: `ExtractConfig` has a field for each."""
+    options = (weights_option, image_size_option, precision_option, engine_option, batch_option, workers_option)
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def config_of(given: dict[str, Any]) -> ExtractConfig:
+    """How features are computed, taken out of the options given; `weights` stay there, which may be of several models."""
+    names = [field.name for field in dataclasses.fields(ExtractConfig) if field.name != "weights"]
+    return ExtractConfig(**{name: given.pop(name) for name in names if name in given})
+
+
+def inference_options(function: Any) -> Any:
+    """The options that say how pictures go through the backbone of a trained head."""
+    return recorded_weights_option(batch_option(workers_option(function)))
 
 
 def change_options(function: Any) -> Any:
@@ -193,27 +198,3 @@ def feature_options(function: Any) -> Any:
 def choice_of(given: dict[str, Any]) -> FeatureChoice:
     """What they say, taken out of the options given."""
     return FeatureChoice(*(given.pop(name) for name in ("precision", "image_size", "weights", "digest")))
-
-
-def division_options(function: Any) -> Any:
-    """The options that say how rows are divided into those to train and those to test on."""
-    fraction = click.option(
-        "--test-fraction",
-        type=Finite(0, 1, min_open=True, max_open=True),
-        help="Of a set without a test split, the part held out for testing. [default: none, but cross-validation of all]",
-    )
-    groups = click.option(
-        "--group-by",
-        type=Pattern(),
-        help="Images in whose ids (paths in the data set's folder) this finds the same text, its first group or all, are "
-        "never on both sides of a division: photographs of one animal, say.",
-    )
-    return fraction(groups(function))
-
-
-def refuse_without_effect(config: TrainConfig, given: set[str], seeds: int, sweep: bool, curve: bool) -> None:
-    """An option that would change nothing is an error: whoever gave it believes that it does."""
-    if click.get_current_context().get_parameter_source("seed") is click.core.ParameterSource.COMMANDLINE:
-        given = given | {"seed"}
-    if (reason := refusal(config, sorted(given), seeds=seeds, sweep=sweep, curve=curve)) is not None:
-        raise click.UsageError(reason)

@@ -25,8 +25,10 @@ from headstart.console.group import quiet_pillow
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.pictures import decode as decoding
-from headstart.core.extract.pictures.decode import decode, shrink
+from headstart.core.extract.pictures.decode import decode
 from headstart.core.extract.pictures.formats import readable
+from headstart.core.extract.pictures.framing import framed
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 MOST_PIXELS = 1_000_000
 SEED = 20230901
@@ -242,7 +244,7 @@ def test_a_folder_of_mutants_keeps_rows_ids_labels_and_reasons_aligned(
     for path, content in zip(paths, contents, strict=True):
         (tmp_path / path).write_bytes(content)
     files = FileImages("mutants", "all", ("a", "b", "c"), tmp_path, paths, tuple(i % 3 for i in range(len(paths))))
-    batch = files.read(0, len(paths), 8, 4)
+    batch = files.read(0, len(paths), Preprocessing(8), 4)
     skipped = {image.row: image for image in batch.skipped}
     assert sorted([*batch.rows.tolist(), *skipped]) == list(range(len(paths)))
     pixels = dict(zip(batch.rows.tolist(), batch.pixels, strict=True))
@@ -252,7 +254,7 @@ def test_a_folder_of_mutants_keeps_rows_ids_labels_and_reasons_aligned(
             assert skipped[row].id == paths[row]
             assert skipped[row].reason
         else:
-            assert np.array_equal(pixels[row], shrink(image, 8)), row
+            assert np.array_equal(pixels[row], framed(image, Preprocessing(8))), row
     assert files.ids(0, len(paths)) == [path.encode() for path in paths]
     assert files.labels(0, len(paths)).tolist() == [row % 3 for row in range(len(paths))]
     assert files.fingerprints(0, len(paths)) == list(batch.fingerprints)

@@ -28,7 +28,7 @@ def rows_digest(job: Job, count: int) -> str:
 def read_rows(job: Job, rows: int) -> LabelledPixels:
     """The first rows of a split. Raises ImageUnreadable where one can't be decoded, DataInvalid where one has no label."""
     count = min(job.rows, rows)
-    batch = job.images.read(0, count, job.preprocessing.image_size, job.config.workers)
+    batch = job.images.read(0, count, job.preprocessing, job.config.workers)
     if batch.skipped:
         raise ImageUnreadable(f"{job.images.source}/{batch.skipped[0].id}: {batch.skipped[0].reason}")
     labels = job.images.labels(0, count)

@@ -1,0 +1,54 @@
+"""A picture to the square of pixels that a backbone sees: resized, cropped and padded by Pillow as its authors do.
+
+The sizes and offsets are torchvision's (transforms/functional.py: _compute_resized_output_size, center_crop) and timm's
+(data/transforms.py: ResizeKeepRatio, CenterCropOrPad; data/transforms_factory.py: transforms_imagenet_eval), rounded as
+they round.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from headstart.core.extract.pictures.preprocess import Preprocessing
+
+Pixels = npt.NDArray[np.uint8]
+
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def framed(image: Image.Image, transform: Preprocessing) -> Pixels:
+    """An RGB picture as uint8 (S, S, 3)."""
+    resized = image.resize(resized_size(image.size, transform), _FILTERS[transform.interpolation])
+    return _cropped(np.asarray(resized), transform)
+
+
+def resized_size(size: tuple[int, int], transform: Preprocessing) -> tuple[int, int]:
+    """The width and height, in pixels, that a picture of `size` is resized to before it is cropped."""
+    width, height = size
+    target = transform.resize or transform.image_size
+    if transform.crop == "squash":
+        return target, target
+    if transform.crop == "center":
+        long = int(target * max(size) / min(size))
+        return (target, long) if width <= height else (long, target)
+    ratio = max(height / target, width / target)
+    return max(1, round(width / ratio)), max(1, round(height / ratio))  # where timm would have no row left, one stays
+
+
+def _cropped(pixels: Pixels, transform: Preprocessing) -> Pixels:
+    """The middle of a picture (H, W, 3), on the mean colour where it is smaller than that."""
+    side = transform.image_size
+    if pixels.shape[:2] == (side, side):
+        return pixels
+    missing = [max(0, side - length) for length in pixels.shape[:2]]
+    if any(missing):
+        around = [(each // 2, (each + 1) // 2) for each in missing]
+        bands = [np.pad(pixels[..., band], around, constant_values=fill) for band, fill in enumerate(_fill(transform))]
+        pixels = np.stack(bands, axis=-1)
+    top, left = (round((length - side) / 2.0) for length in pixels.shape[:2])
+    return pixels[top : top + side, left : left + side]
+
+
+def _fill(transform: Preprocessing) -> tuple[int, ...]:
+    """The colour around a picture: timm's borders have the mean's, torchvision's crops are padded with black."""
+    return tuple(round(255 * value) for value in transform.mean) if transform.crop == "border" else (0, 0, 0)
