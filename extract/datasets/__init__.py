@@ -72,6 +72,14 @@ def given(dataset: str) -> Argument | None:
     return None if own is None else cast(Argument, own(argument))
 
 
+def kind_of(name: str) -> str | None:
+    """Of the name that features know a user's own data set by, such as `folder-pets`, the word before the colon; None for
+    the names of others."""
+    word, dash, _ = name.partition("-")
+    own = dash and word in _modules() and (word == "folder" or hasattr(_module(word), "given"))
+    return word if own else None
+
+
 def undivided(dataset: str) -> str:
     """The data set whose sub-folders are all classes, as `--no-splits` asks. Raises DataNotFound where there are none."""
     name, argument = _parted(dataset)
@@ -99,8 +107,10 @@ def _module(name: str) -> DatasetModule:
 
 
 def _hint(name: str) -> str:
-    if name.startswith("folder-"):
-        return f" ({name} is what features of a folder are called: say where it is with --dataset folder:PATH)"
+    if (kind := kind_of(name)) is not None:
+        what = "a folder" if kind == "folder" else f"a {kind} data set"
+        argument = _module(kind).ARGUMENT
+        return f" ({name} is what features of {what} are called: say where it is with --dataset {kind}:{argument})"
     owners = [(kind, getattr(_module(kind), "SUFFIXES", ())) for kind in _modules()]
     if kind := next((kind for kind, endings in owners if endings and name.lower().endswith(endings)), None):
         return f" (did you mean --dataset {kind}:{safe(name)}?)"

@@ -16,7 +16,7 @@ from headstart.core.extract.images import Images
 from headstart.core.extract.images.files import FileImages, facts_of
 from headstart.core.extract.images.labels import class_names, indices, spelled, summary
 from headstart.core.extract.images.listing import SUFFIXES as _SUFFIXES
-from headstart.core.extract.images.listing import Listing, listing
+from headstart.core.extract.images.listing import listing
 from headstart.core.extract.images.parts import Kind, kind_of_word, parts
 from headstart.core.extract.images.patterns import Argument, argument, one_file
 
@@ -118,7 +118,7 @@ def _parsed(path: Path, wanted: tuple[str, ...], facts: tuple[int, ...]) -> _Lis
 
 
 def _columns(there: Sequence[str], wanted: Sequence[str], path: Path) -> dict[str, str]:
-    """The columns by what they hold: those `wanted` for paths and labels, else those of the usual names. Raises DataInvalid."""
+    """The columns by what they hold: those `wanted` for paths and labels, else those of usual names. Raises DataInvalid."""
     if gone := [name for name in wanted if name not in there]:
         raise DataInvalid(f"{path}: has no column {listed(gone)}; there are {listed(there)}")
     found = _asked(wanted, path)
@@ -128,12 +128,15 @@ def _columns(there: Sequence[str], wanted: Sequence[str], path: Path) -> dict[st
         if what in found or not names:
             continue
         if len(exact) != 1:
-            way_out = f"say which one: --dataset 'list:{safe(path)}#{names[0]}'" if what in ("path", "label") else "rename one"
+            way_out = (
+                f"say which one: --dataset 'list:{safe(path)}#{names[0]}'" if what in ("path", "label") else "rename one"
+            )
             raise DataInvalid(f"{path}: the columns {listed(names)} may all be meant by {what}; {way_out}")
         found[what] = exact[0]
     if "path" not in found:
         raise DataInvalid(
-            f"{path}: has no column of paths ({', '.join(PATHS[:4])}, …); there are {listed(there)}; the first line names them"
+            f"{path}: has no column of paths ({', '.join(PATHS[:4])}, …); there are {listed(there)}; the first line names "
+            f"the columns"
         )
     return found
 
@@ -162,17 +165,19 @@ def _below(folder: Path, paths: Sequence[str]) -> tuple[Path, list[str]]:
     folders: dict[str, str] = {}
     whole = []
     for text in paths:
-        above, name = os.path.split(os.path.join(folder, os.path.expanduser(text)))
-        if ".." in above.split(os.sep):  # what a link leads to may lie elsewhere than the names say
-            above = folders.setdefault(above, os.path.realpath(above))
+        above, name = os.path.split(os.path.join(folder, text))
+        if ".." in above:  # what a link leads to may lie elsewhere than the names say
+            if above not in folders:
+                folders[above] = os.path.realpath(above)
+            above = folders[above]
         whole.append(os.path.normpath(os.path.join(above, name)))
     inside = str(folder).rstrip(os.sep) + os.sep
     outside = any(not path.startswith(inside) for path in whole)
-    root = os.path.commonpath([os.path.dirname(path) for path in whole]) if outside else str(folder)
+    root = os.path.commonpath([os.path.split(path)[0] for path in whole]) if outside else str(folder)
     return Path(root), [os.path.relpath(path, root) for path in whole]
 
 
-def _once(rows: Sequence[_Row], path: Path, line: str) -> tuple[list[_Row], list[str]]:
+def _once(rows: Sequence[_Row], path: Path, line: str) -> tuple[Sequence[_Row], list[str]]:
     """Each picture once, and a remark on lines that say the same again. Raises DataInvalid for one that says otherwise."""
     first, again = dict[str, _Row](), list[int]()
     for row in rows:
@@ -188,9 +193,10 @@ def _once(rows: Sequence[_Row], path: Path, line: str) -> tuple[list[_Row], list
                     f"{before.line} it is {safe(theirs or 'none')}; a picture has one"
                 )
         again.append(row.line)
-    count = len(again)
-    told = f"{count:,} {'line names' if count == 1 else 'lines name'} a picture again and count once, first {line} {again[0]}"
-    return list(first.values()), [told] if again else []
+    if not again:
+        return rows, []
+    count = f"{len(again):,} {'line names' if len(again) == 1 else 'lines name'} a picture again"
+    return list(first.values()), [f"{count} and {'counts' if len(again) == 1 else 'count'} once, first {line} {again[0]}"]
 
 
 def _lost(rows: Sequence[_Row], found: _List) -> str:
@@ -217,7 +223,9 @@ def _taken(columns: dict[str, str], path: Path, wanted: Sequence[str]) -> str:
 def _of_groups(columns: dict[str, str]) -> list[str]:
     if "group" not in columns:
         return []
-    return ["ids end in the picture's group: `train-head --group-by '#group=(.*)'` keeps groups on one side of every division"]
+    return [
+        "ids end in the picture's group: `train-head --group-by '#group=(.*)'` keeps groups on one side of every division"
+    ]
 
 
 def _of_root(root: Path, path: Path) -> list[str]:

@@ -193,4 +193,3 @@ def _rgb(pixels: Pixels) -> Pixels:
 
 def _parts(found: _Contents) -> Parts:
     return parts(found.pictures, found.path)
-

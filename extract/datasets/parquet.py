@@ -94,8 +94,8 @@ def _labels(path: Path, wanted: tuple[str, ...], facts: tuple[int, ...]) -> tupl
 
 
 def _class_names(place: Argument, training: dict[Path, Columns]) -> tuple[str, ...]:
-    """The class names that the training files' schemas have; none where they have none. Raises DataInvalid where two differ:
-    the numbers would mean other classes."""
+    """The class names that the training files' schemas have; none where they have none. Raises DataInvalid where two
+    differ: the numbers would mean other classes."""
     found = {one.names: path for path, one in training.items()}
     if len(found) > 1:
         first, second = list(found.values())[:2]

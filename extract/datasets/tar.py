@@ -101,4 +101,3 @@ def _nothing_there(place: Argument, split: str, indexes: list[Index]) -> str:
     seen = listed(f"{kind} {count:,}" for kind, count in left_out.most_common()) or "nothing"
     which = "" if split == "all" else f" of the {split} split"
     return f"{place.path}: no picture in the archives{which}, which hold {seen}; expected KEY.jpg and KEY.cls for each"
-

@@ -10,7 +10,7 @@ import os
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +45,8 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Index:
-    """The pictures of an archive in its order, what the file system said of it, and how many members of each kind are none."""
+    """The pictures of an archive in its order, what the file system said of it, and how many other members of each kind it
+    has."""
 
     rows: tuple[Row, ...]
     facts: tuple[int, int, int, int]
@@ -99,26 +100,22 @@ def _samples(file: BinaryIO, path: Path) -> tuple[Mapping[str, _Sample], collect
             key = f"{folder}/{stem}" if folder else stem
             members = found.setdefault(key, _Sample()).members
             members[extension.lower()] = (name, member.offset_data, member.size)  # of two the last one, as tar has it
-        _check_end(tar, path, end)
+        _check_end(file, tar, path, end)
     return found, left_out
 
 
-def _check_end(tar: tarfile.TarFile, path: Path, end: int) -> None:
+def _check_end(file: BinaryIO, tar: tarfile.TarFile, path: Path, end: int) -> None:
     """Raise DataInvalid where tarfile ended at something else than the end: it takes a damaged head for that, and a cut
     between two members. Blocks of zeros end an archive, and nothing follows (POSIX 1003.1, pax, "ustar Interchange
     Format"); of joined archives the second would be passed over."""
-    found = b"" if tar.fileobj is None else _at(tar.fileobj, tar.offset)
+    file.seek(tar.offset)
+    found = file.read(_TAIL)
     if not found:
         raise DataInvalid(f"{path}: has no end mark at byte {end:,}: it was cut, or is still being written; make it anew")
     if any(found[:_BLOCK]):
         raise DataInvalid(f"{path}: damaged at byte {tar.offset:,} of {end:,}; make or fetch it anew")
     if any(found):
         raise DataInvalid(f"{path}: more follows after its end at byte {tar.offset:,}, as of joined archives; part them")
-
-
-def _at(file: IO[bytes], offset: int) -> bytes:
-    file.seek(offset)
-    return file.read(_TAIL)
 
 
 def _row(
@@ -198,8 +195,8 @@ def _reason(error: Exception) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Archives:
-    """The pictures of several archives: paths, facts from when they were indexed, and of each picture (N,) the number of its
-    archive, its offset and its size."""
+    """The pictures of several archives: paths, facts from when they were indexed, and of each picture (N,) the number of
+    its archive, its offset and its size."""
 
     paths: tuple[Path, ...]
     facts: tuple[tuple[int, int, int, int], ...]

@@ -24,8 +24,8 @@ class ArrayImages:
     """Small images of one size, read from memory. `load(start, stop)` gives uint8 (n, H, W, 3) and int64 (n,).
 
     Where the rows are in another order than the data set's own, `load_own` gives them in that, and `numbers` (N,) holds the
-    row number there of each row, which is its id. `file` is the one that all of them are read from, and `top` the same where
-    a user's data set is called by it.
+    row number there of each row, which is its id. `file` is the one that all of them are read from, and `top` the same
+    where a user's data set is called by it.
     """
 
     name: str
@@ -48,8 +48,8 @@ class ArrayImages:
         return self.source
 
     def sampled(self, labels: Labels, at: Callable[[npt.NDArray[np.int64]], tuple[Pixels, Labels]]) -> Self:
-        """The same images in an order whose beginnings are samples: a stratified one, of which `at` gives any rows, where the
-        classes of all rows, `labels` (N,), stand together."""
+        """The same images in an order whose beginnings are samples: a stratified one, of which `at` gives any rows, where
+        the classes of all rows, `labels` (N,), stand together."""
         if not is_grouped(labels):
             return dataclasses.replace(self, order="mixed")
         places, own = stratified(self.ids(0, self.rows), labels), self.load

@@ -45,7 +45,9 @@ def indices(labels: Sequence[str], classes: Sequence[str], where: object, which:
     numbers = {name: place for place, name in enumerate(classes)} | {UNKNOWN: -1}
     if extra := sorted({*labels} - numbers.keys()):
         names, training = listed(map(ascii_only, extra)), listed(map(ascii_only, classes)) or "no labels"
-        raise DataInvalid(f"{where}: {which} has the classes {names}, which the training rows have not; they have {training}")
+        raise DataInvalid(
+            f"{where}: {which} has the classes {names}, which the training rows have not; they have {training}"
+        )
     return [numbers[label] for label in labels]
 
 

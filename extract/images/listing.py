@@ -5,10 +5,14 @@ import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headstart.core.cache.errors import DataInvalid, HeadstartError
 from headstart.core.cache.text import listed, safe
 from headstart.core.extract.images.tables import opened
+
+if TYPE_CHECKING:
+    import _csv
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 _DELIMITERS = {".csv": ",;", ".tsv": "\t"}
@@ -59,7 +63,7 @@ def _of_csv(path: Path, delimiters: str) -> Listing:
     return Listing(header, rows)
 
 
-def _records(reader: "csv._reader") -> Iterator[tuple[int, list[str]]]:
+def _records(reader: "_csv.Reader") -> Iterator[tuple[int, list[str]]]:
     """Each record with the number of the line that it begins on."""
     line = reader.line_num + 1
     for cells in reader:

@@ -185,7 +185,7 @@ class PackedImages:
         return printable(self.names[self._place(row)])
 
     def _fetched(self, rows: Sequence[int]) -> dict[int, Found]:
-        """The pictures of some rows by row; where that is cheaper those that follow are fetched with them and remembered."""
+        """The pictures of some rows by row; where that is cheaper those that follow are fetched with them and kept."""
         with self.memory.lock:
             there = self.memory.rows
             if any(row not in there for row in rows):

@@ -15,7 +15,9 @@ Kind = str | None
 class Parts:
     """Our splits, each with the kinds of rows that make it up, and what must be said of that."""
 
-    def __init__(self, splits: Mapping[str, tuple[Kind, ...]], notes: Sequence[str] = (), remarks: Sequence[str] = ()) -> None:
+    def __init__(
+        self, splits: Mapping[str, tuple[Kind, ...]], notes: Sequence[str] = (), remarks: Sequence[str] = ()
+    ) -> None:
         self.splits, self.notes, self.remarks = splits, tuple(notes), tuple(remarks)
 
     @property
@@ -47,9 +49,7 @@ def parts(kinds: Iterable[Kind], where: object) -> Parts:
         raise DataInvalid(f"{where}: has validation and test pictures, but no training pictures; take one of them alone")
     (only,) = there
     spoken = "validation" if only == "val" else "test"
-    return Parts(
-        {"test": (only,)}, remarks=(f"only {spoken} pictures are there: no head can be trained on a test split",)
-    )
+    return Parts({"test": (only,)}, remarks=(f"only {spoken} pictures are there: no head can be trained on a test split",))
 
 
 def kind_of_word(word: str, where: object) -> Kind:

@@ -88,6 +88,12 @@ def files(given: Argument, suffixes: Sequence[str]) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def is_there(origin: str) -> bool:
+    """Whether a folder, a file, or a file of a pattern is where a data set was made from; columns after `#` don't count."""
+    path = origin.rpartition("#")[0] or origin
+    return any(Path(one).exists() or bool(glob.glob(_RANGE.sub("*", one), recursive=True)) for one in (origin, path))
+
+
 def _is_pattern(text: str) -> bool:
     return glob.has_magic(text) or _RANGE.search(text) is not None
 
@@ -106,7 +112,9 @@ def _ranges(given: Argument, text: str) -> list[str]:
         numbers = [str(number).zfill(len(mark[1])) for number in range(first, last + 1)]
         found = [_RANGE.sub(number, one, count=1) for one in found for number in numbers]
     if len(found) > 1 and (gone := [one for one in found if not glob.glob(one, recursive=True)]):
-        raise DataNotFound(f"{safe(gone[0])}: no such file, of {len(gone):,} that --dataset {given.word}:{safe(text)} names")
+        raise DataNotFound(
+            f"{safe(gone[0])}: no such file, of {len(gone):,} that --dataset {given.word}:{safe(text)} names"
+        )
     return found
 
 
@@ -116,4 +124,4 @@ def _beside(path: Path, suffixes: Sequence[str]) -> str:
     if not folder.is_dir():
         return f"; expected {' or '.join(suffixes)}"
     there = sorted(found.name for found in folder.iterdir() if found.name.lower().endswith(tuple(suffixes)))
-    return f"; {safe(folder)} has {listed(there, 5) or f'no {" or ".join(suffixes)}'}"
+    return f"; {safe(folder)} has {listed(there, 5) or 'no ' + ' or '.join(suffixes)}"

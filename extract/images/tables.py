@@ -34,8 +34,8 @@ _BUFFER = 2**20
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """A file's columns: that of the pictures, that of the labels (None: there is none), and the names of the labels' numbers
-    (None: they are their own names)."""
+    """A file's columns: that of the pictures, that of the labels (None: there is none), and the names of the labels'
+    numbers (None: they are their own names)."""
 
     picture: str
     label: str | None
@@ -47,7 +47,9 @@ def parquet() -> ModuleType:
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise DataNotFound("Parquet files need pyarrow, which is not installed: pip install 'headstart[parquet]'") from error
+        raise DataNotFound(
+            "Parquet files need pyarrow, which is not installed: pip install 'headstart[parquet]'"
+        ) from error
     return cast(ModuleType, pyarrow.parquet)
 
 
@@ -73,7 +75,9 @@ def columns(file: Any, path: Path, wanted: Sequence[str]) -> Columns:
     asked = [name for name in wanted if name in pictures] or pictures
     picture = _one(asked, PICTURES, "pictures (bytes, or a struct with them)", path, there)
     if picture is None:
-        raise DataInvalid(f"{path}: no column of pictures, which are bytes or a struct with bytes; there are {listed(there)}")
+        raise DataInvalid(
+            f"{path}: no column of pictures, which are bytes or a struct with bytes; there are {listed(there)}"
+        )
     others = [name for name in wanted if name not in pictures]
     known = [name for name, one in features.items() if name in there and one.get("_type") == "ClassLabel"]
     usual = [name for name in there if name.lower() in LABELS and name not in pictures]
@@ -88,7 +92,8 @@ def _one(found: Sequence[str], usual: Sequence[str], what: str, path: Path, ther
     called = [name for name in found if name.lower() == usual[0]]
     if len(called) != 1:
         raise DataInvalid(
-            f"{path}: the columns {listed(found)} all hold {what}; say which one is meant: --dataset 'parquet:GLOB#{found[0]}'"
+            f"{path}: the columns {listed(found)} all hold {what}; say which one is meant: "
+            f"--dataset 'parquet:{path}#{found[0]}'"
         )
     return called[0]
 
@@ -131,7 +136,9 @@ def read_labels(file: Any, path: Path, found: Columns) -> list[str]:
     try:
         values = file.read(columns=[found.label]).column(0).to_pylist()
     except Exception as error:
-        raise DataInvalid(f"{path}: the column {found.label} can't be read ({_reason(error)}); fetch the file anew") from error
+        raise DataInvalid(
+            f"{path}: the column {found.label} can't be read ({_reason(error)}); fetch the file anew"
+        ) from error
     return [_label(value, row, path, found) for row, value in enumerate(values)]
 
 
@@ -147,13 +154,15 @@ def _label(value: object, row: int, path: Path, found: Columns) -> str:
     if isinstance(value, str | int) and not isinstance(value, bool):
         return str(value)
     kind = type(value).__name__
-    raise DataInvalid(f"{path}: the label of row {row} in the column {found.label} is a {kind}, expected text or an integer")
+    raise DataInvalid(
+        f"{path}: the label of row {row} in the column {found.label} is a {kind}, expected text or an integer"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Tables:
-    """The pictures of several files: paths, facts from when they were opened, the column of each one's pictures, and of each
-    picture (N,) the number of its file and its row there."""
+    """The pictures of several files: paths, facts from when they were opened, the column of each one's pictures, and of
+    each picture (N,) the number of its file and its row there."""
 
     paths: tuple[Path, ...]
     facts: tuple[tuple[int, int, int, int], ...]

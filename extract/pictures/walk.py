@@ -1,6 +1,6 @@
 """The pictures in a folder and its sub-folders: one walk for data sets and for `predict`.
 
-Hidden files and folders are passed over, and files and folders that systems and archives put everywhere. Links to pictures and to
+Hidden files and folders are passed over, and those that systems and archives put everywhere. Links to pictures and to
 folders are followed; one to a folder that it lies in, or to one that a link led to before, is not. Within a folder the
 files come first, then the sub-folders, each by name. What is no picture is counted by its suffix.
 """

@@ -74,8 +74,9 @@ def _foreign(head: TrainedHead, images: Images, rows: int) -> str | None:
 def _images(workspace: Workspace, head: TrainedHead, dataset: str | None) -> Images:
     """The last split of the data set named, or of the head's own."""
     own = head.checkpoint.key.dataset
-    if dataset is None and own.startswith("folder-"):
-        raise DataNotFound(f"{head.title} was trained on a folder of pictures; say where it is with --dataset folder:PATH")
+    if dataset is None and (kind := datasets.kind_of(own)) is not None:
+        what = "a folder of pictures" if kind == "folder" else f"the data set {own}"
+        raise DataNotFound(f"{head.title} was trained on {what}; say where it is with --dataset {kind}:PATH")
     name = dataset or own
     split = datasets.splits(name, None, workspace.data_dir)[-1]
     return datasets.open_split(name, split, workspace.data_dir)
