@@ -17,8 +17,8 @@ from headstart.core.extract.images.files import FileImages, facts_of
 from headstart.core.extract.images.labels import class_names, indices, spelled, summary
 from headstart.core.extract.images.listing import SUFFIXES as _SUFFIXES
 from headstart.core.extract.images.listing import listing
-from headstart.core.extract.images.parts import Kind, kind_of_word, parts
 from headstart.core.extract.images.patterns import Argument, argument, one_file
+from headstart.core.extract.images.splits import Kind, kind_of_word, splits_of
 
 ARGUMENT = "FILE"
 SUFFIXES = (".csv", ".tsv", ".jsonl")
@@ -36,7 +36,7 @@ def given(text: str) -> Argument:
 def splits(argument: str, data_dir: Path) -> tuple[str, ...]:
     """`train` and `test` as far as the list says so, or `all`. Raises DataNotFound, DataInvalid."""
     found = _read(given(argument))
-    return tuple(parts((row.kind for row in found.rows), found.path).splits)
+    return tuple(splits_of((row.kind for row in found.rows), found.path).splits)
 
 
 def lacking(argument: str, data_dir: Path) -> None:
@@ -47,7 +47,7 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
     """The pictures of one split; files are looked for, not read. Raises DataNotFound, DataInvalid."""
     place = given(argument)
     found = _read(place)
-    there = parts((row.kind for row in found.rows), found.path)
+    there = splits_of((row.kind for row in found.rows), found.path)
     classes = class_names((row.label for row in found.rows if row.kind in there.training), found.path)
     own = [row for row in found.rows if row.kind in there.splits[split]]
     targets = indices([row.label for row in own], classes, found.path, f"the {split} split")
@@ -223,9 +223,7 @@ def _taken(columns: dict[str, str], path: Path, wanted: Sequence[str]) -> str:
 def _of_groups(columns: dict[str, str]) -> list[str]:
     if "group" not in columns:
         return []
-    return [
-        "ids end in the picture's group: `train-head --group-by '#group=(.*)'` keeps groups on one side of every division"
-    ]
+    return ["ids end in the picture's group: `train-head` keeps those of a group on one side of every division"]
 
 
 def _of_root(root: Path, path: Path) -> list[str]:

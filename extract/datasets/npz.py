@@ -20,8 +20,8 @@ from headstart.core.extract.images import Images, Pixels
 from headstart.core.extract.images.arrays import ArrayImages
 from headstart.core.extract.images.files import facts_of
 from headstart.core.extract.images.labels import class_names, indices, spelled, summary
-from headstart.core.extract.images.parts import Kind, Parts, parts
 from headstart.core.extract.images.patterns import Argument, argument, one_file
+from headstart.core.extract.images.splits import Kind, Splits, splits_of
 from headstart.core.extract.pictures.layout import kind
 
 ARGUMENT = "FILE"
@@ -191,5 +191,5 @@ def _rgb(pixels: Pixels) -> Pixels:
     return np.repeat(pixels.reshape(*pixels.shape[:3], 1), 3, axis=3)
 
 
-def _parts(found: _Contents) -> Parts:
-    return parts(found.pictures, found.path)
+def _parts(found: _Contents) -> Splits:
+    return splits_of(found.pictures, found.path)

@@ -16,8 +16,8 @@ from headstart.core.extract.images import Images
 from headstart.core.extract.images.files import facts_of
 from headstart.core.extract.images.labels import class_names, indices, spelled, summary
 from headstart.core.extract.images.packed import PackedImages
-from headstart.core.extract.images.parts import Kind, Parts, kind_of_path, parts
 from headstart.core.extract.images.patterns import Argument, argument, files
+from headstart.core.extract.images.splits import Kind, Splits, kind_of_path, splits_of
 from headstart.core.extract.images.tables import Columns, Tables, at_once, columns, opened, parquet, read_labels
 
 ARGUMENT = "GLOB"
@@ -81,8 +81,8 @@ def _by_kind(place: Argument) -> dict[Kind, list[Path]]:
     return found
 
 
-def _parts(place: Argument) -> Parts:
-    return parts(_by_kind(place), place.path)
+def _parts(place: Argument) -> Splits:
+    return splits_of(_by_kind(place), place.path)
 
 
 @functools.lru_cache(maxsize=4096)

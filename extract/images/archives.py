@@ -124,8 +124,9 @@ def _row(
     """The picture of a key with its label; None where the key has no picture."""
     pictures = [one for one in sample.members if _is_picture(one) and (not _pictures(wanted) or one in _pictures(wanted))]
     labels = [one for one in _others(wanted) or _LABELS if one in sample.members]
+    used = [*pictures, *labels[:1]] if pictures else []
     for extension in sample.members:
-        if extension not in pictures and extension not in labels[:1]:
+        if extension not in used:
             left_out[f".{extension}" if extension else "without suffix"] += 1
     if not pictures:
         return None
@@ -166,7 +167,7 @@ def _label(file: BinaryIO, where: str, extension: str, offset: int, size: int) -
         raise DataInvalid(f"{where}: no label in UTF-8 can be read from it ({error})") from error
     if "\n" in text or len(text) > _LONGEST:
         raise DataInvalid(
-            f"{where}: {safe(text[:40])!r}… is longer than a label, as captions are; say where the label is: "
+            f"{where}: '{safe(text[:40])}'… is longer than a label, as captions are; say where the label is: "
             f"--dataset 'tar:GLOB#cls'"
         )
     return text

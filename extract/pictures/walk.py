@@ -135,7 +135,12 @@ def counted(left_out: collections.Counter[str]) -> str:
     total = left_out.total()
     text = f"left out: {total:,} {'file' if total == 1 else 'files'} ({', '.join([*shown, *more])})"
     unread = [kind for kind, _ in kinds[:6] if kind in UNREAD]
-    return f"{text}; {', '.join(unread)} can't be read here: convert such pictures to JPEG or PNG" if unread else text
+    if not unread:
+        return text
+    way_out = "convert such pictures to JPEG or PNG"
+    if {*unread} & {".heic", ".heif", ".hif"}:
+        way_out += ", or pip install 'headstart[heic]'"
+    return f"{text}; {', '.join(unread)} can't be read here: {way_out}"
 
 
 def refuse(error: OSError) -> NoReturn:

@@ -229,8 +229,8 @@ def extract(
 
     dataset: cifar10, digits, folder:PATH, classes:PATH, list:FILE, parquet:GLOB, tar:GLOB, npz:FILE or torchvision:NAME,
     and a Path is a folder; image_size in pixels; limit, shard_rows in rows of each split. The folders are those of the
-    command too, ./features and ./data, or $HEADSTART_FEATURES and $HEADSTART_DATA. observer: told how the work goes; None is
-    a bar in a notebook and silence in a script.
+    command too, ./features and ./data, or $HEADSTART_FEATURES and $HEADSTART_DATA. observer: told how the work goes; None
+    is a bar in a notebook and silence in a script.
 
     Raises HeadstartError: ArgumentInvalid, before any picture is read, DataNotFound, DataInvalid, ImageUnreadable,
     WeightsNotFound, WeightsMismatch, DeviceUnavailable, FeaturesStale, FeaturesInvalid, OutOfMemory. Raises OSError where

@@ -12,7 +12,7 @@ Kind = str | None
 """`train`, `val` or `test`; None where nothing is said."""
 
 
-class Parts:
+class Splits:
     """Our splits, each with the kinds of rows that make it up, and what must be said of that."""
 
     def __init__(
@@ -26,7 +26,7 @@ class Parts:
         return self.splits.get("train") or next(iter(self.splits.values()))
 
 
-def parts(kinds: Iterable[Kind], where: object) -> Parts:
+def splits_of(kinds: Iterable[Kind], where: object) -> Splits:
     """The splits of a data set that has rows of these kinds, as `folder:` has them: validation rows join the training rows,
     and are the test rows where there are no others. Raises DataInvalid where some are in a split and some in none."""
     there = {*kinds}
@@ -34,29 +34,29 @@ def parts(kinds: Iterable[Kind], where: object) -> Parts:
         named = listed(sorted(name for name in there if name))
         raise DataInvalid(f"{where}: some of it is in the splits {named}, the rest in none; name the split of all of it")
     if there <= {None}:
-        return Parts({"all": (None,)})
+        return Splits({"all": (None,)})
     if there == {"train", "val", "test"}:
         note = "the validation pictures are part of the training split: `train-head` chooses on both by cross-validation"
-        return Parts({"train": ("train", "val"), "test": ("test",)}, (note,))
+        return Splits({"train": ("train", "val"), "test": ("test",)}, (note,))
     if there == {"train", "val"}:
         note = "the data set has no test pictures: its validation pictures are the test split"
-        return Parts({"train": ("train",), "test": ("val",)}, (note,))
+        return Splits({"train": ("train",), "test": ("val",)}, (note,))
     if there == {"train", "test"}:
-        return Parts({"train": ("train",), "test": ("test",)})
+        return Splits({"train": ("train",), "test": ("test",)})
     if there == {"train"}:
-        return Parts({"all": ("train",)}, remarks=("only training pictures are there: `train-head` divides them",))
+        return Splits({"all": ("train",)}, remarks=("only training pictures are there: `train-head` divides them",))
     if there == {"val", "test"}:
         raise DataInvalid(f"{where}: has validation and test pictures, but no training pictures; take one of them alone")
     (only,) = there
     spoken = "validation" if only == "val" else "test"
-    return Parts({"test": (only,)}, remarks=(f"only {spoken} pictures are there: no head can be trained on a test split",))
+    return Splits({"test": (only,)}, remarks=(f"only {spoken} pictures are there: no head can be trained on a test split",))
 
 
 def kind_of_word(word: str, where: object) -> Kind:
     """What a cell of a split column says; nothing where it is empty. Raises DataInvalid for a word that is no split's."""
     text = word.strip()
     if text and kind(text) is None:
-        raise DataInvalid(f"{where}: the split is {safe(text)!r}, expected train, val or test")
+        raise DataInvalid(f"{where}: the split is '{safe(text)}', expected train, val or test")
     return kind(text) if text else None
 
 
