@@ -6,6 +6,7 @@ Images are uint8 (N, H, W) or (N, H, W, 3), labels integers or text (N,). Names 
 
 import dataclasses
 import functools
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,7 +103,7 @@ def _contents(place: Argument) -> _Contents:
 def _looked_at(path: Path, facts: tuple[int, ...]) -> _Contents:
     """The file's arrays, looked at again only where it has changed."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             pictures, labels, names = _named(file.files, path)
             heads = {one: _head(file, name, path) for one, name in pictures.items()}
             own = {one: _labels(file[labels[one]], labels[one], path) if one in labels else None for one in pictures}
@@ -152,6 +153,8 @@ def _head(file: Any, name: str, path: Path) -> int:
         version = np.lib.format.read_magic(member)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(member)
+    if file.zip.getinfo(f"{name}.npy").file_size < math.prod(shape):
+        raise DataInvalid(f"{path}: {name} ends before its last image; make or fetch the file anew")
     if dtype != np.uint8:
         hint = "; (x * 255).round().astype('uint8') makes that of numbers from 0 to 1" if dtype.kind == "f" else ""
         raise DataInvalid(f"{path}: {name} is {dtype} {shape}, expected uint8 (N, H, W) or (N, H, W, 3){hint}")
@@ -174,7 +177,7 @@ def _pixels(path: Path, members: tuple[str, ...], facts: tuple[int, ...]) -> Pix
     if facts_of(path) != facts:
         raise DataInvalid(f"{path}: changed while it was read; start again")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             arrays = [_rgb(file[name]) if len(members) > 1 else file[name] for name in members]
     except Exception as error:
         raise _unread(path, error) from error
