@@ -67,7 +67,7 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
     ).stratified()
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Row:
     """A line of the list: its picture below the root, its label as text, and what it says of split and group."""
 

@@ -33,7 +33,7 @@ _LONGEST = 200
 """Characters of a label: a caption is none."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Row:
     """A picture in an archive: its member's name, where its bytes are, and the label that stands beside it."""
 
