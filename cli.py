@@ -23,7 +23,7 @@ from headstart.console.options import POSITIVE, Settings, command, shown
 from headstart.console.signals import Signals
 from headstart.console.terminal import Terminal
 from headstart.core.cache.text import megabytes, safe
-from headstart.core.extract.config import ON_ERROR, SPLITS, ExtractConfig, ExtractionRequest
+from headstart.core.extract.config import IMAGE_SIZE, ON_ERROR, SPLITS, ExtractConfig, ExtractionRequest
 from headstart.core.heads.config import BenchConfig
 from headstart.core.heads.feature_choice import FeatureChoice
 
@@ -312,21 +312,21 @@ def models(ctx: click.Context) -> None:
         from headstart.core.extract.backbones import get_backbone, names
         from headstart.core.extract.network.summary import summarise
 
-        found = [(one, summarise(one, ExtractConfig.image_size), one.accuracies) for one in map(get_backbone, names())]
-        out(words.backbones.backbones(found, ExtractConfig.image_size))
+        found = [(one, summarise(one, IMAGE_SIZE), one.accuracies) for one in map(get_backbone, names())]
+        out(words.backbones.backbones(found, IMAGE_SIZE))
 
 
 @command(models, "show", "headstart models show resnet50", hidden=options.NO_SETS)
 @click.argument("name")
 @options.image_size_option
-def show_model_command(settings: Settings, name: str, image_size: int) -> None:
+def show_model_command(settings: Settings, name: str, image_size: int | None) -> None:
     """The layers of a backbone: output shape, parameters, operations for one image."""
     from headstart.core.extract.backbones import get_backbone
     from headstart.core.extract.network.summary import summarise
 
     backbone = get_backbone(name)
-    layers = summarise(backbone, image_size)
-    out(words.backbones.layers(backbone, layers, image_size))
+    layers = summarise(backbone, image_size or IMAGE_SIZE)
+    out(words.backbones.layers(backbone, layers, image_size or IMAGE_SIZE))
     document(settings, words.backbones.layers_json(backbone, layers))
 
 

@@ -1,7 +1,7 @@
 """The key: how a feature is computed, by value. Which pictures make up a data set is another question (`manifest`)."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headstart.core.cache.files import canonical_json, sha256
@@ -15,7 +15,10 @@ class FeatureKey:
     """How a feature is computed, by value. Two runs with equal keys give interchangeable features of equal pictures.
 
     `weights` says where they come from (`IMAGENET1K_V1`, `random:0`, `file`); `weights_sha256` is the SHA-256 of the file
-    loaded, or for random weights that of the recipe that draws them. Sizes are in pixels.
+    loaded, or for random weights that of the recipe that draws them. Sizes are in pixels: of the square that the backbone
+    sees, and with `resize` of what is cropped to it; `crop` says how (`extract.pictures.preprocess.Preprocessing`).
+
+    A fact that keys did not have once is left out of JSON and digest where it has the value that held before it was one.
     """
 
     backbone: str
@@ -28,6 +31,8 @@ class FeatureKey:
     std: tuple[float, ...]
     precision: str
     feature_version: int = FEATURE_VERSION
+    resize: int | None = None
+    crop: str = "squash"
 
     def __post_init__(self) -> None:
         # equal keys need one spelling: JSON tells 0 from 0.0, Python doesn't
@@ -37,7 +42,7 @@ class FeatureKey:
     @property
     def digest(self) -> str:
         """64 hexadecimal digits that change when any field does."""
-        return sha256(canonical_json(dataclasses.asdict(self)))
+        return sha256(canonical_json(_stated(self)))
 
     @property
     def digest8(self) -> str:
@@ -48,6 +53,11 @@ class FeatureKey:
     def untrained(self) -> bool:
         """True where the backbone's weights are random numbers."""
         return self.weights.startswith("random")
+
+    @property
+    def transform(self) -> str:
+        """`squash` where the whole picture is resized to a square by the bilinear filter, else `preset`."""
+        return "squash" if (self.crop, self.resize, self.interpolation) == ("squash", None, "bilinear") else "preset"
 
     @property
     def feature_key(self) -> "FeatureKey":
@@ -61,17 +71,20 @@ class FeatureKey:
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
-        return dataclasses.asdict(self)
+        return _stated(self)
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "FeatureKey":
         """The key written by `to_json`. Raises ValueError where a field is missing, unknown or of another type."""
         fields = {field.name for field in dataclasses.fields(cls)}
-        if set(found) != fields:
-            raise ValueError(f"key: fields {sorted(set(found) ^ fields)} are missing or unknown")
+        later = {name for name in _LATER if name not in found}
+        if set(found) | later != fields:
+            raise ValueError(f"key: fields {sorted((set(found) | later) ^ fields)} are missing or unknown")
         texts = ("backbone", "pooling", "weights", "weights_sha256", "interpolation", "precision")
         _expect(found, texts, str)
         _expect(found, ("image_size", "feature_version"), int)
+        _expect(found, [name for name in ("crop",) if name in found], str)
+        _expect(found, [name for name in ("resize",) if name in found], int)
         _expect(found, ("mean", "std"), (list, tuple))
         _expect_each(found, ("mean", "std"), (int, float))
         return cls(**{**found, **{name: tuple(found[name]) for name in ("mean", "std")}})
@@ -97,7 +110,7 @@ class NamedKey(FeatureKey):
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON values, in the order that records have them."""
-        fields = dataclasses.asdict(self)
+        fields = _stated(self)
         version = fields.pop("feature_version")
         return {**fields, "feature_version": version}
 
@@ -114,7 +127,17 @@ class NamedKey(FeatureKey):
         return cls.of(key, found["dataset"], tuple(found["classes"]))
 
 
-def _expect(found: Mapping[str, Any], names: tuple[str, ...], kind: type | tuple[type, ...]) -> None:
+_LATER: Mapping[str, Any] = {"resize": None, "crop": "squash"}
+"""The fields that keys did not have once, and what held then."""
+
+
+def _stated(key: FeatureKey) -> dict[str, Any]:
+    """The fields that stand in JSON: an older headstart refuses a key with one that it does not know."""
+    fields = dataclasses.asdict(key)
+    return {name: value for name, value in fields.items() if name not in _LATER or value != _LATER[name]}
+
+
+def _expect(found: Mapping[str, Any], names: Sequence[str], kind: type | tuple[type, ...]) -> None:
     for name in names:
         if not isinstance(found[name], kind) or isinstance(found[name], bool):
             raise ValueError(f"key: {name} is {found[name]!r}, expected {kind}")

@@ -169,6 +169,7 @@ class Manifest:
     def to_bytes(self) -> bytes:
         """The manifest as the bytes of its file."""
         facts = {"key_digest": self.key.digest, "digest": self.digest, "rows": self.rows, **dataclasses.asdict(self)}
+        facts["key"] = self.key.to_json()
         document = {"format": FORMAT, "version": facts.pop("version"), **facts}
         return pretty_json({**document, "sha256": sha256(canonical_json(document))})
 

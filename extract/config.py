@@ -15,12 +15,16 @@ Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 Engine = Literal["auto", "eager", "compiled"]
 OnError = Literal["fail", "skip"]
 Split = Literal["train", "test", "all"]
+Transform = Literal["auto", "preset", "squash"]
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 ENGINES: tuple[str, ...] = get_args(Engine)
 ON_ERROR: tuple[str, ...] = get_args(OnError)
 SPLITS: tuple[str, ...] = get_args(Split)
+TRANSFORMS: tuple[str, ...] = get_args(Transform)
 STUDY_MODELS = ("vgg16", "vgg19", "resnet50", "resnet152")
+IMAGE_SIZE = 224
+"""Pixels: what most backbones were trained for."""
 MIN_IMAGE_SIZE = 32
 """Pixels: the backbones halve an image five times."""
 
@@ -29,13 +33,16 @@ MIN_IMAGE_SIZE = 32
 class ExtractConfig:
     """How features are computed. Sizes in pixels; `limit` and `shard_rows` in rows; None lets us choose.
 
+    `image_size` None is the size that the weights were made for. `transform` is `preset`, their own resizing, crop and
+    interpolation; or `squash`, the whole picture resized to a square; `auto` is by data set (`extract.transform`).
+
     `workers` threads decode image files (Pillow's decoders run outside Python's lock); data sets of small arrays need none.
     With `frozen` pictures that have changed since are an error. Raises ArgumentInvalid, which names the field, for a value
     that is of no use; command line and Python share this check.
     """
 
     weights: str = "IMAGENET1K_V1"
-    image_size: int = 224
+    image_size: int | None = None
     precision: Precision = "auto"
     device: str = "auto"
     batch_size: int | None = None
@@ -46,10 +53,11 @@ class ExtractConfig:
     on_error: OnError = "fail"
     force: bool = False
     frozen: bool = False
+    transform: Transform = "auto"
 
     def __post_init__(self) -> None:
         least = {"image_size": MIN_IMAGE_SIZE, "batch_size": 1, "workers": 1, "limit": 1, "shard_rows": 1}
-        known = {"precision": PRECISIONS, "engine": ENGINES, "on_error": ON_ERROR}
+        known = {"precision": PRECISIONS, "engine": ENGINES, "on_error": ON_ERROR, "transform": TRANSFORMS}
         numbers = {name: whole(name, getattr(self, name), lowest) for name, lowest in least.items() if not self._open(name)}
         words = {name: choice(name, getattr(self, name), there) for name, there in known.items()}
         texts = {name: text(name, getattr(self, name)) for name in ("weights", "device")}
@@ -61,7 +69,7 @@ class ExtractConfig:
 
     def _open(self, name: str) -> bool:
         """Whether a number is left to us."""
-        return name in ("batch_size", "limit") and getattr(self, name) is None
+        return name in ("image_size", "batch_size", "limit") and getattr(self, name) is None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -60,6 +60,8 @@ class Job:
             mean=self.preprocessing.mean,
             std=self.preprocessing.std,
             precision=self.device.precision,
+            resize=self.preprocessing.resize,
+            crop=self.preprocessing.crop,
         )
 
     @property

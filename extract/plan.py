@@ -11,7 +11,7 @@ import numpy as np
 
 from headstart.core.cache.errors import DataInvalid, WeightsMismatch
 from headstart.core.cache.store import FeatureStore
-from headstart.core.extract import datasets, weights
+from headstart.core.extract import datasets, transform, weights
 from headstart.core.extract.backbones import Backbone, get_backbone
 from headstart.core.extract.config import STUDY_MODELS, Download, ExtractConfig, ExtractionRequest
 from headstart.core.extract.images import Images
@@ -19,7 +19,6 @@ from headstart.core.extract.job import Job
 from headstart.core.extract.naming import as_kept
 from headstart.core.extract.network.devices import resolve
 from headstart.core.extract.network.loaded import NetworkSpec, load_network
-from headstart.core.extract.pictures.preprocess import Preprocessing
 
 if TYPE_CHECKING:
     from headstart.core.extract.network.extractor import FeatureExtractor
@@ -109,8 +108,8 @@ def plan(request: ExtractionRequest, data_dir: Path, store: FeatureStore | None 
 def _network(backbone: Backbone, config: ExtractConfig, images: Images) -> NetworkSpec:
     """The network that `config` asks for, in a precision that holds its numbers for these images."""
     precision = (backbone.precision or "auto") if config.precision == "auto" else config.precision
-    device, preprocessing = resolve(config.device, precision), Preprocessing(image_size=config.image_size)
-    spec = NetworkSpec(backbone, weights.locate(backbone, config.weights), preprocessing, device)
+    device, found = resolve(config.device, precision), weights.locate(backbone, config.weights)
+    spec = NetworkSpec(backbone, found, transform.chosen(config, backbone, found, images), device)
     return _in_range(spec, images, config.workers) if precision == "auto" and device.precision == "fp16" else spec
 
 

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from headstart.core.cache.errors import WeightsMismatch, WeightsNotFound
 from headstart.core.cache.key import FEATURE_VERSION, FeatureKey
-from headstart.core.extract import weights
+from headstart.core.extract import transform, weights
 from headstart.core.extract.backbones import POOLING, get_backbone
 from headstart.core.extract.network.devices import resolve_like
 from headstart.core.extract.network.loaded import NetworkSpec, load_network
-from headstart.core.extract.pictures.preprocess import Preprocessing
 
 if TYPE_CHECKING:
     from headstart.core.extract.network.extractor import FeatureExtractor
@@ -29,16 +28,17 @@ def restore(
     for field, ours, theirs in (
         ("pooling", POOLING, key.pooling),
         ("feature_version", FEATURE_VERSION, key.feature_version),
-        ("interpolation", Preprocessing().interpolation, key.interpolation),
     ):
-        _expect(field, ours, theirs, "use the headstart that made them, or extract again and train a head on that")
+        _expect(field, ours, theirs, _OTHER_HEADSTART)
+    try:
+        preprocessing = transform.of_key(key)
+    except ValueError as error:
+        raise WeightsMismatch(f"{error}, in the head's features; {_OTHER_HEADSTART}") from error
     found = weights.locate(backbone, _recorded_weights(key, weights_from, request), "say where it is with --weights PATH")
     way_out = _OTHER_VERSIONS if key.untrained and found.label == key.weights else _OTHER
     _expect(f"weights_sha256 of {found.origin}", found.sha256, key.weights_sha256, way_out)
     if "#" in key.weights:
         _expect(f"the weights in {found.path}", found.label.partition("#")[2], key.weights.partition("#")[2], _OTHER)
-    mean, std = ((values[0], values[1], values[2]) for values in (key.mean, key.std))
-    preprocessing = Preprocessing(key.image_size, key.interpolation, mean, std)
     spec = NetworkSpec(backbone, found, preprocessing, resolve_like(device, key.precision))
     return load_network(spec, batch_size)
 
@@ -58,6 +58,7 @@ def _recorded_weights(key: FeatureKey, weights_from: str, request: str | None) -
     return f"{asked}#{member}" if mark and found and found[1] is None else asked
 
 
+_OTHER_HEADSTART = "use the headstart that made them, or extract again and train a head on that"
 _OTHER = "give the right weights with --weights, or train a head on new features"
 _OTHER_VERSIONS = "other versions of torch or torchvision drew those; extract again and train a head on that"
 

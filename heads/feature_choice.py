@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True)
 class FeatureChoice:
     """How the features that are meant were computed, as far as somebody says it: precision, image size in pixels, weights
-    by their name or the file that they were in, or the start of the key's digest. None and empty match all."""
+    by their name or the file that they were in, the start of the key's digest, or the transform. None and empty match all.
+    """
 
     precision: str | None = None
     image_size: int | None = None
     weights: str | None = None
     digest: str = ""
+    transform: str | None = None
 
     def matches(self, features: FeatureSet) -> bool:
         """Whether a set was computed so."""
@@ -26,6 +28,7 @@ class FeatureChoice:
         return (
             self.precision in (None, key.precision)
             and self.image_size in (None, key.image_size)
+            and self.transform in (None, key.transform)
             and (
                 self.weights in (None, key.weights, origin)
                 or self.weights == Path(origin).name
@@ -37,7 +40,12 @@ class FeatureChoice:
     @property
     def options(self) -> str:
         """What was asked for, as options."""
-        given = {"--precision": self.precision, "--image-size": self.image_size, "--weights": self.weights}
+        given = {
+            "--precision": self.precision,
+            "--image-size": self.image_size,
+            "--transform": self.transform,
+            "--weights": self.weights,
+        }
         return " ".join(f"{name} {value}" for name, value in given.items() if value is not None)
 
 

@@ -57,7 +57,7 @@ def _value(value: object) -> str:
 
 def is_published(config: TrainConfig, key: NamedKey) -> bool:
     """Whether a head is trained as the published study trained its own: its recipe up to seed and number of rows, on
-    CIFAR-10 at 224 px. The published figures stand beside no other."""
-    return (key.dataset, key.image_size) == ("cifar10", 224) and dataclasses.replace(
+    CIFAR-10 resized to 224 px. The published figures stand beside no other."""
+    return (key.dataset, key.image_size, key.transform) == ("cifar10", 224, "squash") and dataclasses.replace(
         config, seed=0, train_limit=None
     ) == RECIPES["study"]

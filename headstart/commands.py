@@ -12,7 +12,7 @@ def made_by(key: FeatureKey, place: str, manifests: tuple[Manifest, ...]) -> tup
     """The options of the features of `key`, from the data set at `place`, as `--dataset` takes it. `manifests` are those
     of its sets that are there: they say where a file of weights was, and whether only the first rows were taken."""
     options = ["-m", key.backbone, "--dataset", place, "--weights", _weights(key, manifests)]
-    options += ["--image-size", str(key.image_size), "--precision", key.precision]
+    options += ["--transform", key.transform, "--image-size", str(key.image_size), "--precision", key.precision]
     stops = [found.stop for found in manifests if found.stop < found.provenance.split_rows]
     return (*options, *(["--limit", str(max(stops))] if stops else []))
 
@@ -31,7 +31,7 @@ def trained_by(key: NamedKey, config: TrainConfig) -> tuple[str, ...]:
     weights too, but for those of a file, whose name is no part of the key. And what differs from the recipe."""
     recipe = RECIPES.get(config.recipe, RECIPES["standard"])
     options = ["-m", key.backbone, "--dataset", key.dataset, "--image-size", str(key.image_size)]
-    options += ["--precision", key.precision]
+    options += ["--precision", key.precision, "--transform", key.transform]
     options += ["--weights", key.weights] if key.weights.partition("#")[0] != "file" else []
     options += ["--recipe", config.recipe] if config.recipe != RECIPES["standard"].recipe else []
     for name in ("head", *sorted((uses(config.head) | EVERY_HEAD) - {"head"}), *(["seed"] if config.random else [])):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from headstart.core.cache.key import FeatureKey
@@ -13,6 +13,7 @@ from headstart.core.extract import reuse
 from headstart.core.extract import run as runs
 from headstart.core.extract.config import Download, ExtractionRequest
 from headstart.core.extract.job import Job
+from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.reuse import Outlook
 from headstart.core.extract.run import Outcome
 from headstart.observer import Observer
@@ -96,10 +97,26 @@ def plan(workspace: Workspace, request: ExtractionRequest, observer: Observer) -
     found = jobs.plan(asked, workspace.data_dir, FeatureStore(workspace.features_dir))
     for key in dict.fromkeys(job.key for job in found):
         warn_if_untrained(key, observer)
-    remarks = (remark for job in found for remark in (*job.images.remarks, *job.images.notes, *job.device.notes))
+    remarks = [remark for job in found for remark in (*job.images.remarks, *job.images.notes, *job.device.notes)]
+    if asked.config.transform == "auto":
+        remarks += squashed_before(found, FeatureStore(workspace.features_dir))
     for remark in dict.fromkeys(remarks):
         observer.remark(remark)
     return found
+
+
+def squashed_before(found: Sequence[Job], store: FeatureStore) -> Iterator[str]:
+    """What must be said where nobody chose a transform, and the features that are there are of squashed pictures, as once
+    all were: these jobs don't go on with them."""
+    for job in found:
+        if job.key.transform == "squash" or store.folders(job.named, job.images.split):
+            continue
+        key = dataclasses.replace(job.named, resize=None, crop="squash", interpolation=Preprocessing.interpolation)
+        if there := store.folders(key, job.images.split):
+            yield (
+                f"{job.title}: another set than {there[0].name}, whose pictures were squashed; by default they now go "
+                f"through the weights' own transform: {job.preprocessing.words}; --transform squash goes on with that set"
+            )
 
 
 def warn_if_untrained(key: FeatureKey, observer: Observer) -> None:

@@ -133,8 +133,12 @@ class StudyRequest:
         return TimingRequest(self.dataset, options, BenchConfig(limit=self.bench_limit))
 
     def extraction(self, model: str) -> ExtractionRequest:
-        """One model's part of stage one."""
-        return ExtractionRequest((model,), self.dataset, weights=self.weights, config=self.config)
+        """One model's part of stage one. The study's pictures were squashed, and so are any, unless something else is
+        said."""
+        config = self.config
+        if config.transform == "auto":
+            config = dataclasses.replace(config, transform="squash")
+        return ExtractionRequest((model,), self.dataset, weights=self.weights, config=config)
 
     def trainings(self, rows: int, divided: bool) -> list[TrainConfig]:
         """Each recipe for a set of `rows` training rows; a limit only where it leaves some out. A set without a test split

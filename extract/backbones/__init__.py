@@ -24,17 +24,16 @@ POOLING = "global average"
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """The transform that weights were published with: sizes in pixels, the others as `Preprocessing` has them.
+    """What a network's authors do to a picture before it: sizes in pixels, `mode` and the rest as `Preprocessing` has them.
 
     `crop_pct` is timm's, from which it computes `resize` at every size; without it `resize` keeps its proportion to `crop`.
-    The defaults are those of torchvision's first weights.
     """
 
-    resize: int = 256
-    crop: int = 224
-    interpolation: str = Preprocessing.interpolation
-    mean: tuple[float, float, float] = Preprocessing.mean
-    std: tuple[float, float, float] = Preprocessing.std
+    resize: int
+    crop: int
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
     mode: str = "center"
     crop_pct: float | None = None
 
@@ -50,13 +49,12 @@ class Preset:
 
 @dataclasses.dataclass(frozen=True)
 class WeightFile:
-    """A published file of weights: its address, its SHA-256 or as many of its first digits as are known, the ImageNet top-1
-    accuracy that is published for the whole network with these weights, in per cent, and their transform."""
+    """A published file of weights: its address, its SHA-256 or as many of its first digits as are known, and the ImageNet
+    top-1 accuracy that is published for the whole network with these weights, in per cent."""
 
     url: str
     sha256: str
     top1: float | None = None
-    preset: Preset = Preset()
 
     @property
     def name(self) -> str:
@@ -71,7 +69,8 @@ class Backbone:
     `body` builds the network up to its last feature map, (N, `feature_dim`, H/32, W/32), with its source's parameter names,
     and can be sent to another process. `classifier` is the prefix of the parameters that are left out. `checkpoints` maps
     the names of published weights to their files, the newest last. `precision` is what `auto` means for it: None leaves it
-    to the device. `preset` is the transform of weights that are not published: random ones and people's own.
+    to the device. `preset` gives the transform of published weights by their name, or of others by theirs (`file`,
+    `random:0`); None where nobody says.
     """
 
     name: str
@@ -80,14 +79,7 @@ class Backbone:
     classifier: str = ""
     checkpoints: Mapping[str, WeightFile] = dataclasses.field(default_factory=dict)
     precision: str | None = None
-    preset: Preset = Preset()
-
-    def preset_of(self, label: str, sha256: str) -> Preset:
-        """The transform of weights by their name; of a file by its SHA-256, which may be that of a published one."""
-        if label in self.checkpoints:
-            return self.checkpoints[label].preset
-        own = (file.preset for file in self.checkpoints.values() if sha256.startswith(file.sha256))
-        return next(own, self.preset)
+    preset: Callable[[str], Preset | None] | None = dataclasses.field(default=None, compare=False)
 
     @property
     def accuracies(self) -> dict[str, float]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.extract.backbones import Backbone, Preset, WeightFile
+from headstart.core.extract.pictures.preprocess import Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,9 +56,9 @@ def _densenet(name: str) -> nn.Module:
     return nn.Sequential(OrderedDict(features=_model(name).features, relu=nn.ReLU(inplace=True)))
 
 
-def _file(model: str, sha256: str, top1: float, resize: int = Preset.resize) -> WeightFile:
+def _file(model: str, sha256: str, top1: float) -> WeightFile:
     """A file's name ends in the first eight digits of its SHA-256 (https://docs.pytorch.org/docs/stable/hub.html)."""
-    return WeightFile(f"{BASE_URL}{model}-{sha256[:8]}.pth", sha256, top1, Preset(resize))
+    return WeightFile(f"{BASE_URL}{model}-{sha256[:8]}.pth", sha256, top1)
 
 
 # torchvision publishes eight digits, which are 32 bits and can be met on purpose. The other 56 are those that other people
@@ -76,8 +77,8 @@ _V1: Mapping[str, WeightFile] = {
     "densenet169": _file("densenet169", "b2777c0a", 75.6),
 }
 _V2: Mapping[str, WeightFile] = {
-    "resnet50": _file("resnet50", "11ad3fa62ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca", 80.858, resize=232),
-    "resnet152": _file("resnet152", "f82ba261", 82.284, resize=232),
+    "resnet50": _file("resnet50", "11ad3fa62ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca", 80.858),
+    "resnet152": _file("resnet152", "f82ba261", 82.284),
 }
 
 
@@ -87,13 +88,20 @@ def _published(name: str) -> dict[str, WeightFile]:
     return {label: file for label, file in files.items() if file is not None}
 
 
+def _preset(label: str) -> Preset:
+    """As torchvision's enums give it in `transforms`, which a test holds this against: the newer weights were found best at
+    232 px (https://pytorch.org/blog/how-to-train-state-of-the-art-models-using-torchvision-latest-primitives)."""
+    resize = 232 if label == "IMAGENET1K_V2" else 256
+    return Preset(resize, 224, Preprocessing.interpolation, Preprocessing.mean, Preprocessing.std)
+
+
 _FAMILIES = {"vgg": (_vgg, "classifier."), "resnet": (_resnet, "fc."), "densenet": (_densenet, "classifier.")}
 """How an architecture is cut, and the prefix of the parameters behind its feature map."""
 
 
 def _backbone(name: str, family: str, feature_dim: int, precision: str | None = None) -> Backbone:
     build, classifier = _FAMILIES[family]
-    return Backbone(name, feature_dim, functools.partial(build, name), classifier, _published(name), precision)
+    return Backbone(name, feature_dim, functools.partial(build, name), classifier, _published(name), precision, _preset)
 
 
 BACKBONES: Mapping[str, Backbone] = {

@@ -100,7 +100,9 @@ class ArrayImages:
 def _batch(start: int, pixels: Pixels, transform: Preprocessing) -> Batch:
     """Rows from `start` on, prepared by Pillow where that can't be left to the device."""
     marks, rows = [fingerprint(image) for image in pixels], np.arange(start, start + len(pixels))
-    if len(pixels) and not transform.on_device:
+    height, width = pixels.shape[1:3]
+    shrunk = height != width and max(height, width) > transform.image_size  # in an order of passes that Pillow chooses
+    if len(pixels) and (shrunk or not transform.on_device):
         pixels = np.stack([framed(Image.fromarray(image), transform) for image in pixels])
     return Batch(start, pixels, rows, marks)
 

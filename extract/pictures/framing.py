@@ -10,16 +10,28 @@ import numpy.typing as npt
 from PIL import Image
 
 from headstart.core.extract.pictures.preprocess import Preprocessing
+from headstart.core.extract.pictures.resampling import resized_part
 
 Pixels = npt.NDArray[np.uint8]
+
+LARGE = 2**24
+"""Pixels, of 4 bytes, that a resized picture may have beside the one that is being read."""
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def framed(image: Image.Image, transform: Preprocessing) -> Pixels:
-    """An RGB picture as uint8 (S, S, 3)."""
-    resized = image.resize(resized_size(image.size, transform), _FILTERS[transform.interpolation])
-    return _cropped(np.asarray(resized), transform)
+    """An RGB picture as uint8 (S, S, 3).
+
+    Of a small one that is far longer than wide the part that is seen is enlarged alone, to the same bits: 1 x 100,000 px
+    would take 26 GB at 256 px.
+    """
+    width, height = resized_size(image.size, transform)
+    if width * height <= max(LARGE, image.width * image.height):
+        return _cropped(np.asarray(image.resize((width, height), _FILTERS[transform.interpolation])), transform)
+    across, down = _middle(width, transform.image_size), _middle(height, transform.image_size)
+    box = (across.start, down.start, across.stop, down.stop)
+    return _cropped(resized_part(image, (width, height), transform.interpolation, box), transform)
 
 
 def resized_size(size: tuple[int, int], transform: Preprocessing) -> tuple[int, int]:
@@ -45,8 +57,13 @@ def _cropped(pixels: Pixels, transform: Preprocessing) -> Pixels:
         around = [(each // 2, (each + 1) // 2) for each in missing]
         bands = [np.pad(pixels[..., band], around, constant_values=fill) for band, fill in enumerate(_fill(transform))]
         pixels = np.stack(bands, axis=-1)
-    top, left = (round((length - side) / 2.0) for length in pixels.shape[:2])
-    return pixels[top : top + side, left : left + side]
+    return pixels[_middle(pixels.shape[0], side), _middle(pixels.shape[1], side)]
+
+
+def _middle(length: int, side: int) -> slice:
+    """The `side` pixels in the middle of a line; all of a shorter one."""
+    start = max(0, round((length - side) / 2.0))
+    return slice(start, min(length, start + side))
 
 
 def _fill(transform: Preprocessing) -> tuple[int, ...]:

@@ -1,8 +1,6 @@
 """From uint8 pixels to a backbone's input: torchvision's Resize, ToTensor and Normalize, on any device, bit for bit.
 
-Pillow resizes uint8 images in two passes, width then height, with filter weights in 22-bit fixed point and a rounding to
-uint8 after each pass (https://github.com/python-pillow/Pillow, src/libImaging/Resample.c). The same sums are done here
-as float32 matrix products of integers small enough to be exact.
+Pillow's sums (`resampling`) are done here as float32 matrix products of integers small enough to be exact.
 """
 
 from __future__ import annotations
@@ -15,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from headstart.core.extract.pictures.resampling import BITS, weights
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-_BITS = 22  # Pillow's PRECISION_BITS: 32 bits less 8 for the pixel and 2 for the sum
 _HALF = 11  # each weight is split into two numbers of eleven bits, which TF32 holds exactly too
 _MAX_EXACT_TAPS = 32  # 32 taps x 255 x 2^11 stays below 2^24, up to where float32 counts integers without a gap
 
@@ -54,6 +53,15 @@ class Preprocessing:
             object.__setattr__(self, "resize", None)
 
     @property
+    def words(self) -> str:
+        """What is done to a picture, for people."""
+        size, resize = f"{self.image_size} x {self.image_size} px", self.resize or self.image_size
+        if self.crop == "squash" and self.resize is None:
+            return f"resized to {size} ({self.interpolation})"
+        side = {"squash": "both sides", "center": "short side", "border": "long side"}[self.crop]
+        return f"{side} resized to {resize} px ({self.interpolation}), the middle {size} of that"
+
+    @property
     def on_device(self) -> bool:
         """Whether `prepare` may resize pictures of any size; all others are prepared by Pillow (`framing`)."""
         return self.crop == "squash" and self.resize is None and self.interpolation == "bilinear"
@@ -63,19 +71,10 @@ class Preprocessing:
 def resize_weights(size: int, target: int) -> npt.NDArray[np.int64]:
     """The (target, size) integer weights, in units of 2^-22, that Pillow's bilinear filter gives each pixel.
 
-    The filter is a triangle of one pixel's half-width, widened by the scale when shrinking. Sizes in pixels.
+    Sizes in pixels.
     """
-    scale = size / target
-    support = max(scale, 1.0)
-    weights = np.zeros((target, size), dtype=np.int64)
-    for row in range(target):
-        centre = (row + 0.5) * scale
-        first = max(int(centre - support + 0.5), 0)
-        last = min(int(centre + support + 0.5), size)
-        taps = [max(0.0, 1.0 - abs((x - centre + 0.5) / support)) for x in range(first, last)]
-        total = sum(taps)
-        weights[row, first:last] = [int(0.5 + tap / total * (1 << _BITS)) for tap in taps]
-    return weights
+    _, found = weights(size, target, "bilinear", range(target))
+    return found
 
 
 def is_exact(size: int, target: int) -> bool:
@@ -103,7 +102,7 @@ def resize(images: Tensor, target: int) -> Tensor:
 def _weigh(pixels: Tensor, size: int, target: int) -> Tensor:
     """floor((weights . pixels + 1/2) / 1) in fixed point along the last axis, rounded and clipped as Pillow does."""
     high, low = _split_weights(size, target, pixels.device)
-    carry = (pixels @ low).add_(float(1 << (_BITS - 1))).mul_(2.0**-_HALF).floor_()
+    carry = (pixels @ low).add_(float(1 << (BITS - 1))).mul_(2.0**-_HALF).floor_()
     return (pixels @ high).add_(carry).mul_(2.0**-_HALF).floor_().clamp_(0.0, 255.0)
 
 
@@ -111,8 +110,8 @@ def _weigh(pixels: Tensor, size: int, target: int) -> Tensor:
 def _split_weights(size: int, target: int, device: Any) -> tuple[Tensor, Tensor]:
     import torch
 
-    weights = torch.from_numpy(resize_weights(size, target).T.copy())
-    high, low = weights >> _HALF, weights & ((1 << _HALF) - 1)
+    whole = torch.from_numpy(resize_weights(size, target).T.copy())
+    high, low = whole >> _HALF, whole & ((1 << _HALF) - 1)
     return high.float().to(device), low.float().to(device)
 
 

@@ -41,10 +41,9 @@ def figure_1(images: Images, row: int, preprocessing: Preprocessing) -> list[tup
     own = _own(images, row)
     resized = _resized(images, row, preprocessing)
     normal = preprocess.normalise(resized, preprocessing)
-    size = f"{preprocessing.image_size} x {preprocessing.image_size} px"
     return [
         _as_it_is(own, f"{_name(images, row)}, {own.width} x {own.height} px", preprocessing.image_size),
-        (f"resized to {size} ({preprocessing.interpolation})", _png(_picture(resized / 255))),
+        (preprocessing.words, _png(_picture(resized / 255))),
         ("normalised, shown with the normalisation taken back", _png(_picture(denormalise(normal, preprocessing)))),
         ("normalised, shown as plt.imshow clips it to 0 to 1 (as in the study)", _png(_imshow(normal))),
     ]

@@ -34,6 +34,7 @@ class Pair:
             "--dataset": key.dataset,
             "--image-size": str(key.image_size),
             "--precision": key.precision,
+            "--transform": key.transform,
             "--weights": weights,
         }
 

@@ -18,7 +18,7 @@ from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import NamedKey
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.backbones import get_backbone
-from headstart.core.extract.config import Engine, ExtractConfig, ExtractionRequest, OnError, Precision
+from headstart.core.extract.config import Engine, ExtractConfig, ExtractionRequest, OnError, Precision, Transform
 from headstart.core.heads import data
 from headstart.core.heads.config import RECIPES
 from headstart.observer import Observer
@@ -209,7 +209,7 @@ def extract(
     no_splits: bool = False,
     limit: int | None = None,
     weights: str = ExtractConfig.weights,
-    image_size: int = ExtractConfig.image_size,
+    image_size: int | None = ExtractConfig.image_size,
     shard_rows: int = ExtractConfig.shard_rows,
     precision: Precision = ExtractConfig.precision,
     engine: Engine = ExtractConfig.engine,
@@ -218,6 +218,7 @@ def extract(
     on_error: OnError = ExtractConfig.on_error,
     force: bool = False,
     frozen: bool = False,
+    transform: Transform = ExtractConfig.transform,
     device: str = ExtractConfig.device,
     features_dir: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
@@ -228,9 +229,10 @@ def extract(
     pictures that changed only the new ones are computed; with frozen a change is an error.
 
     dataset: cifar10, digits, folder:PATH, classes:PATH, list:FILE, parquet:GLOB, tar:GLOB, npz:FILE or torchvision:NAME,
-    and a Path is a folder; image_size in pixels; limit, shard_rows in rows of each split. The folders are those of the
-    command too, ./features and ./data, or $HEADSTART_FEATURES and $HEADSTART_DATA. observer: told how the work goes; None
-    is a bar in a notebook and silence in a script.
+    and a Path is a folder; image_size in pixels, None is the size that the weights were made for; limit, shard_rows in rows
+    of each split. transform: preset, the weights' own resizing and crop; squash, the whole picture resized to a square;
+    auto, by data set. The folders are those of the command too, ./features and ./data, or $HEADSTART_FEATURES and
+    $HEADSTART_DATA. observer: told how the work goes; None is a bar in a notebook and silence in a script.
 
     Raises HeadstartError: ArgumentInvalid, before any picture is read, DataNotFound, DataInvalid, ImageUnreadable,
     WeightsNotFound, WeightsMismatch, DeviceUnavailable, FeaturesStale, FeaturesInvalid, OutOfMemory. Raises OSError where
@@ -239,7 +241,19 @@ def extract(
     >>> features = hs.extract("folder:pets", model="resnet50")  # doctest: +SKIP
     """
     config = ExtractConfig(
-        weights, image_size, precision, device, batch_size, engine, workers, limit, shard_rows, on_error, force, frozen
+        weights,
+        image_size,
+        precision,
+        device,
+        batch_size,
+        engine,
+        workers,
+        limit,
+        shard_rows,
+        on_error,
+        force,
+        frozen,
+        transform,
     )
     request = ExtractionRequest((model,), _named(dataset), split, (config.weights,), no_splits, config)
     get_backbone(model)  # one: "all" would give features of several kinds

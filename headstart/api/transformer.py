@@ -16,10 +16,11 @@ from headstart.core.cache.arguments import text
 from headstart.core.cache.errors import FeaturesInvalid, WeightsMismatch
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.shard import narrowed
+from headstart.core.extract import transform
 from headstart.core.extract import weights as weight_files
 from headstart.core.extract.backbones import Backbone as Architecture
 from headstart.core.extract.backbones import get_backbone
-from headstart.core.extract.config import ExtractConfig, Precision
+from headstart.core.extract.config import ExtractConfig, Precision, Transform
 from headstart.core.extract.images.arrays import ArrayImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import resolve, resolve_like
@@ -59,9 +60,11 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     shuffles and sub-sets of pictures seen before run no forward pass. A pickle holds digests and paths, no weights and no
     rows: where the weights that it names have changed, it raises WeightsMismatch.
 
-    model: one of `headstart models`; weights: as `headstart extract --weights` takes them; image_size in pixels; precision
-    and device "auto" or as the command takes them; batch_size in pictures, None lets us choose; workers: threads that
-    decode. observer: told how the work goes; None is a bar in a notebook and silence in a script.
+    model: one of `headstart models`; weights: as `headstart extract --weights` takes them; image_size in pixels, None is
+    the size that the weights were made for; preprocessing: preset, the weights' own resizing and crop, which is auto
+    too, or squash, the whole picture resized to a square, which is what `extract` does with cifar10 and other small
+    arrays; precision and device "auto" or as the command takes them; batch_size in pictures, None lets us choose;
+    workers: threads that decode. observer: told how the work goes; None is a bar in a notebook and silence in a script.
 
     >>> import headstart as hs
     >>> from sklearn.linear_model import LogisticRegression
@@ -75,7 +78,8 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         model: str = "resnet50",
         *,
         weights: str = ExtractConfig.weights,
-        image_size: int = ExtractConfig.image_size,
+        image_size: int | None = ExtractConfig.image_size,
+        preprocessing: Transform = ExtractConfig.transform,
         precision: Precision = ExtractConfig.precision,
         device: str = ExtractConfig.device,
         batch_size: int | None = None,
@@ -85,6 +89,7 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.model = model
         self.weights = weights
         self.image_size = image_size
+        self.preprocessing = preprocessing
         self.precision = precision
         self.device = device
         self.batch_size = batch_size
@@ -125,8 +130,9 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def transform_spec(self) -> Preprocessing:
-        """What happens to a picture before the backbone sees it: size in pixels, interpolation, mean and std of [0, 1]."""
-        return Preprocessing(image_size=self.image_size)
+        """What happens to a picture before the backbone sees it: sizes in pixels, interpolation, mean and std of [0, 1].
+        Raises WeightsNotFound, WeightsMismatch, DeviceUnavailable: weights have a transform of their own."""
+        return self._ready().job.preprocessing
 
     @property
     @spoken
@@ -145,7 +151,7 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """The parameters, checked. Raises ArgumentInvalid."""
         text("model", self.model)
         own = (self.weights, self.image_size, self.precision, self.device, self.batch_size)
-        return ExtractConfig(*own, workers=self.workers)
+        return ExtractConfig(*own, workers=self.workers, transform=self.preprocessing)
 
     def _ready(self) -> _Ready:
         """The backbone as the parameters are now; the network is not loaded yet."""
@@ -164,7 +170,8 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         else:  # a file is where it was, whatever the working directory
             request = recorded.weights_from if recorded.key.weights.startswith("file") else config.weights
             device = resolve_like(self.device, recorded.key.precision)
-        job = Job(_NO_IMAGES, backbone, _located(backbone, request), self.transform_spec, device, config)
+        found = _located(backbone, request)
+        job = Job(_NO_IMAGES, backbone, found, transform.chosen(config, backbone, found, None), device, config)
         if recorded is not None:
             _refuse_others(job.key, dataclasses.replace(recorded.key, precision=device.precision))
         return _Ready(parameters, job, Frozen(job.key, lambda: load(job), self.batch_size, self.workers))
@@ -183,6 +190,15 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.two_d_array = False
         tags.input_tags.string = True
         return tags
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "preprocessing" not in state:  # a pickle of the time when all pictures were squashed
+            state = {**state, "preprocessing": "squash"}
+            recorded: _Recorded | None = state.get("_recorded")
+            if recorded is not None:
+                own = {**recorded.parameters, "preprocessing": "squash"}
+                state["_recorded"] = dataclasses.replace(recorded, parameters=own)
+        super().__setstate__(state)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from headstart.core.extract.config import ENGINES, MIN_IMAGE_SIZE, PRECISIONS, ExtractConfig, ExtractionRequest
+from headstart.core.extract.config import ENGINES, MIN_IMAGE_SIZE, PRECISIONS, TRANSFORMS, ExtractConfig, ExtractionRequest
 from headstart.core.heads.feature_choice import FeatureChoice
 from headstart.workspace import Workspace
 
@@ -131,8 +131,15 @@ batch_option = click.option("-b", "--batch-size", type=POSITIVE, help="Images at
 workers_option = shown(
     "-j", "--workers", type=POSITIVE, default=ExtractConfig.workers, help="Threads that decode image files."
 )
-image_size_option = shown(
-    "--image-size", type=click.IntRange(min=MIN_IMAGE_SIZE), default=ExtractConfig.image_size, help="Pixels, squared."
+image_size_option = click.option(
+    "--image-size", type=click.IntRange(min=MIN_IMAGE_SIZE), help="Pixels, squared. [default: the weights' own, mostly 224]"
+)
+transform_option = shown(
+    "--transform",
+    type=click.Choice(TRANSFORMS),
+    default=ExtractConfig.transform,
+    help="preset: the weights' own resizing and centre crop. squash: the whole picture resized to a square. auto: preset "
+    "for files, squash for cifar10, digits and other small arrays, and for study.",
 )
 engine_option = shown(
     "--engine",
@@ -162,7 +169,15 @@ photos_option = click.option(
 
 def network_options(function: Any) -> Any:
     """The options that say which network computes features, and how: `ExtractConfig` has a field for each."""
-    options = (weights_option, image_size_option, precision_option, engine_option, batch_option, workers_option)
+    options = (
+        weights_option,
+        image_size_option,
+        transform_option,
+        precision_option,
+        engine_option,
+        batch_option,
+        workers_option,
+    )
     for option in reversed(options):
         function = option(function)
     return function
@@ -190,11 +205,12 @@ def feature_options(function: Any) -> Any:
     """The options that say which features are meant, where they were computed in several ways."""
     precision = click.option("--precision", type=click.Choice(PRECISIONS[1:]), help="Only features of this precision.")
     size = click.option("--image-size", type=POSITIVE, help="Only features of images of this size, in pixels.")
+    transform = click.option("--transform", type=click.Choice(TRANSFORMS[1:]), help="Only features of this transform.")
     weights = click.option("--weights", help="Only features of these weights: as `extract` takes them.")
     key = click.option("--key", "digest", hidden=True, default="", help="Only features whose key begins with these digits.")
-    return precision(size(weights(key(function))))
+    return precision(size(transform(weights(key(function)))))
 
 
 def choice_of(given: dict[str, Any]) -> FeatureChoice:
     """What they say, taken out of the options given."""
-    return FeatureChoice(*(given.pop(name) for name in ("precision", "image_size", "weights", "digest")))
+    return FeatureChoice(*(given.pop(name) for name in ("precision", "image_size", "weights", "digest", "transform")))

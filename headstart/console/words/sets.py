@@ -83,6 +83,16 @@ def key_facts(key: FeatureKey) -> list[tuple[str, object]]:
     return list(key.to_json().items())
 
 
+def transform(key: FeatureKey) -> str:
+    """What was done to each picture, as `--transform` calls it, and in detail."""
+    from headstart.core.extract.transform import of_key
+
+    try:
+        return f"{key.transform}, {of_key(key).words}"
+    except ValueError:  # of a headstart to come
+        return f"{key.transform}, crop {key.crop}, interpolation {key.interpolation}"
+
+
 def description(features: FeatureSet) -> str:
     """All that is known of one set, a fact on each line."""
     manifest, origin = features.manifest, features.manifest.provenance
@@ -97,6 +107,7 @@ def description(features: FeatureSet) -> str:
         *(f"  note: {text}" for text in origin.notes),
         *([] if manifest.change is None else [f"  changed last: {changed(manifest.change)}"]),
         f"  classes: {listed(manifest.classes) or 'none'}",
+        f"  transform: {transform(manifest.key)}",
         *(f"  key: {field} = {value}" for field, value in key_facts(manifest.key)),
         "  with " + ", ".join(f"{package} {version}" for package, version in origin.versions.items()),
     ]

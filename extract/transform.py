@@ -1,0 +1,42 @@
+"""Which transform pictures go through before a backbone: the one that its weights were published with, or the whole picture
+squashed to a square; and the one that a key records."""
+
+from headstart.core.cache.key import FeatureKey
+from headstart.core.extract.backbones import Backbone, Preset
+from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.images import Images
+from headstart.core.extract.images.arrays import ArrayImages
+from headstart.core.extract.pictures.preprocess import Preprocessing
+from headstart.core.extract.weights import Weights
+
+
+def chosen(config: ExtractConfig, backbone: Backbone, weights: Weights, images: Images | None) -> Preprocessing:
+    """The transform that a run is asked for, at the weights' own size where none is named.
+
+    `auto` is `preset`, but `squash` for rows of one small size: a crop would take an eighth of a picture of 32 px off each
+    side, which its subject mostly fills, to keep a shape that is square already. None are anybody's pictures.
+    """
+    preset = preset_of(backbone, weights)
+    small = isinstance(images, ArrayImages)
+    if config.transform == "squash" or (config.transform == "auto" and small):
+        return Preprocessing(config.image_size or preset.crop, mean=preset.mean, std=preset.std)
+    return preset.at(config.image_size)
+
+
+def preset_of(backbone: Backbone, weights: Weights) -> Preset:
+    """The transform of weights by their name; of a file by its SHA-256, which may be that of a published one. Others have
+    the architecture's first: random weights, and people's own."""
+    files = backbone.checkpoints
+    same = (name for name, file in files.items() if file.sha256 and weights.sha256.startswith(file.sha256))
+    label = weights.label if weights.label in files else next(same, weights.label)
+    return (backbone.preset and backbone.preset(label)) or FIRST
+
+
+FIRST = Preset(256, 224, Preprocessing.interpolation, Preprocessing.mean, Preprocessing.std)
+"""What torchvision evaluated its first weights with (references/classification/presets.py)."""
+
+
+def of_key(key: FeatureKey) -> Preprocessing:
+    """The transform that features of a key came from. Raises ValueError for one that this version does not know."""
+    mean, std = ((values[0], values[1], values[2]) for values in (key.mean, key.std))
+    return Preprocessing(key.image_size, key.interpolation, mean, std, key.resize, key.crop)
