@@ -20,7 +20,7 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets, transform
 from headstart.core.extract.featurise import expand
 from headstart.core.extract.images import Images
-from headstart.core.extract.images.unchanged import same_images
+from headstart.core.extract.images.contents import same_images
 from headstart.core.extract.pictures import thumbnails as gallery
 from headstart.core.heads import timings
 from headstart.core.heads.predict import Photo, Wanted

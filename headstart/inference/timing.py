@@ -12,7 +12,7 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import listed
 from headstart.core.extract import datasets
 from headstart.core.extract.images import Images
-from headstart.core.extract.images.unchanged import same_images
+from headstart.core.extract.images.contents import same_images
 from headstart.core.extract.network.devices import resolve
 from headstart.core.extract.network.extractor import FeatureExtractor
 from headstart.core.extract.network.interface import EngineConfig
