@@ -1,8 +1,8 @@
-"""Which data set in the features directory a folder of pictures is.
+"""Which data set in the features directory a folder of pictures is, or another data set of a user's own.
 
-Features of a folder are called by the last part of its path, which stays when a parent is moved or renamed. Two folders may
-have the same last part: the second is `folder-NAME-2`, and so on. Which of them a folder is, is told by the place that
-features were made from, else by the pictures themselves.
+Features of a folder are called by the last part of its path, which stays when a parent is moved or renamed, those of a
+file by its name. Two folders may have the same last part: the second is `folder-NAME-2`, and so on. Which of them a folder
+is, is told by the place that features were made from, else by the pictures themselves.
 """
 
 import dataclasses
@@ -22,15 +22,19 @@ from headstart.core.cache.shard import MOST_BYTES
 from headstart.core.cache.shard_plan import Part
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import did_you_mean, listed, safe
+from headstart.core.extract.datasets import given, splits
 from headstart.core.extract.images import Images, rows_digest
+from headstart.core.extract.images.arrays import ArrayImages
 from headstart.core.extract.images.files import FileImages
+from headstart.core.extract.images.packed import PackedImages
+from headstart.core.extract.images.patterns import is_there
 from headstart.core.extract.job import Job
 from headstart.core.extract.pictures.layout import kind, layout
 
 
 def as_kept(jobs: Sequence[Job], store: FeatureStore) -> list[Job]:
     """The jobs of one data set under the name that its features have."""
-    top = jobs[0].images.top if jobs and isinstance(jobs[0].images, FileImages) else None
+    top = jobs[0].images.top if jobs else None
     return list(jobs) if top is None else _called(_name(jobs, top, store), jobs, top)
 
 
@@ -42,8 +46,11 @@ def known_as(dataset: str, store: FeatureStore) -> list[str]:
         return [dataset]
     word, colon, argument = dataset.partition(":")
     path = argument if colon and word.lower() in ("folder", "classes") else dataset
-    if path != dataset or "/" in dataset or dataset in (".", ".."):
-        names = _of_folder(Path(path).expanduser(), store)
+    if (own := given(dataset) if colon else None) is not None:
+        path, names = own.path.stem, _of_place(own.name, Path(own.origin), store)
+    elif path != dataset or "/" in dataset or dataset in (".", ".."):
+        top = Path(path).expanduser().resolve()
+        names = _of_place(f"folder-{top.name}", top, store)
     else:
         wanted = dataset.replace(":", "-", 1).lower()
         names = [name for name in there if name.lower() in (wanted, f"folder-{wanted}")]
@@ -65,27 +72,26 @@ def _hint(dataset: str, path: str, there: Sequence[str]) -> str:
 
 def splits_meant(dataset: str) -> tuple[str, ...] | None:
     """The splits of the folder that a user names as `folder:PATH`, which has those of its sub-folders, or `classes:PATH`,
-    which has none; None for other names, and where the folder is not there to tell."""
-    word, _, argument = dataset.partition(":")
+    which has none, or of another data set of one's own; None for other names, and where it is not there to tell."""
+    word, colon, argument = dataset.partition(":")
     if word.lower() == "classes":
         return ("all",)
     top = Path(argument).expanduser()
-    if word.lower() != "folder" or not top.is_dir():
-        return None
     try:
-        return tuple(layout(top).splits)
+        if word.lower() == "folder":
+            return tuple(layout(top).splits) if top.is_dir() else None
+        return splits(dataset, None, Path()) if colon and given(dataset) else None
     except (DataInvalid, DataNotFound):
         return None
 
 
-def _of_folder(path: Path, store: FeatureStore) -> list[str]:
-    """The names of what was made from a folder; of what has its name, where that folder or the one it was made from is not
-    there."""
-    top = path.resolve()
-    own = re.compile(rf"{re.escape(f'folder-{top.name}')}(-\d+)?")
-    named = [found for found in _manifests(f"folder-{top.name}", store) if own.fullmatch(found.dataset)]
+def _of_place(name: str, top: Path, store: FeatureStore) -> list[str]:
+    """The names of what was made from the folder, file or pattern `top`; of what has its `name`, where that or what it was
+    made from is not there."""
+    own = re.compile(rf"{re.escape(name)}(-\d+)?")
+    named = [found for found in _manifests(name, store) if own.fullmatch(found.dataset)]
     made = [found for found in named if _is_from(found, top)]
-    moved = [found for found in named if not top.is_dir() or not Path(found.provenance.data_from).is_dir()]
+    moved = [found for found in named if not is_there(str(top)) or not is_there(found.provenance.data_from)]
     return sorted({found.dataset for found in made or moved})
 
 
@@ -141,7 +147,7 @@ def _called(name: str, jobs: Sequence[Job], top: Path) -> list[Job]:
     renamed = {
         id(images): dataclasses.replace(images, name=name, remarks=(*images.remarks, remark))
         for images in (job.images for job in jobs)
-        if isinstance(images, FileImages)
+        if isinstance(images, FileImages | PackedImages | ArrayImages)
     }
     return [dataclasses.replace(job, images=renamed[id(job.images)]) for job in jobs]
 
@@ -181,13 +187,13 @@ class _First:
 
 def _firsts(there: Sequence[Manifest], jobs: Sequence[Job]) -> Iterator[tuple[_First, Images]]:
     """The first shards of some sets, beside our images of that split; each content once."""
-    splits = {id(job.images): job.images for job in jobs}.values()
+    ours = {id(job.images): job.images for job in jobs}.values()
     firsts = dict.fromkeys(
         (found.split, _First(shard.inputs, shard.inputs_stat, shard.start, shard.stop, found.provenance.order))
         for found in there
         for shard in found.shards[:1]
     )
-    for (split, first), images in itertools.product(firsts, splits):
+    for (split, first), images in itertools.product(firsts, ours):
         if split == images.split:
             yield first, images
 

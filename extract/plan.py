@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.core.cache.errors import WeightsMismatch
+from headstart.core.cache.errors import DataInvalid, WeightsMismatch
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets, weights
 from headstart.core.extract.backbones import Backbone, get_backbone, is_model
@@ -91,7 +91,12 @@ def opened(request: ExtractionRequest, data_dir: Path) -> list[Images]:
     """The splits asked for. Raises DataNotFound, DataInvalid, ArgumentInvalid."""
     dataset = datasets.undivided(request.dataset) if request.no_splits else request.dataset
     names = datasets.splits(dataset, request.split, data_dir)
-    return [datasets.open_split(dataset, name, data_dir) for name in names]
+    found = [datasets.open_split(dataset, name, data_dir) for name in names]
+    if request.config.on_error == "fail" and (
+        lost := next(filter(None, (getattr(one, "lost", "") for one in found)), None)
+    ):
+        raise DataInvalid(f"{lost}; mend the list, or --on-error skip leaves such pictures out")
+    return found
 
 
 def plan(request: ExtractionRequest, data_dir: Path, store: FeatureStore | None = None) -> list[Job]:

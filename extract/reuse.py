@@ -70,7 +70,7 @@ def whole_path(source: str) -> str:
 def _moved(job: Job, before: Manifest) -> Manifest:
     """The manifest with the place where its pictures are now, if they are no longer where they were: when they change
     there, it is this data set that has changed."""
-    here = whole_path(job.images.source)
+    here = whole_path(job.images.origin)
     if Path(before.provenance.data_from).exists() or not Path(here).exists():
         return before
     return dataclasses.replace(before, provenance=dataclasses.replace(before.provenance, data_from=here))

@@ -250,7 +250,7 @@ def _provenance(job: Job, origin: _Origin) -> Provenance:
     return Provenance(
         split_rows=job.images.rows,
         weights_from=job.weights.origin,
-        data_from=whole_path(job.images.source),
+        data_from=whole_path(job.images.origin),
         parameters=origin.parameters,
         device=origin.device,
         batch_size=origin.config.batch_size,

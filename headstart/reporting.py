@@ -20,7 +20,7 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets
 from headstart.core.extract.featurise import expand
 from headstart.core.extract.images import Images
-from headstart.core.extract.images.unchanged import same_images
+from headstart.core.extract.images.contents import same_images
 from headstart.core.extract.pictures import thumbnails as gallery
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.heads import timings
@@ -203,7 +203,8 @@ def _with_pictures(section: Section, images: Images, part: GroupedRuns, sources:
 def _images(part: GroupedRuns, sources: _Sources) -> tuple[Images | None, str]:
     """The images that the heads were tested on, where they are still the same, and their place as `--dataset` takes it:
     where the user says, or where the features found them."""
-    unknown = "folder:PATH" if part.dataset.startswith("folder-") else part.dataset
+    kind = datasets.kind_of(part.dataset)
+    unknown = f"{kind}:PATH" if kind else part.dataset
     features = sources.sets.get(part.groups[-1].first.test.digest)
     if features is None:
         return None, unknown
@@ -224,8 +225,8 @@ def _images(part: GroupedRuns, sources: _Sources) -> tuple[Images | None, str]:
 
 def _places(name: str, manifest: Manifest) -> list[str]:
     """Where a data set may be, as `--dataset` would say it: a folder of pictures where it was when they were read."""
-    if not name.startswith("folder-"):
-        return [name]
+    if (kind := datasets.kind_of(name)) != "folder":
+        return [f"{kind}:{manifest.provenance.data_from}" if kind else name]
     root = Path(manifest.provenance.data_from)
     folders = (root, root.parent) if manifest.split == "all" else (root.parent, root)  # a split is mostly a sub-folder
     whole = [f"classes:{root}"] if manifest.split == "all" else []

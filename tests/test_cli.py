@@ -486,11 +486,11 @@ def write_classes(root: Path, *folders: str, count: int = 3) -> None:
 
 def test_extract_says_what_it_found_before_it_begins(tmp_path: Path) -> None:
     write_classes(tmp_path / "pets", "train/cat", "train/dog", "val/cat", "val/dog")
-    (tmp_path / "pets/train/cat/x.heic").touch()
+    (tmp_path / "pets/train/cat/x.jxl").touch()
     (tmp_path / "pets/train/emu\n").mkdir()
     said = Place(tmp_path).run("extract", *RANDOM, "--dataset", f"folder:{tmp_path}/pets", "--dry-run").stderr.splitlines()
     assert said[1:] == [
-        "note: train: 6 pictures of 3 classes; left out: 1 file (.heic 1); .heic can't be read here: "
+        "note: train: 6 pictures of 3 classes; left out: 1 file (.jxl 1); .jxl can't be read here: "
         "convert such pictures to JPEG or PNG",
         r"note: 1 class folder is empty: emu\n",
         "note: the folder has no test pictures: its val/ is the test split",
@@ -533,10 +533,10 @@ def test_predict_walks_a_folder_as_extract_does(place: Place, pictures: Path) ->
     (pictures / "._a.jpg").write_bytes(b"no picture")
     (pictures / ".trash").mkdir()
     (pictures / ".trash/c.png").write_bytes((pictures / "a.png").read_bytes())
-    (pictures / "x.heic").touch()
+    (pictures / "x.jxl").touch()
     result = place.run("predict", str(pictures), "--format", "csv")
     assert {Path(row["picture"]).name for row in csv.DictReader(io.StringIO(result.stdout))} == {"a.png", "b.jpg"}
-    assert "2 pictures; left out: 1 file (.heic 1)" in result.stderr
+    assert "2 pictures; left out: 1 file (.jxl 1)" in result.stderr
 
 
 @pytest.mark.parametrize("words", [("cache", "show"), ("cache", "verify"), ("models", "show")])

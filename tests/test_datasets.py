@@ -485,14 +485,14 @@ def test_images_can_be_sent_to_another_process(tmp_path: Path) -> None:
 
 def test_what_was_found_is_said(tmp_path: Path) -> None:
     tree(tmp_path, "cat/a.png", "dog/b.png", "dog/c.png", "beside.png")
-    for name in ("cat/notes.txt", "cat/.DS_Store", "dog/a.heic", "readme.md"):
+    for name in ("cat/notes.txt", "cat/.DS_Store", "dog/a.jxl", "readme.md"):
         (tmp_path / name).touch()
     (tmp_path / "emu").mkdir()
     summary, empty = opened(tmp_path).remarks
     assert summary.startswith(
-        "3 pictures of 3 classes; left out: 4 files (.heic 1, .md 1, .txt 1, pictures beside the class"
+        "3 pictures of 3 classes; left out: 4 files (.jxl 1, .md 1, .txt 1, pictures beside the class"
     )
-    assert summary.endswith("; .heic can't be read here: convert such pictures to JPEG or PNG")
+    assert "; .jxl can't be read here: convert such pictures to JPEG or PNG" in summary
     assert empty == "1 class folder is empty: emu"
 
 
@@ -581,10 +581,10 @@ def test_a_newline_in_a_class_name_is_spelled_out(tmp_path: Path) -> None:
 
 def test_what_there_is_instead_of_pictures_is_said(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
-    for name in ("cat/a.heic", "cat/b.heic", "c.txt"):
+    for name in ("cat/a.jxl", "cat/b.jxl", "c.txt"):
         (tmp_path / name).touch()
     with pytest.raises(
-        DataNotFound, match=r"no pictures \(.*\); left out: 3 files \(\.heic 2, \.txt 1\); \.heic can't be read"
+        DataNotFound, match=r"no pictures \(.*\); left out: 3 files \(\.jxl 2, \.txt 1\); \.jxl can't be read"
     ):
         opened(tmp_path)
 

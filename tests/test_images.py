@@ -29,7 +29,7 @@ from headstart.core.extract.pictures.preprocess import Preprocessing
 
 def needs(form: str) -> pytest.MarkDecorator:
     # Pillow may be built without the libraries for AVIF and JPEG 2000: nothing can then write a file to read
-    return pytest.mark.skipif(form not in readable(), reason=f"this Pillow was built without {form}")
+    return pytest.mark.skipif(form not in readable(), reason=f"this Pillow reads no {form}")
 
 
 def pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
@@ -71,11 +71,25 @@ def test_lossless_formats_give_their_pixels(form: str, options: dict[str, object
         ("JPEG", {"quality": 95}),
         ("WEBP", {"quality": 95}),
         pytest.param("AVIF", {"quality": 95}, marks=needs("AVIF")),
+        pytest.param("HEIF", {"quality": 95}, marks=needs("HEIF")),
     ],
 )
 def test_lossy_formats_give_nearly_their_pixels(form: str, options: dict[str, object]) -> None:
     smooth = Image.linear_gradient("L").convert("RGB")
     assert np.abs(shown(smooth, form, **options).astype(int) - pixels(smooth)).max() <= 4
+
+
+@needs("HEIF")
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_telephones_picture_is_shown_upright_once(orientation: int) -> None:
+    """libheif turns pictures by itself, and pillow-heif says so by an orientation of 1."""
+    smooth = Image.linear_gradient("L").convert("RGB").resize((64, 32))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = {1: smooth, 3: smooth.rotate(180), 6: smooth.rotate(-90, expand=True), 8: smooth.rotate(90, expand=True)}
+    found = shown(smooth, "HEIF", quality=95, exif=exif.tobytes())
+    assert found.shape == pixels(turned[orientation]).shape
+    assert np.abs(found.astype(int) - pixels(turned[orientation])).max() <= 8
 
 
 def test_a_gif_gives_its_colours() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.extract.featurise import expand
-from headstart.core.extract.pictures.walk import LINKS, NO_SUFFIX, counted, entries, holds_pictures, walk
+from headstart.core.extract.pictures.walk import LINKS, NO_SUFFIX, counted, entries, holds_pictures, is_junk, walk
 
 
 def test_files_come_before_sub_folders_and_each_by_name(tmp_path: Path) -> None:
@@ -24,7 +24,19 @@ def test_files_come_before_sub_folders_and_each_by_name(tmp_path: Path) -> None:
 
 
 def test_hidden_and_system_entries_are_passed_over_uncounted(tmp_path: Path) -> None:
-    hidden = ("._x.jpg", ".DS_Store", ".ipynb_checkpoints/x.png", "__MACOSX/x.png", "@eaDir/x.png", "lost+found/x.png")
+    hidden = (
+        "._x.jpg",
+        ".DS_Store",
+        "Thumbs.db",
+        "a/thumbs.db",
+        "Desktop.ini",
+        "Icon\r",
+        ".thumbnails/x.png",
+        ".ipynb_checkpoints/x.png",
+        "__MACOSX/x.png",
+        "@eaDir/x.png",
+        "lost+found/x.png",
+    )
     tree(tmp_path, "a.png", *hidden)
     (tmp_path / ".nowhere").symlink_to("nowhere")
     found = walk(tmp_path)
@@ -33,8 +45,8 @@ def test_hidden_and_system_entries_are_passed_over_uncounted(tmp_path: Path) -> 
 
 
 def test_what_is_no_picture_is_counted_by_suffix(tmp_path: Path) -> None:
-    tree(tmp_path, "a.PNG", "a.txt", "b/B.TXT", "Thumbs.db", "c.heic", "README", "end.", "d.avif.part")
-    assert walk(tmp_path).left_out == {".txt": 2, ".db": 1, ".heic": 1, NO_SUFFIX: 2, ".part": 1}
+    tree(tmp_path, "a.PNG", "a.txt", "b/B.TXT", "c.db", "c.JXL", "README", "end.", "d.avif.part")
+    assert walk(tmp_path).left_out == {".txt": 2, ".db": 1, ".jxl": 1, NO_SUFFIX: 2, ".part": 1}
 
 
 def test_files_left_out_are_said_with_unread_pictures_first() -> None:
@@ -42,13 +54,26 @@ def test_files_left_out_are_said_with_unread_pictures_first() -> None:
     many = Counter({".txt": 3000, ".csv": 2, ".a": 1, ".b": 1, ".c": 1, ".d": 1, ".e": 1, ".heic": 1})
     assert counted(many) == (
         "left out: 3,008 files (.heic 1, .txt 3,000, .csv 2, .a 1, .b 1, .c 1, 2 more kinds); "
-        ".heic can't be read here: convert such pictures to JPEG or PNG"
+        ".heic can't be read here: convert such pictures to JPEG or PNG, or pip install 'headstart[heic]'"
     )
+    assert counted(Counter({".jxl": 1})).endswith(".jxl can't be read here: convert such pictures to JPEG or PNG")
 
 
-@pytest.mark.parametrize("name", ["a.avif", "a.jp2", "a.pgm", "a.ppm", "a.pbm", "a.mpo", "a.JPEG", "a.tiff"])
+@pytest.mark.parametrize("path", [".DS_Store", "a/._1.png", "__MACOSX/a/1.png", "a/Thumbs.db", "desktop.ini", "a/.b/1.png"])
+def test_what_systems_leave_is_known_by_its_path_in_an_archive(path: str) -> None:
+    assert is_junk(path)
+
+
+@pytest.mark.parametrize("path", ["1.png", "./a/1.png", "../1.png", "/a/1.png", "a.b/c.png", "thumbs.db.png"])
+def test_other_paths_are_pictures(path: str) -> None:
+    assert not is_junk(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.avif", "a.AVIF", "a.jp2", "a.J2K", "a.Jpx", "a.pgm", "a.ppm", "a.pbm", "a.mpo", "a.JPEG", "a.tiff"]
+)
 def test_every_usual_suffix_is_taken(tmp_path: Path, name: str) -> None:
-    pytest.importorskip("PIL._avif" if name == "a.avif" else "PIL")
+    pytest.importorskip("PIL._avif" if name.lower() == "a.avif" else "PIL", reason="needs Pillow with AVIF")
     assert walk(tree(tmp_path, name)).pictures == [name]
 
 
@@ -127,8 +152,8 @@ def test_predict_and_extract_take_the_same_files(tmp_path_factory: pytest.TempPa
 
 def test_predict_says_what_it_leaves_out(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png")
-    tree(tmp_path, "._a.png", "b.heic", "notes.txt")
+    tree(tmp_path, "._a.png", "b.jxl", "notes.txt")
     said: list[str] = []
     assert expand([str(tmp_path)], said.append) == [tmp_path / "a.png"]
     (line,) = said
-    assert line.startswith(f"{tmp_path}: 1 picture; left out: 2 files (.heic 1, .txt 1); .heic can't be read here")
+    assert line.startswith(f"{tmp_path}: 1 picture; left out: 2 files (.jxl 1, .txt 1); .jxl can't be read here")

@@ -9,10 +9,15 @@ from headstart.core.cache.errors import ArgumentInvalid, DataNotFound
 from headstart.core.cache.text import did_you_mean, safe
 from headstart.core.extract.config import Download
 from headstart.core.extract.images import Images
+from headstart.core.extract.images.patterns import Argument
 
 
 class DatasetModule(Protocol):
-    """What a module of this package offers. `argument` is what follows the colon in `--dataset NAME:ARGUMENT`."""
+    """What a module of this package offers. `argument` is what follows the colon in `--dataset NAME:ARGUMENT`.
+
+    A user's own data set has two things more: `given(argument)`, whose `name` and `path` say what it is called and where it
+    is, and `SUFFIXES`, the endings of the files that it is read from.
+    """
 
     ARGUMENT: str | None
     """What the argument stands for in help texts, or None where the data set takes none."""
@@ -59,6 +64,22 @@ def lacking(dataset: str, data_dir: Path) -> Download | None:
     return _module(name).lacking(argument, data_dir)
 
 
+def given(dataset: str) -> Argument | None:
+    """What a user's own data set is called, and where it is; None for those that have a name of their own, and for folders.
+    Raises DataNotFound for one without a path."""
+    name, argument = _parted(dataset)
+    own = getattr(_module(name), "given", None) if name in _modules() else None
+    return None if own is None else cast(Argument, own(argument))
+
+
+def kind_of(name: str) -> str | None:
+    """Of the name that features know a user's own data set by, such as `folder-pets`, the word before the colon; None for
+    the names of others."""
+    word, dash, _ = name.partition("-")
+    own = dash and word in _modules() and (word == "folder" or hasattr(_module(word), "given"))
+    return word if own else None
+
+
 def undivided(dataset: str) -> str:
     """The data set whose sub-folders are all classes, as `--no-splits` asks. Raises DataNotFound where there are none."""
     name, argument = _parted(dataset)
@@ -86,8 +107,13 @@ def _module(name: str) -> DatasetModule:
 
 
 def _hint(name: str) -> str:
-    if name.startswith("folder-"):
-        return f" ({name} is what features of a folder are called: say where it is with --dataset folder:PATH)"
+    if (kind := kind_of(name)) is not None:
+        what = "a folder" if kind == "folder" else f"a {kind} data set"
+        argument = _module(kind).ARGUMENT
+        return f" ({name} is what features of {what} are called: say where it is with --dataset {kind}:{argument})"
+    owners = [(kind, getattr(_module(kind), "SUFFIXES", ())) for kind in _modules()]
+    if kind := next((kind for kind, endings in owners if endings and name.lower().endswith(endings)), None):
+        return f" (did you mean --dataset {kind}:{safe(name)}?)"
     if name and ("/" in name or Path(name).expanduser().is_dir()):
         return f" (did you mean --dataset folder:{safe(name)}?)"
     from headstart.core.extract.datasets.torchvision.sets import SETS  # which imports no torch

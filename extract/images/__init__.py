@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol, Self
 
 import numpy as np
@@ -87,7 +88,8 @@ class Images(Readable, Protocol):
     """One split of a data set. Rows are numbered from 0 in the order that `order` names; ranges are half-open.
 
     `notes` are what must be said wherever a figure from these images stands, `remarks` what should be said once before the
-    work. `source` tells people where they are.
+    work. `source` tells people where they are, `origin` where the data set is found again. `top` is what a user's own data
+    set is called by: its folder, file or pattern; None for those that have a name of their own.
     """
 
     @property
@@ -102,6 +104,10 @@ class Images(Readable, Protocol):
     def remarks(self) -> tuple[str, ...]: ...
     @property
     def source(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def top(self) -> Path | None: ...
     @property
     def order(self) -> Order: ...
 

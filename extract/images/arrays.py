@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -11,7 +12,9 @@ from PIL import Image
 from headstart.core.cache.files import sha256
 from headstart.core.cache.known_files import NO_FACTS, Facts
 from headstart.core.cache.manifest import Order
-from headstart.core.extract.images import Batch, Labels, Pixels
+from headstart.core.extract.images import Batch, Labels, Pixels, stat_digest
+from headstart.core.extract.images.files import facts_of
+from headstart.core.extract.images.order import is_grouped, stratified
 from headstart.core.extract.pictures.framing import framed
 from headstart.core.extract.pictures.preprocess import Preprocessing
 
@@ -21,7 +24,8 @@ class ArrayImages:
     """Small images of one size, read from memory. `load(start, stop)` gives uint8 (n, H, W, 3) and int64 (n,).
 
     Where the rows are in another order than the data set's own, `load_own` gives them in that, and `numbers` (N,) holds the
-    row number there of each row, which is its id.
+    row number there of each row, which is its id. `file` is the one that all of them are read from, and `top` the same
+    where a user's data set is called by it.
     """
 
     name: str
@@ -35,6 +39,25 @@ class ArrayImages:
     load_own: Callable[[int, int], tuple[Pixels, Labels]] | None = None
     numbers: npt.NDArray[np.int64] | None = dataclasses.field(default=None, compare=False)
     remarks: tuple[str, ...] = ()
+    top: Path | None = None
+    file: Path | None = None
+
+    @property
+    def origin(self) -> str:
+        """What the pixels are read from."""
+        return self.source
+
+    def sampled(self, labels: Labels, at: Callable[[npt.NDArray[np.int64]], tuple[Pixels, Labels]]) -> Self:
+        """The same images in an order whose beginnings are samples: a stratified one, of which `at` gives any rows, where
+        the classes of all rows, `labels` (N,), stand together."""
+        if not is_grouped(labels):
+            return dataclasses.replace(self, order="mixed")
+        places, own = stratified(self.ids(0, self.rows), labels), self.load
+
+        def load(start: int, stop: int) -> tuple[Pixels, Labels]:
+            return at(places[start:stop])
+
+        return dataclasses.replace(self, load=load, load_own=own, numbers=places, order="stratified")
 
     def in_order(self, order: Order) -> Self:
         if order == self.order or self.load_own is None:
@@ -55,10 +78,12 @@ class ArrayImages:
         return [fingerprint(image) for image in self.load(start, stop)[0]]
 
     def facts(self, start: int, stop: int) -> Facts:
-        return np.zeros((stop - start, len(NO_FACTS)), dtype=np.int64)
+        """Those of the one file, where there is one: while they stay, all images in it do."""
+        own = NO_FACTS if self.file is None else facts_of(self.file)
+        return np.tile(np.array(own, dtype=np.int64), (stop - start, 1))
 
     def stat(self, start: int, stop: int) -> str | None:
-        return None
+        return None if self.file is None else stat_digest(self, (start, stop), self.facts(start, stop))
 
     def may_be_equal(self) -> npt.NDArray[np.bool_]:
         return np.ones(self.rows, dtype=np.bool_)  # of one size, and hashed in no time

@@ -1,4 +1,5 @@
-"""What the rows of a split are by content: each picture is hashed once in a run, and only where that is asked for."""
+"""What the rows of a split are by content: each picture is hashed once in a run, and only where that is asked for; and
+whether they are still those that features were made from."""
 
 import functools
 import hashlib
@@ -10,7 +11,8 @@ import numpy.typing as npt
 
 from headstart.core.cache.digests import SIZE, Digests, inputs_digest, to_hex
 from headstart.core.cache.known_files import NO_FACTS, Facts, KnownFiles, nothing_known
-from headstart.core.extract.images import Images, stat_digest
+from headstart.core.cache.manifest import Manifest
+from headstart.core.extract.images import Images, rows_digest, stat_digest
 
 _BLOCK = 4096
 """Rows of small arrays that are hashed together."""
@@ -96,6 +98,25 @@ class Contents:
         for first, last in _spans(range(start, stop), self._asked):
             self._facts[first:last] = self.images.facts(first, last)
             self._asked[first:last] = True
+
+
+def same_images(images: Images, manifest: Manifest) -> bool:
+    """Whether the rows that a feature set covers are these images, by content, in the order that the set has them in.
+
+    Files whose size, times and inode are the recorded ones are not read again, as `git` does it. Raises OSError,
+    DataNotFound, DataInvalid.
+    """
+    if images.rows < manifest.stop or images.split != manifest.split or images.classes != manifest.classes:
+        return False
+    images = images.in_order(manifest.provenance.order)
+    for shard in manifest.shards:
+        span = (shard.start, shard.stop)
+        stat = images.stat(*span)
+        if stat is not None and stat == shard.inputs_stat:
+            continue
+        if rows_digest(images, span) != shard.inputs:
+            return False
+    return True
 
 
 def _like_no_other(row: int) -> bytes:

@@ -47,8 +47,9 @@ class Tally:
 class FileImages:
     """Image files below `root`; `paths` are relative to it, `targets` the class index of each (-1: unknown).
 
-    `places` are the places of the rows in the data set's own order, where they are in another. `top` is the folder that the
-    data set is called by, where it is a user's.
+    `places` are the places of the rows in the data set's own order, where they are in another. `top` is the folder or file
+    that the data set is called by, where it is a user's; `made_from` what lists the files, where that is not their folder.
+    `groups`, where there are any, name what each row belongs to. `lost` says which files are known not to be there.
     """
 
     name: str
@@ -62,6 +63,9 @@ class FileImages:
     order: Order = "unknown"
     places: "array[int] | None" = None
     top: Path | None = None
+    made_from: str = ""
+    groups: tuple[str, ...] = ()
+    lost: str = ""
     tally: Tally = dataclasses.field(default_factory=Tally, compare=False, repr=False)
 
     @property
@@ -73,6 +77,11 @@ class FileImages:
     def source(self) -> str:
         """The folder that the paths are relative to."""
         return str(self.root)
+
+    @property
+    def origin(self) -> str:
+        """The folder, or what lists the files."""
+        return self.made_from or self.source
 
     def stratified(self) -> Self:
         """The same files in a stratified order (see `extract.images.order`)."""
@@ -86,7 +95,9 @@ class FileImages:
 
     def _placed(self, rows: Sequence[int], places: "array[int] | None", order: Order) -> Self:
         paths, targets = tuple(self.paths[row] for row in rows), tuple(self.targets[row] for row in rows)
-        return dataclasses.replace(self, paths=paths, targets=targets, places=places, order=order, tally=Tally())
+        groups = tuple(self.groups[row] for row in rows) if self.groups else ()
+        moved = dataclasses.replace(self, paths=paths, targets=targets, groups=groups, places=places, order=order)
+        return dataclasses.replace(moved, tally=Tally())
 
     def noticed(self) -> list[str]:
         return self.tally.taken(self._named)
@@ -95,13 +106,16 @@ class FileImages:
         return np.array(self.targets[start:stop], dtype=np.int64)
 
     def ids(self, start: int, stop: int) -> list[bytes]:
-        return [path.encode("utf-8", "surrogateescape") for path in self.paths[start:stop]]
+        names = self.paths[start:stop]
+        if self.groups:
+            names = tuple(f"{path}#group={self.groups[row]}" for row, path in enumerate(names, start))
+        return [name.encode("utf-8", "surrogateescape") for name in names]
 
     def fingerprints(self, start: int, stop: int) -> list[str]:
         return [fingerprint(self.root / path) for path in self.paths[start:stop]]
 
     def facts(self, start: int, stop: int) -> Facts:
-        found = [_facts(self.root / path) for path in self.paths[start:stop]]
+        found = [facts_of(self.root / path) for path in self.paths[start:stop]]
         return np.array(found, dtype=np.int64).reshape(len(found), len(NO_FACTS))
 
     def stat(self, start: int, stop: int) -> str | None:
@@ -148,8 +162,10 @@ class FileImages:
             return sha256(found), str(error).removeprefix(f"{path}: ")
 
 
-def _facts(path: Path) -> tuple[int, int, int, int]:
-    """As git's index: anyone can set a modification time, nobody the time of the change itself; the inode tells apart files
+def facts_of(path: Path) -> tuple[int, int, int, int]:
+    """What the file system says of a file, `NO_FACTS` of one that is not there.
+
+    As git's index: anyone can set a modification time, nobody the time of the change itself; the inode tells apart files
     that an archive gave one time and whose folders were exchanged."""
     try:
         file = path.stat()

@@ -18,7 +18,10 @@ _SUFFIXES = {
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
     "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
     "AVIF": (".avif",),
+    "HEIF": (".heic", ".heif", ".hif"),
 }
+_PLUGIN = "HEIF"
+"""What Pillow reads by another package, pillow-heif, where that is installed."""
 _NEEDS = {"WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
 """What Pillow may have been built without, as `PIL.features` calls it."""
 UNREAD = (".heic", ".heif", ".hif", ".avif", ".jxl", ".tga", ".ico", ".psd", ".raw", ".dng", ".cr2", ".nef", ".arw", ".svg")
@@ -28,13 +31,24 @@ UNREAD = (".heic", ".heif", ".hif", ".avif", ".jxl", ".tga", ".ico", ".psd", ".r
 @functools.cache
 def readable() -> tuple[str, ...]:
     """The formats that the installed Pillow decodes, by its names."""
-    return tuple(name for name in _SUFFIXES if name not in _NEEDS or _has(_NEEDS[name]))
+    own = (name for name in _SUFFIXES if name != _PLUGIN and (name not in _NEEDS or _has(_NEEDS[name])))
+    return (*own, _PLUGIN) if _has_heif() else tuple(own)
 
 
 @functools.cache
 def suffixes() -> frozenset[str]:
     """The endings of file names that are taken for pictures, in lower case; what a file holds is told by its content."""
     return frozenset(suffix for name in readable() for suffix in _SUFFIXES[name])
+
+
+def _has_heif() -> bool:
+    """Whether pillow-heif is there; Pillow knows its format then, as those of its own plugins once it opens a file."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
 
 
 def _has(feature: str) -> bool:

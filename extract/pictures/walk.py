@@ -1,6 +1,6 @@
 """The pictures in a folder and its sub-folders: one walk for data sets and for `predict`.
 
-Hidden files and folders are passed over, and folders that systems and archives put everywhere. Links to pictures and to
+Hidden files and folders are passed over, and those that systems and archives put everywhere. Links to pictures and to
 folders are followed; one to a folder that it lies in, or to one that a link led to before, is not. Within a folder the
 files come first, then the sub-folders, each by name. What is no picture is counted by its suffix.
 """
@@ -22,6 +22,8 @@ SYSTEM = frozenset(
     ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information", "#recycle", "@Recycle")
 )
 """Folders of macOS' archives, of network drives and of file systems: nobody's classes."""
+SYSTEM_FILES = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"))
+"""Files that Windows and macOS put beside pictures, in lower case; others that they leave begin with a dot."""
 LINKS = "links that lead nowhere or round"
 NO_SUFFIX = "without suffix"
 _GONE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
@@ -75,13 +77,20 @@ def _entries(folder: Path) -> Generator[tuple[str, bool, bool], None, None]:
         with os.scandir(folder) as scan:
             for entry in scan:
                 is_link, name = entry.is_symlink(), entry.name
-                if name.startswith("."):
+                if name.startswith(".") or name.lower() in SYSTEM_FILES:
                     continue
                 is_folder = is_link_to_folder(folder / name) if is_link else entry.is_dir(follow_symlinks=False)
                 if not (is_folder and name in SYSTEM):
                     yield name, is_folder, is_link
     except OSError as error:
         refuse(error)
+
+
+def is_junk(path: str) -> bool:
+    """Whether a file, by its path in an archive, is one that systems leave: hidden, or in a folder that is."""
+    *folders, name = path.split("/")
+    hidden = any(part.startswith(".") and part not in (".", "..") for part in (*folders, name))
+    return hidden or name.lower() in SYSTEM_FILES or not SYSTEM.isdisjoint(folders)
 
 
 def is_link_to_folder(link: Path) -> bool:
@@ -126,7 +135,12 @@ def counted(left_out: collections.Counter[str]) -> str:
     total = left_out.total()
     text = f"left out: {total:,} {'file' if total == 1 else 'files'} ({', '.join([*shown, *more])})"
     unread = [kind for kind, _ in kinds[:6] if kind in UNREAD]
-    return f"{text}; {', '.join(unread)} can't be read here: convert such pictures to JPEG or PNG" if unread else text
+    if not unread:
+        return text
+    way_out = "convert such pictures to JPEG or PNG"
+    if {*unread} & {".heic", ".heif", ".hif"}:
+        way_out += ", or pip install 'headstart[heic]'"
+    return f"{text}; {', '.join(unread)} can't be read here: {way_out}"
 
 
 def refuse(error: OSError) -> NoReturn:

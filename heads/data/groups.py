@@ -22,10 +22,10 @@ def grouped(training: Labelled, testing: Labelled | None, pattern: str | None) -
     """The training rows with their `groups`, None where each stands alone, and with notes on what was found.
 
     Rows of the same picture are together (`data.copies`), and those in whose ids the regular expression `pattern` finds the
-    same text: its first group, or all that it matched where it has none. Test rows are in no group; how many of them
-    belong to training rows is told. Raises FeaturesInvalid as `by_pattern`.
+    same text: its first group, or all that it matched where it has none; without one those of a group that the ids name.
+    Test rows are in no group; how many of them belong to training rows is told. Raises FeaturesInvalid as `by_pattern`.
     """
-    count = len(training.labels)
+    count, pattern = len(training.labels), pattern or _own_groups(training)
     parts = [training] if testing is None else [training, testing]
     same = copies([part.features for part in parts])
     found, notes = same[:count], [*_of_copies(same[:count], training), *_in_both(same, count, "pictures")]
@@ -36,6 +36,13 @@ def grouped(training: Labelled, testing: Labelled | None, pattern: str | None) -
         found = _joined(found, named[:count])
     alone = len(np.unique(found)) == count
     return dataclasses.replace(training, groups=None if alone else found, notes=(*training.notes, *notes))
+
+
+def _own_groups(data: Labelled) -> str | None:
+    """The expression that finds the groups which a data set has by itself, as the ids of a list with such a column end in
+    them; None where there are none."""
+    found = data.ids is not None and len(data.ids) > 0 and all(b"#group=" in name for name in data.ids.tolist())
+    return "#group=(.+)" if found else None
 
 
 def checked_pattern(pattern: str) -> re.Pattern[str]:

@@ -109,7 +109,8 @@ def _check_names(pair: Pair) -> None:
 
 def _extract(key: NamedKey, more: str) -> str:
     """The command that makes other rows of the same features."""
-    dataset = "folder:PATH" if key.dataset.startswith("folder-") else key.dataset
+    kind, dash, _ = key.dataset.partition("-")  # of a user's own data set, which another place may have
+    dataset = f"{kind}:PATH" if dash and kind != "torchvision" else key.dataset
     return f"headstart extract --model {key.backbone} --dataset {dataset} {more}".rstrip()
 
 
@@ -131,7 +132,8 @@ def _checked(source: FeatureSet, rows: Rows) -> tuple[npt.NDArray[np.float32], n
     if classes == 0 or (rows.labels < 0).any():
         count = int((rows.labels < 0).sum())
         raise FeaturesInvalid(
-            f"{where}: {count} of {len(rows)} rows have no label; a head needs one sub-folder for each class"
+            f"{where}: {count} of {len(rows)} rows have no label; a head needs a label of each row, in a folder one "
+            f"sub-folder for each class"
         )
     if (rows.labels >= classes).any():
         raise FeaturesInvalid(f"{where}: label {rows.labels.max()} found, expected 0 to {classes - 1}")

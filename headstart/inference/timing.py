@@ -12,7 +12,7 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import listed
 from headstart.core.extract import datasets
 from headstart.core.extract.images import Images
-from headstart.core.extract.images.unchanged import same_images
+from headstart.core.extract.images.contents import same_images
 from headstart.core.extract.network.devices import resolve
 from headstart.core.extract.network.extractor import FeatureExtractor
 from headstart.core.extract.network.interface import EngineConfig
@@ -74,8 +74,9 @@ def _foreign(head: TrainedHead, images: Images, rows: int) -> str | None:
 def _images(workspace: Workspace, head: TrainedHead, dataset: str | None) -> Images:
     """The last split of the data set named, or of the head's own."""
     own = head.checkpoint.key.dataset
-    if dataset is None and own.startswith("folder-"):
-        raise DataNotFound(f"{head.title} was trained on a folder of pictures; say where it is with --dataset folder:PATH")
+    if dataset is None and (kind := datasets.kind_of(own)) is not None:
+        what = "a folder of pictures" if kind == "folder" else f"the data set {own}"
+        raise DataNotFound(f"{head.title} was trained on {what}; say where it is with --dataset {kind}:PATH")
     name = dataset or own
     split = datasets.splits(name, None, workspace.data_dir)[-1]
     return datasets.open_split(name, split, workspace.data_dir)

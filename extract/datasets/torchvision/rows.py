@@ -16,7 +16,6 @@ from headstart.core.extract.datasets.torchvision.sets import TorchvisionSet
 from headstart.core.extract.images import Images, Labels, Pixels
 from headstart.core.extract.images.arrays import ArrayImages
 from headstart.core.extract.images.files import FileImages
-from headstart.core.extract.images.order import is_grouped, stratified
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,28 +63,15 @@ def _arrays(facts: _Split, pixels: Any) -> Images:
     if pixels.dtype != np.uint8 or not (pixels.ndim == 3 or (pixels.ndim == 4 and 3 in pixels.shape[1::2])):
         raise ValueError(f"images of {pixels.dtype} {pixels.shape}")
     labels = facts.labels
-
-    def own(start: int, stop: int) -> tuple[Pixels, Labels]:
-        return _rgb(pixels[start:stop]), labels[start:stop]
-
-    images = ArrayImages(
+    return ArrayImages(
         name=facts.name,
         split=facts.split,
         classes=facts.classes,
         rows=len(labels),
         source=str(facts.root),
-        load=own,
+        load=lambda start, stop: (_rgb(pixels[start:stop]), labels[start:stop]),
         notes=facts.notes,
-        order="mixed",
-    )
-    if not is_grouped(labels):
-        return images
-    places = stratified(images.ids(0, images.rows), labels)
-
-    def load(start: int, stop: int) -> tuple[Pixels, Labels]:
-        return _rgb(pixels[places[start:stop]]), labels[places[start:stop]]
-
-    return dataclasses.replace(images, load=load, load_own=own, numbers=places, order="stratified")
+    ).sampled(labels, lambda places: (_rgb(pixels[places]), labels[places]))
 
 
 def _rgb(pixels: Pixels) -> Pixels:

@@ -14,7 +14,7 @@ from headstart.core.cache.digests import inputs_digest
 from headstart.core.cache.manifest import Manifest, ShardRecord
 from headstart.core.cache.shard_plan import Part
 from headstart.core.extract.images import Images
-from headstart.core.extract.images.unchanged import same_images
+from headstart.core.extract.images.contents import same_images
 
 
 def manifest_of(images: Images, edges: tuple[int, ...] = (0, 3, 6)) -> Manifest:

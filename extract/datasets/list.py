@@ -1,0 +1,232 @@
+"""Pictures that a table lists: `list:FILE.csv`, .tsv, .jsonl or .parquet, with a column of paths and one of labels.
+
+Paths are relative to the list. A column `split` says train, val or test, one called `group` which pictures belong together:
+a row's id ends in it then. `#path,label` after the file says which columns are meant.
+"""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from headstart.core.cache.errors import DataInvalid, DataNotFound
+from headstart.core.cache.text import listed, safe
+from headstart.core.extract.images import Images
+from headstart.core.extract.images.files import FileImages, facts_of
+from headstart.core.extract.images.labels import class_names, indices, spelled, summary
+from headstart.core.extract.images.listing import SUFFIXES as _SUFFIXES
+from headstart.core.extract.images.listing import listing
+from headstart.core.extract.images.patterns import Argument, argument, one_file
+from headstart.core.extract.images.splits import Kind, kind_of_word, splits_of
+
+ARGUMENT = "FILE"
+SUFFIXES = (".csv", ".tsv", ".jsonl")
+PATHS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img", "img_path")
+LABELS = ("label", "class", "target", "category", "labels", "class_name", "label_name")
+SPLITS = ("split", "subset", "partition", "set")
+GROUPS = ("group", "groups", "group_id")
+
+
+def given(text: str) -> Argument:
+    """What the argument names. Raises DataNotFound where it is empty."""
+    return argument("list", text, "FILE.csv")
+
+
+def splits(argument: str, data_dir: Path) -> tuple[str, ...]:
+    """`train` and `test` as far as the list says so, or `all`. Raises DataNotFound, DataInvalid."""
+    found = _read(given(argument))
+    return tuple(splits_of((row.kind for row in found.rows), found.path).splits)
+
+
+def lacking(argument: str, data_dir: Path) -> None:
+    """Nothing is downloaded."""
+
+
+def open_split(argument: str, split: str, data_dir: Path) -> Images:
+    """The pictures of one split; files are looked for, not read. Raises DataNotFound, DataInvalid."""
+    place = given(argument)
+    found = _read(place)
+    there = splits_of((row.kind for row in found.rows), found.path)
+    classes = class_names((row.label for row in found.rows if row.kind in there.training), found.path)
+    own = [row for row in found.rows if row.kind in there.splits[split]]
+    targets = indices([row.label for row in own], classes, found.path, f"the {split} split")
+    return FileImages(
+        name=place.name,
+        split=split,
+        classes=classes,
+        root=found.root,
+        paths=tuple(row.path for row in own),
+        targets=tuple(targets),
+        groups=tuple(row.group for row in own) if found.grouped else (),
+        notes=there.notes,
+        top=Path(place.origin),
+        made_from=place.origin,
+        lost=_lost(own, found),
+        remarks=(*summary(split, targets, classes), *found.remarks, *there.remarks),
+    ).stratified()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Row:
+    """A line of the list: its picture below the root, its label as text, and what it says of split and group."""
+
+    line: int
+    path: str
+    label: str
+    kind: Kind
+    group: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _List:
+    """A list as read: the folder that its pictures are below, its rows, and what must be said of it."""
+
+    path: Path
+    root: Path
+    rows: tuple[_Row, ...]
+    grouped: bool
+    line: str
+    remarks: tuple[str, ...]
+
+
+def _read(place: Argument) -> _List:
+    path = one_file(place, _SUFFIXES)
+    return _parsed(path, place.columns, facts_of(path))
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(path: Path, wanted: tuple[str, ...], facts: tuple[int, ...]) -> _List:
+    """The list, read again only where the file has changed."""
+    table = listing(path)
+    if not table.rows:
+        raise DataNotFound(f"{path}: lists no pictures; expected a column path and one label, and a row for each picture")
+    columns = _columns(table.columns, wanted, path)
+    cells = {what: [row[table.columns.index(name)] for _, row in table.rows] for what, name in columns.items()}
+    lines, none = [line for line, _ in table.rows], [""] * len(table.rows)
+    for line, text in zip(lines, cells["path"], strict=True):
+        _check_path(text, f"{path}, {table.line} {line}")
+    root, paths = _below(path.parent, cells["path"])
+    labels = spelled(cells.get("label", none))
+    words = cells.get("split", none)
+    kinds = [kind_of_word(word, f"{path}, {table.line} {line}") for word, line in zip(words, lines, strict=True)]
+    groups = cells.get("group", none)
+    rows = [_Row(*row) for row in zip(lines, paths, labels, kinds, groups, strict=True)]
+    kept, twice = _once(rows, path, table.line)
+    remarks = [_taken(columns, path, wanted), *twice, *_of_groups(columns), *_of_root(root, path)]
+    return _List(path, root, tuple(kept), "group" in columns, table.line, tuple(filter(None, remarks)))
+
+
+def _columns(there: Sequence[str], wanted: Sequence[str], path: Path) -> dict[str, str]:
+    """The columns by what they hold: those `wanted` for paths and labels, else those of usual names. Raises DataInvalid."""
+    if gone := [name for name in wanted if name not in there]:
+        raise DataInvalid(f"{path}: has no column {listed(gone)}; there are {listed(there)}")
+    found = _asked(wanted, path)
+    for what, usual in (("path", PATHS), ("label", LABELS), ("split", SPLITS), ("group", GROUPS)):
+        names = [name for name in there if name.lower().replace(" ", "_") in usual and name not in found.values()]
+        exact = [name for name in names if name.lower() == what] if len(names) > 1 else names
+        if what in found or not names:
+            continue
+        if len(exact) != 1:
+            way_out = (
+                f"say which one: --dataset 'list:{safe(path)}#{names[0]}'" if what in ("path", "label") else "rename one"
+            )
+            raise DataInvalid(f"{path}: the columns {listed(names)} may all be meant by {what}; {way_out}")
+        found[what] = exact[0]
+    if "path" not in found:
+        raise DataInvalid(
+            f"{path}: has no column of paths ({', '.join(PATHS[:4])}, …); there are {listed(there)}; the first line names "
+            f"the columns"
+        )
+    return found
+
+
+def _asked(wanted: Sequence[str], path: Path) -> dict[str, str]:
+    """What `#path,label`, `#label` or `#path` says."""
+    if len(wanted) > 2:
+        raise DataInvalid(f"{path}: #{','.join(wanted)} names {len(wanted)} columns, expected #LABEL or #PATH,LABEL")
+    if len(wanted) == 1:
+        return {"path" if wanted[0].lower() in PATHS else "label": wanted[0]}
+    return dict(zip(("path", "label"), wanted, strict=False))
+
+
+def _check_path(text: str, where: str) -> None:
+    if not text.strip():
+        raise DataInvalid(f"{where}: has no path; remove the line")
+    if "://" in text:
+        raise DataInvalid(f"{where}: {safe(text)[:100]} is an address; download the pictures, and list where they are")
+    if "\0" in text:
+        raise DataInvalid(f"{where}: the path holds a NUL character; write it anew")
+
+
+def _below(folder: Path, paths: Sequence[str]) -> tuple[Path, list[str]]:
+    """The folder that the pictures are below, and their paths there: the list's own, and where one lies outside of it the
+    deepest one that holds all pictures. So no path names more of a machine's folders than tells its pictures apart."""
+    folders: dict[str, str] = {}
+    whole = []
+    for text in paths:
+        above, name = os.path.split(os.path.join(folder, text))
+        if ".." in above:  # what a link leads to may lie elsewhere than the names say
+            if above not in folders:
+                folders[above] = os.path.realpath(above)
+            above = folders[above]
+        whole.append(os.path.normpath(os.path.join(above, name)))
+    inside = str(folder).rstrip(os.sep) + os.sep
+    outside = any(not path.startswith(inside) for path in whole)
+    root = os.path.commonpath([os.path.split(path)[0] for path in whole]) if outside else str(folder)
+    return Path(root), [os.path.relpath(path, root) for path in whole]
+
+
+def _once(rows: Sequence[_Row], path: Path, line: str) -> tuple[Sequence[_Row], list[str]]:
+    """Each picture once, and a remark on lines that say the same again. Raises DataInvalid for one that says otherwise."""
+    first, again = dict[str, _Row](), list[int]()
+    for row in rows:
+        before = first.setdefault(row.path, row)
+        if before is row:
+            continue
+        for what in ("label", "kind", "group"):
+            ours, theirs = getattr(row, what), getattr(before, what)
+            if ours != theirs:
+                word = "split" if what == "kind" else what
+                raise DataInvalid(
+                    f"{path}, {line} {row.line}: {safe(row.path)} has the {word} {safe(ours or 'none')}, on {line} "
+                    f"{before.line} it is {safe(theirs or 'none')}; a picture has one"
+                )
+        again.append(row.line)
+    if not again:
+        return rows, []
+    count = f"{len(again):,} {'line names' if len(again) == 1 else 'lines name'} a picture again"
+    return list(first.values()), [f"{count} and {'counts' if len(again) == 1 else 'count'} once, first {line} {again[0]}"]
+
+
+def _lost(rows: Sequence[_Row], found: _List) -> str:
+    """What is said of files that are not there."""
+    gone = [row for row in rows if not os.path.lexists(os.path.join(found.root, row.path))]
+    if not gone:
+        return ""
+    more = f" ({len(gone):,} of {len(rows):,} pictures are not there)" if len(gone) > 1 else ""
+    slash = ", which has a backslash: write / instead" if "\\" in gone[0].path else ""
+    text = f"{found.path}, {found.line} {gone[0].line}: {safe(found.root / gone[0].path)}: no such file{slash}{more}"
+    if len(gone) == len(rows):
+        raise DataNotFound(f"{text}; paths are relative to the list's folder, {found.path.parent}")
+    return text
+
+
+def _taken(columns: dict[str, str], path: Path, wanted: Sequence[str]) -> str:
+    """Which columns were taken, where they are not called as expected."""
+    named = [f"{what} from the column {name}" for what, name in columns.items() if name != what]
+    if "label" not in columns:
+        named.append(f"no column of labels ({', '.join(LABELS[:4])})")
+    return f"{path.name}: {', '.join(named)}" if named and not wanted else ""
+
+
+def _of_groups(columns: dict[str, str]) -> list[str]:
+    if "group" not in columns:
+        return []
+    return ["ids end in the picture's group: `train-head` keeps those of a group on one side of every division"]
+
+
+def _of_root(root: Path, path: Path) -> list[str]:
+    if root == path.parent:
+        return []
+    return [f"pictures lie outside of the list's folder: ids are their paths below {safe(root)}"]

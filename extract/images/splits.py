@@ -1,0 +1,72 @@
+"""Which of our splits the rows of a data set are in, told by the words that people have for splits."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
+
+from headstart.core.cache.errors import DataInvalid
+from headstart.core.cache.text import listed, safe
+from headstart.core.extract.pictures.layout import kind
+
+Kind = str | None
+"""`train`, `val` or `test`; None where nothing is said."""
+
+
+class Splits:
+    """Our splits, each with the kinds of rows that make it up, and what must be said of that."""
+
+    def __init__(
+        self, splits: Mapping[str, tuple[Kind, ...]], notes: Sequence[str] = (), remarks: Sequence[str] = ()
+    ) -> None:
+        self.splits, self.notes, self.remarks = splits, tuple(notes), tuple(remarks)
+
+    @property
+    def training(self) -> tuple[Kind, ...]:
+        """The kinds of rows whose labels are the classes of all splits."""
+        return self.splits.get("train") or next(iter(self.splits.values()))
+
+
+def splits_of(kinds: Iterable[Kind], where: object) -> Splits:
+    """The splits of a data set that has rows of these kinds, as `folder:` has them: validation rows join the training rows,
+    and are the test rows where there are no others. Raises DataInvalid where some are in a split and some in none."""
+    there = {*kinds}
+    if None in there and len(there) > 1:
+        named = listed(sorted(name for name in there if name))
+        raise DataInvalid(f"{where}: some of it is in the splits {named}, the rest in none; name the split of all of it")
+    if there <= {None}:
+        return Splits({"all": (None,)})
+    if there == {"train", "val", "test"}:
+        note = "the validation pictures are part of the training split: `train-head` chooses on both by cross-validation"
+        return Splits({"train": ("train", "val"), "test": ("test",)}, (note,))
+    if there == {"train", "val"}:
+        note = "the data set has no test pictures: its validation pictures are the test split"
+        return Splits({"train": ("train",), "test": ("val",)}, (note,))
+    if there == {"train", "test"}:
+        return Splits({"train": ("train",), "test": ("test",)})
+    if there == {"train"}:
+        return Splits({"all": ("train",)}, remarks=("only training pictures are there: `train-head` divides them",))
+    if there == {"val", "test"}:
+        raise DataInvalid(f"{where}: has validation and test pictures, but no training pictures; take one of them alone")
+    (only,) = there
+    spoken = "validation" if only == "val" else "test"
+    return Splits({"test": (only,)}, remarks=(f"only {spoken} pictures are there: no head can be trained on a test split",))
+
+
+def kind_of_word(word: str, where: object) -> Kind:
+    """What a cell of a split column says; nothing where it is empty. Raises DataInvalid for a word that is no split's."""
+    text = word.strip()
+    if text and kind(text) is None:
+        raise DataInvalid(f"{where}: the split is '{safe(text)}', expected train, val or test")
+    return kind(text) if text else None
+
+
+def kind_of_path(path: PurePath) -> Kind:
+    """What a file's name says (`train-00000-of-00002.parquet`), else the folders above it, the nearest first. Raises
+    DataInvalid for a name that says two things."""
+    for name in (path.stem, *reversed(path.parts[:-1])):
+        found = {its for word in re.split(r"[^A-Za-z]+", name) if (its := kind(word))}
+        if len(found) > 1:
+            raise DataInvalid(f"{path}: its name says {' and '.join(sorted(found))}; name the file after one split")
+        if found:
+            return found.pop()
+    return None
