@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from headstart.core.extract.config import ENGINES, MIN_IMAGE_SIZE, PRECISIONS, ExtractConfig, ExtractionRequest
+from headstart.core.extract.config import ENGINES, MIN_IMAGE_SIZE, ON_ERROR, PRECISIONS, ExtractConfig, ExtractionRequest
 from headstart.core.heads.feature_choice import FeatureChoice
+from headstart.requests import ChoosingRequest
 from headstart.workspace import Workspace
 
 Option = Callable[[Any], Any]
@@ -103,6 +104,15 @@ class Pattern(click.types.StringParamType):
         return str(value)
 
 
+class Names(click.types.StringParamType):
+    """Names with commas between them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Raises click.BadParameter."""
+        found = tuple(name.strip() for name in str(value).split(","))
+        return found if all(found) else self.fail(f"{value!r} has an empty name.", param, ctx)
+
+
 def shown(*flags: str, **more: Any) -> Option:
     """An option whose help shows its default."""
     return click.option(*flags, show_default=True, **more)
@@ -114,6 +124,16 @@ def _weights(default: str) -> Option:
 
 
 models_option = click.option("-m", "--model", "models", multiple=True, metavar="MODEL", help="Backbone; repeatable.")
+compared_models_option = click.option(
+    "-m",
+    "--model",
+    "--models",
+    "models",
+    multiple=True,
+    metavar="MODEL[,MODEL...]",
+    type=Names(),
+    help=f"Backbones to compare; repeatable. [default: {','.join(ChoosingRequest.models)}]",
+)
 dataset_option = shown(
     "--dataset",
     default=ExtractionRequest.dataset,
@@ -134,6 +154,9 @@ workers_option = shown(
 image_size_option = shown(
     "--image-size", type=click.IntRange(min=MIN_IMAGE_SIZE), default=ExtractConfig.image_size, help="Pixels, squared."
 )
+on_error_option = shown(
+    "--on-error", type=click.Choice(ON_ERROR), default=ExtractConfig.on_error, help="Unreadable images."
+)
 engine_option = shown(
     "--engine",
     type=click.Choice(ENGINES),
@@ -142,6 +165,15 @@ engine_option = shown(
 )
 precision_option = shown(
     "--precision", type=click.Choice(PRECISIONS), default=ExtractConfig.precision, help="auto: bf16 if fast here."
+)
+sample_option = shown(
+    "--sample", type=POSITIVE, default=ChoosingRequest.sample, help="Training images that each backbone is given."
+)
+group_by_option = click.option(
+    "--group-by",
+    type=Pattern(),
+    help="Images in whose ids (paths in the data set's folder) this finds the same text, its first group or all, are "
+    "never on both sides of a division: photographs of one animal, say.",
 )
 head_option = click.option(
     "--head",
