@@ -139,7 +139,7 @@ def extract_command(
 @options.group_by_option
 @options.network_options
 @options.on_error_option
-def choose_command(settings: Settings, models: tuple[tuple[str, ...], ...], **given: Any) -> None:
+def choose_command(settings: Settings, models: tuple[str, ...], **given: Any) -> None:
     """Which backbone for these pictures: a sample of the training images through each, and heads judged on that alone.
 
     The auto head is cross-validated on each backbone's features of the same images. What is recommended is the best one,
@@ -148,7 +148,7 @@ def choose_command(settings: Settings, models: tuple[tuple[str, ...], ...], **gi
     """
     from headstart.choosing import comparison
 
-    config, named = options.config_of(given), tuple(name for names in models for name in names)
+    config, named = options.config_of(given), options.names_of(models)
     request = requests.ChoosingRequest(named or requests.ChoosingRequest.models, config=config, **given)
     found = comparison.choose(settings, request, terminal(settings))
     out(words.choosing.chosen(found))

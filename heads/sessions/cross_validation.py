@@ -58,8 +58,9 @@ def cross_validate(
     There are 5 folds, or as many as the largest class has groups where these are fewer: with more, the classes of the rows
     left out would be the rarer ones in training each time. They are the same for every head and backbone, so that these
     are compared on equal terms. Up to `REPEATED_ROWS` rows the whole is done three times with other folds, if it is to be
-    `repeated`; several heads, which differ in their seeds, have one division, since their seeds show the spread already. Probabilities are at the
-    temperature that the training side gave: the head's own where `fit` gave it one, else that of `FoldTemperatures`.
+    `repeated`; several heads, which differ in their seeds, have one division, since their seeds show the spread already.
+    Probabilities are at the temperature that the training side gave: the head's own where `fit` gave it one, else that of
+    `FoldTemperatures`.
 
     Raises FeaturesInvalid where no folds can be dealt, and what `fit` raises.
     """

@@ -102,13 +102,13 @@ def check_labels(images: Images, rows: int) -> None:
             f"{images.source}: {unknown:,} of {rows:,} pictures have no label; expected a sub-folder for each class"
         )
     counts = np.bincount(labels)
-    if (counts > 0).sum() < 2:
-        raise DataInvalid(
-            f"{images.source}: all {rows:,} pictures of the sample are of one class; expected two classes or more"
-        )
-    if counts.max() < 2:
-        more = f"use --sample {min(5 * rows, images.rows)}" if rows < images.rows else "add pictures"
-        raise DataInvalid(f"{images.source}: no class has two of the {rows:,} pictures of the sample; {more}")
+    filled = counts[counts > 0]
+    more = f"use --sample {min(5 * rows, images.rows)}" if rows < images.rows else "add pictures"
+    if len(filled) < 2:
+        raise DataInvalid(f"{images.source}: all {rows:,} pictures of the sample are of one class, expected two; {more}")
+    if filled.max() < 2 or (len(filled) == 2 and filled.min() < 2):
+        what = "no class" if filled.max() < 2 else "only one of two classes"
+        raise DataInvalid(f"{images.source}: {what} has two of the {rows:,} pictures of the sample; {more}")
 
 
 def _alike(several: Sequence[Labelled]) -> list[Labelled]:

@@ -104,15 +104,6 @@ class Pattern(click.types.StringParamType):
         return str(value)
 
 
-class Names(click.types.StringParamType):
-    """Names with commas between them."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """Raises click.BadParameter."""
-        found = tuple(name.strip() for name in str(value).split(","))
-        return found if all(found) else self.fail(f"{value!r} has an empty name.", param, ctx)
-
-
 def shown(*flags: str, **more: Any) -> Option:
     """An option whose help shows its default."""
     return click.option(*flags, show_default=True, **more)
@@ -131,7 +122,6 @@ compared_models_option = click.option(
     "models",
     multiple=True,
     metavar="MODEL[,MODEL...]",
-    type=Names(),
     help=f"Backbones to compare; repeatable. [default: {','.join(ChoosingRequest.models)}]",
 )
 dataset_option = shown(
@@ -209,6 +199,14 @@ def config_of(given: dict[str, Any]) -> ExtractConfig:
 def inference_options(function: Any) -> Any:
     """The options that say how pictures go through the backbone of a trained head."""
     return recorded_weights_option(batch_option(workers_option(function)))
+
+
+def names_of(given: Collection[str]) -> tuple[str, ...]:
+    """The models named, one by one or with commas between them. Raises click.UsageError for a name of nothing."""
+    found = tuple(name.strip() for names in given for name in names.split(","))
+    if not all(found):
+        raise click.UsageError(f"--models {','.join(given)}: a name is empty, expected MODEL[,MODEL...]")
+    return found
 
 
 def change_options(function: Any) -> Any:
