@@ -23,7 +23,7 @@ from headstart.console.options import POSITIVE, Settings, command, shown
 from headstart.console.signals import Signals
 from headstart.console.terminal import Terminal
 from headstart.core.cache.text import megabytes, safe
-from headstart.core.extract.config import ON_ERROR, SPLITS, ExtractConfig, ExtractionRequest
+from headstart.core.extract.config import SPLITS, ExtractConfig, ExtractionRequest
 from headstart.core.heads.config import BenchConfig
 from headstart.core.heads.feature_choice import FeatureChoice
 
@@ -100,7 +100,7 @@ def cli() -> None:
 @options.limit_option
 @options.network_options
 @shown("--shard-rows", type=POSITIVE, default=ExtractConfig.shard_rows, help="Rows in each file.")
-@shown("--on-error", type=click.Choice(ON_ERROR), default=ExtractConfig.on_error, help="Unreadable images.")
+@options.on_error_option
 @options.change_options
 @click.option("--dry-run", is_flag=True, help="Say what would be done and what is there.")
 def extract_command(
@@ -129,6 +129,30 @@ def extract_command(
     else:
         made = extraction.extract(settings, request, terminal(settings))
         document(settings, [words.extraction.outcome_json(outcome) for outcome in made])
+
+
+@command(cli, "choose", "headstart choose --dataset folder:PATH --models resnet18,resnet50", hidden=("runs_dir",))
+@options.compared_models_option
+@options.dataset_option
+@options.no_splits_option
+@options.sample_option
+@options.group_by_option
+@options.network_options
+@options.on_error_option
+def choose_command(settings: Settings, models: tuple[str, ...], **given: Any) -> None:
+    """Which backbone for these pictures: a sample of the training images through each, and heads judged on that alone.
+
+    The auto head is cross-validated on each backbone's features of the same images. What is recommended is the best one,
+    or, where the difference may be chance, the fastest of those that can't be told apart from it. Test images are not
+    read. The features of the sample are kept, and `extract` goes on from them.
+    """
+    from headstart.choosing import comparison
+
+    config, named = options.config_of(given), options.names_of(models)
+    request = requests.ChoosingRequest(named or requests.ChoosingRequest.models, config=config, **given)
+    found = comparison.choose(settings, request, terminal(settings))
+    out(words.choosing.chosen(found))
+    document(settings, words.choosing.chosen_json(found))
 
 
 @command(cli, "train-head", "headstart train-head --model resnet50 --recipe standard")

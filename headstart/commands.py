@@ -8,13 +8,14 @@ from headstart.core.heads.config import RECIPES, TrainConfig, uses
 from headstart.requests import EVERY_HEAD
 
 
-def made_by(key: FeatureKey, place: str, manifests: tuple[Manifest, ...]) -> tuple[str, ...]:
+def made_by(key: FeatureKey, place: str, manifests: tuple[Manifest, ...], *, whole: bool = False) -> tuple[str, ...]:
     """The options of the features of `key`, from the data set at `place`, as `--dataset` takes it. `manifests` are those
-    of its sets that are there: they say where a file of weights was, and whether only the first rows were taken."""
+    of its sets that are there: they say where a file of weights was, and, unless the `whole` data set is meant, whether
+    only the first rows were taken."""
     options = ["-m", key.backbone, "--dataset", place, "--weights", _weights(key, manifests)]
     options += ["--transform", key.transform, "--image-size", str(key.image_size), "--precision", key.precision]
     stops = [found.stop for found in manifests if found.stop < found.provenance.split_rows]
-    return (*options, *(["--limit", str(max(stops))] if stops else []))
+    return (*options, *(["--limit", str(max(stops))] if stops and not whole else []))
 
 
 def _weights(key: FeatureKey, manifests: tuple[Manifest, ...]) -> str:

@@ -9,6 +9,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.core.cache.arguments import whole
 from headstart.core.extract.config import STUDY_MODELS, ExtractConfig, ExtractionRequest
 from headstart.core.heads.config import RECIPES, STUDY_STANDARD, TEST_FRACTION, BenchConfig, TrainConfig
 from headstart.core.heads.feature_choice import ANY, FeatureChoice
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 BENCH = BenchConfig()
 STUDIED = (RECIPES["study"], STUDY_STANDARD)
 """The recipes that the study compares."""
+EXTRACT = ExtractConfig()
 STUDY_EXTRACT = ExtractConfig(limit=24_000)
 """The study took the first 24,000 images."""
 
@@ -46,6 +48,24 @@ class TrainingRequest:
     sweep: bool = False
     predictions: Path | None = None
     curve: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ChoosingRequest:
+    """Backbones to compare on the first `sample` training rows of a data set, which are a sample of all. Images in whose
+    ids the regular expression `group_by` finds the same text are never on both sides of a division. Raises
+    ArgumentInvalid."""
+
+    models: tuple[str, ...] = ("resnet18", "resnet50", "densenet169")
+    dataset: str = ExtractionRequest.dataset
+    sample: int = 1000
+    weights: tuple[str, ...] = ()
+    no_splits: bool = False
+    group_by: str | None = None
+    config: ExtractConfig = EXTRACT
+
+    def __post_init__(self) -> None:
+        whole("sample", self.sample, 1)
 
 
 @dataclasses.dataclass(frozen=True)

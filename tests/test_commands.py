@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 from cli_samples import parse
-from heads_samples import make_key
+from heads_samples import blobs, make_key, write_set
 
-from headstart.commands import trained_by
+from headstart.commands import made_by, trained_by
+from headstart.core.cache.store import FeatureStore
 from headstart.core.heads.config import RECIPES, changed
 
 
@@ -33,3 +34,11 @@ def test_a_head_is_trained_again_by_what_differs_from_its_recipe(recipe: str, ch
 def test_a_recipe_of_an_earlier_version_is_told_as_a_change_of_the_standard_one() -> None:
     old = dataclasses.replace(RECIPES["standard"], recipe="old", head="ridge")
     assert trained_by(make_key(), old)[12:] == ("--recipe", "old", "--head", "ridge")
+
+
+def test_features_of_some_rows_are_made_again_with_a_limit_unless_all_are_meant(store: FeatureStore) -> None:
+    manifest = write_set(store, blobs(20), "train", split_rows=50).manifest
+    options = made_by(manifest.key, "folder:pets", (manifest,))
+    assert options[:4] == ("-m", "resnet50", "--dataset", "folder:pets")
+    assert options[-2:] == ("--limit", "20")
+    assert made_by(manifest.key, "folder:pets", (manifest,), whole=True) == options[:-2]

@@ -79,6 +79,12 @@ def test_each_row_is_left_out_once_in_each_repeat() -> None:
     assert (found.outcomes.predicted >= 0).all()
 
 
+def test_it_is_done_once_where_it_is_not_to_be_repeated() -> None:
+    spy = Spy()
+    (found,) = cross_validate(numbered([0, 1, 2] * 10), spy, 1, "cpu", unwatched, repeated=False)
+    assert (found.protocol.repeats, len(found.protocol.accuracies), len(spy.sides)) == (1, 1, 5)
+
+
 def test_groups_are_left_out_whole() -> None:
     spy = Spy()
     cross_validate(numbered([0, 1, 2] * 10, [row // 3 for row in range(30)]), spy, 1, "cpu", unwatched)

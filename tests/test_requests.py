@@ -21,6 +21,8 @@ def defaults(command: str) -> dict[str, object]:
     [
         ("extract", ExtractionRequest()),
         ("extract", ExtractConfig()),
+        ("choose", requests.ChoosingRequest()),
+        ("choose", ExtractConfig()),
         ("train-head", requests.TrainingRequest()),
         ("bench-inference", requests.TimingRequest()),
         ("bench-inference", requests.InferenceOptions()),

@@ -1,7 +1,8 @@
 """Rows for heads: which feature sets belong together, their rows checked, divided and drawn. Knows no torch."""
 
+from headstart.core.heads.data.groups import joined
 from headstart.core.heads.data.labelled import Labelled, counted
-from headstart.core.heads.data.loading import Parts, held_out, load, testing, whole
+from headstart.core.heads.data.loading import Parts, first, held_out, load, testing, whole
 from headstart.core.heads.data.selection import Pair, check_choice, choose, pairs, passed_over
 
 __all__ = [
@@ -11,7 +12,9 @@ __all__ = [
     "check_choice",
     "choose",
     "counted",
+    "first",
     "held_out",
+    "joined",
     "load",
     "pairs",
     "passed_over",

@@ -33,7 +33,7 @@ def grouped(training: Labelled, testing: Labelled | None, pattern: str | None) -
         named = by_pattern(np.concatenate([part.ids for part in parts if part.ids is not None]), pattern)
         groups = len(np.unique(named[:count]))
         notes += [f"{groups:,} groups by {pattern}, each on one side of every division", *_in_both(named, count, "groups")]
-        found = _joined(found, named[:count])
+        found = joined(found, named[:count])
     alone = len(np.unique(found)) == count
     return dataclasses.replace(training, groups=None if alone else found, notes=(*training.notes, *notes))
 
@@ -87,7 +87,7 @@ def _text(match: re.Match[str] | None) -> str | None:
     return first
 
 
-def _joined(one: Places, other: Places) -> Places:
+def joined(one: Places, other: Places) -> Places:
     """Numbers (N,) that are the same for rows which either has together, directly or by others: the connected parts of the
     graph whose nodes are both kinds of groups and whose edges are the rows."""
     _, first = np.unique(one, return_inverse=True)

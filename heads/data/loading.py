@@ -78,6 +78,16 @@ def testing(source: FeatureSet, config: TrainConfig) -> Labelled:
     return _part(source, _test_notes(source.manifest))
 
 
+def first(source: FeatureSet, limit: int, group_by: str | None = None) -> Labelled:
+    """The rows of a set's first `limit` images, as `load` gives them to train on; no test set is looked for. Raises
+    FeaturesNotFound, FeaturesDamaged, FeaturesInvalid."""
+    found = _part(source, tuple(_notes(source.manifest)), limit)
+    _check_classes(found.labels, source)
+    found = grouped(found, None, group_by)
+    told = _missing_classes(source.manifest.classes, found.labels, None)
+    return dataclasses.replace(found, notes=(*found.notes, *told))
+
+
 def whole(source: FeatureSet) -> Labelled:
     """All rows of a set, checked. Raises FeaturesDamaged, FeaturesInvalid."""
     return _part(source, tuple(_notes(source.manifest)))

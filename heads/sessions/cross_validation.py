@@ -50,19 +50,22 @@ class OutOfFold:
     confidence: Confidence | None = None
 
 
-def cross_validate(data: Labelled, fit: Fit, heads: int, device: str, on_fold: OnFold) -> list[OutOfFold]:
+def cross_validate(
+    data: Labelled, fit: Fit, heads: int, device: str, on_fold: OnFold, *, repeated: bool = True
+) -> list[OutOfFold]:
     """Each of the `heads` heads that `fit` trains, tested on all rows of `data`; groups are on one side.
 
     There are 5 folds, or as many as the largest class has groups where these are fewer: with more, the classes of the rows
     left out would be the rarer ones in training each time. They are the same for every head and backbone, so that these
-    are compared on equal terms. Up to `REPEATED_ROWS` rows the whole is done three times with other folds; several heads,
-    which differ in their seeds, have one division, since their seeds show the spread already. Probabilities are at the
-    temperature that the training side gave: the head's own where `fit` gave it one, else that of `FoldTemperatures`.
+    are compared on equal terms. Up to `REPEATED_ROWS` rows the whole is done three times with other folds, if it is to be
+    `repeated`; several heads, which differ in their seeds, have one division, since their seeds show the spread already.
+    Probabilities are at the temperature that the training side gave: the head's own where `fit` gave it one, else that of
+    `FoldTemperatures`.
 
     Raises FeaturesInvalid where no folds can be dealt, and what `fit` raises.
     """
     labels, k = data.labels, fold_count(data)
-    repeats = REPEATS if len(labels) <= REPEATED_ROWS and heads == 1 else 1
+    repeats = REPEATS if repeated and len(labels) <= REPEATED_ROWS and heads == 1 else 1
     divisions = [folds(labels, data.groups, k, np.random.default_rng(repeat)) for repeat in range(repeats)]
     temperatures: FoldTemperatures | None = FoldTemperatures(data, divisions[0], device)
     done, total, found = 0, len(labels) * repeats, []

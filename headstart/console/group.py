@@ -14,7 +14,7 @@ import click
 from headstart.console.signals import Interrupted, Signals
 from headstart.core.cache.errors import HeadstartError
 
-RESUMED = ("extract", "study", "demo")
+RESUMED = ("extract", "choose", "study", "demo")
 """The commands that go on where an interrupted one stopped."""
 
 

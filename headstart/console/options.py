@@ -11,8 +11,17 @@ from typing import Any
 
 import click
 
-from headstart.core.extract.config import ENGINES, MIN_IMAGE_SIZE, PRECISIONS, TRANSFORMS, ExtractConfig, ExtractionRequest
+from headstart.core.extract.config import (
+    ENGINES,
+    MIN_IMAGE_SIZE,
+    ON_ERROR,
+    PRECISIONS,
+    TRANSFORMS,
+    ExtractConfig,
+    ExtractionRequest,
+)
 from headstart.core.heads.feature_choice import FeatureChoice
+from headstart.requests import ChoosingRequest
 from headstart.workspace import Workspace
 
 Option = Callable[[Any], Any]
@@ -114,6 +123,15 @@ def _weights(default: str) -> Option:
 
 
 models_option = click.option("-m", "--model", "models", multiple=True, metavar="MODEL", help="Backbone; repeatable.")
+compared_models_option = click.option(
+    "-m",
+    "--model",
+    "--models",
+    "models",
+    multiple=True,
+    metavar="MODEL[,MODEL...]",
+    help=f"Backbones to compare; repeatable. [default: {','.join(ChoosingRequest.models)}]",
+)
 dataset_option = shown(
     "--dataset",
     default=ExtractionRequest.dataset,
@@ -141,6 +159,9 @@ transform_option = shown(
     help="preset: the weights' own resizing and centre crop. squash: the whole picture resized to a square. auto: preset "
     "for files, squash for cifar10, digits and other small arrays, and for study.",
 )
+on_error_option = shown(
+    "--on-error", type=click.Choice(ON_ERROR), default=ExtractConfig.on_error, help="Unreadable images."
+)
 engine_option = shown(
     "--engine",
     type=click.Choice(ENGINES),
@@ -149,6 +170,15 @@ engine_option = shown(
 )
 precision_option = shown(
     "--precision", type=click.Choice(PRECISIONS), default=ExtractConfig.precision, help="auto: bf16 if fast here."
+)
+sample_option = shown(
+    "--sample", type=POSITIVE, default=ChoosingRequest.sample, help="Training images that each backbone is given."
+)
+group_by_option = click.option(
+    "--group-by",
+    type=Pattern(),
+    help="Images in whose ids (paths in the data set's folder) this finds the same text, its first group or all, are "
+    "never on both sides of a division: photographs of one animal, say.",
 )
 head_option = click.option(
     "--head",
@@ -192,6 +222,14 @@ def config_of(given: dict[str, Any]) -> ExtractConfig:
 def inference_options(function: Any) -> Any:
     """The options that say how pictures go through the backbone of a trained head."""
     return recorded_weights_option(batch_option(workers_option(function)))
+
+
+def names_of(given: Collection[str]) -> tuple[str, ...]:
+    """The models named, one by one or with commas between them. Raises click.UsageError for a name of nothing."""
+    found = tuple(name.strip() for names in given for name in names.split(","))
+    if not all(found):
+        raise click.UsageError(f"--models {','.join(given)}: a name is empty, expected MODEL[,MODEL...]")
+    return found
 
 
 def change_options(function: Any) -> Any:

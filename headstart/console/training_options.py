@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from headstart.console.options import POSITIVE, SEED, Finite, Option, Pattern, choice_of, shown
+from headstart.console.options import POSITIVE, SEED, Finite, Option, choice_of, group_by_option, shown
 from headstart.core.heads.config import CLASS_WEIGHTS, HEADS, RECIPES, TrainConfig, changed, refusal
 from headstart.requests import EVERY_HEAD, TrainingRequest
 
@@ -51,13 +51,7 @@ def _division_options(function: Any) -> Any:
         type=Finite(0, 1, min_open=True, max_open=True),
         help="Of a set without a test split, the part held out for testing. [default: none, but cross-validation of all]",
     )
-    groups = click.option(
-        "--group-by",
-        type=Pattern(),
-        help="Images in whose ids (paths in the data set's folder) this finds the same text, its first group or all, are "
-        "never on both sides of a division: photographs of one animal, say.",
-    )
-    return fraction(groups(function))
+    return fraction(group_by_option(function))
 
 
 _OPTIONS = (
