@@ -360,6 +360,16 @@ def test_without_a_network_one_line_says_the_ways_out(hub_cache: object) -> None
     assert missing.url == "https://huggingface.co/timm/test_vit.r160_in1k"
 
 
+def test_default_is_torchvisions_where_a_source_has_none_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert usual(get_backbone("mobilenet_v2")) == "IMAGENET1K_V1"
+    missing = lacking(get_backbone("mobilenet_v2"), "DEFAULT")
+    assert missing is not None
+    assert missing.url.endswith("mobilenet_v2-7ebf99e0.pth")
+
+
 def test_weights_of_torchvisions_names_are_not_timms(hub_cache: object) -> None:
     with pytest.raises(
         WeightsNotFound, match=r"IMAGENET1K_V1: no such file, and timm/test_vit knows only r160_in1k, DEFAULT"

@@ -82,6 +82,8 @@ class _Forward(nn.Module):
     """A body's `forward` alone, under the same names of parts: one may be called `head`, which in a `Body` is a method, and
     functional_call looks for parts as attributes."""
 
+    _body: Any
+
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
         self.__dict__["_body"] = body
