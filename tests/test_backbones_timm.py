@@ -532,7 +532,7 @@ def test_from_pictures_to_labels(tmp_path: Path) -> None:
     said("train-head", "-m", "timm/test_resnet.r160_in1k", *pets, "--head", "ridge", *places)
     (run,) = (tmp_path / "runs").glob("timm_test_resnet-*")
     assert "cat" in said("predict", str(tmp_path / "pets" / "cat"), *model, *places)
-    assert "images/s" in said("bench-inference", *model, "--repeats", "1", "--warmup", "0", *places)
+    assert "images/s" in said("bench-inference", *model, *pets, "--repeats", "1", "--warmup", "0", *places)
     assert "timm/test_resnet" in said("report", *places)
     assert "none: the weights are random numbers" in json.dumps(header(run / "head.safetensors"))
 
