@@ -84,7 +84,7 @@ class _Until(Repooled):
 
 def build(body: Callable[[], nn.Module], pooling: Pooling, name: str, image_size: int) -> Repooled:
     """What `body` builds, pooled in another way. Raises ArgumentInvalid."""
-    whole = body()
+    whole = body().eval()
     layout = whole.layout if isinstance(whole, Body) else Layout()
     if pooling.layer is None:
         _check_map(whole, name, image_size)
