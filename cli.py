@@ -99,6 +99,7 @@ def cli() -> None:
 @options.no_splits_option
 @options.limit_option
 @options.network_options
+@options.pooling_options
 @shown("--shard-rows", type=POSITIVE, default=ExtractConfig.shard_rows, help="Rows in each file.")
 @options.on_error_option
 @options.change_options

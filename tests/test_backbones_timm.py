@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import multiprocessing.reduction
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from click.testing import CliRunner
 from extract_samples import printed_by_python, write_picture
 from torch import Tensor
 
+from headstart import extraction
 from headstart.backbones.showing import show
 from headstart.core import cli
 from headstart.core.cache.errors import WeightsMismatch, WeightsNotFound
@@ -30,6 +32,8 @@ from headstart.core.extract.config import ExtractionRequest
 from headstart.core.extract.network.body import Body, pooled
 from headstart.core.extract.weights import hub, lacking, load, locate, usual
 from headstart.core.extract.weights.licences import caution, licence
+from headstart.observer import Observer
+from headstart.workspace import Workspace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +58,6 @@ FAMILIES = [
     Family("vit_base_patch16_siglip_224", 32, "tokens"),
     Family("deit_tiny_distilled_patch16_224", 32, "tokens"),
     Family("xcit_nano_12_p16_224", 224, "tokens"),
-    Family("vgg11", 64),
     Family("crossvit_tiny_240", 240, "first"),
 ]
 """Small members, at small sizes where they take any."""
@@ -110,6 +113,10 @@ def test_a_body_has_timms_own_parameters_but_the_classifiers(family: Family) -> 
     classifier = tuple(backbone.classifier)
     expected = {name: value.shape for name, value in whole.items() if not (classifier and name.startswith(classifier))}
     assert {name: value.shape for name, value in body.items()} == expected
+
+
+def test_timms_vgg_keeps_its_hidden_layers_and_torchvisions_does_not() -> None:
+    assert (get_backbone("timm/vgg16").feature_dim, get_backbone("vgg16").feature_dim) == (4096, 512)
 
 
 def test_a_transformer_sees_other_sizes_as_timm_does_when_it_loads_weights_for_them() -> None:
@@ -200,10 +207,9 @@ def test_the_tag_names_the_weights_and_is_no_part_of_the_backbone() -> None:
     [
         (
             "resnet5O",
-            r"'timm/resnet5O' is unknown to timm [\d.]+ \(did you mean resnet50.*\); `headstart models 'timm/\*'`",
+            r"'timm/resnet5O' is unknown to timm [\d.]+ \(did you mean timm/resnet50.*\); `headstart models 'timm/\*'`",
         ),
         ("resnet10t.a1_in1k", r"timm's resnet10t has no tag 'a1_in1k' \(did you mean .*c3_in1k.*\)?; there are c3_in1k"),
-        ("vit_base_patch32_plus_256", r"takes|unknown|called"),
         ("vit_base_patch16_sapiens2", r"takes pictures of 768x1024 px, and ours are squares"),
         ("gemma4_vit_167m_enc", r"gives no features \(.*\); choose another"),
         ("tv_resnet50", r"'timm/tv_resnet50' is called timm/resnet50.tv_in1k in timm"),
@@ -262,19 +268,37 @@ def test_numbers_that_no_file_has_are_computed(tmp_path: Path) -> None:
         assert torch.equal(pooled(body, body(images)), model.forward_head(model.forward_features(images), pre_logits=True))
 
 
-def test_a_file_with_its_authors_names_is_read_by_timms_rules(tmp_path: Path) -> None:
-    """torchvision's VGG11 calls the layers that timm makes convolutions `classifier.0` and `classifier.3`."""
-    import torchvision
+def as_its_authors_call_it(name: str) -> str:
+    """A parameter of timm's ConvNeXt under the name it has in the authors' repository (facebookresearch/ConvNeXt)."""
+    name = re.sub(r"^stem\.", "downsample_layers.0.", name)
+    name = re.sub(r"^stages\.(\d+)\.downsample\.", r"downsample_layers.\1.", name)
+    name = re.sub(r"^(stages\.\d+)\.blocks\.", r"\1.", name)
+    name = name.replace("conv_dw", "dwconv").replace("mlp.fc", "pwconv")
+    return name.replace("head.norm.", "norm.").replace("head.fc.", "head.")
 
-    backbone, path, said = get_backbone("timm/vgg11"), tmp_path / "vgg11.pth", list[str]()
-    with seeded():
-        theirs = torchvision.models.vgg11().eval()
-    torch.save(theirs.state_dict(), path)
-    body, images = load(backbone, locate(backbone, str(path)), said.append), pictures(224, 1)
+
+def test_a_file_with_its_authors_names_is_read_by_timms_rules(tmp_path: Path) -> None:
+    backbone, path, said = get_backbone("timm/test_convnext"), tmp_path / "authors.pth", list[str]()
+    model, images = timms("test_convnext"), pictures(64)
+    theirs = {as_its_authors_call_it(name): value for name, value in model.state_dict().items()}
+    torch.save({"model": theirs}, path)
+    body = load(backbone, locate(backbone, f"{path}#model"), said.append)
     with torch.inference_mode():
-        expected = theirs.classifier[:5](theirs.avgpool(theirs.features(images)).flatten(1))
-        torch.testing.assert_close(pooled(body, body(images)), expected, rtol=1e-4, atol=1e-5)
-    assert said == [f"{path}: its authors' names of parameters were turned into those of timm/vgg11"]
+        assert torch.equal(pooled(body, body(images)), model.forward_head(model.forward_features(images), pre_logits=True))
+    assert said == [f"{path}: its authors' names of parameters were turned into those of timm/test_convnext"]
+    torch.save({name: value for name, value in theirs.items() if name != "downsample_layers.2.1.weight"}, path)
+    with pytest.raises(WeightsMismatch, match=r"authors\.pth: .* timm/test_convnext"):
+        load(backbone, locate(backbone, str(path)))
+
+
+def test_what_a_file_lacks_is_not_drawn_where_timm_would_draw_it() -> None:
+    """timm loads DLA without looking whether all is there."""
+    state = timms("dla46_c").state_dict()
+    whole = source.convert("dla46_c", "in1k", state)
+    assert torch.equal(whole["level5.root.conv.weight"], state["level5.root.conv.weight"])
+    del state["level5.root.conv.weight"]
+    with pytest.raises(WeightsMismatch, match=r"lacks level5.root.conv.weight of timm/dla46_c"):
+        source.convert("dla46_c", "in1k", state)
 
 
 def test_a_file_that_lacks_a_part_is_refused_and_nothing_is_drawn_for_it(tmp_path: Path, state: STATE) -> None:
@@ -336,6 +360,16 @@ def test_without_a_network_one_line_says_the_ways_out(hub_cache: object) -> None
     assert missing.url == "https://huggingface.co/timm/test_vit.r160_in1k"
 
 
+def test_default_is_torchvisions_where_a_source_has_none_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert usual(get_backbone("mobilenet_v2")) == "IMAGENET1K_V1"
+    missing = lacking(get_backbone("mobilenet_v2"), "DEFAULT")
+    assert missing is not None
+    assert missing.url.endswith("mobilenet_v2-7ebf99e0.pth")
+
+
 def test_weights_of_torchvisions_names_are_not_timms(hub_cache: object) -> None:
     with pytest.raises(
         WeightsNotFound, match=r"IMAGENET1K_V1: no such file, and timm/test_vit knows only r160_in1k, DEFAULT"
@@ -386,6 +420,26 @@ def test_licences_are_timms_and_what_they_restrict_is_said(name: str, expected: 
     remark = caution(found)
     assert (remark is None) == (said is None)
     assert said is None or said in str(remark)
+
+
+@dataclasses.dataclass
+class Remarks(Observer):
+    """Keeps what must be said of an extraction."""
+
+    found: list[str] = dataclasses.field(default_factory=list)
+
+    def remark(self, text: str) -> None:
+        self.found.append(text)
+
+
+def test_extract_says_that_weights_are_not_for_commercial_use(
+    hub_cache: Callable[[str, str, STATE], Path], tmp_path: Path
+) -> None:
+    hub_cache("timm/convnextv2_atto.fcmae_ft_in1k", "model.safetensors", {"unread": torch.zeros(1)})
+    request, observer = ExtractionRequest(("timm/convnextv2_atto.fcmae_ft_in1k",), "digits"), Remarks()
+    extraction.plan(Workspace(tmp_path, tmp_path, tmp_path, "cpu"), request, observer)
+    expected = "their licence is cc-by-nc-4.0: not for commercial use, nor is what is made with them"
+    assert f"timm/convnextv2_atto fcmae_ft_in1k: {expected}" in observer.found
 
 
 def test_what_no_identifier_says_is_not_judged() -> None:
@@ -478,7 +532,7 @@ def test_from_pictures_to_labels(tmp_path: Path) -> None:
     said("train-head", "-m", "timm/test_resnet.r160_in1k", *pets, "--head", "ridge", *places)
     (run,) = (tmp_path / "runs").glob("timm_test_resnet-*")
     assert "cat" in said("predict", str(tmp_path / "pets" / "cat"), *model, *places)
-    assert "images/s" in said("bench-inference", *model, "--repeats", "1", "--warmup", "0", *places)
+    assert "images/s" in said("bench-inference", *model, *pets, "--repeats", "1", "--warmup", "0", *places)
     assert "timm/test_resnet" in said("report", *places)
     assert "none: the weights are random numbers" in json.dumps(header(run / "head.safetensors"))
 

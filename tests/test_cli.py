@@ -329,7 +329,7 @@ def test_cache_ls_and_show_name_the_sets(place: Place) -> None:
 
 def test_models_lists_backbones_and_shows_layers() -> None:
     listed = CliRunner().invoke(cli.cli, ["models"]).stdout
-    assert re.search(r"resnet50 +2048 +23\.5 M +8\.2 +IMAGENET1K_V1 \(76\.13 %\)", listed)
+    assert re.search(r"resnet50 +2048 +23\.5 M +8\.2 +224 px +IMAGENET1K_V1 \(76\.13 %\)", listed)
     shown = CliRunner().invoke(cli.cli, ["models", "show", "vgg16"]).stdout
     assert "14,714,688 parameters" in shown
     assert re.search(r"features\.0 +Conv2d +64 x 224 x 224 +1,792", shown)

@@ -38,16 +38,16 @@ LEFT = {"densenet121": 62, "mnasnet0_5": 0, "maxvit_t": 11}
 
 @pytest.mark.parametrize("name", [name for name in ONE_EACH if name not in NONE])
 def test_every_family_is_folded_rightly(name: str) -> None:
-    body, backbone = filled(name, model_of(name)), get_backbone(name)
-    pixels = pixels_of(backbone, 1)
+    # in float64: with drawn weights a network may make much of float32's last bit
+    body, backbone = filled(name, model_of(name)).double(), get_backbone(name)
+    pixels = pixels_of(backbone, 1).double()
     with torch.inference_mode():
         before = pooled(body, body(pixels)).numpy()
         norms = norms_of(body)
         fold_batch_norm(body, size_of(backbone))
         after = pooled(body, body(pixels)).numpy()
-    assert norms > len(LEFT) > 0
-    assert norms_of(body) == LEFT.get(name, 0)
-    assert worst(after, before) < 1e-4
+    assert norms > norms_of(body) == LEFT.get(name, 0)
+    assert worst(after, before) < 1e-6
 
 
 def norms_of(body: nn.Module) -> int:

@@ -12,6 +12,7 @@ from headstart.core.extract import plan as jobs
 from headstart.core.extract.config import STUDY_MODELS
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import Device
+from headstart.core.extract.tuning import precision as looked_at
 
 
 def test_one_job_for_each_model_and_split_in_the_order_asked() -> None:
@@ -88,7 +89,7 @@ def plan_on_turing(monkeypatch: pytest.MonkeyPatch, value: float, precision: str
         return dataclasses.replace(turing, precision={"auto": "fp16"}.get(asked, asked))
 
     monkeypatch.setattr(jobs, "resolve", resolved)
-    monkeypatch.setattr(jobs, "load_network", lambda *_: Numbers(value))
+    monkeypatch.setattr(looked_at, "load_network", lambda *_: Numbers(value))
     return digits_jobs("resnet18", precision=precision)
 
 

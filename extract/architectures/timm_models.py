@@ -34,6 +34,8 @@ class TimmBody(Body):
     layout (several scales at once) all is done in `forward`, which then gives features.
     """
 
+    _model: Any
+
     def __init__(self, model: Any, shape: Shape) -> None:
         super().__init__()
         self.__dict__["_model"] = model

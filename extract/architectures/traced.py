@@ -35,7 +35,7 @@ class Traced(Body):
     def __init__(self, model: nn.Module, graphs: Graphs) -> None:
         """Takes the model's modules over: it must not be used after."""
         super().__init__()
-        self._trunk, self._head = (type(fx.GraphModule(model, graph)).forward for graph in (graphs.trunk, graphs.head))
+        self._trunk, self._head = (_forward(model, graph) for graph in (graphs.trunk, graphs.head))
         self.layout, self.pooling = graphs.layout, graphs.pooling
         self._graph, self.layer_nodes = graphs.trunk, graphs.layer_nodes
         self.left_out = tuple(_prune(model, graphs.used))
@@ -52,7 +52,7 @@ class Traced(Body):
         """Itself, from now on ending in the output of one of `layer_nodes`, which has one node of the graph."""
         (last,) = (node for node in self._graph.nodes if node.name == self.layer_nodes[layer])
         self._graph = _part(self._graph, None, last)
-        self._trunk = type(fx.GraphModule(self, self._graph)).forward
+        self._trunk = _forward(self, self._graph)
         return self
 
     def head(self, found: Tensor) -> Tensor:
@@ -89,6 +89,12 @@ class Graphs:
     def head_names(self) -> set[str]:
         """The names of modules and parameters that come after the last feature map."""
         return _names(self.head) if self.pooling == OWN_HEAD else set()
+
+
+def _forward(model: nn.Module, graph: fx.Graph) -> Forward:
+    """A graph as a function of a module, whose parts it names, and of what it is computed from."""
+    found: Forward = type(fx.GraphModule(model, graph)).forward
+    return found
 
 
 class Unallocated(TorchFunctionMode):
@@ -152,7 +158,8 @@ class _Tracer(fx.Tracer):
 
 def last_linear(model: nn.Module, graph: fx.Graph) -> fx.Node:
     """The last linear layer; a convolution counts, as SqueezeNet's classifier is one."""
-    return next(node for node in reversed(graph.nodes) if isinstance(_module(model, node), nn.Linear | nn.Conv2d))
+    linear: list[fx.Node] = [node for node in graph.nodes if isinstance(_module(model, node), nn.Linear | nn.Conv2d)]
+    return linear[-1]
 
 
 def _module(model: nn.Module, node: fx.Node) -> nn.Module | None:

@@ -13,15 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 from headstart.core.cache.errors import WeightsMismatch
+from headstart.core.cache.key import POOLINGS
 from headstart.core.cache.text import did_you_mean
 from headstart.core.extract.pictures.preprocess import Preprocessing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-POOLING = "global average"
+POOLING = POOLINGS["avg"]
 """How keys name the mean of the last feature map over the picture."""
-CLASS_TOKEN = "class token"
+CLASS_TOKEN = POOLINGS["cls"]
 """How keys name the first token of a network that has one for the whole picture."""
 OWN_HEAD = "own head"
 """How keys name what comes between the last feature map and the last linear layer where that is more than one pooling."""
@@ -103,7 +104,8 @@ class Backbone:
     to the device. `pooling` says in the key how a feature map becomes features. `preset` gives the transform of published
     weights by their name, or of others by theirs (`file`, `random:0`); None where nobody says. `convert` reads files whose
     names are not the source's. `default` is the name of the weights that are meant where nobody says, None for the usual.
-    `packages` are those that draw random weights.
+    `packages` are those that draw random weights. `compared` says that its features in low precision were compared with
+    those in fp32, over many pictures: `precision` is what came of it.
     """
 
     name: str
@@ -118,6 +120,7 @@ class Backbone:
     convert: Convert | None = dataclasses.field(default=None, compare=False)
     default: str | None = None
     packages: tuple[str, ...] = ("torch", "torchvision")
+    compared: bool = False
 
     @property
     def accuracies(self) -> dict[str, float]:

@@ -81,7 +81,7 @@ def _check(name: str, architecture: str, tag: str) -> None:
 
         if now := get_deprecated_models().get(architecture):
             raise WeightsMismatch(f"model {name!r} is called {PREFIX}{now} in timm {_timm().__version__}")
-        hint = did_you_mean(architecture, there)
+        hint = did_you_mean(architecture, (f"{PREFIX}{one}" for one in there), without=PREFIX)
         many = f"`headstart models '{PREFIX}*'` lists all {len(there):,}"
         raise WeightsMismatch(f"model {name!r} is unknown to timm {_timm().__version__}{hint}; {many}")
     tags = list(_tags(architecture))

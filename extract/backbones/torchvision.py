@@ -124,7 +124,12 @@ _CUTS = {"vgg": _vgg, "resnet": _resnet, "densenet": _densenet}
 def _backbone(name: str, cut: str, precision: str | None = None) -> Backbone:
     found = functools.partial(_CUTS[cut], name)
     return dataclasses.replace(
-        _by_rule(name), body=found, checkpoints=_published(name), precision=precision, preset=_preset
+        _by_rule(name),
+        body=found,
+        checkpoints=_published(name),
+        precision=precision,
+        compared=True,
+        preset=_preset,
     )
 
 

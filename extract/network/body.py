@@ -7,7 +7,6 @@ everything else is a `Body`, which says what it ends in and what comes after.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from typing import Any, Literal
 
 import torch
@@ -68,19 +67,20 @@ def pooled(body: nn.Module, found: Tensor) -> Tensor:
 
 
 def without_numbers(body: nn.Module, image_size: int) -> Any:
-    """What a body gives for one picture of `image_size` px squared: shapes alone, on torch's meta device."""
-    values = dict(itertools.chain(body.named_parameters(), body.named_buffers()))
+    """What a body gives for one picture of `image_size` px squared: shapes alone, on torch's meta device and in float32."""
+    values = [*body.named_parameters(), *body.named_buffers()]
+    real = {name: torch.float32 if value.is_floating_point() else value.dtype for name, value in values}
+    state = {name: torch.empty(value.shape, dtype=real[name], device="meta") for name, value in values}
     with torch.inference_mode():
         pixels = torch.empty(1, 3, image_size, image_size, device="meta")
-        if all(value.is_meta for value in values.values()):
-            return body(pixels)
-        state = {name: torch.empty_like(value, device="meta") for name, value in values.items()}
         return torch.func.functional_call(_Forward(body), state, (pixels,))
 
 
 class _Forward(nn.Module):
     """A body's `forward` alone, under the same names of parts: one may be called `head`, which in a `Body` is a method, and
     functional_call looks for parts as attributes."""
+
+    _body: Any
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()

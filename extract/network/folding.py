@@ -24,8 +24,8 @@ def fold_batch_norm(body: nn.Module, image_size: int) -> None:
     Pictures are of `image_size` px squared, which the network must take.
     """
     for conv, norm in _pairs(body, image_size):
-        fused = fuse_conv_bn_eval(body.get_submodule(conv), body.get_submodule(norm))  # type: ignore[type-var]
-        _put(body, conv, fused)
+        first, second = body.get_submodule(conv), body.get_submodule(norm)
+        _put(body, conv, fuse_conv_bn_eval(first, second))  # type: ignore[arg-type,type-var]
         _put(body, norm, nn.Identity().eval())
 
 
@@ -52,7 +52,7 @@ class _Uses(TorchDispatchMode):
     """Counts the operations that take a tensor, by the tensor's id, and keeps the tensors."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counts: dict[int, int] = {}
         self._kept: list[Tensor] = []
 

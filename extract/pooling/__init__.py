@@ -8,21 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
 
-from headstart.core.cache.errors import ArgumentInvalid
-from headstart.core.extract.backbones import CLASS_TOKEN, POOLING, Backbone
-
-WORDS: Mapping[str, str] = {
-    "avg": POOLING,
-    "cls": CLASS_TOKEN,
-    "cls+avg": "class token and average",
-    "max": "global maximum",
-}
-"""How keys name the ways of pooling."""
-
-_AT = " at "
-"""What keys put between the way and the layer."""
+from headstart.core.cache.errors import ArgumentInvalid, WeightsMismatch
+from headstart.core.cache.key import AT, POOLINGS, FeatureKey
+from headstart.core.extract.backbones import Backbone, get_backbone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,23 +31,26 @@ def pooled_by(backbone: Backbone, pooling: Pooling, image_size: int) -> Backbone
     """
     way = pooling.way
     if way == "auto" and pooling.layer is not None:
-        way = next((one for one, words in WORDS.items() if words == backbone.pooling), "avg")
-    words = backbone.pooling if way == "auto" else WORDS[way]
+        way = next((one for one, words in POOLINGS.items() if words == backbone.pooling), "avg")
+    words = backbone.pooling if way == "auto" else POOLINGS[way]
     if pooling.layer is None and words == backbone.pooling:
         return backbone
     from headstart.core.extract.pooling.inner import build, dimension
 
     own = Pooling(way, pooling.layer)
     body = functools.partial(build, backbone.body, own, backbone.name, image_size)
-    text = words if own.layer is None else f"{words}{_AT}{own.layer}"
-    return dataclasses.replace(backbone, pooling=text, body=body, feature_dim=dimension(body, image_size))
+    text = words if own.layer is None else f"{words}{AT}{own.layer}"
+    return dataclasses.replace(backbone, pooling=text, body=body, feature_dim=dimension(body, image_size), compared=False)
 
 
-def recorded(words: str) -> Pooling:
-    """The pooling that a key names. `auto` for what none of ours is called, such as a network's own head."""
-    named, at, layer = words.partition(_AT)
-    way = next((way for way, text in WORDS.items() if text == named), "auto")
-    return Pooling(way, layer if at else None)
+def of_key(key: FeatureKey, image_size: int) -> Backbone:
+    """The backbone of a key, pooled as the key says. Raises WeightsMismatch where there is none, or it has not got that
+    layer or way of pooling."""
+    backbone = get_backbone(key.backbone)
+    try:
+        return pooled_by(backbone, Pooling(key.pool, key.layer), image_size)
+    except ArgumentInvalid as error:
+        raise WeightsMismatch(f"pooling is {key.pooling!r} in the head's features: {error}") from error
 
 
 def check_size(backbone: Backbone, image_size: int) -> None:

@@ -28,6 +28,8 @@ WAYS: Mapping[str, Way] = {"avg": Layout.average, "cls": Layout.class_vector, "c
 class Repooled(Body):
     """Another body, under the same names, whose map is pooled in one of the `WAYS`."""
 
+    _body: nn.Module
+
     def __init__(self, body: nn.Module, layout: Layout, way: str) -> None:
         super().__init__()
         self.__dict__["_body"] = body  # no sub-module, which would put a word before the names
@@ -82,7 +84,7 @@ class _Until(Repooled):
 
 def build(body: Callable[[], nn.Module], pooling: Pooling, name: str, image_size: int) -> Repooled:
     """What `body` builds, pooled in another way. Raises ArgumentInvalid."""
-    whole = body()
+    whole = body().eval()
     layout = whole.layout if isinstance(whole, Body) else Layout()
     if pooling.layer is None:
         _check_map(whole, name, image_size)

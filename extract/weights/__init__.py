@@ -90,8 +90,9 @@ def usual(backbone: Backbone) -> str:
 
 
 def _name(backbone: Backbone, request: str) -> str:
-    newest = next(reversed(backbone.checkpoints), request)
-    return (backbone.default or newest) if request == "DEFAULT" else request
+    if request != "DEFAULT":
+        return request
+    return backbone.default or next(iter([*backbone.checkpoints][-1:]), request)
 
 
 def find(request: str) -> tuple[Path, str | None] | None:
