@@ -9,6 +9,16 @@ from headstart.core.cache.files import canonical_json, sha256
 FEATURE_VERSION = 1
 """Raised whenever a change to our code changes what a feature's value is: old sets are then not found again."""
 
+POOLINGS: Mapping[str, str] = {
+    "avg": "global average",
+    "cls": "class token",
+    "cls+avg": "class token and average",
+    "max": "global maximum",
+}
+"""What `pooling` is for each way of pooling that has a name of its own."""
+AT = " at "
+"""What stands in `pooling` between the way and an inner layer."""
+
 
 @dataclasses.dataclass(frozen=True)
 class FeatureKey:
@@ -60,6 +70,17 @@ class FeatureKey:
         name, _, tag = model.partition(".")
         own = self.untrained or self.weights.partition("#")[0] == "file"
         return model == self.backbone or (name == self.backbone and (own or tag == self.weights))
+
+    @property
+    def pool(self) -> str:
+        """The name of the way of pooling; `auto` where it has none but the network's own head."""
+        words = self.pooling.partition(AT)[0]
+        return next((way for way, text in POOLINGS.items() if text == words), "auto")
+
+    @property
+    def layer(self) -> str | None:
+        """The inner layer whose output is pooled; None for the network's last feature map."""
+        return self.pooling.partition(AT)[2] or None
 
     @property
     def transform(self) -> str:

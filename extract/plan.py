@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from headstart.core.cache.errors import WeightsMismatch
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets, weights
@@ -19,6 +17,8 @@ from headstart.core.extract.job import Job
 from headstart.core.extract.naming import as_kept
 from headstart.core.extract.network.devices import resolve
 from headstart.core.extract.network.loaded import NetworkSpec, load_network
+from headstart.core.extract.pooling import Pooling, check_size, pooled_by
+from headstart.core.extract.tuning.precision import precise_enough
 from headstart.core.extract.weights import presets
 
 if TYPE_CHECKING:
@@ -104,31 +104,29 @@ def plan(request: ExtractionRequest, data_dir: Path, store: FeatureStore | None 
     images, jobs = opened(request, data_dir), []
     for model in expand_models(request.models):
         own = dataclasses.replace(request.config, weights=_weights(model, request))
-        spec = _network(get_backbone(model), own, images[0])
+        spec = _network(get_backbone(model), own, images[0], store)
         jobs += [Job(part, spec.backbone, spec.weights, spec.preprocessing, spec.device, own) for part in images]
     return jobs if store is None else as_kept(jobs, store)
 
 
-def _network(backbone: Backbone, config: ExtractConfig, images: Images) -> NetworkSpec:
+def _network(backbone: Backbone, config: ExtractConfig, images: Images, store: FeatureStore | None = None) -> NetworkSpec:
     """The network that `config` asks for, in a precision that holds its numbers for these images."""
     precision = (backbone.precision or "auto") if config.precision == "auto" else config.precision
     device, found = resolve(config.device, precision), weights.locate(backbone, config.weights)
-    spec = NetworkSpec(backbone, found, presets.chosen(config, backbone, found, images), device)
-    return _in_range(spec, images, config.workers) if precision == "auto" and device.precision == "fp16" else spec
+    preprocessing = presets.chosen(config, backbone, found, images)
+    check_size(backbone, preprocessing.image_size)
+    own = pooled_by(backbone, Pooling(config.pool, config.layer), preprocessing.image_size)
+    spec = NetworkSpec(own, found, preprocessing, device)
+    left_to_us = precision == "auto" and device.precision in ("bf16", "fp16")
+    return (
+        precise_enough(spec, images, config.workers) if left_to_us and not _is_there(spec, config, images, store) else spec
+    )
 
 
-_LOOKED_AT = 16
-"""Images that decide whether fp16 will do."""
-
-
-def _in_range(spec: NetworkSpec, images: Images, workers: int) -> NetworkSpec:
-    """The network in fp16 where its range, 65,504, holds the numbers for the first images, else in fp32, which is noted."""
-    batch = images.read(0, min(images.rows, _LOOKED_AT), spec.preprocessing, workers)
-    if len(batch.rows) == 0 or np.isfinite(load_network(spec, _LOOKED_AT)(batch.pixels)).all():
-        return spec
-    remark = f"{spec.backbone.name}'s numbers are beyond fp16's range here: fp32 is used; --precision says another"
-    device = dataclasses.replace(spec.device, precision="fp32", notes=(*spec.device.notes, remark))
-    return dataclasses.replace(spec, device=device)
+def _is_there(spec: NetworkSpec, config: ExtractConfig, images: Images, store: FeatureStore | None) -> bool:
+    """Whether there are such features already: then that precision was found good enough, or was asked for."""
+    job = Job(images, spec.backbone, spec.weights, spec.preprocessing, spec.device, config)
+    return store is not None and bool(store.folders(job.named, images.split))
 
 
 def load(job: Job, say: Callable[[str], None] = lambda _: None) -> FeatureExtractor:

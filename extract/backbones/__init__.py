@@ -13,14 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 from headstart.core.cache.errors import WeightsMismatch
+from headstart.core.cache.key import POOLINGS
 from headstart.core.cache.text import did_you_mean
 from headstart.core.extract.pictures.preprocess import Preprocessing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-POOLING = "global average"
+POOLING = POOLINGS["avg"]
 """How keys name the mean of the last feature map over the picture."""
+CLASS_TOKEN = POOLINGS["cls"]
+"""How keys name the first token of a network that has one for the whole picture."""
 OWN_HEAD = "own head"
 """How keys name what comes between the last feature map and the last linear layer where that is more than one pooling."""
 
@@ -101,7 +104,8 @@ class Backbone:
     to the device. `pooling` says in the key how a feature map becomes features. `preset` gives the transform of published
     weights by their name, or of others by theirs (`file`, `random:0`); None where nobody says. `convert` reads files whose
     names are not the source's. `default` is the name of the weights that are meant where nobody says, None for the usual.
-    `packages` are those that draw random weights.
+    `packages` are those that draw random weights. `compared` says that its features in low precision were compared with
+    those in fp32, over many pictures: `precision` is what came of it.
     """
 
     name: str
@@ -116,6 +120,7 @@ class Backbone:
     convert: Convert | None = dataclasses.field(default=None, compare=False)
     default: str | None = None
     packages: tuple[str, ...] = ("torch", "torchvision")
+    compared: bool = False
 
     @property
     def accuracies(self) -> dict[str, float]:
@@ -149,18 +154,19 @@ def get_backbone(name: str) -> Backbone:
     for source in _sources():
         if (found := source.find(name)) is not None:
             return found
-    known = names()
-    raise WeightsMismatch(f"model {name!r} is unknown{did_you_mean(name, known)}; there are {', '.join(known)}")
-
-
-def is_model(name: str) -> bool:
-    """Whether `name`, which looks like a path, begins as models of another source than torchvision do."""
-    return name.startswith("timm/")
+    near = [one for source in _sources() if source.names() for one in source.known()]
+    hint, short = did_you_mean(name, near), ", ".join(names())
+    raise WeightsMismatch(f"model {name!r} is unknown{hint}; there are {short} and others, `headstart models` lists them")
 
 
 def known() -> list[str]:
     """All backbones of all sources; this may take seconds."""
     return [name for source in _sources() for name in source.known()]
+
+
+def is_model(name: str) -> bool:
+    """Whether `name`, which looks like a path, begins as models of another source than torchvision do."""
+    return name.startswith("timm/")
 
 
 def _sources() -> list[Source]:

@@ -7,7 +7,8 @@ everything else is a `Body`, which says what it ends in and what comes after.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+import itertools
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +65,15 @@ class Body(nn.Module):
 def pooled(body: nn.Module, found: Tensor) -> Tensor:
     """What a body ends in, in any precision, to float32 features (N, D)."""
     return body.head(found.float()) if isinstance(body, Body) else Layout().average(found)
+
+
+def without_numbers(body: nn.Module, image_size: int) -> Any:
+    """What a body gives for one picture of `image_size` px squared: shapes alone, on torch's meta device."""
+    values = itertools.chain(body.named_parameters(), body.named_buffers())
+    state = {name: torch.empty_like(value, device="meta") for name, value in values}
+    with torch.inference_mode():
+        pixels = torch.empty(1, 3, image_size, image_size, device="meta")
+        return torch.func.functional_call(body, state, (pixels,))
 
 
 def cast(body: nn.Module, dtype: torch.dtype) -> None:

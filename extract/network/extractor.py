@@ -225,7 +225,7 @@ def build(body: nn.Module, preprocessing: Preprocessing, device: Device, batch_s
     body = body.eval().requires_grad_(False)
     parameters = state_digest(body)
     if device.precision in ("bf16", "fp16"):
-        fold_batch_norm(body)
+        fold_batch_norm(body, preprocessing.image_size)
         cast(body, _DTYPES[device.precision])
     if device.precision != "fp32":
         body = body.to(memory_format=torch.channels_last)

@@ -10,7 +10,7 @@ from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import NamedKey
 from headstart.core.cache.store import FeatureStore, newest
 from headstart.core.cache.text import listed
-from headstart.core.heads.feature_choice import ANY, FeatureChoice
+from headstart.core.heads.feature_choice import ANY, LAST, FeatureChoice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Pair:
             "--image-size": str(key.image_size),
             "--precision": key.precision,
             "--transform": key.transform,
+            "--pool": key.pool,
+            "--layer": key.layer or LAST,
             "--weights": weights,
         }
 
