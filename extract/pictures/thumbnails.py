@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 PHOTOGRAPH = 160
 """The longer side of an outside photograph's thumbnail, in pixels."""
 
+_LARGEST = Preprocessing(2**30)
+"""A transform for which no array has to shrink: they are read as they are."""
+
 _KINDS = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
@@ -87,7 +90,7 @@ def _own(images: Images, row: int) -> Image.Image:
         raise DataInvalid(f"{images.source}: row {row} is not there, expected 0 to {images.rows - 1}; choose another")
     if isinstance(images, FileImages):  # whose `read` resizes
         return _decoded(images.root / images.paths[row])
-    return Image.fromarray(_read(images, row, Preprocessing(1))[0])
+    return Image.fromarray(_read(images, row, _LARGEST)[0])
 
 
 def _read(images: Images, row: int, transform: Preprocessing) -> npt.NDArray[np.uint8]:
