@@ -89,8 +89,9 @@ def undivided(dataset: str) -> str:
 
 
 def _parted(dataset: str) -> tuple[str, str]:
-    """Module and argument. `torchvision-NAME` is understood too: a trained head knows its data set by that name only."""
-    if dataset.startswith("torchvision-"):
+    """Module and argument. `torchvision-NAME` is understood too, and `hf-NAME`: a trained head knows its data set by that
+    name only."""
+    if dataset.startswith(("torchvision-", "hf-")):
         dataset = dataset.replace("-", ":", 1)
     name, _, argument = dataset.partition(":")
     return name.lower() if name.lower() in _modules() else name, argument

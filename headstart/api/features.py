@@ -228,9 +228,9 @@ def extract(
     same names and defaults. What is already there is not computed again: an interrupted or shorter run is extended, and of
     pictures that changed only the new ones are computed; with frozen a change is an error.
 
-    dataset: cifar10, digits, folder:PATH, classes:PATH, list:FILE, parquet:GLOB, tar:GLOB, npz:FILE or torchvision:NAME,
-    and a Path is a folder; image_size in pixels, None is the size that the weights were made for; limit, shard_rows in rows
-    of each split. transform: preset, the weights' own resizing and crop; squash, the whole picture resized to a square;
+    dataset: as `headstart extract --dataset` takes it (cifar10, folder:PATH, list:FILE, parquet:GLOB, tar:GLOB, npz:FILE,
+    …), and a Path is a folder; image_size in pixels, None is the size that the weights were made for; limit, shard_rows in
+    rows of each split. transform: preset, the weights' own resizing and crop; squash, all of the picture made a square;
     auto, by data set. The folders are those of the command too, ./features and ./data, or $HEADSTART_FEATURES and
     $HEADSTART_DATA. observer: told how the work goes; None is a bar in a notebook and silence in a script.
 
