@@ -142,4 +142,4 @@ def _hub() -> ModuleType:
         import huggingface_hub
     except ImportError as error:
         raise DataNotFound("the hub's data sets need huggingface_hub: pip install 'headstart[hf]'") from error
-    return cast(ModuleType, huggingface_hub)
+    return huggingface_hub
