@@ -99,6 +99,7 @@ def cli() -> None:
 @options.no_splits_option
 @options.limit_option
 @options.network_options
+@options.pooling_options
 @shown("--shard-rows", type=POSITIVE, default=ExtractConfig.shard_rows, help="Rows in each file.")
 @shown("--on-error", type=click.Choice(ON_ERROR), default=ExtractConfig.on_error, help="Unreadable images.")
 @options.change_options

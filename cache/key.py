@@ -9,6 +9,16 @@ from headstart.core.cache.files import canonical_json, sha256
 FEATURE_VERSION = 1
 """Raised whenever a change to our code changes what a feature's value is: old sets are then not found again."""
 
+POOLINGS: Mapping[str, str] = {
+    "avg": "global average",
+    "cls": "class token",
+    "cls+avg": "class token and average",
+    "max": "global maximum",
+}
+"""What `pooling` is for each way of pooling that has a name of its own."""
+AT = " at "
+"""What stands in `pooling` between the way and an inner layer."""
+
 
 @dataclasses.dataclass(frozen=True)
 class FeatureKey:
@@ -53,6 +63,24 @@ class FeatureKey:
     def untrained(self) -> bool:
         """True where the backbone's weights are random numbers."""
         return self.weights.startswith("random")
+
+    def is_of(self, model: str) -> bool:
+        """Whether these are features of `model`: a backbone, or `timm/NAME.TAG`, whose tag names its published weights; it
+        says nothing of random ones and of those of a file."""
+        name, _, tag = model.partition(".")
+        own = self.untrained or self.weights.partition("#")[0] == "file"
+        return model == self.backbone or (name == self.backbone and (own or tag == self.weights))
+
+    @property
+    def pool(self) -> str:
+        """The name of the way of pooling; `auto` where it has none but the network's own head."""
+        words = self.pooling.partition(AT)[0]
+        return next((way for way, text in POOLINGS.items() if text == words), "auto")
+
+    @property
+    def layer(self) -> str | None:
+        """The inner layer whose output is pooled; None for the network's last feature map."""
+        return self.pooling.partition(AT)[2] or None
 
     @property
     def transform(self) -> str:

@@ -73,7 +73,7 @@ class Provenance:
 
     `notes` are what must be said wherever a figure from these features stands (a stand-in test set, say).
     `parameters` is the SHA-256 of the backbone's parameters and buffers as they were on the device. `order` says whether
-    the first rows are a sample of all.
+    the first rows are a sample of all. `licence` is that of the weights, empty in sets that are older than the field.
     """
 
     split_rows: int
@@ -87,6 +87,7 @@ class Provenance:
     notes: tuple[str, ...] = ()
     engine: str = "eager"
     order: Order = "unknown"
+    licence: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +171,8 @@ class Manifest:
         """The manifest as the bytes of its file."""
         facts = {"key_digest": self.key.digest, "digest": self.digest, "rows": self.rows, **dataclasses.asdict(self)}
         facts["key"] = self.key.to_json()
+        if not self.provenance.licence:  # as it was before there was one
+            del facts["provenance"]["licence"]
         document = {"format": FORMAT, "version": facts.pop("version"), **facts}
         return pretty_json({**document, "sha256": sha256(canonical_json(document))})
 
@@ -252,7 +255,7 @@ _SHARD_TYPES: Mapping[str, tuple[type, ...]] = {
 _SKIPPED_TYPES: Mapping[str, tuple[type, ...]] = {"row": _COUNT, "id": _TEXT, "reason": _TEXT}
 _PROVENANCE_TYPES: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("split_rows", "batch_size"), _COUNT),
-    **dict.fromkeys(("weights_from", "data_from", "parameters", "device", "created", "engine"), _TEXT),
+    **dict.fromkeys(("weights_from", "data_from", "parameters", "device", "created", "engine", "licence"), _TEXT),
     "versions": (dict,),
 }
 

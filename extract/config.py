@@ -16,12 +16,14 @@ Engine = Literal["auto", "eager", "compiled"]
 OnError = Literal["fail", "skip"]
 Split = Literal["train", "test", "all"]
 Transform = Literal["auto", "preset", "squash"]
+Pool = Literal["auto", "avg", "cls", "cls+avg", "max"]
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 ENGINES: tuple[str, ...] = get_args(Engine)
 ON_ERROR: tuple[str, ...] = get_args(OnError)
 SPLITS: tuple[str, ...] = get_args(Split)
 TRANSFORMS: tuple[str, ...] = get_args(Transform)
+POOLS: tuple[str, ...] = get_args(Pool)
 STUDY_MODELS = ("vgg16", "vgg19", "resnet50", "resnet152")
 IMAGE_SIZE = 224
 """Pixels: what most backbones were trained for."""
@@ -34,7 +36,10 @@ class ExtractConfig:
     """How features are computed. Sizes in pixels; `limit` and `shard_rows` in rows; None lets us choose.
 
     `image_size` None is the size that the weights were made for. `transform` is `preset`, their own resizing, crop and
-    interpolation; or `squash`, the whole picture resized to a square; `auto` is by data set (`extract.transform`).
+    interpolation; or `squash`, the whole picture resized to a square; `auto` is by data set (`extract.weights.presets`).
+
+    `pool` is how a network's last feature map or tokens become features: `auto` is what its authors classify on, `avg` the
+    mean over the picture, `max` the maximum, `cls` the class token. `layer` names an inner layer that is pooled instead.
 
     `workers` threads decode image files (Pillow's decoders run outside Python's lock); data sets of small arrays need none.
     With `frozen` pictures that have changed since are an error. Raises ArgumentInvalid, which names the field, for a value
@@ -54,13 +59,18 @@ class ExtractConfig:
     force: bool = False
     frozen: bool = False
     transform: Transform = "auto"
+    pool: Pool = "auto"
+    layer: str | None = None
 
     def __post_init__(self) -> None:
         least = {"image_size": MIN_IMAGE_SIZE, "batch_size": 1, "workers": 1, "limit": 1, "shard_rows": 1}
-        known = {"precision": PRECISIONS, "engine": ENGINES, "on_error": ON_ERROR, "transform": TRANSFORMS}
+        known = {"precision": PRECISIONS, "engine": ENGINES, "on_error": ON_ERROR, "transform": TRANSFORMS, "pool": POOLS}
         numbers = {name: whole(name, getattr(self, name), lowest) for name, lowest in least.items() if not self._open(name)}
         words = {name: choice(name, getattr(self, name), there) for name, there in known.items()}
-        texts = {name: text(name, getattr(self, name)) for name in ("weights", "device")}
+        texts = {
+            name: text(name, getattr(self, name))
+            for name in ("weights", "device", *(["layer"] if self.layer is not None else []))
+        }
         flags = {name: flag(name, getattr(self, name)) for name in ("force", "frozen")}
         if self.force and self.frozen:
             raise ArgumentInvalid("force computes anew what frozen forbids to change; leave one of the two out")

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from headstart.core.cache.key import FeatureKey, NamedKey
-from headstart.core.extract.backbones import POOLING, Backbone
+from headstart.core.extract.backbones import Backbone
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.images import Images
 from headstart.core.extract.network.devices import Device
@@ -52,7 +52,7 @@ class Job:
         """How the job computes features."""
         return FeatureKey(
             backbone=self.backbone.name,
-            pooling=POOLING,
+            pooling=self.backbone.pooling,
             weights=self.weights.label,
             weights_sha256=self.weights.sha256,
             image_size=self.preprocessing.image_size,

@@ -7,18 +7,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from headstart.core.cache.errors import DataInvalid, WeightsMismatch
 from headstart.core.cache.store import FeatureStore
-from headstart.core.extract import datasets, transform, weights
-from headstart.core.extract.backbones import Backbone, get_backbone
+from headstart.core.extract import datasets, weights
+from headstart.core.extract.backbones import Backbone, get_backbone, is_model
 from headstart.core.extract.config import STUDY_MODELS, Download, ExtractConfig, ExtractionRequest
 from headstart.core.extract.images import Images
 from headstart.core.extract.job import Job
 from headstart.core.extract.naming import as_kept
 from headstart.core.extract.network.devices import resolve
 from headstart.core.extract.network.loaded import NetworkSpec, load_network
+from headstart.core.extract.pooling import Pooling, check_size, pooled_by
+from headstart.core.extract.tuning.precision import precise_enough
+from headstart.core.extract.weights import presets
 
 if TYPE_CHECKING:
     from headstart.core.extract.network.extractor import FeatureExtractor
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 def expand_models(names: Sequence[str]) -> list[str]:
     """The models named, `all` standing for the study's four. Raises WeightsMismatch for unknown ones."""
     expanded = [model for name in names for model in (STUDY_MODELS if name == "all" else (name,))]
-    return [get_backbone(name).name for name in dict.fromkeys(expanded)]
+    return [name for name in dict.fromkeys(expanded) if get_backbone(name)]
 
 
 def weights_asked(model: str, requests: Sequence[str]) -> str | None:
@@ -45,6 +46,14 @@ def weights_asked(model: str, requests: Sequence[str]) -> str | None:
     return own or bare
 
 
+def _weights(model: str, request: ExtractionRequest) -> str:
+    """The weights of a model: those asked for, else those that are usual for it."""
+    said = weights_asked(model, request.weights)
+    if said is None and request.config.weights == ExtractConfig.weights:
+        return weights.usual(get_backbone(model))
+    return said or request.config.weights
+
+
 def check_weights_asked(models: Sequence[str], requests: Sequence[str]) -> None:
     """Raises WeightsMismatch for `MODEL=VALUE` where the command has no such model: it would do nothing."""
     for request in requests:
@@ -58,11 +67,13 @@ def check_weights_asked(models: Sequence[str], requests: Sequence[str]) -> None:
 def _parted(request: str) -> tuple[str | None, str]:
     """`MODEL=VALUE` as its two parts, VALUE alone with None."""
     name, equals, value = request.partition("=")
-    if not equals or "/" in name or "." in name:  # a path may hold an equals sign
+    is_path = "/" in name or "." in name  # which may hold an equals sign
+    if not equals or (is_path and not is_model(name)):
         return None, request
     if not value:
         raise WeightsMismatch(f"--weights {request}: nothing follows the equals sign, expected MODEL=WEIGHTS")
-    return get_backbone(name).name, value
+    get_backbone(name)
+    return name, value
 
 
 def lacking(request: ExtractionRequest, data_dir: Path) -> tuple[Download | None, dict[str, Download]]:
@@ -71,8 +82,7 @@ def lacking(request: ExtractionRequest, data_dir: Path) -> tuple[Download | None
     Raises WeightsMismatch, DataNotFound, ArgumentInvalid.
     """
     files = {
-        model: weights.lacking(get_backbone(model), weights_asked(model, request.weights) or request.config.weights)
-        for model in expand_models(request.models)
+        model: weights.lacking(get_backbone(model), _weights(model, request)) for model in expand_models(request.models)
     }
     return datasets.lacking(request.dataset, data_dir), {model: file for model, file in files.items() if file is not None}
 
@@ -98,33 +108,30 @@ def plan(request: ExtractionRequest, data_dir: Path, store: FeatureStore | None 
     """
     images, jobs = opened(request, data_dir), []
     for model in expand_models(request.models):
-        chosen = weights_asked(model, request.weights) or request.config.weights
-        own = dataclasses.replace(request.config, weights=chosen)
-        spec = _network(get_backbone(model), own, images[0])
+        own = dataclasses.replace(request.config, weights=_weights(model, request))
+        spec = _network(get_backbone(model), own, images[0], store)
         jobs += [Job(part, spec.backbone, spec.weights, spec.preprocessing, spec.device, own) for part in images]
     return jobs if store is None else as_kept(jobs, store)
 
 
-def _network(backbone: Backbone, config: ExtractConfig, images: Images) -> NetworkSpec:
+def _network(backbone: Backbone, config: ExtractConfig, images: Images, store: FeatureStore | None = None) -> NetworkSpec:
     """The network that `config` asks for, in a precision that holds its numbers for these images."""
     precision = (backbone.precision or "auto") if config.precision == "auto" else config.precision
     device, found = resolve(config.device, precision), weights.locate(backbone, config.weights)
-    spec = NetworkSpec(backbone, found, transform.chosen(config, backbone, found, images), device)
-    return _in_range(spec, images, config.workers) if precision == "auto" and device.precision == "fp16" else spec
+    preprocessing = presets.chosen(config, backbone, found, images)
+    check_size(backbone, preprocessing.image_size)
+    own = pooled_by(backbone, Pooling(config.pool, config.layer), preprocessing.image_size)
+    spec = NetworkSpec(own, found, preprocessing, device)
+    left_to_us = precision == "auto" and device.precision in ("bf16", "fp16")
+    return (
+        precise_enough(spec, images, config.workers) if left_to_us and not _is_there(spec, config, images, store) else spec
+    )
 
 
-_LOOKED_AT = 16
-"""Images that decide whether fp16 will do."""
-
-
-def _in_range(spec: NetworkSpec, images: Images, workers: int) -> NetworkSpec:
-    """The network in fp16 where its range, 65,504, holds the numbers for the first images, else in fp32, which is noted."""
-    batch = images.read(0, min(images.rows, _LOOKED_AT), spec.preprocessing, workers)
-    if len(batch.rows) == 0 or np.isfinite(load_network(spec, _LOOKED_AT)(batch.pixels)).all():
-        return spec
-    remark = f"{spec.backbone.name}'s numbers are beyond fp16's range here: fp32 is used; --precision says another"
-    device = dataclasses.replace(spec.device, precision="fp32", notes=(*spec.device.notes, remark))
-    return dataclasses.replace(spec, device=device)
+def _is_there(spec: NetworkSpec, config: ExtractConfig, images: Images, store: FeatureStore | None) -> bool:
+    """Whether there are such features already: then that precision was found good enough, or was asked for."""
+    job = Job(images, spec.backbone, spec.weights, spec.preprocessing, spec.device, config)
+    return store is not None and bool(store.folders(job.named, images.split))
 
 
 def load(job: Job, say: Callable[[str], None] = lambda _: None) -> FeatureExtractor:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from headstart.core.cache.errors import WeightsMismatch, WeightsNotFound
 from headstart.core.cache.key import FEATURE_VERSION, FeatureKey
-from headstart.core.extract import transform, weights
-from headstart.core.extract.backbones import POOLING, get_backbone
+from headstart.core.extract import weights
 from headstart.core.extract.network.devices import resolve_like
 from headstart.core.extract.network.loaded import NetworkSpec, load_network
+from headstart.core.extract.pictures.preprocess import Preprocessing
+from headstart.core.extract.pooling import of_key
 
 if TYPE_CHECKING:
     from headstart.core.extract.network.extractor import FeatureExtractor
@@ -24,14 +25,14 @@ def restore(
     WeightsMismatch, naming the field, where what is found would give other features; WeightsNotFound. A precision that the
     device has not got becomes fp32, and the device's notes say so.
     """
-    backbone = get_backbone(key.backbone)
+    backbone = of_key(key, key.image_size)
     for field, ours, theirs in (
-        ("pooling", POOLING, key.pooling),
+        ("pooling", backbone.pooling, key.pooling),
         ("feature_version", FEATURE_VERSION, key.feature_version),
     ):
         _expect(field, ours, theirs, _OTHER_HEADSTART)
     try:
-        preprocessing = transform.of_key(key)
+        preprocessing = Preprocessing.of_key(key)
     except ValueError as error:
         raise WeightsMismatch(f"{error}, in the head's features; {_OTHER_HEADSTART}") from error
     found = weights.locate(backbone, _recorded_weights(key, weights_from, request), "say where it is with --weights PATH")

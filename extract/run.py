@@ -36,6 +36,7 @@ from headstart.core.extract.rows.lookup import Found, look_up, pictures, picture
 from headstart.core.extract.rows.making import Maker
 from headstart.core.extract.tuning.request import engine_request
 from headstart.core.extract.tuning.trials import EngineRequest
+from headstart.core.extract.weights.licences import licence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,7 +224,7 @@ def _refuse_empty(job: Job, records: Sequence[ShardRecord]) -> None:
 
 
 def _provenance(job: Job, origin: _Origin) -> Provenance:
-    packages = ("headstart", "torch", "torchvision", "h5py", "numpy", "pillow")
+    packages = dict.fromkeys(("headstart", "torch", "torchvision", "h5py", "numpy", "pillow", *job.backbone.packages))
     return Provenance(
         split_rows=job.images.rows,
         weights_from=job.weights.origin,
@@ -236,4 +237,5 @@ def _provenance(job: Job, origin: _Origin) -> Provenance:
         versions={name: importlib.metadata.version(name) for name in packages},
         notes=job.images.notes,
         order=job.images.order,
+        licence=licence(job.backbone, job.weights.label),
     )

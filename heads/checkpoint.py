@@ -2,12 +2,13 @@
 
     head.safetensors
     ├── tensors   mean (D,), std (D,), the parameters of its kind, and confidence.of_label (m,) float32
-    └── metadata  headstart: {format, version, kind, config, dim, classes, rows, key, weights_from, absent, confidence,
-                  sha256}, the last one over the others and every tensor's name, dtype, shape and bytes
+    └── metadata  headstart: {format, version, kind, config, dim, classes, rows, key, weights_from, licence, absent,
+                  confidence, sha256}, the last one over the others and every tensor's name, dtype, shape and bytes
 
-`absent` are the indices of classes that had no training row, which the head never predicts, `confidence` the temperature
-and the number of rows it was learned from. Either is left out where there is none, and the version is the lowest that knows
-what is there: only a head that an older program would use wrongly is refused by it.
+`licence` is that of the backbone's weights, `absent` are the indices of classes that had no training row, which the head
+never predicts, `confidence` the temperature and the number of rows it was learned from. Each is left out where there is
+none, and the version is the lowest that knows what is there: only a head that an older program would use wrongly is refused
+by it.
 
 safetensors itself accepts any flipped bit, hence the digest. Nothing here executes what it reads.
 """
@@ -41,14 +42,15 @@ _OF_LABEL = "confidence.of_label"
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A head with what it was trained on: class names in index order, the features' key, where the weights were; and how
-    sure it may be, None where that was not learned."""
+    """A head with what it was trained on: class names in index order, the features' key, where the weights were and under
+    which licence they are; and how sure it may be, None where that was not learned."""
 
     head: Head
     classes: tuple[str, ...]
     key: NamedKey
     weights_from: str
     confidence: Confidence | None = None
+    licence: str = ""
 
 
 def save(checkpoint: Checkpoint, path: Path) -> str:
@@ -67,6 +69,7 @@ def save(checkpoint: Checkpoint, path: Path) -> str:
         "classes": checkpoint.classes,
         "key": checkpoint.key.to_json(),
         "weights_from": checkpoint.weights_from,
+        **({"licence": checkpoint.licence} if checkpoint.licence else {}),
         **({"absent": head.absent} if head.absent else {}),
         **({"confidence": {"temperature": sure.temperature, "rows": sure.rows}} if sure else {}),
     }
@@ -107,7 +110,7 @@ def _parse(content: bytes) -> Checkpoint:
         raise ValueError(f"SHA-256 of its contents is {found[:12]}…, expected {expected[:12]}…")
     sure = _confidence(facts.get("confidence"), tensors.pop(_OF_LABEL, None))
     key, head = NamedKey.from_json(facts["key"]), _head(facts, tensors)
-    return Checkpoint(head, tuple(facts["classes"]), key, facts["weights_from"], sure)
+    return Checkpoint(head, tuple(facts["classes"]), key, facts["weights_from"], sure, str(facts.get("licence", "")))
 
 
 def _confidence(found: dict[str, Any] | None, of_label: torch.Tensor | None) -> Confidence | None:

@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from headstart.core.cache.feature_set import FeatureSet
 
+LAST = "last"
+"""How `--layer` names a network's last feature map."""
+
 
 @dataclasses.dataclass(frozen=True)
 class FeatureChoice:
     """How the features that are meant were computed, as far as somebody says it: precision, image size in pixels, weights
-    by their name or the file that they were in, the start of the key's digest, or the transform. None and empty match all.
-    """
+    by their name or the file that they were in, the start of the key's digest, the transform, the way of pooling, or the
+    layer, which is `last` where it is no inner one. None and empty match all."""
 
     precision: str | None = None
     image_size: int | None = None
     weights: str | None = None
     digest: str = ""
     transform: str | None = None
+    pool: str | None = None
+    layer: str | None = None
 
     def matches(self, features: FeatureSet) -> bool:
         """Whether a set was computed so."""
@@ -29,6 +34,8 @@ class FeatureChoice:
             self.precision in (None, key.precision)
             and self.image_size in (None, key.image_size)
             and self.transform in (None, key.transform)
+            and self.pool in (None, key.pool)
+            and self.layer in (None, key.layer or LAST)
             and (
                 self.weights in (None, key.weights, origin)
                 or self.weights == Path(origin).name
@@ -44,6 +51,8 @@ class FeatureChoice:
             "--precision": self.precision,
             "--image-size": self.image_size,
             "--transform": self.transform,
+            "--pool": self.pool,
+            "--layer": self.layer,
             "--weights": self.weights,
         }
         return " ".join(f"{name} {value}" for name, value in given.items() if value is not None)

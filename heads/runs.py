@@ -177,7 +177,7 @@ class RunStore:
     def new_folder(self, title: str) -> Path:
         """A new folder, named by what was trained and when. Raises OSError."""
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
-        base = f"{title.replace(' ', '-')}-{stamp}"
+        base = f"{title.replace(' ', '-').replace('/', '_')}-{stamp}"
         make_folder(self.root)
         for number in range(1000):
             folder = self.root / (f"{base}-{number}" if number else base)
@@ -202,9 +202,11 @@ class RunStore:
 
     def newest(self, models: Sequence[str] = ()) -> list[Run]:
         """The newest run of each of `models`, or of each model that there is. Raises RunNotFound, RunDamaged."""
-        latest = {run.model: run for run in self.runs()}
+        found = self.runs()
+        latest = {run.model: run for run in found}
+        latest |= {model: run for run in found for model in models if run.key.is_of(model)}
         if missing := [model for model in models if model not in latest]:
-            there = ", ".join(latest) or "none"
+            there = ", ".join(dict.fromkeys(run.model for run in found)) or "none"
             raise RunNotFound(
                 f"{self.root}: no trained head of {', '.join(missing)} (there are: {there}); "
                 f"make one with `headstart train-head`"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headstart.core.cache.key import FeatureKey, NamedKey
 from headstart.core.cache.manifest import Manifest
+from headstart.core.extract.backbones import get_backbone
 from headstart.core.heads.config import RECIPES, TrainConfig, uses
 from headstart.requests import EVERY_HEAD
 
@@ -13,8 +14,16 @@ def made_by(key: FeatureKey, place: str, manifests: tuple[Manifest, ...]) -> tup
     of its sets that are there: they say where a file of weights was, and whether only the first rows were taken."""
     options = ["-m", key.backbone, "--dataset", place, "--weights", _weights(key, manifests)]
     options += ["--transform", key.transform, "--image-size", str(key.image_size), "--precision", key.precision]
+    options += _pooling(key)
     stops = [found.stop for found in manifests if found.stop < found.provenance.split_rows]
     return (*options, *(["--limit", str(max(stops))] if stops else []))
+
+
+def _pooling(key: FeatureKey) -> list[str]:
+    """What says how features are pooled, where that is not the network's own way."""
+    if key.pool == "auto" or (key.layer is None and get_backbone(key.backbone).pooling == key.pooling):
+        return []
+    return ["--pool", key.pool, *(["--layer", key.layer] if key.layer is not None else [])]
 
 
 def _weights(key: FeatureKey, manifests: tuple[Manifest, ...]) -> str:
@@ -31,7 +40,7 @@ def trained_by(key: NamedKey, config: TrainConfig) -> tuple[str, ...]:
     weights too, but for those of a file, whose name is no part of the key. And what differs from the recipe."""
     recipe = RECIPES.get(config.recipe, RECIPES["standard"])
     options = ["-m", key.backbone, "--dataset", key.dataset, "--image-size", str(key.image_size)]
-    options += ["--precision", key.precision, "--transform", key.transform]
+    options += ["--precision", key.precision, "--transform", key.transform, *_pooling(key)]
     options += ["--weights", key.weights] if key.weights.partition("#")[0] != "file" else []
     options += ["--recipe", config.recipe] if config.recipe != RECIPES["standard"].recipe else []
     for name in ("head", *sorted((uses(config.head) | EVERY_HEAD) - {"head"}), *(["seed"] if config.random else [])):

@@ -16,6 +16,7 @@ from headstart.core.extract.job import Job
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.reuse import Outlook
 from headstart.core.extract.run import Outcome
+from headstart.core.extract.weights.licences import caution, licence
 from headstart.observer import Observer
 from headstart.workspace import Workspace
 
@@ -98,6 +99,7 @@ def plan(workspace: Workspace, request: ExtractionRequest, observer: Observer) -
     for key in dict.fromkeys(job.key for job in found):
         warn_if_untrained(key, observer)
     remarks = [remark for job in found for remark in (*job.images.remarks, *job.images.notes, *job.device.notes)]
+    remarks += [terms for job in found if (terms := _terms(job)) is not None]
     if asked.config.transform == "auto":
         remarks += squashed_before(found, FeatureStore(workspace.features_dir))
     for remark in dict.fromkeys(remarks):
@@ -117,6 +119,12 @@ def squashed_before(found: Sequence[Job], store: FeatureStore) -> Iterator[str]:
                 f"{job.title}: another set than {there[0].name}, whose pictures were squashed; by default they now go "
                 f"through the weights' own transform: {job.preprocessing.words}; --transform squash goes on with that set"
             )
+
+
+def _terms(job: Job) -> str | None:
+    """What must be said of the licence of a job's weights; None for nothing, and for weights that nobody published."""
+    found = caution(licence(job.backbone, job.weights.label)) if job.weights.label in job.backbone.checkpoints else None
+    return None if found is None else f"{job.backbone.name} {job.weights.label}: {found}"
 
 
 def warn_if_untrained(key: FeatureKey, observer: Observer) -> None:

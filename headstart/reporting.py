@@ -17,11 +17,12 @@ from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import canonical_json, write_durably
 from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.store import FeatureStore
-from headstart.core.extract import datasets, transform
+from headstart.core.extract import datasets
 from headstart.core.extract.featurise import expand
 from headstart.core.extract.images import Images
 from headstart.core.extract.images.contents import same_images
 from headstart.core.extract.pictures import thumbnails as gallery
+from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.heads import timings
 from headstart.core.heads.predict import Photo, Wanted
 from headstart.core.heads.report.csv_file import to_csv
@@ -188,7 +189,7 @@ def _with_pictures(section: Section, images: Images, part: GroupedRuns, sources:
     """The section with the test images that it shows, where they can be read."""
     shown = with_pictures(section, lambda row: _thumbnail(images, row))
     try:
-        before_after = gallery.figure_1(images, 0, transform.of_key(part.groups[-1].first.key))
+        before_after = gallery.figure_1(images, 0, Preprocessing.of_key(part.groups[-1].first.key))
     except (HeadstartError, ValueError) as error:
         sources.observer.note(f"no figure of the preprocessing in the report: {error}")
         return shown

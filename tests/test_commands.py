@@ -25,11 +25,11 @@ from headstart.core.heads.config import RECIPES, changed
 def test_a_head_is_trained_again_by_what_differs_from_its_recipe(recipe: str, changes: dict[str, Any], said: str) -> None:
     key = make_key()
     options = trained_by(key, changed(recipe, changes))
-    features = "-m resnet50 --dataset pets --image-size 224 --precision fp32 --weights IMAGENET1K_V1"
+    features = "-m resnet50 --dataset pets --image-size 224 --precision fp32 --transform squash --weights IMAGENET1K_V1"
     assert " ".join(options) == f"{features} {said}".rstrip()
     parse(f"headstart train-head {' '.join(options)} --curve")
 
 
 def test_a_recipe_of_an_earlier_version_is_told_as_a_change_of_the_standard_one() -> None:
     old = dataclasses.replace(RECIPES["standard"], recipe="old", head="ridge")
-    assert trained_by(make_key(), old)[10:] == ("--recipe", "old", "--head", "ridge")
+    assert trained_by(make_key(), old)[12:] == ("--recipe", "old", "--head", "ridge")

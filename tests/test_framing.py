@@ -201,14 +201,25 @@ def test_a_preset_is_timms_transform_to_the_bit(case: Config, size: tuple[int, i
         assert torch.equal(ours(image, case.own), expected)
 
 
-@pytest.mark.parametrize("model", ["resnet50.a1_in1k", "vit_small_patch16_224.augreg_in1k", "vit_base_patch16_siglip_224"])
+TIMM = (
+    "resnet18.a1_in1k",
+    "vit_small_patch16_224.augreg_in1k",
+    "vit_base_patch16_siglip_224.webli",
+    "tf_efficientnetv2_b3.in21k_ft_in1k",
+    "dm_nfnet_f0.dm_in1k",
+    "vit_base_patch32_clip_384.openai_ft_in12k_in1k",
+)
+"""Of each crop mode that stands in many of timm's configurations, with and without a margin."""
+
+
+@pytest.mark.parametrize("model", TIMM)
 def test_a_models_own_configuration_gives_its_transform(model: str) -> None:
     timm = pytest.importorskip("timm", reason="timm is not installed")
+    backbone = get_backbone(f"timm/{model}")
+    assert backbone.preset is not None
+    preset = backbone.preset(model.partition(".")[2])
+    assert preset is not None
     config = timm.data.resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(model).to_dict())
-    size = config["input_size"][-1]
-    preset = Preset(
-        0, size, config["interpolation"], config["mean"], config["std"], config["crop_mode"], config["crop_pct"]
-    )
     for image in (picture(333, 500), picture(500, 333), picture(64, 64)):
         assert torch.equal(ours(image, preset.at()), timm.data.create_transform(**config, is_training=False)(image))
     larger = timm.data.create_transform(**{**config, "input_size": (3, 257, 257)}, is_training=False)

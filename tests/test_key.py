@@ -13,6 +13,8 @@ from headstart.core.cache.key import FeatureKey, NamedKey
 
 OWN = [field.name for field in dataclasses.fields(FeatureKey)]
 FIELDS = [field.name for field in dataclasses.fields(NamedKey)]
+LATER = ("resize", "crop")
+"""Left out where they have the value that held before they were fields."""
 
 # JSON in UTF-8 can't hold lone surrogates
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -31,11 +33,15 @@ keys = st.builds(
     dataset=texts,
     classes=st.lists(texts, max_size=4).map(tuple),
     feature_version=st.integers(0, 99),
+    resize=st.none() | st.integers(1, 10_000),
+    crop=texts | st.just("squash"),
 )
 
 
 def other_value(value: Any) -> Any:
     """Another value of the same type, as close as it gets."""
+    if value is None:
+        return 256
     if isinstance(value, tuple):
         return (other_value(value[0]), *value[1:])
     return value + {str: "x", int: 1, float: 1e-9}[type(value)]
@@ -114,7 +120,7 @@ def test_equal_keys_have_no_differences() -> None:
     assert make_key().differences(make_key()) == []
 
 
-@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("field", [field for field in FIELDS if field not in LATER])
 def test_a_missing_field_is_refused_by_name(field: str) -> None:
     found = make_key().to_json()
     del found[field]

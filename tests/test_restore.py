@@ -31,7 +31,11 @@ class Wrong:
     [
         Wrong("pooling", "max", "pooling is global average, the head's features were made with max"),
         Wrong("feature_version", 99, "feature_version is 1, the head's features were made with 99"),
-        Wrong("interpolation", "bicubic", "interpolation is bilinear, the head's features were made with bicubic"),
+        Wrong(
+            "interpolation",
+            "lanczos",
+            "interpolation is 'lanczos', expected one of bilinear, bicubic, in the head's features",
+        ),
         Wrong("weights_sha256", "ab" * 32, "weights_sha256 of random:0 .* made with abab.*; other versions of torch"),
         Wrong("backbone", "resnet51", "model 'resnet51' is unknown"),
     ],

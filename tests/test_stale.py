@@ -163,6 +163,8 @@ KEY_FIELDS: dict[str, Callable[[World], Job]] = {
     "std": lambda world: with_preprocessing(world, std=(0.229, 0.224, 0.226)),
     "precision": lambda world: dataclasses.replace(world.job(), device=Device("cpu", "tf32", "this CPU")),
     "feature_version": lambda world: rekeyed(world.job(), feature_version=FEATURE_VERSION + 1),
+    "resize": lambda world: with_preprocessing(world, resize=20),
+    "crop": lambda world: with_preprocessing(world, crop="center"),
 }
 """For each field of the key a job in which only that field differs."""
 

@@ -59,6 +59,16 @@ def test_the_resized_picture_is_pillows() -> None:
     assert np.array_equal(np.asarray(opened(figure()[1][1])), framed(Image.fromarray(noise(3, 32)[1]), Preprocessing(224)))
 
 
+def test_a_crop_is_shown_as_the_backbone_sees_it_and_said() -> None:
+    values = np.random.default_rng(0).integers(0, 256, (2, 20, 44, 3), dtype=np.uint8)
+    own = Preprocessing(32, "bicubic", resize=36, crop="center")
+    original, seen, *_ = gallery.figure_1(array_images(values), 1, own)
+    assert original[0].startswith("tiny train row 1 (b), 44 x 20 px")
+    assert seen[0] == "short side resized to 36 px (bicubic), the middle 32 x 32 px of that"
+    assert np.array_equal(np.asarray(opened(seen[1])), framed(Image.fromarray(values[1]), own))
+    assert np.array_equal(np.asarray(opened(gallery.thumbnail(array_images(values), 1, 64))), values[1])
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_normalisation_taken_back_gives_the_resized_picture(seed: int) -> None:
     shown = figure(seed)

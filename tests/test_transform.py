@@ -17,14 +17,13 @@ from headstart import extraction
 from headstart.core.cache.errors import ArgumentInvalid, FeaturesAmbiguous
 from headstart.core.cache.key import FeatureKey, NamedKey
 from headstart.core.cache.store import FeatureStore
-from headstart.core.extract import transform
 from headstart.core.extract.backbones import Preset, WeightFile, get_backbone
 from headstart.core.extract.config import ExtractConfig, ExtractionRequest
 from headstart.core.extract.images import Images
 from headstart.core.extract.pictures.decode import decode_at
 from headstart.core.extract.pictures.preprocess import Preprocessing, prepare
 from headstart.core.extract.restore import restore
-from headstart.core.extract.weights import Weights
+from headstart.core.extract.weights import Weights, presets
 from headstart.core.heads import data
 from headstart.core.heads.feature_choice import FeatureChoice
 from headstart.core.heads.predict import Wanted
@@ -61,12 +60,12 @@ def test_picture_files_have_the_weights_own_transform_and_small_arrays_are_squas
     tmp_path: Path, asked: str, images: str, expected: Preprocessing
 ) -> None:
     config = ExtractConfig(transform=asked)  # type: ignore[arg-type]
-    assert transform.chosen(config, get_backbone("resnet50"), weights(), of(images, tmp_path)) == expected
+    assert presets.chosen(config, get_backbone("resnet50"), weights(), of(images, tmp_path)) == expected
 
 
 @pytest.mark.parametrize(("size", "resize"), [(None, 256), (224, 256), (64, 73), (448, 512)])
 def test_an_image_size_is_that_of_the_crop(tmp_path: Path, size: int | None, resize: int) -> None:
-    found = transform.chosen(ExtractConfig(image_size=size), get_backbone("vgg16"), weights(), of(FILES, tmp_path))
+    found = presets.chosen(ExtractConfig(image_size=size), get_backbone("vgg16"), weights(), of(FILES, tmp_path))
     assert (found.image_size, found.resize, found.crop) == (size or 224, resize, "center")
 
 
@@ -85,14 +84,14 @@ V2_OF_RESNET50 = get_backbone("resnet50").checkpoints["IMAGENET1K_V2"].sha256
     ],
 )
 def test_weights_have_a_preset_by_name_and_a_file_by_its_content(label: str, sha256: str, resize: int) -> None:
-    assert transform.preset_of(get_backbone("resnet50"), weights(label, sha256)).resize == resize
+    assert presets.preset_of(get_backbone("resnet50"), weights(label, sha256)).resize == resize
 
 
 def test_a_backbone_whose_source_says_nothing_has_the_first_weights_transform() -> None:
     silent = dataclasses.replace(get_backbone("resnet18"), preset=None)
     nothing_known = dataclasses.replace(silent, preset=lambda _: None, checkpoints={"A": WeightFile("a/b", "")})
     for backbone in (silent, nothing_known):
-        assert transform.preset_of(backbone, weights("file")) == transform.FIRST
+        assert presets.preset_of(backbone, weights("file")) == presets.FIRST
 
 
 def test_squash_keeps_the_weights_own_normalisation_and_size() -> None:
@@ -100,9 +99,9 @@ def test_squash_keeps_the_weights_own_normalisation_and_size() -> None:
     backbone = dataclasses.replace(
         get_backbone("resnet18"), preset=lambda _: Preset(400, 384, "bicubic", half, half, "center", 0.96)
     )
-    found = transform.chosen(ExtractConfig(transform="squash"), backbone, weights(), None)
+    found = presets.chosen(ExtractConfig(transform="squash"), backbone, weights(), None)
     assert found == Preprocessing(384, "bilinear", half, half)
-    assert transform.chosen(ExtractConfig(), backbone, weights(), None).resize == 400
+    assert presets.chosen(ExtractConfig(), backbone, weights(), None).resize == 400
 
 
 def test_a_transform_that_does_not_exist_is_refused() -> None:
@@ -122,7 +121,7 @@ def test_a_key_of_squashed_pictures_is_what_it_was() -> None:
     (job,) = digits_jobs("resnet18", split="test")
     assert not {"resize", "crop"} & set(job.key.to_json())
     assert job.key.transform == "squash"
-    assert transform.of_key(job.key) == job.preprocessing == Preprocessing(32)
+    assert Preprocessing.of_key(job.key) == job.preprocessing == Preprocessing(32)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +131,7 @@ def test_a_key_of_squashed_pictures_is_what_it_was() -> None:
 def test_a_key_gives_the_transform_back(preprocessing: Preprocessing) -> None:
     (job,) = digits_jobs("resnet18", split="test")
     key = dataclasses.replace(job, preprocessing=preprocessing).key
-    assert transform.of_key(FeatureKey.from_json(key.to_json())) == preprocessing
+    assert Preprocessing.of_key(FeatureKey.from_json(key.to_json())) == preprocessing
     assert (key.digest == job.key.digest) == (preprocessing == Preprocessing(32))
 
 
@@ -259,7 +258,7 @@ def test_outside_pictures_go_through_the_transform_that_the_head_was_trained_wit
     for outcome in made:
         key = outcome.features.manifest.key
         extractor = restore(key, outcome.features.manifest.provenance.weights_from, None, "cpu", None)
-        assert extractor.preprocessing == transform.of_key(key)
+        assert extractor.preprocessing == Preprocessing.of_key(key)
         (run,) = train(place, TrainingRequest(choice=FeatureChoice(transform=key.transform)), Told())
         found = prediction.predict(
             place, pictures, HeadChoice(paths=(place.runs_dir / run.name,)), InferenceOptions(), Wanted(1, None), Told()

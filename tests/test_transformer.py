@@ -1,5 +1,6 @@
 """A backbone in scikit-learn: rows cached by content, clones, grids, pickles, names of features."""
 
+import dataclasses
 import pickle
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from api_samples import SMALL, Passes, arrays, coloured, here, passes, pets
 from extract_samples import encoded
+from PIL import Image
 from safetensors.torch import save_file
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -16,7 +18,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 import headstart as hs
-from headstart.core.cache.errors import FeaturesInvalid, ImageUnreadable, WeightsMismatch, WeightsNotFound
+from headstart.core.cache.errors import ArgumentInvalid, FeaturesInvalid, ImageUnreadable, WeightsMismatch, WeightsNotFound
 from headstart.core.extract.featurise import featurise, outside
 from headstart.core.extract.network.extractor import FeatureExtractor
 from headstart.core.extract.pictures.preprocess import Preprocessing
@@ -49,7 +51,7 @@ def test_rows_of_digits_are_those_of_extract(here: Path) -> None:
 
     features = hs.extract("digits", model="resnet18", split="test", limit=40, **SMALL)
     batch = open_split("", "test", here).read(0, 40, Preprocessing(32), 1).pixels
-    assert np.array_equal(small().transform(batch), features.X)
+    assert np.array_equal(small(preprocessing="squash").transform(batch), features.X)
 
 
 def test_paths_images_and_arrays_of_one_picture_have_one_row(tmp_path: Path, passes: Passes) -> None:
@@ -164,6 +166,32 @@ def test_a_pickle_holds_digests_and_no_weights(tmp_path: Path, passes: Passes) -
     file.unlink()
     with pytest.raises(WeightsNotFound, match="no such file"):
         sent().transform(coloured("red", 0))
+
+
+def test_pictures_go_through_the_weights_own_transform_unless_they_are_to_be_squashed(tmp_path: Path) -> None:
+    wide = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 90, 3), dtype=np.uint8))
+    cropped = wide.resize((81, 36), Image.Resampling.BILINEAR).crop((24, 2, 56, 34))
+    assert small().transform_spec.words == "short side resized to 36 px (bilinear), the middle 32 x 32 px of that"
+    squash = small(preprocessing="squash")
+    assert np.array_equal(small().transform(wide), squash.transform(cropped))
+    assert not np.array_equal(small().transform(wide), squash.transform(wide))
+    assert small(preprocessing="preset").digest == small().digest != squash.digest
+    with pytest.raises(ArgumentInvalid, match="preprocessing is 'crop', expected one of auto, preset, squash"):
+        small(preprocessing="crop").fit([wide])
+
+
+def test_a_pickle_of_the_time_when_all_pictures_were_squashed_goes_on_so() -> None:
+    backbone = small(preprocessing="squash")
+    rows = backbone.transform(coloured("red", 0))
+    state = backbone.__getstate__()
+    recorded = state["_recorded"]
+    old = {name: value for name, value in recorded.parameters.items() if name != "preprocessing"}
+    del state["preprocessing"]
+    again = hs.Backbone.__new__(hs.Backbone)
+    again.__setstate__({**state, "_recorded": dataclasses.replace(recorded, parameters=old)})
+    assert (again.preprocessing, again.digest) == ("squash", backbone.digest)
+    assert np.array_equal(again.transform(coloured("red", 0)), rows)
+    assert again.transform_spec == backbone.transform_spec
 
 
 def weights(seed: int) -> dict[str, object]:

@@ -13,13 +13,28 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 from headstart.core.cache.errors import WeightsMismatch
+from headstart.core.cache.key import POOLINGS
 from headstart.core.cache.text import did_you_mean
 from headstart.core.extract.pictures.preprocess import Preprocessing
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-POOLING = "global average"
+POOLING = POOLINGS["avg"]
+"""How keys name the mean of the last feature map over the picture."""
+CLASS_TOKEN = POOLINGS["cls"]
+"""How keys name the first token of a network that has one for the whole picture."""
+OWN_HEAD = "own head"
+"""How keys name what comes between the last feature map and the last linear layer where that is more than one pooling."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """The pictures that a network takes, squared, in pixels: from `least` on in multiples of `step`, or `only` one size."""
+
+    least: int = 32
+    step: int = 1
+    only: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +64,14 @@ class Preset:
 
 @dataclasses.dataclass(frozen=True)
 class WeightFile:
-    """A published file of weights: its address, its SHA-256 or as many of its first digits as are known, and the ImageNet
-    top-1 accuracy that is published for the whole network with these weights, in per cent."""
+    """A published file of weights: its address, its SHA-256 or as many of its first digits as are known (perhaps none), the
+    ImageNet top-1 accuracy that is published for the whole network with these weights, in per cent, and the licence where
+    it is not its source's usual one."""
 
     url: str
     sha256: str
     top1: float | None = None
+    licence: str | None = None
 
     @property
     def name(self) -> str:
@@ -63,23 +80,47 @@ class WeightFile:
 
 
 @dataclasses.dataclass(frozen=True)
-class Backbone:
-    """A frozen feature extractor: images (N, 3, H, W) to features (N, `feature_dim`) after global average pooling.
+class HubFile(WeightFile):
+    """Weights in a repository of the Hugging Face Hub, which `url` is the page of: in the first of `files` that it has, of
+    `revision`, or where that is empty of the newest one."""
 
-    `body` builds the network up to its last feature map, (N, `feature_dim`, H/32, W/32), with its source's parameter names,
-    and can be sent to another process. `classifier` is the prefix of the parameters that are left out. `checkpoints` maps
+    repository: str = ""
+    files: tuple[str, ...] = ()
+    revision: str = ""
+
+
+Convert = Callable[[Mapping[str, "Tensor"]], Mapping[str, "Tensor"]]
+"""Tensors by the names that a network's authors gave them to tensors by a source's names. Raises WeightsMismatch."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """A frozen feature extractor: images (N, 3, H, W) to features (N, `feature_dim`), on which its authors classify.
+
+    `body` builds the network with its source's parameter names, and can be sent to another process: a plain module ends in
+    its last feature map (N, `feature_dim`, h, w), which is averaged over the picture; any other is an
+    `extract.network.body.Body`. `classifier` are the prefixes of the parameters that are left out. `checkpoints` maps
     the names of published weights to their files, the newest last. `precision` is what `auto` means for it: None leaves it
-    to the device. `preset` gives the transform of published weights by their name, or of others by theirs (`file`,
-    `random:0`); None where nobody says.
+    to the device. `pooling` says in the key how a feature map becomes features. `preset` gives the transform of published
+    weights by their name, or of others by theirs (`file`, `random:0`); None where nobody says. `convert` reads files whose
+    names are not the source's. `default` is the name of the weights that are meant where nobody says, None for the usual.
+    `packages` are those that draw random weights. `compared` says that its features in low precision were compared with
+    those in fp32, over many pictures: `precision` is what came of it.
     """
 
     name: str
     feature_dim: int
     body: Callable[[], nn.Module] = dataclasses.field(compare=False)
-    classifier: str = ""
+    classifier: str | tuple[str, ...] = ""
     checkpoints: Mapping[str, WeightFile] = dataclasses.field(default_factory=dict)
     precision: str | None = None
+    pooling: str = POOLING
+    sizes: Sizes = Sizes()
     preset: Callable[[str], Preset | None] | None = dataclasses.field(default=None, compare=False)
+    convert: Convert | None = dataclasses.field(default=None, compare=False)
+    default: str | None = None
+    packages: tuple[str, ...] = ("torch", "torchvision")
+    compared: bool = False
 
     @property
     def accuracies(self) -> dict[str, float]:
@@ -91,7 +132,11 @@ class Source(Protocol):
     """What a module of this package offers."""
 
     def names(self) -> Sequence[str]:
-        """The backbones to list; `find` may know more."""
+        """The backbones of the short list; `known` and `find` may know more."""
+        ...
+
+    def known(self) -> Sequence[str]:
+        """Every name that `find` knows; this may take seconds."""
         ...
 
     def find(self, name: str) -> Backbone | None:
@@ -109,8 +154,19 @@ def get_backbone(name: str) -> Backbone:
     for source in _sources():
         if (found := source.find(name)) is not None:
             return found
-    known = names()
-    raise WeightsMismatch(f"model {name!r} is unknown{did_you_mean(name, known)}; there are {', '.join(known)}")
+    near = [one for source in _sources() if source.names() for one in source.known()]
+    hint, short = did_you_mean(name, near), ", ".join(names())
+    raise WeightsMismatch(f"model {name!r} is unknown{hint}; there are {short} and others, `headstart models` lists them")
+
+
+def known() -> list[str]:
+    """All backbones of all sources; this may take seconds."""
+    return [name for source in _sources() for name in source.known()]
+
+
+def is_model(name: str) -> bool:
+    """Whether `name`, which looks like a path, begins as models of another source than torchvision do."""
+    return name.startswith("timm/")
 
 
 def _sources() -> list[Source]:

@@ -1,33 +1,46 @@
-"""torchvision's architectures: feature dimensions, how each is cut before its pooling, and its published weights.
+"""torchvision's classification models: how each is cut before its last linear layer, and its published weights.
 
-Adding one is a line in `BACKBONES`. torch is imported when a network is built, not before.
+Six have a table of their own here; all the others are cut by a rule, and torchvision says where their weights are. torch is
+imported when a network is built or somebody asks for those weights, not before. torchvision's DEFAULT is now the first
+recipe, now the second: nothing here takes it unless it is asked for.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import math
+import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from headstart.core.extract.architectures.torchvision_models import MODELS
 from headstart.core.extract.backbones import Backbone, Preset, WeightFile
 from headstart.core.extract.pictures.preprocess import Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from headstart.core.extract.architectures.traced import Traced
+
 BASE_URL = "https://download.pytorch.org/models/"
 """Where torchvision's weights enums point to; a test holds this against the enums."""
 
 
 def names() -> Sequence[str]:
-    """The architectures of the table."""
+    """The study's architectures and two beside them, whose files are known by whole digests."""
     return list(BACKBONES)
 
 
+def known() -> Sequence[str]:
+    """All of torchvision's classification models."""
+    return list(MODELS)
+
+
 def find(name: str) -> Backbone | None:
-    """The table's line."""
-    return BACKBONES.get(name)
+    """The model called so."""
+    return BACKBONES.get(name) or (_by_rule(name) if name in MODELS else None)
 
 
 def _model(name: str) -> Any:
@@ -95,24 +108,110 @@ def _preset(label: str) -> Preset:
     return Preset(resize, 224, Preprocessing.interpolation, Preprocessing.mean, Preprocessing.std)
 
 
-_FAMILIES = {"vgg": (_vgg, "classifier."), "resnet": (_resnet, "fc."), "densenet": (_densenet, "classifier.")}
-"""How an architecture is cut, and the prefix of the parameters behind its feature map."""
+_CUTS = {"vgg": _vgg, "resnet": _resnet, "densenet": _densenet}
+"""How the study's architectures, and two beside them, are cut: as they were before the rule for all of them."""
 
 
-def _backbone(name: str, family: str, feature_dim: int, precision: str | None = None) -> Backbone:
-    build, classifier = _FAMILIES[family]
-    return Backbone(name, feature_dim, functools.partial(build, name), classifier, _published(name), precision, _preset)
+def _backbone(name: str, cut: str, precision: str | None = None) -> Backbone:
+    found = functools.partial(_CUTS[cut], name)
+    return dataclasses.replace(
+        _by_rule(name),
+        body=found,
+        checkpoints=_published(name),
+        precision=precision,
+        compared=True,
+        preset=_preset,
+    )
+
+
+def _by_rule(name: str) -> Backbone:
+    """One of torchvision's models, cut before its last linear layer."""
+    family = MODELS[name]
+    return Backbone(
+        name,
+        family.dimensions[name],
+        functools.partial(cut_by_rule, name),
+        family.classifier,
+        Published(name),
+        pooling=family.pooling,
+        sizes=family.sizes,
+        preset=functools.partial(preset, name),
+    )
+
+
+def cut_by_rule(name: str) -> Traced:
+    """The network up to its last feature map, with the head that follows, as an `extract.network.body.Body`."""
+    import torchvision
+
+    from headstart.core.extract.architectures.traced import traced
+
+    family = MODELS[name]
+    build = functools.partial(torchvision.models.get_model, name, weights=None, **family.options)
+    return traced(build, family.sizes.only or SIZE)
+
+
+SIZE = 224
+"""The picture, in pixels, by which a network is cut that takes any."""
+
+
+class Published(Mapping[str, WeightFile]):
+    """The weights of one of torchvision's models by the names of its enum, the one it calls DEFAULT last; torchvision is
+    imported when somebody looks. Weights for another size of picture than a network is built for are left out."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getitem__(self, label: str) -> WeightFile:
+        return self._files[label]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @property
+    def _files(self) -> Mapping[str, WeightFile]:
+        return _files(self._name)
+
+
+@functools.cache
+def _files(name: str) -> Mapping[str, WeightFile]:
+    import torchvision
+
+    enum, only = torchvision.models.get_model_weights(name), MODELS[name].sizes.only
+    fitting = [one for one in enum if only in (None, one.transforms().crop_size[0])]
+    fitting.sort(key=lambda one: one is enum.DEFAULT)  # stable: the others stay in their order
+    return {one.name: _file_of(one) for one in fitting}
+
+
+def _file_of(weights: Any) -> WeightFile:
+    """The file of an enum's member. torchvision publishes eight digits of its SHA-256, in the file's name."""
+    top1 = float(weights.meta["_metrics"]["ImageNet-1K"]["acc@1"])
+    digits = re.search(r"-([0-9a-f]{8})\.pth$", weights.url)
+    return WeightFile(weights.url, digits[1] if digits else "", None if math.isnan(top1) else top1)
+
+
+@functools.cache
+def preset(name: str, label: str) -> Preset:
+    """The transform of a model's weights by their name; of a file and of random ones that of its first published ones."""
+    import torchvision
+
+    enum = torchvision.models.get_model_weights(name)
+    found = (enum[label] if label in enum.__members__ else next(iter(enum))).transforms()
+    (resize,), (crop,) = found.resize_size, found.crop_size
+    return Preset(resize, crop, found.interpolation.value, tuple(found.mean), tuple(found.std))
 
 
 BACKBONES: Mapping[str, Backbone] = {
     backbone.name: backbone
     for backbone in (
-        _backbone("vgg16", "vgg", 512),
-        _backbone("vgg19", "vgg", 512),
-        _backbone("resnet18", "resnet", 512),
-        _backbone("resnet50", "resnet", 2048),
-        _backbone("resnet152", "resnet", 2048),
+        _backbone("vgg16", "vgg"),
+        _backbone("vgg19", "vgg"),
+        _backbone("resnet18", "resnet"),
+        _backbone("resnet50", "resnet"),
+        _backbone("resnet152", "resnet"),
         # bf16 fell below the cosine of 0.998 that we hold to (0.9962 over 64 CIFAR images with trained weights)
-        _backbone("densenet169", "densenet", 1664, precision="fp32"),
+        _backbone("densenet169", "densenet", precision="fp32"),
     )
 }

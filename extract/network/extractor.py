@@ -14,6 +14,7 @@ from torch import nn
 
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.cache.files import sha256
+from headstart.core.extract.network.body import cast, pooled
 from headstart.core.extract.network.cuda import Ring, tf32_allowed
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.engines import ENGINES, Network, steps
@@ -100,11 +101,11 @@ class FeatureExtractor:
         return preprocess.prepare(images, self.preprocessing, _DTYPES[self.device.precision], self._memory_format)
 
     def pool(self, pixels: Tensor) -> Tensor:
-        """The backbone's input to float32 features (N, D): its last feature map, averaged over the picture in float32."""
+        """The backbone's input to float32 features (N, D); what comes after its last feature map is done in float32."""
         if self.device.kind != "cuda":
-            return _average(self.network(pixels))
+            return pooled(self.body, self.network(pixels))
         with tf32_allowed(self.device.precision == "tf32"):
-            return _average(self.network(pixels))
+            return pooled(self.body, self.network(pixels))
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it: without this a clock measures the asking."""
@@ -178,7 +179,7 @@ class FeatureExtractor:
             for step in steps(self.body):
                 check()
                 found = step(found)
-            features: Features = _average(found).numpy()
+            features: Features = pooled(self.body, found).numpy()
         return features[: len(images)]
 
     def _to_host(self, features: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
@@ -195,10 +196,6 @@ class FeatureExtractor:
     @property
     def _memory_format(self) -> Any:
         return torch.contiguous_format if self.device.precision == "fp32" else torch.channels_last
-
-
-def _average(feature_map: Tensor) -> Tensor:
-    return nn.functional.adaptive_avg_pool2d(feature_map.float(), 1).flatten(1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,10 +225,8 @@ def build(body: nn.Module, preprocessing: Preprocessing, device: Device, batch_s
     body = body.eval().requires_grad_(False)
     parameters = state_digest(body)
     if device.precision in ("bf16", "fp16"):
-        fold_batch_norm(body)
-        for module in body.modules():
-            if isinstance(module, nn.Conv2d):  # a BatchNorm that can't be folded keeps its float32 statistics
-                module.to(_DTYPES[device.precision])
+        fold_batch_norm(body, preprocessing.image_size)
+        cast(body, _DTYPES[device.precision])
     if device.precision != "fp32":
         body = body.to(memory_format=torch.channels_last)
     body = body.to(device.name)

@@ -40,7 +40,8 @@ class NetworkSpec:
 
     @property
     def _identity(self) -> tuple[object, ...]:
-        return self.backbone.name, self.weights.label, self.weights.sha256, self.preprocessing, self.device
+        backbone, weights = self.backbone, self.weights
+        return backbone.name, backbone.pooling, weights.label, weights.sha256, self.preprocessing, self.device
 
 
 class Networks:

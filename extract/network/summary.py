@@ -11,11 +11,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from headstart.core.extract.backbones import Backbone
+from headstart.core.extract.network.body import without_numbers
 
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A layer without layers of its own: output shape without the batch, parameters, operations for one image."""
+    """A layer without layers of its own: output shape without the batch, parameters, operations for one image. What belongs
+    to no layer has no name and no shape."""
 
     name: str
     kind: str
@@ -33,20 +35,24 @@ class Summary:
     flops: int
 
 
+BETWEEN = "between the layers"
+"""The kind of what belongs to no layer: operations that a network does itself, and parameters of its own."""
+
+
 def summarise(backbone: Backbone, image_size: int) -> Summary:
-    """The layers in the order in which one image of `image_size` px squared passes them."""
+    """The layers in the order in which one image of `image_size` px squared passes them; what belongs to none of them comes
+    last, in a line of its own."""
     with torch.device("meta"):
         body = backbone.body().eval()
-        image = torch.empty(1, 3, image_size, image_size)
     shapes: dict[str, tuple[int, ...]] = {}
     leaves = {name: module for name, module in body.named_modules() if not list(module.children())}
     for name, module in leaves.items():
         module.register_forward_hook(_note_shape(shapes, name))
     counter = FlopCounterMode(display=False)
-    with torch.inference_mode(), counter:
-        body(image)
+    with counter:
+        without_numbers(body, image_size)
     counts = counter.get_flop_counts()
-    layers = tuple(
+    layers = [
         Layer(
             name,
             type(leaves[name]).__name__,
@@ -55,12 +61,18 @@ def summarise(backbone: Backbone, image_size: int) -> Summary:
             sum(counts.get(f"{type(body).__name__}.{name}", {}).values()),
         )
         for name, shape in shapes.items()
-    )
-    return Summary(layers, sum(value.numel() for value in body.parameters()), counter.get_total_flops())
+    ]
+    parameters, flops = sum(value.numel() for value in body.parameters()), counter.get_total_flops()
+    rest = parameters - sum(layer.parameters for layer in layers), flops - sum(layer.flops for layer in layers)
+    if any(rest):
+        layers.append(Layer("", BETWEEN, (), *rest))
+    return Summary(tuple(layers), parameters, flops)
 
 
-def _note_shape(shapes: dict[str, tuple[int, ...]], name: str) -> Callable[[nn.Module, object, torch.Tensor], None]:
-    def hook(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
-        shapes[name] = tuple(output.shape[1:])
+def _note_shape(shapes: dict[str, tuple[int, ...]], name: str) -> Callable[[nn.Module, object, object], None]:
+    def hook(module: nn.Module, inputs: object, output: object) -> None:
+        first = output[0] if isinstance(output, tuple) else output  # attention gives its weights, too
+        if isinstance(first, torch.Tensor):
+            shapes[name] = tuple(first.shape[1:])
 
     return hook

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from headstart.core.cache.key import FeatureKey
 from headstart.core.extract.pictures.resampling import BITS, weights
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ class Preprocessing:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
         if self.resize == self.image_size:
             object.__setattr__(self, "resize", None)
+
+    @classmethod
+    def of_key(cls, key: FeatureKey) -> Preprocessing:
+        """The transform that features of a key came from. Raises ValueError for one that this version does not know."""
+        mean, std = ((values[0], values[1], values[2]) for values in (key.mean, key.std))
+        return cls(key.image_size, key.interpolation, mean, std, key.resize, key.crop)
 
     @property
     def words(self) -> str:

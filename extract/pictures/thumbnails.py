@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 PHOTOGRAPH = 160
 """The longer side of an outside photograph's thumbnail, in pixels."""
 
+_LARGEST = Preprocessing(2**30)
+"""A transform for which no array has to shrink: they are read as they are."""
+
 _KINDS = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
@@ -90,7 +93,7 @@ def _own(images: Images, row: int) -> Image.Image:
         return _decoded(images.root / images.paths[row])
     if isinstance(images, PackedImages):
         return decode(images.content(row), f"{images.source}/{images.ids(row, row + 1)[0].decode('utf-8', 'replace')}")
-    return Image.fromarray(_read(images, row, Preprocessing(1))[0])
+    return Image.fromarray(_read(images, row, _LARGEST)[0])
 
 
 def _read(images: Images, row: int, transform: Preprocessing) -> npt.NDArray[np.uint8]:

@@ -18,8 +18,9 @@ import numpy as np
 
 from headstart.core.cache.errors import WeightsMismatch, WeightsNotFound
 from headstart.core.cache.files import sha256, sha256_file
-from headstart.core.extract.backbones import Backbone, WeightFile, get_backbone, names
-from headstart.core.extract.config import Download
+from headstart.core.extract.backbones import Backbone, HubFile, WeightFile, get_backbone, names
+from headstart.core.extract.config import Download, ExtractConfig
+from headstart.core.extract.weights import hub
 from headstart.core.extract.weights.files import read_tensors
 from headstart.core.extract.weights.state_dicts import COUNTER, Chosen, choose, some
 from headstart.core.extract.weights.unwrapping import Unwrapped, taken_off
@@ -59,7 +60,7 @@ def locate(backbone: Backbone, request: str, ways_out: str = WAYS_OUT) -> Weight
     hash is not the published one.
     """
     if match := re.fullmatch(r"random(?::(\d{1,19}))?", request):
-        return _random(int(match[1] or 0))
+        return _random(backbone, int(match[1] or 0))
     name = _name(backbone, request)
     if name in backbone.checkpoints:
         return _published(name, backbone.checkpoints[name], ways_out)
@@ -68,20 +69,29 @@ def locate(backbone: Backbone, request: str, ways_out: str = WAYS_OUT) -> Weight
         mark = "" if member is None else f"#{member}"
         return Weights(f"file{mark}", sha256_file(path), f"{path}{mark}", path, member=member)
     what = "is a folder, not a file" if Path(request).expanduser().is_dir() else "no such file"
-    choices = ", ".join((*backbone.checkpoints, "DEFAULT", "random[:SEED]"))
+    known = (*backbone.checkpoints, *(["DEFAULT"] if backbone.checkpoints else []), "random[:SEED]")
+    choices = ", ".join(known)
     raise WeightsNotFound(f"--weights {request}: {what}, and {backbone.name} knows only {choices}")
 
 
 def lacking(backbone: Backbone, request: str) -> Download | None:
     """The published file that `locate` would have to download; None where it is here, or where REQUEST means no such."""
     file = backbone.checkpoints.get(_name(backbone, request))
+    if isinstance(file, HubFile):
+        return None if hub.here(file) else Download(f"weights of {backbone.name}", file.url, hub.cache_folder())
     if file is None or (path := checkpoint_folder() / file.name).is_file():
         return None
     return Download(f"weights of {backbone.name}", file.url, path)
 
 
+def usual(backbone: Backbone) -> str:
+    """The weights that are meant where nobody says: a source's own default, else those of the published study."""
+    return backbone.default or ("DEFAULT" if ExtractConfig.weights not in backbone.checkpoints else ExtractConfig.weights)
+
+
 def _name(backbone: Backbone, request: str) -> str:
-    return list(backbone.checkpoints)[-1] if request == "DEFAULT" and backbone.checkpoints else request
+    newest = next(reversed(backbone.checkpoints), request)
+    return (backbone.default or newest) if request == "DEFAULT" else request
 
 
 def find(request: str) -> tuple[Path, str | None] | None:
@@ -93,9 +103,9 @@ def find(request: str) -> tuple[Path, str | None] | None:
     return None
 
 
-def _random(seed: int) -> Weights:
-    versions = " ".join(f"{name}=={importlib.metadata.version(name)}" for name in ("torch", "torchvision"))
-    recipe = f"random:{seed} drawn by torchvision's initialisation, {versions}"
+def _random(backbone: Backbone, seed: int) -> Weights:
+    versions = " ".join(f"{name}=={importlib.metadata.version(name)}" for name in backbone.packages)
+    recipe = f"random:{seed} drawn by {backbone.packages[-1]}'s initialisation, {versions}"
     return Weights(f"random:{seed}", sha256(recipe.encode()), recipe, seed=seed)
 
 
@@ -107,6 +117,9 @@ def checkpoint_folder() -> Path:
 
 
 def _published(label: str, file: WeightFile, ways_out: str) -> Weights:
+    if isinstance(file, HubFile):
+        path = hub.fetch(file, ways_out)
+        return Weights(label, sha256_file(path), hub.address(file, path), path)
     path = checkpoint_folder() / file.name
     if not path.is_file():
         _download(file, path, ways_out)
@@ -153,18 +166,49 @@ def _fill(backbone: Backbone, weights: Weights, path: Path, say: Callable[[str],
         body = backbone.body()
     wanted = body.state_dict()
     unwrapped = read_tensors(_read(path, weights.sha256), str(path))
-    try:
-        chosen = choose(unwrapped.tensors, wanted, backbone.name, backbone.classifier, str(path), weights.member)
-    except WeightsMismatch as error:
-        raise WeightsMismatch(f"{error}{_whose(unwrapped.tensors, backbone)}") from error
-    if said := _said(unwrapped, chosen, backbone):
+    chosen, said = _chosen(backbone, unwrapped, wanted, weights)
+    if said:
         say(f"{path}: {said}")
     zeros = {name: torch.zeros((), dtype=torch.int64) for name in wanted if name.endswith(COUNTER)}
     own = {name: value.detach() for name, value in chosen.state.items()}
     state = {name: value.float() if value.is_floating_point() else value for name, value in own.items()}
     _check_numbers(state, chosen.prefix, path)
     body.load_state_dict(zeros | state, assign=True)
-    return body
+    return _with_constants(body, backbone)
+
+
+def _chosen(backbone: Backbone, unwrapped: Unwrapped, wanted: Mapping[str, Tensor], weights: Weights) -> tuple[Chosen, str]:
+    """The tensors that the backbone needs, by its source's names or else by its authors', and what is to be said of it.
+    Raises WeightsMismatch."""
+    tensors, rest = unwrapped.tensors, (backbone.name, backbone.classifier, str(weights.path))
+    try:
+        chosen = choose(tensors, wanted, *rest, weights.member)
+        return chosen, _said(unwrapped, chosen, backbone)
+    except WeightsMismatch as error:
+        if backbone.convert is not None:
+            below = "" if weights.member is None else f"{weights.member}."
+            own = {name.removeprefix(below): value for name, value in tensors.items() if name.startswith(below)}
+            with contextlib.suppress(WeightsMismatch):
+                chosen = choose(backbone.convert(own), wanted, *rest, None)
+                return chosen, f"its authors' names of parameters were turned into those of {backbone.name}"
+        raise WeightsMismatch(f"{error}{_whose(tensors, backbone)}") from error
+
+
+def _with_constants(body: nn.Module, backbone: Backbone) -> nn.Module:
+    """The body with the numbers that no file has, such as the places of a window's pixels: building it computes them."""
+    if not any(
+        _is_empty(value) for module in body.modules() for value in (*vars(module).values(), *module._buffers.values())
+    ):
+        return body
+    built = _draw(backbone, 0)
+    built.load_state_dict(body.state_dict(), assign=True)
+    return built
+
+
+def _is_empty(value: object) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor) and value.is_meta
 
 
 def _said(unwrapped: Unwrapped, chosen: Chosen, backbone: Backbone) -> str:

@@ -33,7 +33,7 @@ def choose(
     tensors: Mapping[str, Tensor],
     wanted: Mapping[str, Tensor],
     backbone: str,
-    classifier: str,
+    classifier: str | tuple[str, ...],
     where: str,
     member: str | None,
 ) -> Chosen:
@@ -43,7 +43,8 @@ def choose(
     architecture; names that begin with `classifier` are expected there. Raises WeightsMismatch.
     """
     groups = _groups(tensors, wanted)
-    faults = {prefix: _fault(tensors, prefix, names, wanted, backbone) for prefix, names in groups.items()}
+    left = _several(classifier) if classifier else ()
+    faults = {prefix: _fault(tensors, prefix, names, wanted, backbone, left) for prefix, names in groups.items()}
     fitting = _distinct(tensors, groups, [prefix for prefix, fault in faults.items() if fault is None])
     members = ", ".join(f"#{_member(one)}" for one in fitting) or "none"
     if member is not None:
@@ -65,6 +66,10 @@ def choose(
     return Chosen(state, prefix, tuple(_left_out(tensors, prefix, set(groups[prefix].values()), classifier)))
 
 
+def _several(classifier: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (classifier,) if isinstance(classifier, str) else classifier
+
+
 def _member(prefix: str) -> str:
     return prefix.removesuffix(".")
 
@@ -80,7 +85,12 @@ def _groups(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict
 
 
 def _fault(
-    tensors: Mapping[str, Tensor], prefix: str, names: Mapping[str, str], wanted: Mapping[str, Tensor], backbone: str
+    tensors: Mapping[str, Tensor],
+    prefix: str,
+    names: Mapping[str, str],
+    wanted: Mapping[str, Tensor],
+    backbone: str,
+    left: tuple[str, ...],
 ) -> str | None:
     """Why the tensors below a prefix are not the backbone's; None where they are."""
     below = f" below {prefix!r}" if prefix else ""
@@ -88,6 +98,7 @@ def _fault(
         return f"lacks {some(missing)} of {backbone}{below}"
     stems = {_stem(name) for name in wanted}
     rests = [full.removeprefix(prefix) for full in tensors if full.startswith(prefix)]
+    rests = [rest for rest in rests if not rest.startswith(left)]  # a classifier may lie beside layers that are wanted
     if extra := [rest for rest in rests if rest not in wanted and _stem(rest) in stems]:
         return f"has {some(extra)}{below}, which {backbone} has not"
     for name, full in names.items():
@@ -152,12 +163,15 @@ def _misfit(
     return f"its names begin with {some([repr(start) for start in starts])}; expected {some(list(wanted))} for {backbone}"
 
 
-def _left_out(tensors: Mapping[str, Tensor], prefix: str, taken: set[str], classifier: str) -> Iterator[str]:
+def _left_out(
+    tensors: Mapping[str, Tensor], prefix: str, taken: set[str], classifier: str | tuple[str, ...]
+) -> Iterator[str]:
     """What else is in the file, a name for each branch; the classifier is no news."""
     told = set()
     path = prefix.split(".")
+    expected = tuple(f"{prefix}{one}" for one in _several(classifier))
     for full in tensors:
-        if full in taken or full.startswith(prefix + classifier) or full.endswith(COUNTER):
+        if full in taken or full.endswith(COUNTER) or full.startswith(expected):
             continue
         parts = full.split(".")
         common = next((i for i, (ours, theirs) in enumerate(zip(path, parts, strict=False)) if ours != theirs), len(parts))

@@ -10,7 +10,7 @@ from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import NamedKey
 from headstart.core.cache.store import FeatureStore, newest
 from headstart.core.cache.text import listed
-from headstart.core.heads.feature_choice import ANY, FeatureChoice
+from headstart.core.heads.feature_choice import ANY, LAST, FeatureChoice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Pair:
             "--image-size": str(key.image_size),
             "--precision": key.precision,
             "--transform": key.transform,
+            "--pool": key.pool,
+            "--layer": key.layer or LAST,
             "--weights": weights,
         }
 
@@ -104,7 +106,7 @@ def choose(found: Sequence[Pair], models: Sequence[str], where: object) -> list[
     there = list(dict.fromkeys(pair.key.backbone for pair in found))
     chosen: list[Pair] = []
     for model in models or there:
-        matching = [pair for pair in found if pair.key.backbone == model]
+        matching = [pair for pair in found if pair.key.is_of(model)]
         if not matching:
             others = f"there are features of {', '.join(there)}" if there else "there are none yet"
             raise FeaturesNotFound(

@@ -103,6 +103,7 @@ def _all_but_the_seed(run: Run) -> Hashable:
 _FEATURES_DIFFER: tuple[Callable[[NamedKey], str], ...] = (
     lambda key: f"{key.image_size} px",
     lambda key: key.transform,
+    lambda key: key.pooling,
     lambda key: key.precision,
     lambda key: key.weights,
     lambda key: f"weights {key.weights_sha256[:8]}",

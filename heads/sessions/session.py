@@ -140,8 +140,9 @@ class _Place:
     def save(self, config: TrainConfig, fitted: Fitted, tested: OutOfFold, curve: Curve | None = None) -> Run:
         """Write the head, what it was tested by where that can't be had again, and, last, the record."""
         folder = self.store.new_folder(f"{self.pair.key.backbone} {config.recipe} {config.head}")
-        origin, classes = self.pair.train.manifest.provenance.weights_from, self.pair.key.classes
-        kept = Checkpoint(fitted.trained.head, classes, self.pair.key, origin, fitted.confidence or tested.confidence)
+        origin, classes = self.pair.train.manifest.provenance, self.pair.key.classes
+        sure, licence = fitted.confidence or tested.confidence, origin.licence
+        kept = Checkpoint(fitted.trained.head, classes, self.pair.key, origin.weights_from, sure, licence)
         digest = checkpoint.save(kept, folder / checkpoint.NAME)
         if tested.protocol.cross_validated:
             rows = self.parts.training.rows

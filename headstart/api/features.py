@@ -18,7 +18,7 @@ from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import NamedKey
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.backbones import get_backbone
-from headstart.core.extract.config import Engine, ExtractConfig, ExtractionRequest, OnError, Precision, Transform
+from headstart.core.extract.config import Engine, ExtractConfig, ExtractionRequest, OnError, Pool, Precision, Transform
 from headstart.core.heads import data
 from headstart.core.heads.config import RECIPES
 from headstart.observer import Observer
@@ -219,6 +219,8 @@ def extract(
     force: bool = False,
     frozen: bool = False,
     transform: Transform = ExtractConfig.transform,
+    pool: Pool = ExtractConfig.pool,
+    layer: str | None = None,
     device: str = ExtractConfig.device,
     features_dir: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
@@ -230,9 +232,11 @@ def extract(
 
     dataset: as `headstart extract --dataset` takes it (cifar10, folder:PATH, list:FILE, parquet:GLOB, tar:GLOB, npz:FILE,
     …), and a Path is a folder; image_size in pixels, None is the size that the weights were made for; limit, shard_rows in
-    rows of each split. transform: preset, the weights' own resizing and crop; squash, all of the picture made a square;
-    auto, by data set. The folders are those of the command too, ./features and ./data, or $HEADSTART_FEATURES and
-    $HEADSTART_DATA. observer: told how the work goes; None is a bar in a notebook and silence in a script.
+    rows of each split. transform: preset, the weights' own resizing and crop; squash, the whole picture resized to a
+    square; auto, by data set. pool: auto, what the network's authors classify on; avg, max, cls or cls+avg; layer: an inner
+    layer that is pooled, not the last. The folders are those of the command too, ./features and ./data, or
+    $HEADSTART_FEATURES and $HEADSTART_DATA. observer: told how the work goes; None is a bar in a notebook and silence in a
+    script.
 
     Raises HeadstartError: ArgumentInvalid, before any picture is read, DataNotFound, DataInvalid, ImageUnreadable,
     WeightsNotFound, WeightsMismatch, DeviceUnavailable, FeaturesStale, FeaturesInvalid, OutOfMemory. Raises OSError where
@@ -240,22 +244,9 @@ def extract(
 
     >>> features = hs.extract("folder:pets", model="resnet50")  # doctest: +SKIP
     """
-    config = ExtractConfig(
-        weights,
-        image_size,
-        precision,
-        device,
-        batch_size,
-        engine,
-        workers,
-        limit,
-        shard_rows,
-        on_error,
-        force,
-        frozen,
-        transform,
-    )
-    request = ExtractionRequest((model,), _named(dataset), split, (config.weights,), no_splits, config)
+    way = (weights, image_size, precision, device, batch_size, engine, workers)
+    config = ExtractConfig(*way, limit, shard_rows, on_error, force, frozen, transform, pool, layer)
+    request = ExtractionRequest((model,), _named(dataset), split, (), no_splits, config)
     get_backbone(model)  # one: "all" would give features of several kinds
     workspace = Workspace(folder(features_dir, "features"), folder(None, "runs"), folder(data_dir, "data"), device)
     made = extraction.extract(workspace, request, watching(observer))

@@ -12,21 +12,20 @@ from headstart.api.notebook import watching
 from headstart.api.pictures import Pictures, PicturesLike
 from headstart.api.rows import Frozen
 from headstart.api.spoken import spoken
-from headstart.core.cache.arguments import text
+from headstart.core.cache.arguments import choice, text
 from headstart.core.cache.errors import FeaturesInvalid, WeightsMismatch
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.shard import narrowed
-from headstart.core.extract import transform
 from headstart.core.extract import weights as weight_files
 from headstart.core.extract.backbones import Backbone as Architecture
 from headstart.core.extract.backbones import get_backbone
-from headstart.core.extract.config import ExtractConfig, Precision, Transform
+from headstart.core.extract.config import TRANSFORMS, ExtractConfig, Precision, Transform
 from headstart.core.extract.images.arrays import ArrayImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import resolve, resolve_like
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.plan import load
-from headstart.core.extract.weights import Weights
+from headstart.core.extract.weights import Weights, presets
 from headstart.core.extract.weights.licences import licence
 from headstart.observer import Observer
 
@@ -145,11 +144,13 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @spoken
     def licence(self) -> str:
         """Under which licence the weights are, as far as it is known. Raises WeightsNotFound, WeightsMismatch."""
-        return licence(self._ready().frozen.key.weights)
+        ready = self._ready()
+        return licence(ready.job.backbone, ready.job.weights.label)
 
     def _config(self) -> ExtractConfig:
         """The parameters, checked. Raises ArgumentInvalid."""
         text("model", self.model)
+        choice("preprocessing", self.preprocessing, TRANSFORMS)
         own = (self.weights, self.image_size, self.precision, self.device, self.batch_size)
         return ExtractConfig(*own, workers=self.workers, transform=self.preprocessing)
 
@@ -165,13 +166,13 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         config = self._config()
         backbone, recorded = get_backbone(self.model), self._recorded_for(parameters)
         if recorded is None:
-            request = config.weights
+            request = config.weights if config.weights != ExtractConfig.weights else weight_files.usual(backbone)
             device = resolve(self.device, (backbone.precision or "auto") if self.precision == "auto" else self.precision)
         else:  # a file is where it was, whatever the working directory
             request = recorded.weights_from if recorded.key.weights.startswith("file") else config.weights
             device = resolve_like(self.device, recorded.key.precision)
         found = _located(backbone, request)
-        job = Job(_NO_IMAGES, backbone, found, transform.chosen(config, backbone, found, None), device, config)
+        job = Job(_NO_IMAGES, backbone, found, presets.chosen(config, backbone, found, None), device, config)
         if recorded is not None:
             _refuse_others(job.key, dataclasses.replace(recorded.key, precision=device.precision))
         return _Ready(parameters, job, Frozen(job.key, lambda: load(job), self.batch_size, self.workers))

@@ -11,7 +11,15 @@ from typing import Any
 
 import click
 
-from headstart.core.extract.config import ENGINES, MIN_IMAGE_SIZE, PRECISIONS, TRANSFORMS, ExtractConfig, ExtractionRequest
+from headstart.core.extract.config import (
+    ENGINES,
+    MIN_IMAGE_SIZE,
+    POOLS,
+    PRECISIONS,
+    TRANSFORMS,
+    ExtractConfig,
+    ExtractionRequest,
+)
 from headstart.core.heads.feature_choice import FeatureChoice
 from headstart.workspace import Workspace
 
@@ -184,6 +192,14 @@ def network_options(function: Any) -> Any:
     return function
 
 
+def pooling_options(function: Any) -> Any:
+    """The options that say what of a network becomes features."""
+    ways = "auto: what its authors classify on. avg and max: of all places of the picture. cls: the class token."
+    pool = shown("--pool", type=click.Choice(POOLS), default=ExtractConfig.pool, help=ways)
+    layer = click.option("--layer", metavar="NAME", help="Pool an inner layer instead of the last; `models show` has them.")
+    return pool(layer(function))
+
+
 def config_of(given: dict[str, Any]) -> ExtractConfig:
     """How features are computed, taken out of the options given; `weights` stay there, which may be of several models."""
     names = [field.name for field in dataclasses.fields(ExtractConfig) if field.name != "weights"]
@@ -207,11 +223,14 @@ def feature_options(function: Any) -> Any:
     precision = click.option("--precision", type=click.Choice(PRECISIONS[1:]), help="Only features of this precision.")
     size = click.option("--image-size", type=POSITIVE, help="Only features of images of this size, in pixels.")
     transform = click.option("--transform", type=click.Choice(TRANSFORMS[1:]), help="Only features of this transform.")
+    pool = click.option("--pool", type=click.Choice(POOLS), help="Only features pooled so; auto: by a head of their own.")
+    layer = click.option("--layer", metavar="NAME", help="Only features of this layer; last: of the last feature map.")
     weights = click.option("--weights", help="Only features of these weights: as `extract` takes them.")
     key = click.option("--key", "digest", hidden=True, default="", help="Only features whose key begins with these digits.")
-    return precision(size(transform(weights(key(function)))))
+    return precision(size(transform(pool(layer(weights(key(function)))))))
 
 
 def choice_of(given: dict[str, Any]) -> FeatureChoice:
     """What they say, taken out of the options given."""
-    return FeatureChoice(*(given.pop(name) for name in ("precision", "image_size", "weights", "digest", "transform")))
+    names = ("precision", "image_size", "weights", "digest", "transform", "pool", "layer")
+    return FeatureChoice(*(given.pop(name) for name in names))

@@ -68,7 +68,7 @@ def _at_paths(choice: HeadChoice) -> list[TrainedHead]:
         for path, (checkpoint, run), name in zip(paths, loaded, names, strict=True)
     ]
     for found in chosen:
-        if choice.models and found.checkpoint.key.backbone not in choice.models:
+        if choice.models and not any(found.checkpoint.key.is_of(model) for model in choice.models):
             raise WeightsMismatch(
                 f"backbone is {found.checkpoint.key.backbone} in the head given, --model asks for "
                 f"{', '.join(choice.models)}; leave one of the two options out"

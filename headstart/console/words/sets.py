@@ -85,10 +85,10 @@ def key_facts(key: FeatureKey) -> list[tuple[str, object]]:
 
 def transform(key: FeatureKey) -> str:
     """What was done to each picture, as `--transform` calls it, and in detail."""
-    from headstart.core.extract.transform import of_key
+    from headstart.core.extract.pictures.preprocess import Preprocessing
 
     try:
-        return f"{key.transform}, {of_key(key).words}"
+        return f"{key.transform}, {Preprocessing.of_key(key).words}"
     except ValueError:  # of a headstart to come
         return f"{key.transform}, crop {key.crop}, interpolation {key.interpolation}"
 
@@ -104,6 +104,7 @@ def description(features: FeatureSet) -> str:
         f"  made {origin.created} on {origin.device}, {spent}, batches of {origin.batch_size}",
         f"  images from {origin.data_from}",
         f"  weights from {origin.weights_from}",
+        *([f"  licence of the weights: {origin.licence}"] if origin.licence else []),
         *(f"  note: {text}" for text in origin.notes),
         *([] if manifest.change is None else [f"  changed last: {changed(manifest.change)}"]),
         f"  classes: {listed(manifest.classes) or 'none'}",

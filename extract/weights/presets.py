@@ -1,7 +1,6 @@
 """Which transform pictures go through before a backbone: the one that its weights were published with, or the whole picture
-squashed to a square; and the one that a key records."""
+squashed to a square."""
 
-from headstart.core.cache.key import FeatureKey
 from headstart.core.extract.backbones import Backbone, Preset
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.images import Images
@@ -34,9 +33,3 @@ def preset_of(backbone: Backbone, weights: Weights) -> Preset:
 
 FIRST = Preset(256, 224, Preprocessing.interpolation, Preprocessing.mean, Preprocessing.std)
 """What torchvision evaluated its first weights with (references/classification/presets.py)."""
-
-
-def of_key(key: FeatureKey) -> Preprocessing:
-    """The transform that features of a key came from. Raises ValueError for one that this version does not know."""
-    mean, std = ((values[0], values[1], values[2]) for values in (key.mean, key.std))
-    return Preprocessing(key.image_size, key.interpolation, mean, std, key.resize, key.crop)
