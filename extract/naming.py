@@ -143,7 +143,9 @@ def _numbered(plain: str) -> Iterator[str]:
 def _called(name: str, jobs: Sequence[Job], top: Path) -> list[Job]:
     if name == jobs[0].images.name:
         return list(jobs)
-    remark = f"features of {safe(top)} are called {safe(name)}: {safe(jobs[0].images.name)} is of another folder"
+    plain = jobs[0].images.name
+    other = "folder" if plain.startswith("folder-") else "place"
+    remark = f"features of {safe(top)} are called {safe(name)}: {safe(plain)} is of another {other}"
     renamed = {
         id(images): dataclasses.replace(images, name=name, remarks=(*images.remarks, remark))
         for images in (job.images for job in jobs)

@@ -197,6 +197,8 @@ def test_a_moved_one_is_found_by_its_pictures(tmp_path: Path, place: Place, kind
 def test_an_unknown_data_set_is_answered_with_the_kind_that_its_file_is_of(kind: Kind) -> None:
     with pytest.raises(ArgumentInvalid, match=rf"did you mean --dataset {kind.word}:here/{kind.file}\?"):
         datasets.splits(f"here/{kind.file}", None, NOWHERE)
+    with pytest.raises(DataNotFound, match=rf"no such folder \(did you mean --dataset {kind.word}:here/{kind.file}\?\)"):
+        datasets.splits(f"folder:here/{kind.file}", None, NOWHERE)
     what = rf"{kind.word}-pets is what features of a {kind.word} data set are called: .* --dataset {kind.word}:"
     with pytest.raises(ArgumentInvalid, match=what):
         datasets.splits(f"{kind.word}-pets", None, NOWHERE)

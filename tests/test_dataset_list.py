@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from dataset_samples import labelled, read, samples, write_csv, write_folder, write_list
+from dataset_samples import labelled, read, samples, write_csv, write_folder, write_list, write_parquet
 from extract_samples import write_picture
 
 from headstart.core.cache.errors import DataInvalid, DataNotFound
@@ -223,6 +223,15 @@ def test_empty_lists_and_none_are_told_with_what_is_there(tmp_path: Path) -> Non
     (tmp_path / "all.xlsx").touch()
     with pytest.raises(DataInvalid, match=r"all\.xlsx: a list is a file that ends in \.csv, \.tsv, \.jsonl, \.parquet"):
         datasets.splits(f"list:{tmp_path}/all.xlsx", None, NOWHERE)
+
+
+def test_a_table_of_pictures_is_no_list_of_them(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow")
+    path = write_parquet(tmp_path / "a.parquet", samples(2, "a", "b"))
+    with pytest.raises(
+        DataInvalid, match=r"there are label; .*; --dataset parquet:.*a\.parquet reads pictures that are in it"
+    ):
+        datasets.splits(f"list:{path}", None, NOWHERE)
 
 
 def test_a_line_that_says_the_same_again_counts_once(tmp_path: Path) -> None:

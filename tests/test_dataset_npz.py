@@ -149,13 +149,13 @@ def test_nothing_pickled_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04" + bytes(30)])
 def test_what_is_no_npz_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(DataInvalid, match=r"a\.npz: can't be read \("):
+    with pytest.raises(DataInvalid, match=r"a\.npz: (can't be read \(|no \.npz file, which is a zip archive; )"):
         opened(tmp_path / "a.npz")
 
 
 def test_an_array_alone_and_no_images_are_told(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", RGB)
-    with pytest.raises(DataInvalid, match=r"a\.npz: can't be read \("):
+    with pytest.raises(DataInvalid, match=r"a\.npz: no \.npz file, which is a zip archive"):
         opened((tmp_path / "a.npy").rename(tmp_path / "a.npz"))
     with pytest.raises(DataNotFound, match=r"no images in images"):
         opened(saved(tmp_path / "b.npz", images=RGB[:0], labels=LABELS[:0]))

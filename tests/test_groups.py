@@ -176,3 +176,40 @@ def test_test_pictures_of_training_groups_are_counted() -> None:
     assert found.groups is not None
     assert len({*found.groups.tolist()}) == 4
     assert found.groups[0] == found.groups[1]
+
+
+# --------------------------------------------------------------------------------------------- by what their ids end in
+
+
+def listed(*groups: str) -> Labelled:
+    """Rows of a list with these groups."""
+    data = data_of(pictures(len(groups)))
+    return dataclasses.replace(data, ids=ids_of(*(f"{row}.png#group={group}" for row, group in enumerate(groups))))
+
+
+def test_groups_that_a_list_names_need_no_option() -> None:
+    found = grouped(listed("rex", "tim", "rex", "", "", "kit"), None, None)
+    assert found.groups is not None
+    assert found.groups[0] == found.groups[2]
+    assert len(np.unique(found.groups)) == 5  # rows without a group stand alone
+    assert found.notes == ("5 groups by #group=(.+), each on one side of every division",)
+
+
+def test_an_expression_counts_before_them() -> None:
+    found = grouped(listed("rex", "tim", "rex", "kit"), None, r"^(0|1)\.")
+    assert found.groups is None
+
+
+def test_ids_that_only_look_so_in_part_name_no_groups() -> None:
+    data = listed("rex", "tim", "rex", "kit")
+    assert data.ids is not None
+    data.ids[1] = b"1.png"
+    assert grouped(data, None, None).groups is None
+
+
+def test_too_few_groups_of_a_list_are_refused_by_its_column() -> None:
+    message = (
+        r"^the list's column group \(leave it out, .*\) puts 4 rows into 2 groups \(rex, tim\), expected three or more"
+    )
+    with pytest.raises(FeaturesInvalid, match=message):
+        grouped(listed("rex", "tim", "rex", "tim"), None, None)

@@ -72,6 +72,13 @@ def given(dataset: str) -> Argument | None:
     return None if own is None else cast(Argument, own(argument))
 
 
+def kind_hint(path: str) -> str:
+    """(did you mean KIND:PATH?) by the ending of a file's name; nothing for other names."""
+    owners = [(kind, getattr(_module(kind), "SUFFIXES", ())) for kind in _modules()]
+    found = next((kind for kind, endings in owners if endings and path.lower().endswith(endings)), None)
+    return f" (did you mean --dataset {found}:{safe(path)}?)" if found else ""
+
+
 def kind_of(name: str) -> str | None:
     """Of the name that features know a user's own data set by, such as `folder-pets`, the word before the colon; None for
     the names of others."""
@@ -89,8 +96,9 @@ def undivided(dataset: str) -> str:
 
 
 def _parted(dataset: str) -> tuple[str, str]:
-    """Module and argument. `torchvision-NAME` is understood too: a trained head knows its data set by that name only."""
-    if dataset.startswith("torchvision-"):
+    """Module and argument. `torchvision-NAME` is understood too, and `hf-NAME`: a trained head knows its data set by that
+    name only."""
+    if dataset.startswith(("torchvision-", "hf-")):
         dataset = dataset.replace("-", ":", 1)
     name, _, argument = dataset.partition(":")
     return name.lower() if name.lower() in _modules() else name, argument
@@ -111,9 +119,8 @@ def _hint(name: str) -> str:
         what = "a folder" if kind == "folder" else f"a {kind} data set"
         argument = _module(kind).ARGUMENT
         return f" ({name} is what features of {what} are called: say where it is with --dataset {kind}:{argument})"
-    owners = [(kind, getattr(_module(kind), "SUFFIXES", ())) for kind in _modules()]
-    if kind := next((kind for kind, endings in owners if endings and name.lower().endswith(endings)), None):
-        return f" (did you mean --dataset {kind}:{safe(name)}?)"
+    if hint := kind_hint(name):
+        return hint
     if name and ("/" in name or Path(name).expanduser().is_dir()):
         return f" (did you mean --dataset folder:{safe(name)}?)"
     from headstart.core.extract.datasets.torchvision.sets import SETS  # which imports no torch

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from headstart.core.cache.errors import DataInvalid, DataNotFound
 from headstart.core.cache.text import listed
+from headstart.core.extract.datasets import kind_hint
 from headstart.core.extract.images import Images
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.pictures.formats import suffixes
@@ -43,7 +44,7 @@ def top_folder(argument: str) -> Path:
     top = Path(argument).expanduser().absolute()
     try:
         if not top.is_dir():
-            raise DataNotFound(f"--dataset folder:{argument}: no such folder")
+            raise DataNotFound(f"--dataset folder:{argument}: no such folder{kind_hint(argument)}")
     except PermissionError as error:
         refuse(error)
     return top

@@ -134,9 +134,10 @@ def _columns(there: Sequence[str], wanted: Sequence[str], path: Path) -> dict[st
             raise DataInvalid(f"{path}: the columns {listed(names)} may all be meant by {what}; {way_out}")
         found[what] = exact[0]
     if "path" not in found:
+        other = f"; --dataset parquet:{path} reads pictures that are in it" if path.suffix.lower() == ".parquet" else ""
         raise DataInvalid(
             f"{path}: has no column of paths ({', '.join(PATHS[:4])}, …); there are {listed(there)}; the first line names "
-            f"the columns"
+            f"the columns{other}"
         )
     return found
 

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import math
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,8 @@ def _contents(place: Argument) -> _Contents:
 @functools.lru_cache(maxsize=8)
 def _looked_at(path: Path, facts: tuple[int, ...]) -> _Contents:
     """The file's arrays, looked at again only where it has changed."""
+    if not zipfile.is_zipfile(path):
+        raise DataInvalid(f"{path}: no .npz file, which is a zip archive; {_EXPECTED}")
     try:
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             pictures, labels, names = _named(file.files, path)

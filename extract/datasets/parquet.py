@@ -69,6 +69,7 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
             np.concatenate([np.arange(size) for size in sizes]),
             at_once([opened(path) for path in own], [read[path][0].picture for path in own]),
         ),
+        top=Path(place.origin),
         notes=found.notes,
         remarks=(*summary(split, targets, classes), *_of_columns(read[own[0]][0], place), *found.remarks),
     ).sampled()

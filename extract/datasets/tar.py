@@ -68,6 +68,7 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
         names=tuple(f"{path.relative_to(place.root)}#{row.name}" for path, one in archives for row in one.rows),
         targets=tuple(targets),
         pack=Archives.of(archives),
+        top=Path(place.origin),
         notes=found.notes,
         remarks=(*summary(split, targets, classes, more), *found.remarks),
     ).sampled()

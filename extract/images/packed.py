@@ -64,7 +64,7 @@ class PackedImages:
 
     Names and targets are in the data set's own order; `places` (N,) are the places there of the rows, where they are in
     another. `source` is the folder that the names are relative to, `origin` what `--dataset KIND:` was given, and `top` the
-    same as a path.
+    same as a path, where the set is a user's own.
     """
 
     name: str
@@ -79,6 +79,7 @@ class PackedImages:
     remarks: tuple[str, ...] = ()
     order: Order = "unknown"
     places: "array[int] | None" = None
+    top: Path | None = None
     tally: Tally = dataclasses.field(default_factory=Tally, compare=False, repr=False)
     memory: _Memory = dataclasses.field(default_factory=_Memory, compare=False, repr=False)
 
@@ -86,11 +87,6 @@ class PackedImages:
     def rows(self) -> int:
         """How many pictures there are."""
         return len(self.names)
-
-    @property
-    def top(self) -> Path | None:
-        """What the data set is called by."""
-        return Path(self.origin)
 
     def sampled(self) -> Self:
         """The same pictures in an order whose beginnings are samples: a stratified one where classes stand together."""

@@ -25,12 +25,14 @@ def grouped(training: Labelled, testing: Labelled | None, pattern: str | None) -
     same text: its first group, or all that it matched where it has none; without one those of a group that the ids name.
     Test rows are in no group; how many of them belong to training rows is told. Raises FeaturesInvalid as `by_pattern`.
     """
-    count, pattern = len(training.labels), pattern or _own_groups(training)
+    count, said = len(training.labels), f"--group-by {pattern!r}"
+    if pattern is None and (pattern := _own_groups(training)) is not None:
+        said = "the list's column group (leave it out, and extract again, to train without)"
     parts = [training] if testing is None else [training, testing]
     same = copies([part.features for part in parts])
     found, notes = same[:count], [*_of_copies(same[:count], training), *_in_both(same, count, "pictures")]
     if pattern is not None:
-        named = by_pattern(np.concatenate([part.ids for part in parts if part.ids is not None]), pattern)
+        named = by_pattern(np.concatenate([part.ids for part in parts if part.ids is not None]), pattern, said)
         groups = len(np.unique(named[:count]))
         notes += [f"{groups:,} groups by {pattern}, each on one side of every division", *_in_both(named, count, "groups")]
         found = joined(found, named[:count])
@@ -53,19 +55,19 @@ def checked_pattern(pattern: str) -> re.Pattern[str]:
         raise FeaturesInvalid(f"--group-by {pattern!r} is no regular expression: {error}") from None
 
 
-def by_pattern(ids: npt.NDArray[np.bytes_], pattern: str) -> Places:
+def by_pattern(ids: npt.NDArray[np.bytes_], pattern: str, said: str = "") -> Places:
     """The number of each id's group (N,): ids (N,) in which the expression finds the same text have the same; those in
-    which it finds none stand alone.
+    which it finds none stand alone. `said` is where it comes from, for people.
 
     Raises FeaturesInvalid for no regular expression, for one that finds nothing, and for one that leaves two groups or
     fewer, of which no cross-validation can be made.
     """
-    expression = checked_pattern(pattern)
+    expression, said = checked_pattern(pattern), said or f"--group-by {pattern!r}"
     names = [name.decode("utf-8", "surrogateescape") for name in ids.tolist()]
     found = [_text(expression.search(name)) for name in names]
     example = f"the first id is {_shown(ids[0])}"
     if not any(text is not None for text in found):
-        raise FeaturesInvalid(f"--group-by {pattern!r} matches none of {len(names):,} ids; {example}")
+        raise FeaturesInvalid(f"{said} matches none of {len(names):,} ids; {example}")
     # a row that stands alone is told by its place: another split may have the same id
     keys = [place if text is None else text for place, text in enumerate(found)]
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
@@ -73,7 +75,7 @@ def by_pattern(ids: npt.NDArray[np.bytes_], pattern: str) -> Places:
         texts = [key if isinstance(key, str) else names[key] for key in numbers]
         several = ", ".join(_shown(text.encode("utf-8", "surrogateescape")) for text in texts)
         raise FeaturesInvalid(
-            f"--group-by {pattern!r} puts {len(names):,} rows into {len(numbers)} group{'s' * (len(numbers) > 1)} "
+            f"{said} puts {len(names):,} rows into {len(numbers)} group{'s' * (len(numbers) > 1)} "
             f"({several}), expected three or more; {example}"
         )
     return np.array([numbers[key] for key in keys], dtype=np.int64)

@@ -120,7 +120,7 @@ def _check_names(pair: Pair) -> None:
 def _extract(key: NamedKey, more: str) -> str:
     """The command that makes other rows of the same features."""
     kind, dash, _ = key.dataset.partition("-")  # of a user's own data set, which another place may have
-    dataset = f"{kind}:PATH" if dash and kind != "torchvision" else key.dataset
+    dataset = f"{kind}:PATH" if dash and kind not in ("torchvision", "hf") else key.dataset
     return f"headstart extract --model {key.backbone} --dataset {dataset} {more}".rstrip()
 
 

@@ -136,7 +136,8 @@ compared_models_option = click.option(
 dataset_option = shown(
     "--dataset",
     default=ExtractionRequest.dataset,
-    help="cifar10, digits, folder:PATH, classes:PATH, list:FILE, parquet:GLOB, tar:GLOB, npz:FILE or torchvision:NAME.",
+    help="cifar10, digits, folder:PATH, classes:PATH, list:FILE, parquet:GLOB, tar:GLOB, npz:FILE, hf:OWNER/NAME or "
+    "torchvision:NAME.",
 )
 no_splits_option = click.option(
     "--no-splits", is_flag=True, help="Of folder:PATH each sub-folder is a class, those called train or test too."
