@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from click.testing import CliRunner, Result
 
+from headstart.console.group import Commands
 from headstart.core import cli
 
 
@@ -14,7 +15,8 @@ def parse(words: str) -> None:
     """Let click read a command line without running it. Raises click.ClickException for what it would refuse."""
     command: click.Command = cli.cli
     arguments = shlex.split(words)[1:]
-    while isinstance(command, click.Group) and arguments:
+    while isinstance(command, Commands) and arguments:
+        arguments = command.spelled_out(arguments)
         _, found, arguments = command.resolve_command(click.Context(command), arguments)
         assert found is not None
         command = found

@@ -142,4 +142,5 @@ def _hub() -> ModuleType:
         import huggingface_hub
     except ImportError as error:
         raise DataNotFound("the hub's data sets need huggingface_hub: pip install 'headstart[hf]'") from error
-    return huggingface_hub
+    found: ModuleType = huggingface_hub
+    return found

@@ -30,11 +30,15 @@ class Commands(click.Group, abc.ABC):
         super().__init__(*args, **more)
         self.otherwise = otherwise
 
+    def spelled_out(self, args: list[str]) -> list[str]:
+        """The arguments with the command `otherwise` in front, where there is one and no command is named."""
+        if self.otherwise is None or (args and (args[0] in self.commands or args[0] in ("-h", "--help"))):
+            return args
+        return [self.otherwise, *args]
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """The command `otherwise`, where there is one, is meant where none is named."""
-        if self.otherwise is not None and not (args and (args[0] in self.commands or args[0] in ctx.help_option_names)):
-            args = [self.otherwise, *args]
-        return super().parse_args(ctx, args)
+        """The arguments as click reads them."""
+        return super().parse_args(ctx, self.spelled_out(args))
 
     @abc.abstractmethod
     def note(self, text: str) -> None:
