@@ -32,9 +32,15 @@ class Commands(click.Group, abc.ABC):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """The command `otherwise`, where there is one, is meant where none is named."""
-        if self.otherwise is not None and not (args and (args[0] in self.commands or args[0] in ctx.help_option_names)):
+        if self.otherwise is not None and (not args or args[0].startswith("-")) and args[:1] not in _help(ctx):
             args = [self.otherwise, *args]
         return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """The same, where what is named is no command."""
+        if self.otherwise is not None and args[0] not in self.commands:
+            args = [self.otherwise, *args]
+        return super().resolve_command(ctx, args)
 
     @abc.abstractmethod
     def note(self, text: str) -> None:
@@ -68,6 +74,10 @@ class Commands(click.Group, abc.ABC):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order in which they are used, not of the alphabet."""
         return list(self.commands)
+
+
+def _help(ctx: click.Context) -> list[list[str]]:
+    return [[name] for name in ctx.help_option_names]
 
 
 def quiet_pillow() -> None:
