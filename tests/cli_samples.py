@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 from click.testing import CliRunner, Result
 
-from headstart.console.group import Commands
 from headstart.core import cli
 
 
@@ -15,8 +14,7 @@ def parse(words: str) -> None:
     """Let click read a command line without running it. Raises click.ClickException for what it would refuse."""
     command: click.Command = cli.cli
     arguments = shlex.split(words)[1:]
-    while isinstance(command, Commands) and arguments:
-        arguments = command.spelled_out(arguments)
+    while isinstance(command, click.Group) and arguments:
         _, found, arguments = command.resolve_command(click.Context(command), arguments)
         assert found is not None
         command = found

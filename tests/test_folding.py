@@ -3,11 +3,11 @@
 import pytest
 import torch
 from test_architectures import ONE_EACH, filled, model_of, pixels_of, size_of
-from test_extractor import body_of, untrained, worst
+from test_extractor import Features, body_of, untrained, worst
 from torch import Tensor, nn
 
 from headstart.core.extract.backbones import get_backbone
-from headstart.core.extract.network.body import pooled
+from headstart.core.extract.network.body import Body, pooled
 from headstart.core.extract.network.folding import fold_batch_norm
 
 
@@ -42,12 +42,17 @@ def test_every_family_is_folded_rightly(name: str) -> None:
     body, backbone = filled(name, model_of(name)).double(), get_backbone(name)
     pixels = pixels_of(backbone, 1).double()
     with torch.inference_mode():
-        before = pooled(body, body(pixels)).numpy()
+        before = features_of(body, pixels)
         norms = norms_of(body)
         fold_batch_norm(body, size_of(backbone))
-        after = pooled(body, body(pixels)).numpy()
+        after = features_of(body, pixels)
     assert norms > norms_of(body) == LEFT.get(name, 0)
     assert worst(after, before) < 1e-6
+
+
+def features_of(body: nn.Module, pixels: Tensor) -> Features:
+    found: Features = (body.head(body(pixels)) if isinstance(body, Body) else pooled(body, body(pixels))).float().numpy()
+    return found
 
 
 def norms_of(body: nn.Module) -> int:

@@ -12,6 +12,7 @@ from headstart.core.extract import plan as jobs
 from headstart.core.extract.config import STUDY_MODELS
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import Device
+from headstart.core.extract.network.loaded import NetworkSpec
 from headstart.core.extract.tuning import precision as looked_at
 
 
@@ -111,3 +112,57 @@ def test_where_fp16_overflows_fp32_is_used_in_the_key_too_and_said(monkeypatch: 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
 def test_a_precision_that_was_asked_for_is_not_looked_into(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
     assert {job.device.precision for job in plan_on_turing(monkeypatch, float("inf"), precision)} == {precision}
+
+
+# ---- low precision of a network that nobody compared
+
+
+@dataclasses.dataclass(frozen=True)
+class Turned:
+    """A network whose features of every image are a unit vector with this cosine to (1, 0)."""
+
+    cosine: float
+
+    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        row = [self.cosine, (1 - self.cosine**2) ** 0.5]
+        return np.repeat(np.array([row], dtype=np.float32), len(images), axis=0)
+
+
+def plan_with_bf16(monkeypatch: pytest.MonkeyPatch, model: str, cosine: float, **config: object) -> list[Job]:
+    """The plan on a device with bf16, in which features are turned away from those in fp32."""
+    fast = Device("cpu", "bf16", "Fake CPU", ("said before",))
+
+    def resolved(device: str, asked: str) -> Device:
+        return dataclasses.replace(fast, precision={"auto": "bf16"}.get(asked, asked))
+
+    def load(spec: NetworkSpec, *_: object) -> Turned:
+        return Turned(1.0 if spec.device.precision == "fp32" else cosine)
+
+    monkeypatch.setattr(jobs, "resolve", resolved)
+    monkeypatch.setattr(looked_at, "load_network", load)
+    return digits_jobs(model, split="test", **config)
+
+
+@pytest.mark.parametrize(("cosine", "precision"), [(0.9985, "bf16"), (0.9975, "fp32"), (float("nan"), "fp32")])
+def test_low_precision_is_kept_where_features_point_the_same_way(
+    monkeypatch: pytest.MonkeyPatch, cosine: float, precision: str
+) -> None:
+    (job,) = plan_with_bf16(monkeypatch, "resnet34", cosine)
+    assert (job.device.precision, job.key.precision) == (precision, precision)
+    said = job.device.notes[1:]
+    if cosine == 0.9975:
+        words = "resnet34's features in bf16 have a cosine of 0.9975 with those in fp32 here, less than 0.998: fp32 is used"
+        assert said == (f"{words}; --precision says another",)
+    assert len(said) == (precision == "fp32")
+
+
+def test_low_precision_that_is_asked_for_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    (job,) = plan_with_bf16(monkeypatch, "resnet34", 0.5, precision="bf16")
+    assert job.key.precision == "bf16"
+
+
+def test_networks_that_were_compared_before_are_not_again_but_where_pooled_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert plan_with_bf16(monkeypatch, "resnet18", 0.5)[0].key.precision == "bf16"
+    assert plan_with_bf16(monkeypatch, "resnet18", 0.5, pool="max")[0].key.precision == "fp32"

@@ -53,14 +53,14 @@ def summarise(backbone: Backbone, image_size: int) -> Summary:
         found = without_numbers(body, image_size)
         if isinstance(found, torch.Tensor) and all(value.is_meta for value in body.parameters()):
             pooled(body, found)
-    counts = counter.get_flop_counts()
+    counts = {name.partition(".")[2]: found for name, found in counter.get_flop_counts().items()}  # less the root's class
     layers = [
         Layer(
             name,
             type(leaves[name]).__name__,
             shape,
             sum(value.numel() for value in leaves[name].parameters()),
-            sum(counts.get(f"{type(body).__name__}.{name}", {}).values()),
+            sum(counts.get(name, {}).values()),
         )
         for name, shape in shapes.items()
     ]

@@ -25,6 +25,7 @@ from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import resolve, resolve_like
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.plan import load
+from headstart.core.extract.pooling import check_size
 from headstart.core.extract.weights import Weights, presets
 from headstart.core.extract.weights.licences import licence
 from headstart.observer import Observer
@@ -172,7 +173,9 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             request = recorded.weights_from if recorded.key.weights.startswith("file") else config.weights
             device = resolve_like(self.device, recorded.key.precision)
         found = _located(backbone, request)
-        job = Job(_NO_IMAGES, backbone, found, presets.chosen(config, backbone, found, None), device, config)
+        preprocessing = presets.chosen(config, backbone, found, None)
+        check_size(backbone, preprocessing.image_size)
+        job = Job(_NO_IMAGES, backbone, found, preprocessing, device, config)
         if recorded is not None:
             _refuse_others(job.key, dataclasses.replace(recorded.key, precision=device.precision))
         return _Ready(parameters, job, Frozen(job.key, lambda: load(job), self.batch_size, self.workers))

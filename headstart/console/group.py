@@ -14,7 +14,7 @@ import click
 from headstart.console.signals import Interrupted, Signals
 from headstart.core.cache.errors import HeadstartError
 
-RESUMED = ("extract", "choose", "study", "demo")
+RESUMED = ("extract", "study", "demo")
 """The commands that go on where an interrupted one stopped."""
 
 
@@ -30,15 +30,17 @@ class Commands(click.Group, abc.ABC):
         super().__init__(*args, **more)
         self.otherwise = otherwise
 
-    def spelled_out(self, args: list[str]) -> list[str]:
-        """The arguments with the command `otherwise` in front, where there is one and no command is named."""
-        if self.otherwise is None or (args and (args[0] in self.commands or args[0] in ("-h", "--help"))):
-            return args
-        return [self.otherwise, *args]
-
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """The arguments as click reads them."""
-        return super().parse_args(ctx, self.spelled_out(args))
+        """The command `otherwise`, where there is one, is meant where none is named."""
+        if self.otherwise is not None and (not args or args[0].startswith("-")) and args[:1] not in _help(ctx):
+            args = [self.otherwise, *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """The same, where what is named is no command."""
+        if self.otherwise is not None and args[0] not in self.commands:
+            args = [self.otherwise, *args]
+        return super().resolve_command(ctx, args)
 
     @abc.abstractmethod
     def note(self, text: str) -> None:
@@ -72,6 +74,10 @@ class Commands(click.Group, abc.ABC):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order in which they are used, not of the alphabet."""
         return list(self.commands)
+
+
+def _help(ctx: click.Context) -> list[list[str]]:
+    return [[name] for name in ctx.help_option_names]
 
 
 def quiet_pillow() -> None:
