@@ -239,7 +239,7 @@ def prepared(network: FeatureExtractor, job: Job, engine: str) -> FeatureExtract
 
     if engine != "auto":
         network = network.running(EngineConfig(engine, network.batch_size))
-    network(job.images.read(0, min(job.rows, network.batch_size), job.preprocessing.image_size, 1).pixels)
+    network(job.images.read(0, min(job.rows, network.batch_size), job.preprocessing, 1).pixels)
     return network
 
 
