@@ -144,8 +144,8 @@ def choose_command(settings: Settings, models: tuple[str, ...], **given: Any) ->
     """Which backbone for these pictures: a sample of the training images through each, and heads judged on that alone.
 
     The auto head is cross-validated on each backbone's features of the same images. What is recommended is the best one,
-    or, where the difference may be chance, the fastest of those that can't be told apart from it. Test images are not
-    read. The features of the sample are kept, and `extract` goes on from them.
+    or, where the difference may be chance, one that is clearly faster. Test images are not read. The features of the
+    sample are kept, and `extract` goes on from them.
     """
     from headstart.choosing import comparison
 

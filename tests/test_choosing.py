@@ -93,6 +93,7 @@ def test_of_equal_models_the_cheapest_is_recommended() -> None:
     correct = {name: right(1000, 0.85, seed) for seed, name in enumerate(("a", "b", "c"))}
     for cheap in correct:
         found = recommend(correct, {name: 1.0 if name == cheap else 2.0 for name in correct})
+        assert found.pairs == 3
         assert found.recommended == cheap
         assert sorted(found.tied) == ["a", "b", "c"]
         assert found.best == max(correct, key=lambda name: int(correct[name].sum()))
@@ -102,6 +103,13 @@ def test_one_that_is_worse_by_more_than_chance_is_not_recommended_though_it_is_t
     correct = {"best": right(1000, 0.90, 1), "near": right(1000, 0.89, 2), "poor": right(1000, 0.70, 3)}
     found = recommend(correct, {"best": 3.0, "near": 2.0, "poor": 1.0})
     assert (found.best, found.recommended, found.tied) == ("best", "near", ("best", "near"))
+
+
+def test_one_that_is_hardly_cheaper_than_the_best_is_not_preferred() -> None:
+    correct = {"best": right(1000, 0.90, 1), "near": right(1000, 0.89, 2)}
+    assert recommend(correct, {"best": 1.4, "near": 1.0}).recommended == "best"
+    assert recommend(correct, {"best": 1.5, "near": 1.0}).recommended == "near"
+    assert recommend(correct, {"best": 1.0, "near": 9.0}).recommended == "best"
 
 
 def test_models_that_have_the_same_rows_right_are_told_apart_by_cost_alone() -> None:
@@ -422,7 +430,7 @@ def test_what_may_be_chance_is_said_to_be_so(said: Callable[..., str]) -> None:
 
 def test_the_best_may_be_the_fastest_too(said: Callable[..., str]) -> None:
     text = said(("a", 0.85, 10.0), ("b", 0.86, 20.0))
-    assert "b has the highest accuracy" in text
+    assert "b has the highest accuracy, and none of the others takes clearly less time for an image" in text
 
 
 def test_one_model_has_a_table_and_no_advice(said: Callable[..., str]) -> None:
@@ -435,4 +443,4 @@ def test_a_speed_that_nobody_measured_is_unknown_and_an_old_one_is_marked(said: 
     text = said(("a", 0.85, None), ("b", 0.85, 20.0), by_speed=False, recorded=True)
     assert "20.0 (1)" in text
     assert "images/s: (1) as recorded when the features were made; unknown: the features were there" in text
-    assert "takes the fewest operations" in text
+    assert "operations for an image" in text

@@ -44,8 +44,8 @@ UNKNOWN_ORDER = "the order of the images is unknown: the first of them may be no
 class Chosen:
     """Backbones compared on the first `images` of `split_rows` images of a split, which are a sample of it: the candidates,
     the best first, judged in so many `folds`. `rows` could be read. `by_speed`: what a candidate costs is the time for an
-    image; else, where that is not known of all on one device, its operations. `next_options` are those of the `extract`
-    that makes the features of all images by the one that is recommended."""
+    image; else, where that was not measured of all on one device by this command, or before it, its operations.
+    `next_options` are those of the `extract` that makes the features of all images by the one that is recommended."""
 
     dataset: str
     split: str
@@ -158,7 +158,7 @@ def _unheard(epoch: Epoch) -> None:
 
 def _chosen(request: ChoosingRequest, job: Job, several: Sequence[Labelled], judged: Sequence[Candidate]) -> Chosen:
     speeds = [one.speed for one in judged if one.speed is not None]
-    by_speed = len(speeds) == len(judged) and len({speed.device for speed in speeds}) == 1
+    by_speed = len(speeds) == len(judged) and len({(speed.device, speed.recorded) for speed in speeds}) == 1
     costs = {one.model: 1 / one.speed.images_per_s if by_speed and one.speed else float(one.flops) for one in judged}
     found = recommend({one.model: one.correct for one in judged}, costs)
     by_model = {one.model: one for one in judged}

@@ -1,4 +1,4 @@
-"""Which of several backbones to take: the best, or of those that can't be told apart from it the cheapest."""
+"""Which of several backbones to take: the best, or one that can't be told apart from it and costs clearly less."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from headstart.core.heads.statistics.compare import Comparison, all_pairs, mcnem
 
 LEVEL = 0.05
 """The adjusted p-value from which on a difference may be chance."""
+CLEARLY = 1.5
+"""How many times as much the best must cost for another to be taken instead: what may be better by chance is still likely
+to be better, and speeds that were measured one after the other differ by what else the machine was doing."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Recommendation:
     """What to take. `best` has the most rows right, `tied` are those that can't be told apart from it, itself among them,
-    and `recommended` is the one of these that costs least. `against` compares the best, which is `first`, with each other,
-    the best of them first; `pairs` were compared in all."""
+    and `recommended` is the one of these that costs least, where that is clearly less, else the best. `against` compares
+    the best, which is `first`, with each other, the best of them first; `pairs` were compared in all."""
 
     best: str
     recommended: str
@@ -44,4 +47,6 @@ def recommend(correct: Mapping[str, npt.NDArray[np.bool_]], costs: Mapping[str, 
         for name in others
     )
     tied = (best, *(one.second for one in against if one.adjusted >= LEVEL))
-    return Recommendation(best, min(tied, key=lambda name: costs[name]), tied, against, len(found))
+    cheapest = min(tied, key=lambda name: costs[name])
+    recommended = cheapest if CLEARLY * costs[cheapest] <= costs[best] else best
+    return Recommendation(best, recommended, tied, against, len(found))

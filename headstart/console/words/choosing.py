@@ -90,10 +90,11 @@ def recommendation(found: Chosen) -> str:
         return f"Recommended: {best}. {nearest}; chance does not explain that ({_p(against[0])})."
     *others, last = advice.tied
     may_be = f"what tells {', '.join(others)} and {last} apart may be chance on {found.rows:,} images"
-    cheapest = "takes the least time for an image" if found.by_speed else "takes the fewest operations for an image"
-    why = (
-        f"{may_be}, and {take} {cheapest}" if take != best else f"{may_be}; {take} has the highest accuracy, and {cheapest}"
-    )
+    less = "time" if found.by_speed else "operations"
+    if take == best:
+        why = f"{may_be}; {best} has the highest accuracy, and none of the others takes clearly less {less} for an image"
+    else:
+        why = f"{may_be}, and {take} takes clearly less {less} for an image"
     more = " A larger --sample tells smaller differences." if found.images < found.split_rows else ""
     return f"Recommended: {take}; {why}.{more}"
 
