@@ -37,9 +37,8 @@ def pooled_by(backbone: Backbone, pooling: Pooling, image_size: int) -> Backbone
         return backbone
     from headstart.core.extract.pooling.inner import build, dimension
 
-    own = Pooling(way, pooling.layer)
-    body = functools.partial(build, backbone.body, own, backbone.name, image_size)
-    text = words if own.layer is None else f"{words}{AT}{own.layer}"
+    body = functools.partial(build, backbone.body, way, pooling.layer, backbone.name, image_size)
+    text = words if pooling.layer is None else f"{words}{AT}{pooling.layer}"
     return dataclasses.replace(backbone, pooling=text, body=body, feature_dim=dimension(body, image_size), compared=False)
 
 

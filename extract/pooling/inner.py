@@ -12,7 +12,6 @@ from headstart.core.cache.errors import ArgumentInvalid
 from headstart.core.cache.text import did_you_mean, listed
 from headstart.core.extract.architectures.traced import Traced
 from headstart.core.extract.network.body import Body, Layout, without_numbers
-from headstart.core.extract.pooling import Pooling
 
 Way = Callable[[Layout, Tensor], Tensor]
 
@@ -82,20 +81,20 @@ class _Until(Repooled):
         raise AssertionError("the layer did not run")
 
 
-def build(body: Callable[[], nn.Module], pooling: Pooling, name: str, image_size: int) -> Repooled:
-    """What `body` builds, pooled in another way. Raises ArgumentInvalid."""
+def build(body: Callable[[], nn.Module], way: str, layer: str | None, name: str, image_size: int) -> Repooled:
+    """What `body` builds, pooled in one of the `WAYS`, at an inner layer where one is named. Raises ArgumentInvalid."""
     whole = body().eval()
     layout = whole.layout if isinstance(whole, Body) else Layout()
-    if pooling.layer is None:
+    if layer is None:
         _check_map(whole, name, image_size)
     else:
-        _check_layer(whole, pooling.layer, name, image_size)
-        whole = whole.until(pooling.layer) if isinstance(whole, Traced) else _Until(whole, pooling.layer)
-        layout = _layout_of(_found(whole, image_size), layout, pooling.layer, name)
-    if pooling.way.startswith("cls") and not layout.class_token:
-        where = name if pooling.layer is None else f"{pooling.layer} of {name}"
-        raise ArgumentInvalid(f"pool is {pooling.way}, and {where} has no class token, expected auto, avg or max")
-    return Repooled(whole, layout, pooling.way)
+        _check_layer(whole, layer, name, image_size)
+        whole = whole.until(layer) if isinstance(whole, Traced) else _Until(whole, layer)
+        layout = _layout_of(_found(whole, image_size), layout, layer, name)
+    if way.startswith("cls") and not layout.class_token:
+        where = name if layer is None else f"{layer} of {name}"
+        raise ArgumentInvalid(f"pool is {way}, and {where} has no class token, expected auto, avg or max")
+    return Repooled(whole, layout, way)
 
 
 def dimension(body: Callable[[], Repooled], image_size: int) -> int:
