@@ -82,7 +82,7 @@ class _Until(Repooled):
 
 
 def build(body: Callable[[], nn.Module], way: str, layer: str | None, name: str, image_size: int) -> Repooled:
-    """What `body` builds, pooled in another way, at an inner `layer` where one is named. Raises ArgumentInvalid."""
+    """What `body` builds, pooled in one of the `WAYS`, at an inner layer where one is named. Raises ArgumentInvalid."""
     whole = body().eval()
     layout = whole.layout if isinstance(whole, Body) else Layout()
     if layer is None:
