@@ -48,19 +48,23 @@ class Logreg(PenalisedHead):
     @classmethod
     def scored(cls, heads: Sequence[Self], rows: Rows, features: Tensor) -> Iterator[tuple[int, Tensor]]:
         """From the strongest penalty to the weakest, each fitted to `path_tolerance` when it is asked for."""
-        turned = rows.decomposition.turned()
-        posed = _posed(rows, turned.rows, heads[0].config, turned.squares)
+        posed = _posed(rows, rows.features, heads[0].config)
         if posed is None:
             yield from super().scored(heads, rows, features)
             return
-        own = {head._penalty() for head in heads}
-        ways = sorted(own | {way for way in cls.penalties if way > min(own)}, reverse=True)
+        ways = cls._ways(heads)
         for found in path(posed.problem, ways, [cls.path_tolerance] * len(ways)):
             for i, head in enumerate(heads):
                 if head._penalty() == found.penalty:
                     _refuse(found, cls.path_tolerance)
-                    head._take(*turned.back(found.coefficients, found.intercepts), posed.present)
+                    head._take(found.coefficients, found.intercepts, posed.present)
                     yield i, head.score(features)
+
+    @classmethod
+    def _ways(cls, heads: Sequence[Self]) -> list[float]:
+        """The penalties of heads and what leads to them, the strongest first."""
+        own = {head._penalty() for head in heads}
+        return sorted(own | {way for way in cls.penalties if way > min(own)}, reverse=True)
 
     def _penalty(self) -> float:
         return self.penalty if self.config.penalty is None else self.config.penalty
@@ -79,16 +83,14 @@ class _Posed:
     present: Tensor
 
 
-def _posed(rows: Rows, features: Tensor, config: TrainConfig, squares: Tensor | None = None) -> _Posed | None:
+def _posed(rows: Rows, features: Tensor, config: TrainConfig) -> _Posed | None:
     """The problem that rows pose with features (N, any), None where they are of one class."""
     present, labels = rows.labels.unique(return_inverse=True)
     if len(present) < 2:
         return None
     weights = torch.ones(len(labels)) if rows.weights is None else rows.weights
     where, smoothing = features.device, config.label_smoothing
-    return _Posed(
-        Problem(features, labels.to(where), weights.to(where).double(), len(present), smoothing, squares), present
-    )
+    return _Posed(Problem(features, labels.to(where), weights.to(where).double(), len(present), smoothing), present)
 
 
 def _refuse(found: Solution, tolerance: float) -> None:

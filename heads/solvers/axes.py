@@ -1,0 +1,55 @@
+"""The axes along which rows vary most: a first guess of how steeply a sum over the rows curves."""
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor
+
+_MOST = 256
+"""Axes that are found. Up to twice as many features are decomposed whole."""
+_ROWS = 2**14
+"""Rows that they are found from: of more, rows at equal steps."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Axes:
+    """Orthonormal axes `vectors` (D, r) float32, the sums of the rows' squares along them `values` (r,), and what is taken
+    for the squares along all others, `rest`: half of the least that was found."""
+
+    vectors: Tensor
+    values: Tensor
+    rest: float
+
+    def inverse(self, vectors: Tensor, curvatures: Tensor, penalty: float) -> Tensor:
+        """Vectors (K, C, D) times the inverse of curvature (K,) x squares + penalty, float64.
+
+        A preconditioner of this form is that of Z. Frangella, J. A. Tropp and M. Udell, Randomized Nyström preconditioning
+        (SIAM Journal on Matrix Analysis and Applications 44, 2023). It need not be exact: it is in single precision.
+        """
+        size = vectors.norm() + torch.finfo(torch.float64).tiny  # small gradients would be 0 in single precision
+        plain = 1 / (curvatures * self.rest + penalty)
+        more = 1 / (curvatures[:, None] * self.values + penalty) - plain[:, None]
+        scaled = (vectors / size).float().flatten(0, 1)
+        along = (scaled @ self.vectors).view(*vectors.shape[:2], -1) * more[:, None].float()
+        found = (along.flatten(0, 1) @ self.vectors.T).view_as(vectors).double() * size
+        return found + plain[:, None, None] * vectors
+
+
+def leading(features: Tensor, mean: Tensor, weights: Tensor) -> Axes:
+    """The leading axes of rows (N, D) of any floating type, less their mean (D,), each counted by its weight (N,).
+
+    From a random sample of their sums, the same at each call: algorithm 4.3 of N. Halko, P.-G. Martinsson and J. A. Tropp,
+    Finding structure with randomness (SIAM Review 53, 2011), with one turn to the features' products.
+    """
+    step = math.ceil(len(features) / _ROWS)
+    rows = (features[::step].float() - mean.float()) * (weights[::step] * step).sqrt().float()[:, None]
+    dim = rows.shape[1]
+    if dim <= 2 * _MOST:
+        values, vectors = torch.linalg.eigh((rows.T @ rows).double())
+        return Axes(vectors.float(), values.clamp_min(0), 0.0)
+    start = torch.randn(dim, _MOST, generator=torch.Generator().manual_seed(0)).to(rows)
+    basis, _ = torch.linalg.qr(rows.T @ (rows @ start))
+    inside = rows @ basis
+    values, turn = torch.linalg.eigh((inside.T @ inside).double())
+    return Axes(basis @ turn.float(), values.clamp_min(0), float(values[0].clamp_min(0)) / 2)
