@@ -1,6 +1,7 @@
 """The axes along which rows vary most: a first guess of how steeply a sum over the rows curves."""
 
 import dataclasses
+import functools
 import math
 
 import torch
@@ -21,18 +22,25 @@ class Axes:
     values: Tensor
     rest: float
 
-    def inverse(self, vectors: Tensor, curvatures: Tensor, penalty: float) -> Tensor:
+    @functools.cached_property
+    def precise(self) -> Tensor:
+        """The vectors in double precision, orthonormal in it."""
+        return torch.linalg.qr(self.vectors.double())[0]
+
+    def inverse(self, vectors: Tensor, curvatures: Tensor, penalty: float, *, exact: bool = False) -> Tensor:
         """Vectors (K, C, D) times the inverse of curvature (K,) x squares + penalty, float64.
 
         A preconditioner of this form is that of Z. Frangella, J. A. Tropp and M. Udell, Randomized Nyström preconditioning
-        (SIAM Journal on Matrix Analysis and Applications 44, 2023). It need not be exact: it is in single precision.
+        (SIAM Journal on Matrix Analysis and Applications 44, 2023). In single precision unless `exact`: that is enough
+        where the squares are less than some million times the penalty.
         """
         size = vectors.norm() + torch.finfo(torch.float64).tiny  # small gradients would be 0 in single precision
         plain = 1 / (curvatures * self.rest + penalty)
         more = 1 / (curvatures[:, None] * self.values + penalty) - plain[:, None]
-        scaled = (vectors / size).float().flatten(0, 1)
-        along = (scaled @ self.vectors).view(*vectors.shape[:2], -1) * more[:, None].float()
-        found = (along.flatten(0, 1) @ self.vectors.T).view_as(vectors).double() * size
+        axes = self.precise if exact else self.vectors
+        scaled = (vectors / size).to(axes).flatten(0, 1)
+        along = (scaled @ axes).view(*vectors.shape[:2], -1) * more[:, None].to(axes)
+        found = (along.flatten(0, 1) @ axes.T).view_as(vectors).double() * size
         return found + plain[:, None, None] * vectors
 
 
@@ -46,7 +54,7 @@ def leading(features: Tensor, mean: Tensor, weights: Tensor) -> Axes:
     rows = (features[::step].float() - mean.float()) * (weights[::step] * step).sqrt().float()[:, None]
     dim = rows.shape[1]
     if dim <= 2 * _MOST:
-        values, vectors = torch.linalg.eigh((rows.T @ rows).double())
+        values, vectors = torch.linalg.eigh(rows.double().T @ rows.double())
         return Axes(vectors.float(), values.clamp_min(0), 0.0)
     start = torch.randn(dim, _MOST, generator=torch.Generator().manual_seed(0)).to(rows)
     basis, _ = torch.linalg.qr(rows.T @ (rows @ start))

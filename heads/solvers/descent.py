@@ -16,7 +16,10 @@ from headstart.core.heads.solvers.products import Products
 _MOST_STEPS = 200
 """Steps for one penalty: on real features none took ten."""
 _WITHOUT_GAIN = 3
-"""Steps in single precision that may bring no smaller gradient: then rounding is what is left of it."""
+"""Steps that may not bring the gradient a tenth down: then it is time for more precision."""
+_GRADIENTS, _ALL = 1, 2
+"""What is in double precision: nothing at 0, then gradients alone, since a direction may be rough, and at last directions
+too, where features are nearly dependent and the penalty weak."""
 _ROUGH = 1e-2
 """Tolerances above it are checked in single precision, whose rounding is far smaller; those below in double precision."""
 _MOST_HALVINGS = 30
@@ -57,7 +60,7 @@ class Descent:
         self._totals = loss.weights.sum(dim=1)
         self._penalties: list[float] = []
         self._before = self._point, self._scores
-        self._exact = False
+        self._precision = 0
 
     @property
     def mean(self) -> Tensor:
@@ -70,17 +73,18 @@ class Descent:
 
     def _to(self, penalty: float, tolerance: float) -> Point:
         self._begin(penalty)
-        self._exact, enough = not self._products.rounded, tolerance > _ROUGH
+        self._precision, enough = 0 if self._products.rounded else _ALL, tolerance > _ROUGH
         self._arrive()
         steps, least, idle = 0, math.inf, 0
-        while (worst := float(self._left.max())) > tolerance or not (self._exact or enough):
-            if worst <= tolerance or (idle >= _WITHOUT_GAIN and not self._exact):
-                self._exact = True  # the last word is in double precision
+        while (worst := float(self._left.max())) > tolerance or not (self._precision or enough):
+            if worst <= tolerance or (idle >= _WITHOUT_GAIN and self._precision < _ALL):
+                self._precision, idle = self._precision + 1, 0  # the last word is in double precision
                 self._arrive()
             elif steps == _MOST_STEPS:
                 break
             else:
-                least, idle, steps = min(worst, least), 0 if worst < least else idle + 1, steps + 1
+                gain, steps = worst < 0.9 * least, steps + 1
+                least, idle = min(worst, least), 0 if gain else idle + 1
                 self._step(tolerance)
         return Point(self._point, self._scores, penalty, steps, self._left)
 
@@ -104,10 +108,11 @@ class Descent:
 
     def _arrive(self) -> None:
         """Take the gradient at the point, and in double precision the scores anew."""
-        if self._exact:
+        exact = self._precision >= _GRADIENTS
+        if exact:
             self._scores = self._forward(self._point, exact=True)
         residuals = self._loss.residuals(self._scores)
-        self._gradient = self._backward(residuals, self._point, exact=self._exact)
+        self._gradient = self._backward(residuals, self._point, exact=exact)
         self._norms = self._gradient.flatten(1).norm(dim=1)
         self._sizes = self._penalty * self._point[..., :-1].flatten(1).norm(dim=1)
         # where features say nothing there are no coefficients: what is left is rounding, relative to all weights
@@ -133,18 +138,21 @@ class Descent:
             -self._gradient,
             enough,
         )
+        if not (way.isfinite().all() and along.isfinite().all()):  # beyond single precision's largest number
+            way, along = torch.zeros_like(way), torch.zeros_like(along)
         length = self._length(way, along)[:, None, None]
         self._point, self._scores = self._point + length * way, self._scores + length * along
         self._arrive()
 
     def _bent(self, scores: Tensor, way: Tensor) -> tuple[Tensor, Tensor]:
         """The Hessian times a way, and by how much the scores change along it."""
-        along = self._forward(way)
-        return self._backward(self._loss.bent(scores, along), way), along
+        exact = self._precision == _ALL
+        along = self._forward(way, exact=exact)
+        return self._backward(self._loss.bent(scores, along), way, exact=exact), along
 
     def _inverse(self, curvatures: Tensor, vectors: Tensor) -> Tensor:
         shares = self._totals / self._totals.mean()
-        found = self._axes.inverse(vectors[..., :-1], curvatures * shares, self._penalty)
+        found = self._axes.inverse(vectors[..., :-1], curvatures * shares, self._penalty, exact=self._precision == _ALL)
         return torch.cat([found, vectors[..., -1:] / (curvatures * self._totals)[:, None, None]], dim=2)
 
     def _length(self, way: Tensor, along: Tensor) -> Tensor:
@@ -155,7 +163,7 @@ class Descent:
         for _ in range(_MOST_HALVINGS):
             each = length[:, None, None]
             now = self._value(self._point + each * way, self._scores + each * along)
-            high = now > before + 1e-4 * length * slope + 1e-12 * before.abs()
+            high = ~(now <= before + 1e-4 * length * slope + 1e-12 * before.abs())
             if not high.any():
                 break
             length = torch.where(high, length / 2, length)
