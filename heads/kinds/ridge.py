@@ -31,7 +31,7 @@ class Ridge(PenalisedHead):
     caveat = "a ridge head's scores are not log-odds: its probabilities rank rightly, but are far too even"
     costly_end = True
     penalties = tuple(10.0**power for power in range(-3, 10))
-    path_tolerance = 2e-2
+    path_tolerance = 5e-2
     """The relative error of the coefficients of penalties that are only to be chosen among, where folds are solved at once."""
 
     def fit(self, rows: Rows) -> None:

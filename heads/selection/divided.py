@@ -12,6 +12,7 @@ from headstart.core.heads.data import Labelled
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.kinds.base import ClosedFormHead, Rows
 from headstart.core.heads.selection.unseen import Scores, Side
+from headstart.core.heads.solvers.axes import leading
 from headstart.core.heads.solvers.logistic import Problem
 from headstart.core.heads.training.given import Given, by_class, on_device, standardised
 
@@ -34,6 +35,7 @@ class Divided:
     shared: bool
     sides: Sequence[Side]
     _standardised: dict[bool, tuple[Rows, Sequence[Side]]] = dataclasses.field(default_factory=dict)
+    _problems: dict[tuple[bool, str | None], Problem] = dataclasses.field(default_factory=dict)
 
     def scores(self, configs: Sequence[TrainConfig], most: int | None = None) -> Iterator[tuple[int, Scores]]:
         """For configurations of one kind as `Side.scores`: their places, and the scores of the rows that are judged, in the
@@ -60,7 +62,13 @@ class Divided:
         return self._standardised[config.standardise]
 
     def _problem(self, rows: Rows, config: TrainConfig) -> Problem:
-        """One problem for each division: rows to be judged have the weight 0."""
+        """One problem for each division: rows to be judged have the weight 0. The same object for all kinds."""
+        key = config.standardise, config.class_weight
+        if key not in self._problems:
+            self._problems[key] = self._posed(rows, config)
+        return self._problems[key]
+
+    def _posed(self, rows: Rows, config: TrainConfig) -> Problem:
         present, labels = rows.labels.unique(return_inverse=True)
         weights = torch.zeros(len(self.divisions), len(labels), dtype=torch.float64, device=labels.device)
         for own, (learn, _) in zip(weights, self.divisions, strict=True):
@@ -68,7 +76,9 @@ class Divided:
             part = Rows(rows.features[:0], rows.labels[at], None if rows.weights is None else rows.weights[at])
             given = by_class(part, config).weights
             own[at] = 1.0 if given is None else given.double()
-        return Problem(rows.features, labels, weights, len(present))
+        mean = weights.mean(dim=0)
+        axes = leading(rows.features, (mean / mean.sum()).to(rows.features) @ rows.features, mean)
+        return Problem(rows.features, labels, weights, len(present), axes=axes)
 
     def _judged(self, scores: torch.Tensor) -> Scores:
         """Of scores (K, C, N) of the classes that have rows, those of the rows that each division judges."""

@@ -31,6 +31,8 @@ _CLEARLY = 2
 """Standard errors of the difference in log loss from which one penalty is clearly worse than another."""
 _HOPELESS = 3
 """Those from which a kind is not tried on more rows."""
+_FAR = 4
+"""Those from which no weaker penalty is tried."""
 _KEPT = 10_001
 """Probabilities of true labels that a head keeps: of more rows, a sample at equal steps."""
 
@@ -115,7 +117,7 @@ def _in_turn(
     """The configurations of one kind at the places `own`, each judged on all sides before the next is trained on any.
 
     Where weak penalties cost much more than strong ones, those beyond two in a row that are clearly worse than the best,
-    by `_CLEARLY` standard errors, are not tried. None is judged where no row's label could be predicted."""
+    by `_CLEARLY` standard errors, or beyond one that is by `_FAR`, are not tried. None is judged where no row's label could be predicted."""
     wanted = [configs[i] for i in own]
     costly_end, best, worse = kind(wanted[0].head).costly_end, None, 0
     with threads_of(rows.sides, wanted[0]):
@@ -126,8 +128,9 @@ def _in_turn(
             yield place, one
             best = one if best is None or one.log_loss < best.log_loss else best
             against = one.against(best)
-            worse = worse + 1 if against.log_loss - best.log_loss > _CLEARLY * against.error else 0
-            if costly_end and worse == 2:
+            behind = against.log_loss - best.log_loss
+            worse = worse + 1 if behind > _CLEARLY * against.error else 0
+            if costly_end and (worse == 2 or (worse and behind > _FAR * against.error)):
                 return
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 _MOST = 256
-"""Axes that are found. Up to twice as many features are decomposed whole."""
+"""Axes that are found; no more features are decomposed whole."""
 _ROWS = 2**14
 """Rows that they are found from: of more, rows at equal steps."""
 
@@ -53,7 +53,7 @@ def leading(features: Tensor, mean: Tensor, weights: Tensor) -> Axes:
     step = math.ceil(len(features) / _ROWS)
     rows = (features[::step].float() - mean.float()) * (weights[::step] * step).sqrt().float()[:, None]
     dim = rows.shape[1]
-    if dim <= 2 * _MOST:
+    if dim <= _MOST:
         values, vectors = torch.linalg.eigh(rows.double().T @ rows.double())
         return Axes(vectors.float(), values.clamp_min(0), 0.0)
     start = torch.randn(dim, _MOST, generator=torch.Generator().manual_seed(0)).to(rows)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from headstart.core.heads.solvers import conjugate
-from headstart.core.heads.solvers.axes import leading
+from headstart.core.heads.solvers.axes import Axes, leading
 from headstart.core.heads.solvers.losses import Loss
 from headstart.core.heads.solvers.products import Products
 
@@ -48,11 +48,11 @@ class Descent:
     products with the rows, but each goes its own way and ends by itself.
     """
 
-    def __init__(self, features: Tensor, loss: Loss, intercepts: Tensor) -> None:
+    def __init__(self, features: Tensor, loss: Loss, intercepts: Tensor, axes: Axes | None = None) -> None:
         self._loss = loss
         together = loss.weights.sum(dim=0)
         self._products = Products(features, together / together.sum())
-        self._axes = leading(features, self._products.mean, together / len(loss.weights))
+        self._axes = axes or leading(features, self._products.mean, together / len(loss.weights))
         problems, scores = intercepts.shape
         self._point = intercepts.new_zeros(problems, scores, features.shape[1] + 1)
         self._point[..., -1] = intercepts

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from headstart.core.heads.solvers.axes import Axes
 from headstart.core.heads.solvers.descent import Descent, Point
 from headstart.core.heads.solvers.losses import Logistic, Loss, Softmax, Squares
 
@@ -15,13 +16,15 @@ from headstart.core.heads.solvers.losses import Logistic, Loss, Softmax, Squares
 class Problem:
     """Features (N, D) of any floating type, labels (N,) int64 of C classes that each have a row, and how much each row
     counts, float64: (N,) above 0, or (K, N) for K problems on the same rows, 0 where a row has no part in one. `smoothing`
-    is the part of each label that goes to all classes evenly."""
+    is the part of each label that goes to all classes evenly. `axes` are what `leading` found of the features and the mean
+    weights: of several kinds of problems on the same rows each can have them."""
 
     features: Tensor
     labels: Tensor
     weights: Tensor
     classes: int
     smoothing: float = 0.0
+    axes: Axes | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +81,7 @@ def squares_scores(problem: Problem, penalties: Sequence[float], tolerance: floa
     targets = targets[1:] if problem.classes == 2 else targets
     start = (weights @ targets.T) / weights.sum(dim=1, keepdim=True)
     loss: Loss = Squares(targets, weights)
-    for point in Descent(problem.features, loss, start).path(penalties, [tolerance] * len(penalties)):
+    for point in Descent(problem.features, loss, start, problem.axes).path(penalties, [tolerance] * len(penalties)):
         found = _of_two(point.scores) if problem.classes == 2 else point.scores
         yield Scores(found, point.penalty, float(point.left.max()))
 
@@ -88,8 +91,9 @@ def _logistic(problem: Problem) -> Descent:
     logs = ((weights @ shares.T) / weights.sum(dim=1, keepdim=True)).log()
     if problem.classes == 2:
         loss: Loss = Logistic(shares[1], weights)
-        return Descent(problem.features, loss, logs[:, 1:] - logs[:, :1])
-    return Descent(problem.features, Softmax(shares, weights), logs - logs.mean(dim=1, keepdim=True))
+        return Descent(problem.features, loss, logs[:, 1:] - logs[:, :1], problem.axes)
+    start = logs - logs.mean(dim=1, keepdim=True)
+    return Descent(problem.features, Softmax(shares, weights), start, problem.axes)
 
 
 def _stacked(weights: Tensor) -> Tensor:
