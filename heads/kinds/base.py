@@ -139,11 +139,10 @@ class ClosedFormHead(Head):
             head.fit(rows)
             yield i, head.score(features)
 
-
     @classmethod
     def folded(cls, configs: Sequence[TrainConfig], problem: Problem) -> Iterator[tuple[int, Tensor]] | None:  # noqa: ARG003
         """The same for K weightings of the same rows at once, 0 for those of a fold: places, and scores (K, C, N) of all
-        rows. What can't be solved as `scored` would is left out, with all that comes after it. None where a kind doesn't."""
+        rows. What can't be solved is left out, with all that comes after it. None where a kind has no such way."""
         return None
 
 

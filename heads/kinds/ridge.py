@@ -32,7 +32,7 @@ class Ridge(PenalisedHead):
     costly_end = True
     penalties = tuple(10.0**power for power in range(-3, 10))
     path_tolerance = 5e-2
-    """The relative error of the coefficients of penalties that are only to be chosen among, where folds are solved at once."""
+    """The relative error of coefficients that are only to be chosen among, where divisions are solved at once."""
 
     def fit(self, rows: Rows) -> None:
         if self.config.penalty is None:

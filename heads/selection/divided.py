@@ -21,12 +21,14 @@ Division = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 SHARED = 500
 """Rows from which folds share one standardisation, that of all rows: it knows no label, and one row in a hundred moves a
 mean by a tenth of its error at most. Of fewer rows each fold has its own."""
+_MOST = 2**27
+"""Numbers of features up to which they are copied for it, half a gigabyte."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Divided:
-    """Rows and their divisions. With several divisions of many rows, each class on the learning side of all, heads without
-    epochs are `shared`: trained for all divisions at once, on features (N, D) that are standardised once."""
+    """Rows and their divisions. Of many rows, each class on the learning side of every division, heads without epochs are
+    `shared`: trained for all divisions at once, on features (N, D) that are standardised once."""
 
     data: Labelled
     divisions: Sequence[Division]
@@ -91,7 +93,7 @@ class Divided:
 
 def divided(data: Labelled, divisions: Sequence[Division], classes: int, device: str) -> Divided:
     """The divisions of the rows, shared where they may be."""
-    many = len(divisions) > 1 and len(data.labels) >= SHARED and device != "mps"  # which has no doubles
+    many = len(data.labels) >= SHARED and data.features.size <= _MOST and device != "mps"  # which has no doubles
     every = len(np.unique(data.labels))
     shared = many and all(len(np.unique(data.labels[learn])) == every for learn, _ in divisions)
     return Divided(data, divisions, classes, device, shared, sides_of(data, divisions, classes, device))

@@ -100,7 +100,7 @@ def _lost(rows: Divided, wanted: Sequence[TrainConfig], labels: Labels, best: "_
     """Whether a kind that is `raced` is out after the first of several shared divisions: each of its configurations worse
     there than the best of other kinds by `_HOPELESS` standard errors, as in O. Maron and A. W. Moore, Hoeffding races
     (Advances in Neural Information Processing Systems 6, 1994)."""
-    if not (rows.shared and kind(wanted[0].head).raced):
+    if not (rows.shared and len(rows.divisions) > 1 and kind(wanted[0].head).raced):
         return False
     first = slice(len(rows.divisions[0][1]))
     least = _judge(best.config, best.scores[first], labels[first])
@@ -117,7 +117,8 @@ def _in_turn(
     """The configurations of one kind at the places `own`, each judged on all sides before the next is trained on any.
 
     Where weak penalties cost much more than strong ones, those beyond two in a row that are clearly worse than the best,
-    by `_CLEARLY` standard errors, or beyond one that is by `_FAR`, are not tried. None is judged where no row's label could be predicted."""
+    by `_CLEARLY` standard errors, or beyond one that is by `_FAR`, are not tried. None is judged where no row's
+    label could be predicted."""
     wanted = [configs[i] for i in own]
     costly_end, best, worse = kind(wanted[0].head).costly_end, None, 0
     with threads_of(rows.sides, wanted[0]):

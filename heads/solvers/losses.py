@@ -91,8 +91,8 @@ class Squares:
     def residuals(self, scores: Tensor) -> Tensor:
         return self.weights[:, None] * (scores - self.targets)
 
-    def bent(self, scores: Tensor, along: Tensor) -> Tensor:  # noqa: ARG002
+    def bent(self, scores: Tensor, along: Tensor) -> Tensor:
         return self.weights[:, None] * along
 
-    def curvature(self, scores: Tensor) -> Tensor:  # noqa: ARG002
+    def curvature(self, scores: Tensor) -> Tensor:
         return self.weights.new_ones(len(self.weights))
