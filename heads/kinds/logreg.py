@@ -52,7 +52,7 @@ class Logreg(PenalisedHead):
         if posed is None:
             yield from super().scored(heads, rows, features)
             return
-        ways = cls._ways(heads)
+        ways = cls._ways([head._penalty() for head in heads])
         for found in path(posed.problem, ways, [cls.path_tolerance] * len(ways)):
             for i, head in enumerate(heads):
                 if head._penalty() == found.penalty:
@@ -65,17 +65,16 @@ class Logreg(PenalisedHead):
         """From the strongest penalty to the weakest, each fitted to `path_tolerance` when it is asked for."""
         problem = dataclasses.replace(problem, smoothing=configs[0].label_smoothing)
         own = [cls.penalty if config.penalty is None else config.penalty for config in configs]
-        ways = sorted({*own, *(way for way in cls.penalties if way > min(own))}, reverse=True)
+        ways = cls._ways(own)
         for found in logistic_scores(problem, ways, cls.path_tolerance):
             if not found.left <= cls.path_tolerance:
                 return
             yield from ((i, found.scores) for i, penalty in enumerate(own) if penalty == found.penalty)
 
     @classmethod
-    def _ways(cls, heads: Sequence[Self]) -> list[float]:
-        """The penalties of heads and what leads to them, the strongest first."""
-        own = {head._penalty() for head in heads}
-        return sorted(own | {way for way in cls.penalties if way > min(own)}, reverse=True)
+    def _ways(cls, own: Sequence[float]) -> list[float]:
+        """These penalties and what leads to them, the strongest first."""
+        return sorted({*own, *(way for way in cls.penalties if way > min(own))}, reverse=True)
 
     def _penalty(self) -> float:
         return self.penalty if self.config.penalty is None else self.config.penalty
