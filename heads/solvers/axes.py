@@ -25,7 +25,8 @@ class Axes:
     @functools.cached_property
     def precise(self) -> Tensor:
         """The vectors in double precision, orthonormal in it."""
-        return torch.linalg.qr(self.vectors.double())[0]
+        basis: Tensor = torch.linalg.qr(self.vectors.double())[0]
+        return basis
 
     def inverse(self, vectors: Tensor, curvatures: Tensor, penalty: float, *, exact: bool = False) -> Tensor:
         """Vectors (K, C, D) times the inverse of curvature (K,) x squares + penalty, float64.
@@ -40,8 +41,8 @@ class Axes:
         axes = self.precise if exact else self.vectors
         scaled = (vectors / size).to(axes).flatten(0, 1)
         along = (scaled @ axes).view(*vectors.shape[:2], -1) * more[:, None].to(axes)
-        found = (along.flatten(0, 1) @ axes.T).view_as(vectors).double() * size
-        return found + plain[:, None, None] * vectors
+        found: Tensor = (along.flatten(0, 1) @ axes.T).view_as(vectors).double() * size
+        return found.addcmul_(plain[:, None, None], vectors)
 
 
 def leading(features: Tensor, mean: Tensor, weights: Tensor) -> Axes:

@@ -49,7 +49,8 @@ def _dot(one: Tensor, other: Tensor) -> Tensor:
 
 
 def _norm(vectors: Tensor) -> Tensor:
-    return vectors.flatten(1).norm(dim=1)
+    found: Tensor = vectors.flatten(1).norm(dim=1)
+    return found
 
 
 def _each(numbers: Tensor, like: Tensor) -> Tensor:

@@ -10,11 +10,15 @@ from torch.nn import functional
 
 
 class Loss(Protocol):
-    """Weights (K, N) say how much each row counts in each problem: 0 where it has no part in it."""
+    """What `Descent` asks of a loss."""
 
-    weights: Tensor
-    quadratic: bool
-    """Whether the curvature is the same everywhere."""
+    @property
+    def weights(self) -> Tensor:
+        """How much each row counts in each problem (K, N): 0 where it has no part in it."""
+
+    @property
+    def quadratic(self) -> bool:
+        """Whether the curvature is the same everywhere."""
 
     def value(self, scores: Tensor) -> Tensor:
         """The sums (K,) over the rows."""
