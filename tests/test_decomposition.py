@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import torch
 from heads_samples import one_thread as one_thread
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from headstart.core.heads.solvers import decomposition
 from headstart.core.heads.solvers.decomposition import decompose
@@ -40,38 +38,6 @@ def test_least_squares_is_the_solution_of_the_normal_equations(shape: tuple[int,
     for penalty, coefficients in zip([10.0, 0.1], solved, strict=True):
         expected = np.linalg.solve(rows.T @ rows + penalty * np.eye(shape[1]), rows.T @ (np.sqrt(own)[:, None] * targets))
         np.testing.assert_allclose(coefficients.numpy(), expected, rtol=1e-6, atol=1e-9)
-
-
-@given(rows=st.integers(2, 40), dim=st.integers(1, 40), weighted=st.booleans(), seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
-def test_turned_rows_have_diagonal_squares_and_lead_back_to_the_same_scores(
-    rows: int, dim: int, weighted: bool, seed: int
-) -> None:
-    features, weights = drawn(rows, dim, weighted, seed)
-    turned = decompose(*tensors(features, weights)).turned()
-    own = torch.ones(rows).double() if weights is None else torch.from_numpy(weights)
-    squares = turned.rows.double().T @ (own[:, None] * turned.rows.double())
-    scale = max(1.0, float(turned.squares.max())) if len(turned.squares) else 1.0
-    np.testing.assert_allclose(squares.numpy(), torch.diag(turned.squares).numpy(), atol=1e-5 * scale)
-    own_coefficients = torch.randn(4, turned.rows.shape[1], generator=torch.Generator().manual_seed(seed)).double()
-    intercepts = torch.arange(4.0).double()
-    coefficients, offsets = turned.back(own_coefficients, intercepts)
-    expected = turned.rows.double() @ own_coefficients.T + intercepts
-    got = torch.from_numpy(features).double() @ coefficients.T + offsets
-    np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
-
-
-def test_a_penalty_on_turned_coefficients_is_one_on_those_of_the_features() -> None:
-    for shape in ((60, 8), (8, 60)):
-        turned = decompose(*tensors(*drawn(*shape, False))).turned()
-        own = torch.randn(3, turned.rows.shape[1], generator=torch.Generator().manual_seed(0)).double()
-        assert float(turned.back(own, own[:, 0])[0].norm()) == pytest.approx(float(own.norm()), rel=1e-5)
-
-
-def test_axes_that_only_rounding_tells_from_none_are_left_out() -> None:
-    features, _ = drawn(12, 50, False)
-    turned = decompose(torch.from_numpy(np.repeat(features, 3, axis=0))).turned()
-    assert turned.rows.shape == (36, 11)  # twelve different rows, less their mean
 
 
 def test_many_rows_go_through_in_chunks_to_the_same_end(monkeypatch: pytest.MonkeyPatch) -> None:

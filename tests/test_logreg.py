@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.kinds.base import Rows
 from headstart.core.heads.kinds.logreg import Logreg
-from headstart.core.heads.solvers import logistic
+from headstart.core.heads.solvers import descent
 from headstart.core.heads.solvers.logistic import Problem, path
 
 Doubles = npt.NDArray[np.float64]
@@ -183,7 +183,7 @@ def test_features_that_say_nothing_give_the_classes_shares() -> None:
 
 
 def test_a_solution_that_is_not_reached_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logistic, "_MOST_STEPS", 1)
+    monkeypatch.setattr(descent, "_MOST_STEPS", 1)
     with pytest.raises(FeaturesInvalid, match=r"penalty 0\.01 did not converge: after 1 steps .* use a larger --penalty"):
         head_of(drawn(100, 20, 4), 4, penalty=0.01)
 

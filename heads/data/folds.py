@@ -85,23 +85,26 @@ def _members(labels: Rows, groups: Rows | None) -> list[Rows]:
 def _possible(labels: Rows, members: list[Rows]) -> bool:
     """Whether each group leaves two classes outside: then folds of one group each do, and none do better."""
     total = Counter(labels.tolist())
+    if len(members) == len(labels):
+        return len(total) - (1 in total.values()) >= 2
     inside = (Counter(labels[rows].tolist()) for rows in members)
     return all(len(total) - sum(total[c] == n for c, n in own.items()) >= 2 for own in inside)
 
 
 def _dealt(labels: Rows, members: list[Rows], k: int, rng: np.random.Generator) -> Rows:
     sizes = Counter(labels.tolist())
+    classes = [labels[rows].tolist() for rows in members]
     drawn = rng.permutation(len(members)).tolist()
-    order = sorted(drawn, key=lambda g: (-len(members[g]), sizes[labels[members[g][0]]], labels[members[g][0]]))
+    order = sorted(drawn, key=lambda g: (-len(members[g]), sizes[classes[g][0]], classes[g][0]))
     held: list[Counter[int]] = [Counter() for _ in range(k)]
     rows, first = [0] * k, rng.permutation(k).tolist()
     found = np.empty(len(labels), dtype=np.int64)
     empty = k
     for place, group in enumerate(order):
-        own = labels[members[group]].tolist()
+        own = classes[group]
         among = range(k) if empty < len(order) - place else [fold for fold in range(k) if not rows[fold]]
         # what the sum over classes of the squared shares of its rows grows by: least where they are even
-        fold = min(among, key=lambda f: (sum(held[f][c] / sizes[c] for c in own), rows[f], first[f]))
+        _, _, _, fold = min((sum([held[f][c] / sizes[c] for c in own]), rows[f], first[f], f) for f in among)
         empty -= not rows[fold]
         found[members[group]] = fold
         held[fold].update(own)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.solvers.decomposition import Decomposition, decompose
+from headstart.core.heads.solvers.logistic import Problem
 
 DESCENT = frozenset({"epochs", "lr", "batch_size", "weight_decay", "val_fraction", "class_weight", "label_smoothing"})
 """The fields of `TrainConfig` that gradient descent takes."""
@@ -70,6 +71,8 @@ class Head(nn.Module, abc.ABC):
     rank: ClassVar[int] = 9
     """Simpler heads have lower ranks: of two that do equally well the simpler one is chosen. Of two linear
     ones it is that whose probabilities can be read as they are."""
+    raced: ClassVar[bool] = False
+    """Whether the first fold of many rows is enough to leave the kind out, where it is clearly worse there."""
     costly_end: ClassVar[bool] = False
     """Whether weak penalties cost much more than strong ones: those far beyond the best need not be tried."""
     caveat: ClassVar[str | None] = None
@@ -135,6 +138,12 @@ class ClosedFormHead(Head):
         for i, head in enumerate(heads):
             head.fit(rows)
             yield i, head.score(features)
+
+    @classmethod
+    def folded(cls, configs: Sequence[TrainConfig], problem: Problem) -> Iterator[tuple[int, Tensor]] | None:  # noqa: ARG003
+        """The same for K weightings of the same rows at once, 0 for those of a fold: places, and scores (K, C, N) of all
+        rows. What can't be solved is left out, with all that comes after it. None where a kind has no such way."""
+        return None
 
 
 class PenalisedHead(ClosedFormHead):

@@ -27,6 +27,7 @@ class Knn(ClosedFormHead):
     uses = frozenset({"neighbours"})
     rank = 5
     weighted = False
+    raced = True
     caveat = "a knn head's probabilities are the weighted votes of the nearest training rows"
     neighbours = 20
     tried = (50, 20, 10, 5, 1)

@@ -10,12 +10,13 @@ from torch import Tensor
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds.base import PenalisedHead, Rows
-from headstart.core.heads.solvers.logistic import Problem, Solution, path
+from headstart.core.heads.solvers.logistic import Problem, Solution, logistic_scores, path
 
 
 class Logreg(PenalisedHead):
     """Linear(D, C) by the least sum of weighted cross entropies and penalty / 2 x the squared coefficients, scikit-learn's
-    LogisticRegression of C = 1 / penalty; found by L-BFGS in double precision (`heads/solvers/logistic.py`).
+    LogisticRegression of C = 1 / penalty; found by Newton's method, its last word in double precision
+    (`heads/solvers/logistic.py`).
 
     Classes without a row have no part in it: their coefficients are 0. Smoothed labels are spread over the others.
     """
@@ -36,8 +37,7 @@ class Logreg(PenalisedHead):
 
     def fit(self, rows: Rows) -> None:
         """Fit the head to `tolerance`. Raises FeaturesInvalid where the solution is not reached."""
-        features = rows.features.cpu() if rows.features.device.type == "mps" else rows.features  # it has no doubles
-        if (posed := _posed(rows, features, self.config)) is None:
+        if (posed := _posed(rows, self.config)) is None:
             return
         penalty = self._penalty()
         ways = [*(way for way in sorted(self.penalties, reverse=True) if way > penalty), penalty]
@@ -48,19 +48,33 @@ class Logreg(PenalisedHead):
     @classmethod
     def scored(cls, heads: Sequence[Self], rows: Rows, features: Tensor) -> Iterator[tuple[int, Tensor]]:
         """From the strongest penalty to the weakest, each fitted to `path_tolerance` when it is asked for."""
-        turned = rows.decomposition.turned()
-        posed = _posed(rows, turned.rows, heads[0].config, turned.squares)
+        posed = _posed(rows, heads[0].config)
         if posed is None:
             yield from super().scored(heads, rows, features)
             return
-        own = {head._penalty() for head in heads}
-        ways = sorted(own | {way for way in cls.penalties if way > min(own)}, reverse=True)
+        ways = cls._ways([head._penalty() for head in heads])
         for found in path(posed.problem, ways, [cls.path_tolerance] * len(ways)):
             for i, head in enumerate(heads):
                 if head._penalty() == found.penalty:
                     _refuse(found, cls.path_tolerance)
-                    head._take(*turned.back(found.coefficients, found.intercepts), posed.present)
+                    head._take(found.coefficients, found.intercepts, posed.present)
                     yield i, head.score(features)
+
+    @classmethod
+    def folded(cls, configs: Sequence[TrainConfig], problem: Problem) -> Iterator[tuple[int, Tensor]]:
+        """From the strongest penalty to the weakest, each fitted to `path_tolerance` when it is asked for."""
+        problem = dataclasses.replace(problem, smoothing=configs[0].label_smoothing)
+        own = [cls.penalty if config.penalty is None else config.penalty for config in configs]
+        ways = cls._ways(own)
+        for found in logistic_scores(problem, ways, cls.path_tolerance):
+            if not found.left <= cls.path_tolerance:
+                return
+            yield from ((i, found.scores) for i, penalty in enumerate(own) if penalty == found.penalty)
+
+    @classmethod
+    def _ways(cls, own: Sequence[float]) -> list[float]:
+        """These penalties and what leads to them, the strongest first."""
+        return sorted({*own, *(way for way in cls.penalties if way > min(own))}, reverse=True)
 
     def _penalty(self) -> float:
         return self.penalty if self.config.penalty is None else self.config.penalty
@@ -79,16 +93,15 @@ class _Posed:
     present: Tensor
 
 
-def _posed(rows: Rows, features: Tensor, config: TrainConfig, squares: Tensor | None = None) -> _Posed | None:
-    """The problem that rows pose with features (N, any), None where they are of one class."""
+def _posed(rows: Rows, config: TrainConfig) -> _Posed | None:
+    """The problem that rows pose, None where they are of one class."""
     present, labels = rows.labels.unique(return_inverse=True)
     if len(present) < 2:
         return None
     weights = torch.ones(len(labels)) if rows.weights is None else rows.weights
+    features = rows.features.cpu() if rows.features.device.type == "mps" else rows.features  # it has no doubles
     where, smoothing = features.device, config.label_smoothing
-    return _Posed(
-        Problem(features, labels.to(where), weights.to(where).double(), len(present), smoothing, squares), present
-    )
+    return _Posed(Problem(features, labels.to(where), weights.to(where).double(), len(present), smoothing), present)
 
 
 def _refuse(found: Solution, tolerance: float) -> None:

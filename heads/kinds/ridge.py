@@ -8,8 +8,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds.base import PenalisedHead, Rows
 from headstart.core.heads.solvers.decomposition import Decomposition, decompose
+from headstart.core.heads.solvers.logistic import Problem, squares_scores
 
 _CHUNK = 2048
 """Rows that are in double precision at once."""
@@ -27,7 +29,10 @@ class Ridge(PenalisedHead):
     uses = frozenset({"penalty", "class_weight"})
     rank = 2
     caveat = "a ridge head's scores are not log-odds: its probabilities rank rightly, but are far too even"
+    costly_end = True
     penalties = tuple(10.0**power for power in range(-3, 10))
+    path_tolerance = 5e-2
+    """The relative error of coefficients that are only to be chosen among, where divisions are solved at once."""
 
     def fit(self, rows: Rows) -> None:
         if self.config.penalty is None:
@@ -49,6 +54,15 @@ class Ridge(PenalisedHead):
             else:
                 head._take(*found[head.config.penalty])
             yield i, head.score(features)
+
+    @classmethod
+    def folded(cls, configs: Sequence[TrainConfig], problem: Problem) -> Iterator[tuple[int, Tensor]]:
+        """From the strongest penalty to the weakest, each fitted to `path_tolerance` when it is asked for."""
+        own = {config.penalty: i for i, config in enumerate(configs) if config.penalty is not None}
+        for found in squares_scores(problem, sorted(own, reverse=True), cls.path_tolerance):
+            if not found.left <= cls.path_tolerance:
+                return
+            yield own[found.penalty], found.scores
 
     def _take(self, weights: Tensor, biases: Tensor) -> None:
         with torch.no_grad():

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,9 @@ from headstart.core.heads.data import Labelled
 from headstart.core.heads.data.folds import folds, held_out
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.selection import temperature
+from headstart.core.heads.selection.divided import Divided, divided
 from headstart.core.heads.selection.record import Selection, Tried
-from headstart.core.heads.selection.unseen import Side, threads_of
+from headstart.core.heads.selection.unseen import threads_of
 from headstart.core.heads.statistics.calibration import softmax
 
 Labels = npt.NDArray[np.int64]
@@ -28,6 +29,10 @@ HELD_OUT = 0.2
 FOLDS = 5
 _CLEARLY = 2
 """Standard errors of the difference in log loss from which one penalty is clearly worse than another."""
+_HOPELESS = 3
+"""Those from which a kind is not tried on more rows."""
+_FAR = 4
+"""Those from which no weaker penalty is tried."""
 _KEPT = 10_001
 """Probabilities of true labels that a head keeps: of more rows, a sample at equal steps."""
 
@@ -53,8 +58,10 @@ def search(data: Labelled, classes: int, configs: Sequence[TrainConfig], device:
     if not sides:
         return None
     labels = np.concatenate([data.labels[judge] for _, judge in sides])
-    several = [Side(data.at(learn), data.features[judge], classes, device) for learn, judge in sides]
-    judged = {place: one for own in _by_kind(configs) for place, one in _in_turn(several, configs, own, labels)}
+    rows, judged = divided(data, sides, classes, device), dict[int, _Judged]()
+    for own in _by_kind(configs):
+        if not (judged and _lost(rows, [configs[i] for i in own], labels, _least(judged))):
+            judged.update(_in_turn(rows, configs, own, labels))
     if not judged:
         return None
     order = sorted(judged, key=lambda i: (judged[i].log_loss, i))
@@ -85,25 +92,46 @@ def _by_kind(configs: Sequence[TrainConfig]) -> list[list[int]]:
     return [[i for i, config in enumerate(configs) if config.head == name] for name in names]
 
 
+def _least(judged: "Mapping[int, _Judged]") -> "_Judged":
+    return min(judged.values(), key=lambda one: one.log_loss)
+
+
+def _lost(rows: Divided, wanted: Sequence[TrainConfig], labels: Labels, best: "_Judged") -> bool:
+    """Whether a kind that is `raced` is out after the first of several shared divisions: each of its configurations worse
+    there than the best of other kinds by `_HOPELESS` standard errors, as in O. Maron and A. W. Moore, Hoeffding races
+    (Advances in Neural Information Processing Systems 6, 1994)."""
+    if not (rows.shared and len(rows.divisions) > 1 and kind(wanted[0].head).raced):
+        return False
+    first = slice(len(rows.divisions[0][1]))
+    least = _judge(best.config, best.scores[first], labels[first])
+    with threads_of(rows.sides, wanted[0]):
+        several = [_judge(wanted[i], scores, labels[first]) for i, scores in rows.scores(wanted, 1)]
+    return least is not None and all(
+        one is None or one.log_loss - least.log_loss > _HOPELESS * one.against(least).error for one in several
+    )
+
+
 def _in_turn(
-    sides: Sequence[Side], configs: Sequence[TrainConfig], own: Sequence[int], labels: Labels
+    rows: Divided, configs: Sequence[TrainConfig], own: Sequence[int], labels: Labels
 ) -> Iterator[tuple[int, "_Judged"]]:
     """The configurations of one kind at the places `own`, each judged on all sides before the next is trained on any.
 
     Where weak penalties cost much more than strong ones, those beyond two in a row that are clearly worse than the best,
-    by `_CLEARLY` standard errors, are not tried. None is judged where no row's label could be predicted."""
+    by `_CLEARLY` standard errors, or beyond one that is by `_FAR`, are not tried. None is judged where no row's
+    label could be predicted."""
     wanted = [configs[i] for i in own]
     costly_end, best, worse = kind(wanted[0].head).costly_end, None, 0
-    with threads_of(sides, wanted[0]):
-        for parts in zip(*(side.scores(wanted) for side in sides), strict=True):
-            place, scores = own[parts[0][0]], np.concatenate([part for _, part in parts])
+    with threads_of(rows.sides, wanted[0]):
+        for at, scores in rows.scores(wanted):
+            place = own[at]
             if (one := _judge(configs[place], scores, labels)) is None:
                 return
             yield place, one
             best = one if best is None or one.log_loss < best.log_loss else best
             against = one.against(best)
-            worse = worse + 1 if against.log_loss - best.log_loss > _CLEARLY * against.error else 0
-            if costly_end and worse == 2:
+            behind = against.log_loss - best.log_loss
+            worse = worse + 1 if behind > _CLEARLY * against.error else 0
+            if costly_end and (worse == 2 or (worse and behind > _FAR * against.error)):
                 return
 
 

@@ -40,41 +40,8 @@ class Decomposition:
             found = self._rows(slice(None)).T @ found
         return list(found.split(along.shape[1], dim=1))
 
-    def turned(self) -> "Turned":
-        """The rows by their coordinates on the axes along which they vary."""
-        if not self.of_rows:
-            axes, mean = self.vectors.float(), self.mean.float()
-            rows = torch.cat([(self.features[at].float() - mean) @ axes for at in _chunks(len(self.features))])
-            return Turned(rows, self.values, self.vectors, self)
-        # on axes that only rounding tells from none, rows have no coordinate
-        kept = self.values > len(self.values) * torch.finfo(torch.float64).eps * self.values[-1:]
-        rows = self.vectors * self.values.where(kept, 0).sqrt()
-        rows = rows if self.weights is None else rows / self.weights.sqrt()[:, None]
-        return Turned(rows.float()[:, kept], self.values[kept], self.vectors[:, kept], self)
-
     def _rows(self, at: slice) -> Tensor:
         return _weighted(self.features[at].double() - self.mean, _of(self.weights, at))
-
-
-@dataclasses.dataclass(frozen=True)
-class Turned:
-    """Rows (N, r) float32 less their mean, on axes on which the sum of their weighted squares is diagonal: `squares` (r,).
-    `axes` are these eigenvectors of the decomposition `of`."""
-
-    rows: Tensor
-    squares: Tensor
-    axes: Tensor
-    of: Decomposition
-
-    def back(self, coefficients: Tensor, intercepts: Tensor) -> tuple[Tensor, Tensor]:
-        """What are coefficients (C, r) and intercepts (C,) on the axes, of the features as given: (C, D) and (C,)."""
-        if self.of.of_rows:
-            by_row = _weighted(self.axes @ (coefficients / self.squares.sqrt()).T, self.of.weights)
-            found = (by_row.T.to(self.of.features.dtype) @ self.of.features).double()
-            found -= torch.outer(by_row.sum(dim=0), self.of.mean)
-        else:
-            found = coefficients @ self.axes.T
-        return found, intercepts - found @ self.of.mean
 
 
 def decompose(features: Tensor, weights: Tensor | None = None) -> Decomposition:

@@ -1,0 +1,110 @@
+"""Scores of all rows by heads that did not see them, every division of the rows at once where that is sound."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.data import Labelled
+from headstart.core.heads.kinds import kind
+from headstart.core.heads.kinds.base import ClosedFormHead, Rows
+from headstart.core.heads.selection.unseen import Scores, Side
+from headstart.core.heads.solvers.axes import leading
+from headstart.core.heads.solvers.logistic import Problem
+from headstart.core.heads.training.given import Given, by_class, on_device, standardised
+
+Division = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+"""Rows to learn from, and rows to judge by."""
+SHARED = 500
+"""Rows from which folds share one standardisation, that of all rows: it knows no label, and one row in a hundred moves a
+mean by a tenth of its error at most. Of fewer rows each fold has its own."""
+_MOST = 2**27
+"""Numbers of features up to which they are copied for it, half a gigabyte."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Divided:
+    """Rows and their divisions. Of many rows, each class on the learning side of every division, heads without epochs are
+    `shared`: trained for all divisions at once, on features (N, D) that are standardised once."""
+
+    data: Labelled
+    divisions: Sequence[Division]
+    classes: int
+    device: str
+    shared: bool
+    sides: Sequence[Side]
+    _standardised: dict[bool, tuple[Rows, Sequence[Side]]] = dataclasses.field(default_factory=dict)
+    _problems: dict[tuple[bool, str | None], Problem] = dataclasses.field(default_factory=dict)
+
+    def scores(self, configs: Sequence[TrainConfig], most: int | None = None) -> Iterator[tuple[int, Scores]]:
+        """For configurations of one kind as `Side.scores`: their places, and the scores of the rows that are judged, in the
+        order of the divisions; with `most`, those of so many divisions. Raises as `train_many`."""
+        head = kind(configs[0].head)
+        if not (self.shared and issubclass(head, ClosedFormHead)):
+            yield from _beside(self.sides[:most], configs)
+            return
+        rows, sides = self._once(configs[0])
+        found = head.folded(configs, self._problem(rows, configs[0]))
+        if found is None or most is not None:
+            yield from _beside(sides[:most], [dataclasses.replace(config, standardise=False) for config in configs])
+            return
+        for place, scores in found:
+            yield place, self._judged(scores)
+
+    def _once(self, config: TrainConfig) -> tuple[Rows, Sequence[Side]]:
+        """The rows as they are, or standardised, and their divisions."""
+        if config.standardise not in self._standardised:
+            plain = Given(on_device(self.device, self.data), None)
+            rows = standardised(plain).rows if config.standardise else plain.rows
+            own = dataclasses.replace(self.data, features=rows.features.cpu().numpy())
+            self._standardised[config.standardise] = rows, sides_of(own, self.divisions, self.classes, self.device)
+        return self._standardised[config.standardise]
+
+    def _problem(self, rows: Rows, config: TrainConfig) -> Problem:
+        """One problem for each division: rows to be judged have the weight 0. The same object for all kinds."""
+        key = config.standardise, config.class_weight
+        if key not in self._problems:
+            self._problems[key] = self._posed(rows, config)
+        return self._problems[key]
+
+    def _posed(self, rows: Rows, config: TrainConfig) -> Problem:
+        present, labels = rows.labels.unique(return_inverse=True)
+        weights = torch.zeros(len(self.divisions), len(labels), dtype=torch.float64, device=labels.device)
+        for own, (learn, _) in zip(weights, self.divisions, strict=True):
+            at = torch.from_numpy(learn).to(labels.device)
+            part = Rows(rows.features[:0], rows.labels[at], None if rows.weights is None else rows.weights[at])
+            given = by_class(part, config).weights
+            own[at] = 1.0 if given is None else given.double()
+        mean = weights.mean(dim=0)
+        axes = leading(rows.features, (mean / mean.sum()).to(rows.features) @ rows.features, mean)
+        return Problem(rows.features, labels, weights, len(present), axes=axes)
+
+    def _judged(self, scores: torch.Tensor) -> Scores:
+        """Of scores (K, C, N) of the classes that have rows, those of the rows that each division judges."""
+        parts = [scores[i][:, torch.from_numpy(judge)].T for i, (_, judge) in enumerate(self.divisions)]
+        own = torch.cat(parts).float().cpu().numpy()
+        found = np.full((len(own), self.classes), -np.inf, dtype=np.float32)
+        found[:, np.unique(self.data.labels)] = own
+        return found
+
+
+def divided(data: Labelled, divisions: Sequence[Division], classes: int, device: str) -> Divided:
+    """The divisions of the rows, shared where they may be."""
+    many = len(data.labels) >= SHARED and data.features.size <= _MOST and device != "mps"  # which has no doubles
+    every = len(np.unique(data.labels))
+    shared = many and all(len(np.unique(data.labels[learn])) == every for learn, _ in divisions)
+    return Divided(data, divisions, classes, device, shared, sides_of(data, divisions, classes, device))
+
+
+def sides_of(data: Labelled, divisions: Sequence[Division], classes: int, device: str) -> list[Side]:
+    """Each division by itself."""
+    return [Side(data.at(learn), data.features[judge], classes, device) for learn, judge in divisions]
+
+
+def _beside(sides: Sequence[Side], configs: Sequence[TrainConfig]) -> Iterator[tuple[int, Scores]]:
+    """Each configuration on all sides before the next is trained on any."""
+    for parts in zip(*(side.scores(configs) for side in sides), strict=True):
+        yield parts[0][0], np.concatenate([part for _, part in parts])
