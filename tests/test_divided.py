@@ -36,17 +36,14 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(head, "path_tolerance", 1e-6)
 
 
-@pytest.mark.parametrize("count", [1, 5], ids=["one division", "five divisions"])
 @pytest.mark.parametrize("classes", CLASSES)
 @pytest.mark.parametrize("weighted", [False, True], ids=["rows alike", "balanced classes"])
 @pytest.mark.parametrize("head", ["logreg", "ridge"])
-def test_scores_are_those_of_scikit_learn_without_the_rows(
-    exact: None, head: str, weighted: bool, classes: int, count: int
-) -> None:
+def test_scores_are_those_of_scikit_learn_without_the_rows(exact: None, head: str, weighted: bool, classes: int) -> None:
     data, weight = rows(classes), "balanced" if weighted else None
     data = dataclasses.replace(data, labels=np.where(data.labels == 1, np.arange(520) % 7 % 2, data.labels))
     config = make_config(head, penalty=10.0, class_weight=weight)
-    sides = divisions(data)[:count]
+    sides = divisions(data)
     together = divided.divided(data, sides, classes, "cpu")
     assert together.shared
     ((_, scores),) = together.scores([config])
@@ -67,7 +64,8 @@ def test_all_divisions_at_once_end_where_each_does_alone(exact: None) -> None:
     data, configs = rows(4), Logreg.grid(make_config("logreg"), 520)[:8]
     sides = divisions(data)
     several = dict(divided.divided(data, sides, 4, "cpu").scores(configs))
-    alone = [dict(divided.divided(data, [side], 4, "cpu").scores(configs)) for side in sides]
+    each = [dataclasses.replace(divided.divided(data, [side], 4, "cpu"), shared=True) for side in sides]
+    alone = [dict(one.scores(configs)) for one in each]
     for place, scores in several.items():
         np.testing.assert_allclose(scores, np.concatenate([one[place] for one in alone]), rtol=1e-4, atol=1e-5)
 
@@ -90,6 +88,11 @@ def test_classes_without_rows_are_impossible() -> None:
     ((_, scores),) = divided.divided(shifted, divisions(shifted), 3, "cpu").scores([make_config("logreg", penalty=1.0)])
     assert np.isneginf(scores[:, 1]).all()
     assert np.isfinite(scores[:, [0, 2]]).all()
+
+
+def test_rows_held_out_once_share_nothing() -> None:
+    data = rows(2)
+    assert not divided.divided(data, divisions(data)[:1], 2, "cpu").shared
 
 
 @pytest.mark.parametrize("why", ["few rows", "a class with one row"])

@@ -19,8 +19,8 @@ from headstart.core.heads.training.given import Given, by_class, on_device, stan
 Division = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 """Rows to learn from, and rows to judge by."""
 SHARED = 500
-"""Rows from which folds share one standardisation, that of all rows: it knows no label, and one row in a hundred moves a
-mean by a tenth of its error at most. Of fewer rows each fold has its own."""
+"""Rows from which folds share one standardisation, that of all rows: it knows no label, and means and deviations of a fifth
+of them more or less are nearly the same. Of fewer rows each fold has its own. A judgement, not a measured bound."""
 _MOST = 2**27
 """Numbers of features up to which they are copied for it, half a gigabyte."""
 
@@ -95,7 +95,8 @@ def divided(data: Labelled, divisions: Sequence[Division], classes: int, device:
     """The divisions of the rows, shared where they may be."""
     many = len(data.labels) >= SHARED and data.features.size <= _MOST and device != "mps"  # which has no doubles
     every = len(np.unique(data.labels))
-    shared = many and all(len(np.unique(data.labels[learn])) == every for learn, _ in divisions)
+    several = len(divisions) > 1  # of one there is nothing to share: it was no faster
+    shared = many and several and all(len(np.unique(data.labels[learn])) == every for learn, _ in divisions)
     return Divided(data, divisions, classes, device, shared, sides_of(data, divisions, classes, device))
 
 
