@@ -71,12 +71,14 @@ def make_folder(folder: Path) -> None:
     is there where it is no folder."""
     if folder.is_dir():
         return
-    if folder.is_symlink() and not folder.exists():
-        raise OSError(errno.ENOTDIR, f"is a link to {folder.readlink()}, which is not there", str(folder))
-    if folder.exists():
-        raise OSError(errno.ENOTDIR, "is a file, expected a folder", str(folder))
     make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir()
+    except FileExistsError:  # which is also what another process has just made
+        if not folder.is_dir():
+            broken = folder.is_symlink() and not folder.exists()
+            what = f"is a link to {folder.readlink()}, which is not there" if broken else "is a file, expected a folder"
+            raise OSError(errno.ENOTDIR, what, str(folder)) from None
     sync_folder(folder.parent)
 
 

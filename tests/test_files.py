@@ -12,7 +12,8 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 from headstart.core.cache import files
 from headstart.core.cache.files import (
     canonical_json,
+    make_folder,
     parse_json,
     pretty_json,
     read_json,
@@ -384,3 +386,25 @@ def test_a_file_of_terabytes_is_not_read(tmp_path: Path) -> None:
 def test_a_regular_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "shard-00000.h5").write_bytes(NEW)
     assert read_regular(tmp_path / "shard-00000.h5", len(NEW)) == NEW
+
+
+def test_a_folder_that_another_process_makes_meanwhile_is_there(tmp_path: Path) -> None:
+    """Eight threads make the same three folders at the same moment: none takes another's new folder for a file."""
+    together, failed = threading.Barrier(8), list[OSError]()
+
+    def make(places: Sequence[Path]) -> None:
+        for place in places:
+            together.wait()
+            try:
+                make_folder(place)
+            except OSError as error:
+                failed.append(error)
+
+    places = [tmp_path / str(number) / "a" / "b" for number in range(100)]
+    threads = [threading.Thread(target=make, args=(places,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert all(place.is_dir() for place in places)
