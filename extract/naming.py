@@ -115,7 +115,8 @@ def _name(jobs: Sequence[Job], top: Path, store: FeatureStore) -> str:
         if any(_is_place(found.data_from, top) for found in records if found is not None and found.data_from):
             return name  # a run of it was killed before its manifest came
     for name in there:
-        if any(_holds(first, images) for first, images in _firsts(by_name[name], jobs)):
+        alike = [found for found in by_name[name] if _may_be_the_same(found, jobs[0].images.classes, top)]
+        if any(_holds(first, images) for first, images in _firsts(alike, jobs)):
             return name
     free = _free(plain, by_name, jobs, store)
     if any(job.config.frozen for job in jobs) and (there or free != plain):
@@ -171,6 +172,14 @@ def _is_from(found: Manifest, top: Path) -> bool:
 def _is_place(path: str, top: Path) -> bool:
     place, top = Path(os.path.realpath(path)), Path(os.path.realpath(top))
     return place == top or (place.parent == top and kind(place.name) is not None)
+
+
+def _may_be_the_same(found: Manifest, classes: Sequence[str], top: Path) -> bool:
+    """Whether a set of the same pictures and label numbers may be this data set at another place: not where it is still
+    where it was and has other classes, or is of other columns of the same file."""
+    place = found.provenance.data_from
+    other_columns = "#" in f"{place}{top}" and place != str(top) and place.partition("#")[0] == str(top).partition("#")[0]
+    return not is_there(place) or (found.classes == tuple(classes) and not other_columns)
 
 
 # ---- the contents

@@ -182,6 +182,30 @@ def test_two_of_one_name_are_two_data_sets(tmp_path: Path, place: Place, kind: K
         known_as(kind.make(tmp_path / "three", samples(2, "a", "b")).replace("pets", "others"), place.store)
 
 
+def test_other_columns_of_one_file_are_other_data_sets(tmp_path: Path, place: Place) -> None:
+    """Even where the labels have the same numbers: a, b as 0, 1 and x, y as 0, 1."""
+    write_folder(tmp_path / "photos", samples(4, "a", "b"))
+    pictures = sorted((tmp_path / "photos").rglob("*.*"))
+    lines = [f"{path.relative_to(tmp_path)},{path.parent.name},{'xy'['ab'.index(path.parent.name)]}" for path in pictures]
+    (tmp_path / "pets.csv").write_text("\n".join(["path,label,breed", *lines]))
+    specs = [f"list:{tmp_path}/pets.csv{columns}" for columns in ("#label", "#breed", "")]
+    outcomes = [place.one(spec) for spec in specs]
+    assert [name(one) for one in outcomes] == ["list-pets", "list-pets-2", "list-pets-3"]
+    assert [one.computed for one in outcomes] == [4, 0, 0]
+    for spec, one, classes in zip(specs, outcomes, [("a", "b"), ("x", "y"), ("a", "b")], strict=True):
+        assert known_as(spec, place.store) == [name(one)]
+        assert one.features.manifest.classes == classes
+    assert [name(place.one(spec)) for spec in specs] == [name(one) for one in outcomes]
+
+
+def test_equal_pictures_of_classes_with_other_names_are_another_data_set_elsewhere(tmp_path: Path, place: Place) -> None:
+    given = samples(4, "a", "b")
+    first = KINDS[0].make(tmp_path / "one", given)
+    second = KINDS[0].make(tmp_path / "two", given)
+    (tmp_path / "two" / "pets" / "b").rename(tmp_path / "two" / "pets" / "c")
+    assert [name(place.one(spec)) for spec in (first, second, first)] == ["folder-pets", "folder-pets-2", "folder-pets"]
+
+
 @pytest.mark.parametrize("kind", FILES, ids=str)
 def test_a_moved_one_is_found_by_its_pictures(tmp_path: Path, place: Place, kind: Kind) -> None:
     place.one(kind.make(tmp_path / "one", samples(4, "a", "b")))
