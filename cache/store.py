@@ -21,7 +21,7 @@ from headstart.core.cache.known_files import KnownFiles, nothing_known, read_kno
 from headstart.core.cache.manifest import NAME, VERSION, Manifest, read_manifest
 from headstart.core.cache.shard_plan import shard_number
 from headstart.core.cache.text import did_you_mean, listed
-from headstart.core.cache.writer import SetWriter
+from headstart.core.cache.writer import SetWriter, begun_shards
 
 
 def _spelled(name: str) -> str:
@@ -159,10 +159,13 @@ class FeatureStore:
             yield SetWriter(chosen, key, split, free)
 
     def begun(self, key: NamedKey, split: str, but: Path | None) -> list[Source]:
-        """The valid shards that killed runs left in the folders of a data set's split `but` for one, for whoever holds the
-        lock (`writing`). Raises OSError."""
-        own = [folder for folder in self.folders(key, split) if folder != but and _may_be_of(folder, key, split)]
-        return [source for folder in own for source in SetWriter(folder, key, split).begun()]
+        """The valid shards that killed runs left in the folders of a data set's split `but` for one. Raises OSError."""
+        found = list[Source]()
+        for folder in self.folders(key, split):
+            if folder != but and _may_be_of(folder, key, split):
+                with contextlib.suppress(FeaturesDamaged):  # of the manifest: which of them it lists nobody can say
+                    found += begun_shards(folder, key.feature_key)
+        return found
 
     def remove_begun(self, key: NamedKey, split: str, but: Path | None) -> None:
         """Remove the folders that killed runs have begun and that have no manifest, `but` for one, for whoever holds the

@@ -1,5 +1,6 @@
 """One feature set open for writing: shards are put, the manifest is written last, and what is damaged is found."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from headstart.core.cache.execution import Execution, read_execution
 from headstart.core.cache.feature_set import FeatureSet, checked_bytes
 from headstart.core.cache.files import MAX_JSON_BYTES, make_folder, read_regular, sha256, sync_folder, write_durably
 from headstart.core.cache.foreign import ForeignReader
-from headstart.core.cache.key import NamedKey
+from headstart.core.cache.key import FeatureKey, NamedKey
 from headstart.core.cache.known import Source
 from headstart.core.cache.known_files import NAME as FILES
 from headstart.core.cache.known_files import KnownFiles
@@ -56,15 +57,6 @@ class SetWriter:
             found = {i: self._valid(listed.get(i), i, path, foreign) for i, path in sorted(paths.items())}
         self.damaged += [record.file for index, record in listed.items() if index not in paths]
         return {index: record for index, record in found.items() if record is not None}
-
-    def begun(self) -> list[Source]:
-        """The valid shards that no manifest lists, as an interrupted run left them. Raises OSError."""
-        listed = {record.file for record in self._listed()}
-        own = self.key.feature_key.digest
-        with ForeignReader() as foreign:
-            paths = [path for path in self._shards() if path.name not in listed]
-            found = [(path, self._valid(None, shard_number(path.name) or 0, path, foreign)) for path in paths]
-        return [Source(path, record, own) for path, record in found if record is not None]
 
     def put(self, shard: Shard, index: int, inputs_stat: str | None, elapsed_s: float) -> ShardRecord:
         """Write a shard durably under its final name and return what the manifest will say of it. Raises OSError."""
@@ -154,10 +146,8 @@ class SetWriter:
             if record is not None:
                 checked_bytes(path, record)
                 return record
-            content = read_regular(path, MOST_BYTES)
-            facts = foreign.read(content, str(path))
-            if facts.key == self.key.feature_key.digest:
-                return _record(Part(index, facts.start, facts.stop), facts, content, None, None)
+            if (found := _vouched(path, index, self.key.feature_key, foreign)) is not None:
+                return found
         except (FeaturesDamaged, ValueError):
             pass  # named below; computing the shard again is the cure for each kind of damage
         self.damaged.append(path.name)
@@ -169,6 +159,32 @@ class SetWriter:
     def _remove_temporaries(self) -> None:
         for path in self.folder.glob(".*.tmp"):  # left by a killed run: we hold the lock, so nobody is writing them
             path.unlink(missing_ok=True)
+
+
+def begun_shards(folder: Path, key: FeatureKey) -> list[Source]:
+    """The valid shards in a set's folder that no manifest lists, as an interrupted run left them, or as one that is under
+    way has written them. Nothing is locked or removed. Raises OSError, FeaturesDamaged."""
+    try:
+        listed = {record.file for record in read_manifest(folder).shards}
+    except FileNotFoundError:
+        listed = set()
+    numbered = [(path, shard_number(path.name)) for path in sorted(folder.glob("shard-*.h5")) if path.name not in listed]
+    found = list[Source]()
+    with ForeignReader() as foreign:
+        for path, number in numbered:
+            with contextlib.suppress(FeaturesDamaged, ValueError, FileNotFoundError):
+                if number is not None and (record := _vouched(path, number, key, foreign)) is not None:
+                    found.append(Source(path, record, key.digest))
+    return found
+
+
+def _vouched(path: Path, index: int, key: FeatureKey, foreign: ForeignReader) -> ShardRecord | None:
+    """The record of a shard that vouches for itself; None where it is of another key. Raises OSError, FeaturesDamaged,
+    ValueError."""
+    content = read_regular(path, MOST_BYTES)
+    facts = foreign.read(content, str(path))
+    part = Part(index, facts.start, facts.stop)
+    return _record(part, facts, content, None, None) if facts.key == key.digest else None
 
 
 def _record(part: Part, facts: ShardFacts, content: bytes, inputs_stat: str | None, elapsed_s: float | None) -> ShardRecord:

@@ -47,11 +47,15 @@ def weights_asked(model: str, requests: Sequence[str]) -> str | None:
 
 
 def _weights(model: str, request: ExtractionRequest) -> str:
-    """The weights of a model: those asked for, else those that are usual for it."""
-    said = weights_asked(model, request.weights)
+    """The weights of a model: those asked for, else those that are usual for it. Raises WeightsMismatch where the model's
+    name has the tag of others."""
+    said, backbone = weights_asked(model, request.weights), get_backbone(model)
     if said is None and request.config.weights == ExtractConfig.weights:
-        return weights.usual(get_backbone(model))
-    return said or request.config.weights
+        return weights.usual(backbone)
+    asked = said or request.config.weights
+    if model != backbone.name and asked in backbone.checkpoints and asked != (tag := weights.usual(backbone)):
+        raise WeightsMismatch(f"--weights {asked}: -m {model} means the weights {tag}; say -m {backbone.name}.{asked}")
+    return asked
 
 
 def check_weights_asked(models: Sequence[str], requests: Sequence[str]) -> None:

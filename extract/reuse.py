@@ -11,6 +11,7 @@ from pathlib import Path
 
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion, HeadstartError
 from headstart.core.cache.feature_set import FeatureSet
+from headstart.core.cache.known import Source
 from headstart.core.cache.manifest import NAME as MANIFEST
 from headstart.core.cache.manifest import Manifest, ShardRecord
 from headstart.core.cache.shard_plan import Part, plan
@@ -110,21 +111,27 @@ def survey(job: Job, store: FeatureStore) -> Outlook:
     missing = [part for part in parts if not any(_covers(record, part) for record in there)]
     rows = parts[-1].stop
     computed = sum(part.rows for part in missing)
+    begun = store.begun(job.named, job.images.split, but=None) if missing and not job.config.force else []
     if missing:
-        found = look_up(job, store, contents, rows).known.wanted
+        found = look_up(job, store, contents, rows, begun).known.wanted
         there_too = found.found
         nowhere = {
             int(found.contents[row]) for part in missing for row in range(part.start, part.stop) if not there_too[row]
         }
         computed = len(nowhere)
-    folder = features.folder if features and kept else _next(job, store)
+    folder = features.folder if features and kept else _next(job, store, contents, begun)
     return Outlook(rows, len(parts), rows - computed, folder, changed)
 
 
-def _next(job: Job, store: FeatureStore) -> Path:
-    """The folder of the snapshot that was begun last, where that is not complete, or of a new one."""
-    there = store.folders(job.named, job.images.split)
-    return there[0] if there and not (there[0] / MANIFEST).exists() else store.free(job.named, job.images.split)
+def _next(job: Job, store: FeatureStore, contents: Contents, begun: Sequence[Source]) -> Path:
+    """The folder of the snapshot that was begun last, where that is not complete and all its shards are right, else of a
+    new one."""
+    for folder in store.folders(job.named, job.images.split)[:1]:
+        own = [source.record for source in begun if source.path.parent == folder]
+        near = all(record.stop <= job.images.rows for record in own)
+        if not (folder / MANIFEST).exists() and near and all(_still_right(job, record, contents) for record in own):
+            return folder
+    return store.free(job.named, job.images.split)
 
 
 def rows_to_compute(job: Job, store: FeatureStore) -> int:

@@ -151,5 +151,6 @@ def run_job(workspace: Workspace, job: Job, later: Sequence[Job], observer: Obse
     for remark in job.images.noticed():
         observer.remark(remark)
     if skipped := outcome.features.manifest.skipped:
-        observer.note(f"{job.title}: {skipped} unreadable images left out; `headstart cache show` lists them")
+        what = "image" if skipped == 1 else "images"
+        observer.note(f"{job.title}: {skipped} unreadable {what} left out; `headstart cache show` lists them")
     return outcome

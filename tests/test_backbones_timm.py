@@ -389,6 +389,15 @@ def test_a_plan_takes_the_tags_weights_where_nobody_says(
     assert not job.key.is_of("timm/test_vit2")
 
 
+def test_a_tag_and_other_weights_contradict_each_other(tmp_path: Path) -> None:
+    request = ExtractionRequest(("timm/resnet18.a3_in1k",), "digits", weights=("a1_in1k",))
+    with pytest.raises(
+        WeightsMismatch,
+        match=r"--weights a1_in1k: -m timm/resnet18\.a3_in1k means .* a3_in1k; say -m timm/resnet18\.a1_in1k",
+    ):
+        plan.lacking(request, tmp_path)
+
+
 def test_weights_for_one_of_several_models_are_named_by_it() -> None:
     asked = ["timm/test_vit=random:1", "random:2", "some/pa.th=x.pth"]
     assert plan.weights_asked("timm/test_vit", asked[:2]) == "random:1"

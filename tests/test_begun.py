@@ -14,6 +14,7 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets
 from headstart.core.extract.job import Job
 from headstart.core.extract.naming import as_kept
+from headstart.core.extract.reuse import survey
 
 ADDED = np.concatenate([PIXELS[:1] ^ 1, PIXELS])
 """A picture in front of all others: every row moves."""
@@ -38,6 +39,17 @@ def test_rows_of_a_killed_run_serve_when_every_row_has_moved_since(store: Featur
     assert folders(store) == ["2"]
     assert not (outcome.features.folder / EXECUTION).exists()
     run_finding_all(job(array_images(ADDED)), store)
+
+
+def test_a_survey_counts_what_a_killed_run_has_left(store: FeatureStore) -> None:
+    interrupted(tiny(), store, 2 * SHARD_ROWS)
+    (begun,) = (path for path in store.root.iterdir() if path.is_dir())
+    (begun / ".shard-00002.h5.half.tmp").write_bytes(b"")  # of a process that may be at work
+    same, moved = survey(tiny(), store), survey(job(array_images(ADDED)), store)
+    assert (same.rows, same.rows_there, same.folder) == (18, 2 * SHARD_ROWS, begun)
+    assert (moved.rows, moved.rows_there, moved.folder) == (19, 2 * SHARD_ROWS, begun.with_name(f"{begun.name}-2"))
+    assert (begun / ".shard-00002.h5.half.tmp").exists()
+    assert run(job(array_images(ADDED)), store).features.folder == moved.folder
 
 
 def test_rows_of_several_killed_updates_serve_together(store: FeatureStore) -> None:

@@ -268,7 +268,7 @@ def test_unreadable_pictures_stop_it_unless_they_are_to_be_skipped(tmp_path: Pat
     asked = request(dataset, config=dataclasses.replace(SMALL, on_error="skip"))
     found = choose(workspace, asked, SILENT)
     assert (found.images, found.rows) == (13, 12)
-    assert "1 unreadable images left out" in found.notes
+    assert "1 unreadable image left out" in found.notes
 
 
 def test_pictures_of_one_group_are_on_one_side(tmp_path: Path, workspace: Workspace) -> None:

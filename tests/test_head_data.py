@@ -509,7 +509,7 @@ def test_images_that_were_left_out_are_counted(tmp_path: Path) -> None:
     write_set(store, blobs(9), "train", skipped=[3])
     write_set(store, blobs(6, seed=1), "test", skipped=[0, 5])
     train, test = load(only_pair(store))
-    assert train.notes == ("1 unreadable train images left out",)
+    assert train.notes == ("1 unreadable train image left out",)
     assert test.notes == ("2 unreadable test images left out",)
 
 

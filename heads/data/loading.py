@@ -200,7 +200,7 @@ def _notes(manifest: Manifest) -> list[str]:
     notes = list(manifest.provenance.notes)
     if manifest.skipped:
         which = "" if manifest.split == "all" else f"{manifest.split} "
-        notes.append(f"{manifest.skipped} unreadable {which}images left out")
+        notes.append(f"{manifest.skipped} unreadable {which}{'image' if manifest.skipped == 1 else 'images'} left out")
     return notes
 
 

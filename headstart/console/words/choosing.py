@@ -92,7 +92,9 @@ def recommendation(found: Chosen) -> str:
     may_be = f"what tells {', '.join(others)} and {last} apart may be chance on {found.rows:,} images"
     less = "time" if found.by_speed else "operations"
     if take == best:
-        why = f"{may_be}; {best} has the highest accuracy, and none of the others takes clearly less {less} for an image"
+        shared = against[0].paired.difference == 0
+        leads = f"none is more accurate than {best}" if shared else f"{best} has the highest accuracy"
+        why = f"{may_be}; {leads}, and none of the others takes clearly less {less} for an image"
     else:
         why = f"{may_be}, and {take} takes clearly less {less} for an image"
     more = " A larger --sample tells smaller differences." if found.images < found.split_rows else ""
