@@ -349,9 +349,9 @@ def test_the_command_takes_models_in_one_word_or_several(tmp_path: Path) -> None
         "choose", "--dataset", "digits", "--models", "resnet18,resnet50", "--sample", "20", *RANDOM, "--json"
     )
     found = json.loads(together.stdout.splitlines()[-1])
-    assert [one["model"] for one in found["models"]] == sorted(
-        TWO, key=lambda name: -next(one["correct"] for one in found["models"] if one["model"] == name)
-    )
+    first, second = found["models"]  # of two that are equal the faster comes first, which is no test's to say
+    assert {first["model"], second["model"]} == set(TWO)
+    assert first["correct"] >= second["correct"]
     assert (found["images"], found["rows"], found["split"], found["pairs_compared"]) == (20, 20, "train", 1)
     apart = here.run("choose", "--dataset", "digits", "-m", "resnet18", "--model", "resnet50", "--sample", "20", *RANDOM)
     assert f"Recommended: {found['recommended']}" in apart.stdout

@@ -116,8 +116,8 @@ def test_every_name_of_the_table_is_a_class_that_can_be_asked_so(name: str) -> N
         inspect.signature(kind).bind("root", download=False, **arguments, **loader)
 
 
-def test_the_readme_names_the_table() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_names_the_table() -> None:
+    text = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
     (listed,) = re.findall(r"torchvision's classification sets, by the names they have there: ([^.]*)\.", text)
     assert sorted(re.split(r",\s|\sand\s", listed)) == sorted(sets.SETS)
 

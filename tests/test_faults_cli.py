@@ -40,7 +40,7 @@ def test_classes_that_were_not_extracted_are_missed(both: Place, tmp_path: Path)
 
 
 def test_a_way_that_none_was_computed_in_is_answered_with_those_there(both: Place) -> None:
-    there = "there are --image-size 32 --precision fp32 --weights random:0"
+    there = "there are --image-size 32 --precision fp32 --transform preset --pool avg --layer last --weights random:0"
     assert f"no features with --precision bf16; {there}" in both.fails(*LINEAR, "--precision", "bf16")
     assert f"no features with the key zz; {there}" in both.fails(*LINEAR, "--key", "zz")
 

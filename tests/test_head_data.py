@@ -518,7 +518,9 @@ def test_a_choice_that_nothing_answers_is_told_what_there_is(tmp_path: Path) -> 
     check_choice(store, FeatureChoice(precision="fp16"))  # nothing is there yet, which is said elsewhere
     write_set(store, blobs(9), "train")
     check_choice(store, FeatureChoice("fp32", 224, "IMAGENET1K_V1", make_key().feature_key.digest8))
-    there = "there are --image-size 224 --precision fp32 --transform squash --weights IMAGENET1K_V1"
+    there = (
+        "there are --image-size 224 --precision fp32 --transform squash --pool auto --layer last --weights IMAGENET1K_V1"
+    )
     with pytest.raises(FeaturesNotFound, match=f"no features with --precision fp16 --image-size 64; {there}"):
         check_choice(store, FeatureChoice("fp16", 64))
     with pytest.raises(FeaturesNotFound, match=f"no features with the key zz; {there}"):
