@@ -1,6 +1,7 @@
 """A user's own data sets of every kind: rows are shared by content, changes cost what changed, and no two mix."""
 
 import dataclasses
+import pickle
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -245,10 +246,8 @@ def test_a_packed_picture_is_shown_at_its_own_size(tmp_path: Path, kind: Kind) -
 
 
 def test_an_archives_images_can_be_sent_to_another_process(tmp_path: Path) -> None:
-    import pickle
-
     images = datasets.open_split(f"tar:{write_tar(tmp_path / 'a.tar', samples(4, 'a', 'b'))}", "all", NOWHERE)
-    sent = pickle.loads(pickle.dumps(images))
+    sent = pickle.loads(pickle.dumps(images))  # how multiprocessing sends them; the bytes are this test's own
     assert np.array_equal(read(sent).pixels, read(images).pixels)
 
 

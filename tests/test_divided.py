@@ -95,6 +95,13 @@ def test_rows_held_out_once_share_nothing() -> None:
     assert not divided.divided(data, divisions(data)[:1], 2, "cpu").shared
 
 
+def test_many_classes_share_nothing() -> None:
+    """The scores of all folds would be computed at once for every class, which takes longer than each fold by itself."""
+    for classes, shared in ((divided.FEW_CLASSES, True), (divided.FEW_CLASSES + 1, False)):
+        data = dataclasses.replace(rows(2), labels=np.arange(520) % classes)
+        assert divided.divided(data, divisions(data), classes, "cpu").shared == shared
+
+
 @pytest.mark.parametrize("why", ["few rows", "a class with one row"])
 def test_few_rows_and_lonely_classes_are_each_divisions_own(why: str) -> None:
     data = blobs(90) if why == "few rows" else rows(2)

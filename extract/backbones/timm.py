@@ -228,7 +228,9 @@ def _measured(architecture: str, tag: str) -> tuple[Shape, Sizes]:
         )
     try:
         shape = shape_of(model, height)
-    except NotImplementedError as error:
+    except (
+        NotImplementedError
+    ) as error:  # torch.nn.Module's own for a forward that a class lacks: timm's encoders without one
         raise WeightsMismatch(f"model {PREFIX}{architecture} gives no features ({error}); choose another") from error
     least = config.get("min_input_size") or (3, 32, 32)
     if not config.get("fixed_input_size") and not hasattr(model, "patch_embed"):

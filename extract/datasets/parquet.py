@@ -17,7 +17,7 @@ from headstart.core.extract.images.files import facts_of
 from headstart.core.extract.images.labels import class_names, indices, spelled, summary
 from headstart.core.extract.images.packed import PackedImages
 from headstart.core.extract.images.patterns import Argument, argument, files
-from headstart.core.extract.images.splits import Kind, Splits, kind_of_path, splits_of
+from headstart.core.extract.images.splits import Kind, Splits, by_kind, splits_of
 from headstart.core.extract.images.tables import Columns, Tables, at_once, columns, opened, parquet, read_labels
 
 ARGUMENT = "GLOB"
@@ -42,9 +42,9 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
     """The pictures of one split; labels are read, no picture. Raises DataNotFound, DataInvalid."""
     parquet()
     place = given(argument)
-    found, by_kind = _parts(place), _by_kind(place)
-    own = [path for kind in found.splits[split] for path in by_kind[kind]]
-    training = [path for kind in found.training for path in by_kind[kind]]
+    found, kinds = _parts(place), _by_kind(place)
+    own = [path for kind in found.splits[split] for path in kinds[kind]]
+    training = [path for kind in found.training for path in kinds[kind]]
     read = {path: _labels(path, place.columns, facts_of(path)) for path in dict.fromkeys((*own, *training))}
     named = _class_names(place, {path: one for path, (one, _) in read.items() if path in training})
     labels = _spelled({path: texts for path, (_, texts) in read.items()}, named)
@@ -76,10 +76,7 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
 
 
 def _by_kind(place: Argument) -> dict[Kind, list[Path]]:
-    found = dict[Kind, list[Path]]()
-    for path in files(place, SUFFIXES):
-        found.setdefault(kind_of_path(path.relative_to(place.root)), []).append(path)
-    return found
+    return by_kind(files(place, SUFFIXES), place.root)
 
 
 def _parts(place: Argument) -> Splits:

@@ -17,7 +17,7 @@ from headstart.core.extract.images.files import facts_of
 from headstart.core.extract.images.labels import class_names, indices, spelled, summary
 from headstart.core.extract.images.packed import PackedImages
 from headstart.core.extract.images.patterns import Argument, argument, files
-from headstart.core.extract.images.splits import Kind, Splits, kind_of_path, splits_of
+from headstart.core.extract.images.splits import Kind, Splits, by_kind, splits_of
 
 ARGUMENT = "GLOB"
 SUFFIXES = (".tar",)
@@ -41,9 +41,9 @@ def lacking(argument: str, data_dir: Path) -> None:
 def open_split(argument: str, split: str, data_dir: Path) -> Images:
     """The pictures of one split; members' heads and labels are read, no picture. Raises DataNotFound, DataInvalid."""
     place = given(argument)
-    found, by_kind = _parts(place), _by_kind(place)
+    found, kinds = _parts(place), _by_kind(place)
     indexed = {
-        kind: [(path, _index(path, place.columns, facts_of(path))) for path in by_kind[kind]]
+        kind: [(path, _index(path, place.columns, facts_of(path))) for path in kinds[kind]]
         for kind in dict.fromkeys((*found.splits[split], *found.training))
     }
     labels = spelled([row.label for kind in indexed for _, one in indexed[kind] for row in one.rows])
@@ -76,15 +76,14 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
 
 def _by_kind(place: Argument) -> dict[Kind, list[Path]]:
     """The archives of each kind of rows. Raises DataNotFound, DataInvalid for compressed ones."""
-    found = dict[Kind, list[Path]]()
-    for path in files(place, (*SUFFIXES, *_COMPRESSED)):
+    found = files(place, (*SUFFIXES, *_COMPRESSED))
+    for path in found:
         if path.name.lower().endswith(_COMPRESSED):
             raise DataInvalid(
                 f"{path}: a compressed archive, in which no picture can be found without unpacking all before it; unpack "
                 f"the compression alone (gunzip, unxz, unzstd), pictures hardly shrink by it"
             )
-        found.setdefault(kind_of_path(path.relative_to(place.root)), []).append(path)
-    return found
+    return by_kind(found, place.root)
 
 
 def _parts(place: Argument) -> Splits:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from headstart.core.cache.errors import DataInvalid
 from headstart.core.cache.text import listed, safe
@@ -70,3 +70,11 @@ def kind_of_path(path: PurePath) -> Kind:
         if found:
             return found.pop()
     return None
+
+
+def by_kind(paths: Iterable[Path], root: Path) -> dict[Kind, list[Path]]:
+    """Files by what their names, relative to `root`, say. Raises DataInvalid for a name that says two things."""
+    found = dict[Kind, list[Path]]()
+    for path in paths:
+        found.setdefault(kind_of_path(path.relative_to(root)), []).append(path)
+    return found
