@@ -26,7 +26,8 @@ class FeatureKey:
 
     `weights` says where they come from (`IMAGENET1K_V1`, `random:0`, `file`); `weights_sha256` is the SHA-256 of the file
     loaded, or for random weights that of the recipe that draws them. Sizes are in pixels: of the square that the backbone
-    sees, and with `resize` of what is cropped to it; `crop` says how (`extract.pictures.preprocess.Preprocessing`).
+    sees, and with `resize` of what is cropped to it; `crop` says how (`extract.pictures.preprocess.Preprocessing`). `view`
+    says how a picture was changed before all that (`extract.pictures.views`), empty for the picture as it is.
 
     A fact that keys did not have once is left out of JSON and digest where it has the value that held before it was one.
     """
@@ -43,6 +44,7 @@ class FeatureKey:
     feature_version: int = FEATURE_VERSION
     resize: int | None = None
     crop: str = "squash"
+    view: str = ""
 
     def __post_init__(self) -> None:
         # equal keys need one spelling: JSON tells 0 from 0.0, Python doesn't
@@ -58,6 +60,11 @@ class FeatureKey:
     def digest8(self) -> str:
         """The first eight digits, as they stand in folder names."""
         return self.digest[:8]
+
+    @property
+    def plain(self) -> "FeatureKey":
+        """The same of the pictures as they are."""
+        return dataclasses.replace(self, view="")
 
     @property
     def untrained(self) -> bool:
@@ -111,7 +118,7 @@ class FeatureKey:
         texts = ("backbone", "pooling", "weights", "weights_sha256", "interpolation", "precision")
         _expect(found, texts, str)
         _expect(found, ("image_size", "feature_version"), int)
-        _expect(found, [name for name in ("crop",) if name in found], str)
+        _expect(found, [name for name in ("crop", "view") if name in found], str)
         _expect(found, [name for name in ("resize",) if name in found], int)
         _expect(found, ("mean", "std"), (list, tuple))
         _expect_each(found, ("mean", "std"), (int, float))
@@ -155,7 +162,7 @@ class NamedKey(FeatureKey):
         return cls.of(key, found["dataset"], tuple(found["classes"]))
 
 
-_LATER: Mapping[str, Any] = {"resize": None, "crop": "squash"}
+_LATER: Mapping[str, Any] = {"resize": None, "crop": "squash", "view": ""}
 """The fields that keys did not have once, and what held then."""
 
 

@@ -62,6 +62,7 @@ class Job:
             precision=self.device.precision,
             resize=self.preprocessing.resize,
             crop=self.preprocessing.crop,
+            view=self.preprocessing.view,
         )
 
     @property

@@ -36,7 +36,8 @@ class Preprocessing:
     `squash`: the whole picture is resized to `resize` squared, whatever its shape. `center`: its short side is resized to
     `resize`. `border`: its long side is. Of what that gives the middle is cut out, `image_size` squared, with borders in
     the mean's colour where `border` leaves less. `resize` None is `image_size`, and stands where the two are equal, so
-    that equal transforms are equal values. Raises ValueError for other words.
+    that equal transforms are equal values. `view` says how a picture is changed before all that (`extract.pictures.views`),
+    empty for the picture as it is. Raises ValueError for other words.
     """
 
     image_size: int = 224
@@ -45,6 +46,7 @@ class Preprocessing:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     resize: int | None = None
     crop: str = "squash"
+    view: str = ""
 
     def __post_init__(self) -> None:
         for name, known in (("interpolation", INTERPOLATIONS), ("crop", CROPS)):
@@ -57,7 +59,7 @@ class Preprocessing:
     def of_key(cls, key: FeatureKey) -> Preprocessing:
         """The transform that features of a key came from. Raises ValueError for one that this version does not know."""
         mean, std = ((values[0], values[1], values[2]) for values in (key.mean, key.std))
-        return cls(key.image_size, key.interpolation, mean, std, key.resize, key.crop)
+        return cls(key.image_size, key.interpolation, mean, std, key.resize, key.crop, key.view)
 
     @property
     def words(self) -> str:
