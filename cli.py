@@ -29,6 +29,7 @@ from headstart.core.heads.feature_choice import FeatureChoice
 
 if TYPE_CHECKING:
     from headstart.core.cache.store import FeatureStore
+    from headstart.core.extract.config import Views
     from headstart.core.heads.report.facts import Report
 
 BENCH, STUDY = BenchConfig(), requests.StudyRequest()
@@ -103,6 +104,7 @@ def cli() -> None:
 @shown("--shard-rows", type=POSITIVE, default=ExtractConfig.shard_rows, help="Rows in each file.")
 @options.on_error_option
 @options.change_options
+@options.view_options
 @click.option("--dry-run", is_flag=True, help="Say what would be done and what is there.")
 def extract_command(
     settings: Settings,
@@ -112,6 +114,8 @@ def extract_command(
     weights: tuple[str, ...],
     no_splits: bool,
     dry_run: bool,
+    views: Views | None,
+    view_seed: int | None,
     **config: Any,
 ) -> None:
     """Stage one: run a backbone over a data set once and keep the pooled features.
@@ -122,7 +126,8 @@ def extract_command(
     from headstart import extraction
 
     models = models or ExtractionRequest.models
-    request = ExtractionRequest(models, dataset, split, weights, no_splits, ExtractConfig(**config))
+    asked = (dataset, split, weights, no_splits, ExtractConfig(**config), views, view_seed)
+    request = ExtractionRequest(models, *asked)
     if dry_run:
         found = extraction.prospect(settings, request, terminal(settings))
         out(words.extraction.prospect(found))

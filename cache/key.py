@@ -1,6 +1,7 @@
 """The key: how a feature is computed, by value. Which pictures make up a data set is another question (`manifest`)."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ POOLINGS: Mapping[str, str] = {
     "max": "global maximum",
 }
 """What `pooling` is for each way of pooling that has a name of its own."""
+RANDOM_CROP = re.compile(r"crop area=0\.25-1 ratio=3/4-4/3 seed=(0|[1-9][0-9]*) number=([1-9][0-9]*)")
+"""What `view` is for random crops (`extract.pictures.views`): the seed and the number."""
 AT = " at "
 """What stands in `pooling` between the way and an inner layer."""
 
@@ -27,7 +30,7 @@ class FeatureKey:
     `weights` says where they come from (`IMAGENET1K_V1`, `random:0`, `file`); `weights_sha256` is the SHA-256 of the file
     loaded, or for random weights that of the recipe that draws them. Sizes are in pixels: of the square that the backbone
     sees, and with `resize` of what is cropped to it; `crop` says how (`extract.pictures.preprocess.Preprocessing`). `view`
-    says how a picture was changed before all that (`extract.pictures.views`), empty for the picture as it is.
+    says which other picture was made of each (`extract.pictures.views`), empty for the picture as it is.
 
     A fact that keys did not have once is left out of JSON and digest where it has the value that held before it was one.
     """
@@ -67,6 +70,13 @@ class FeatureKey:
         return dataclasses.replace(self, view="")
 
     @property
+    def view_words(self) -> str:
+        """The view for people: `flip`, `crop 2 of seed 0`; empty for the pictures as they are, and one that this version
+        does not know as it stands in the key."""
+        found = RANDOM_CROP.fullmatch(self.view)
+        return f"crop {found[2]} of seed {found[1]}" if found else self.view
+
+    @property
     def untrained(self) -> bool:
         """True where the backbone's weights are random numbers."""
         return self.weights.startswith("random")
@@ -100,8 +110,8 @@ class FeatureKey:
         return self
 
     def differences(self, other: "FeatureKey") -> list[str]:
-        """One `field: ours, not theirs` for each field that differs, in field order."""
-        ours, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
+        """One `field is ours, not theirs` for each field that differs, in field order; views in words."""
+        ours, theirs = ({**dataclasses.asdict(key), "view": key.view_words or None} for key in (self, other))
         return [f"{name} is {ours[name]!r}, not {theirs[name]!r}" for name in ours if ours[name] != theirs[name]]
 
     def to_json(self) -> dict[str, Any]:

@@ -129,6 +129,17 @@ class FeatureStore:
                     return found
         return None
 
+    def views(self, key: NamedKey, split: str) -> list[FeatureSet]:
+        """The last complete snapshot of each view that is kept beside a data set's split in this key, which is that of the
+        pictures as they are. A manifest that can't be read says nothing."""
+        found = []
+        for path in sorted(self.root.glob(f"{self.folder(key, split).name[: -len(key.digest8)]}*/{NAME}")):
+            with contextlib.suppress(FileNotFoundError, FeaturesDamaged):
+                manifest = read_manifest(path.parent)
+                view = dataclasses.replace(key, view=manifest.key.view)
+                found += [FeatureSet(path.parent, manifest)] if view.view and is_of(manifest, view, split) else []
+        return newest(found)
+
     def execution(self, key: NamedKey, split: str) -> Execution | None:
         """How the set of this key and split is computed or was; None where there is none, or none that can be read."""
         for folder in self.folders(key, split):

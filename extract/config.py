@@ -3,6 +3,7 @@
 Imports nothing heavy: the command line reads its defaults here.
 """
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Literal, get_args
@@ -10,6 +11,7 @@ from typing import Literal, get_args
 from headstart.core.cache.arguments import choice, flag, text, whole
 from headstart.core.cache.errors import ArgumentInvalid
 from headstart.core.cache.shard_plan import DEFAULT_SHARD_ROWS
+from headstart.core.extract.pictures.views import FLIP, crop
 
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 Engine = Literal["auto", "eager", "compiled"]
@@ -17,6 +19,7 @@ OnError = Literal["fail", "skip"]
 Split = Literal["train", "test", "all"]
 Transform = Literal["auto", "preset", "squash"]
 Pool = Literal["auto", "avg", "cls", "cls+avg", "max"]
+Views = Literal["flip"] | int
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 ENGINES: tuple[str, ...] = get_args(Engine)
@@ -25,6 +28,8 @@ SPLITS: tuple[str, ...] = get_args(Split)
 TRANSFORMS: tuple[str, ...] = get_args(Transform)
 POOLS: tuple[str, ...] = get_args(Pool)
 STUDY_MODELS = ("vgg16", "vgg19", "resnet50", "resnet152")
+MOST_VIEWS = 64
+"""Random crops of each picture: each costs a pass over the data set and a set of its size."""
 IMAGE_SIZE = 224
 """Pixels: what most backbones were trained for."""
 MIN_IMAGE_SIZE = 32
@@ -87,7 +92,9 @@ class ExtractionRequest:
     """Features of a data set by several backbones.
 
     `split` None means all that the data set has. `weights` are `VALUE` or `MODEL=VALUE`; a model that none concern gets
-    those of `config`. With `no_splits` each sub-folder of `folder:PATH` is a class. Raises ArgumentInvalid.
+    those of `config`. With `no_splits` each sub-folder of `folder:PATH` is a class. `views` are features kept beside those
+    of the pictures as they are: of each picture mirrored (`flip`), or of that many random crops of it, drawn from
+    `view_seed` (None is 0). Raises ArgumentInvalid.
     """
 
     models: tuple[str, ...] = ("resnet50",)
@@ -96,6 +103,8 @@ class ExtractionRequest:
     weights: tuple[str, ...] = ()
     no_splits: bool = False
     config: ExtractConfig = ExtractConfig()
+    views: Views | None = None
+    view_seed: int | None = None
 
     def __post_init__(self) -> None:
         for name in self.models:
@@ -104,6 +113,32 @@ class ExtractionRequest:
         flag("no_splits", self.no_splits)
         if self.split is not None:
             choice("split", self.split, SPLITS)
+        object.__setattr__(self, "views", _views(self.views))
+        if self.view_seed is not None:
+            object.__setattr__(self, "view_seed", whole("view_seed", self.view_seed, 0))
+            if self.views in (None, FLIP):
+                raise ArgumentInvalid(
+                    "a seed draws random crops, and none are asked for; say how many with --views, or leave the seed out"
+                )
+
+    @property
+    def view_names(self) -> tuple[str, ...]:
+        """The views asked for, as keys have them."""
+        if isinstance(self.views, int):
+            return tuple(crop(self.view_seed or 0, number) for number in range(1, self.views + 1))
+        return (FLIP,) if self.views else ()
+
+
+def _views(value: object) -> Views | None:
+    """The views asked for. Raises ArgumentInvalid."""
+    if value is None:
+        return None
+    if value == FLIP:
+        return "flip"
+    with contextlib.suppress(ArgumentInvalid):
+        if (number := whole("views", value, 1)) <= MOST_VIEWS:
+            return number
+    raise ArgumentInvalid(f"views is {value!r}, expected {FLIP} or a whole number from 1 to {MOST_VIEWS}")
 
 
 @dataclasses.dataclass(frozen=True)

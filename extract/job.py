@@ -44,8 +44,8 @@ class Job:
 
     @property
     def network(self) -> NetworkSpec:
-        """The network that the images go through."""
-        return NetworkSpec(self.backbone, self.weights, self.preprocessing, self.device)
+        """The network that the images go through, the same one for all views."""
+        return NetworkSpec(self.backbone, self.weights, self.preprocessing.plain, self.device)
 
     @property
     def key(self) -> FeatureKey:
@@ -91,4 +91,5 @@ class Job:
     @property
     def title(self) -> str:
         """The job in a few words."""
-        return f"{self.backbone.name} {self.images.name} {self.images.split}"
+        view = f", {self.key.view_words}" if self.preprocessing.view else ""
+        return f"{self.backbone.name} {self.images.name} {self.images.split}{view}"

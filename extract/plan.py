@@ -104,7 +104,8 @@ def opened(request: ExtractionRequest, data_dir: Path) -> list[Images]:
 
 
 def plan(request: ExtractionRequest, data_dir: Path, store: FeatureStore | None = None) -> list[Job]:
-    """One job for each model and split. Weights and images are located (torchvision's downloaded), nothing is computed.
+    """One job for each model and split, and after a model's one for each view of each. Weights and images are located
+    (torchvision's downloaded), nothing is computed.
 
     Data sets lie below `data_dir`. `store` is where the features will be kept: what is there already says what a folder of
     pictures is called, and in which order its rows are. Raises WeightsNotFound, WeightsMismatch, DataNotFound, DataInvalid,
@@ -114,7 +115,9 @@ def plan(request: ExtractionRequest, data_dir: Path, store: FeatureStore | None 
     for model in expand_models(request.models):
         own = dataclasses.replace(request.config, weights=_weights(model, request))
         spec = _network(get_backbone(model), own, images[0], store)
-        jobs += [Job(part, spec.backbone, spec.weights, spec.preprocessing, spec.device, own) for part in images]
+        for view in ("", *request.view_names):
+            seen = dataclasses.replace(spec.preprocessing, view=view)
+            jobs += [Job(part, spec.backbone, spec.weights, seen, spec.device, own) for part in images]
     return jobs if store is None else as_kept(jobs, store)
 
 

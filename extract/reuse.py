@@ -87,6 +87,14 @@ def unchanged(job: Job, before: Manifest, contents: Contents) -> tuple[ShardReco
     return known if len(known) == len(records) else None
 
 
+def older_views(job: Job, store: FeatureStore) -> list[FeatureSet]:
+    """The views kept beside a job's pictures that are not of all of them as they are now. Raises DataNotFound,
+    DataInvalid."""
+    contents = Contents(job.images, lambda: store.known_files(job.named, job.images.split))
+    found = store.views(job.named, job.images.split)
+    return [one for one in found if one.manifest.stop < job.rows or unchanged(job, one.manifest, contents) is None]
+
+
 @dataclasses.dataclass(frozen=True)
 class Outlook:
     """What a run would do: the rows of the set and in how many shards, the rows that need not be computed, the folder, and

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Iterator, Sequence
 
+from headstart.commands import made_by
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.text import listed
 from headstart.core.extract import plan as jobs
 from headstart.core.extract import reuse
 from headstart.core.extract import run as runs
 from headstart.core.extract.config import Download, ExtractionRequest
 from headstart.core.extract.job import Job
 from headstart.core.extract.pictures.preprocess import Preprocessing
+from headstart.core.extract.pictures.views import asked_by
 from headstart.core.extract.reuse import Outlook
 from headstart.core.extract.run import Outcome
 from headstart.core.extract.weights.licences import caution, licence
@@ -57,11 +61,37 @@ class Prospect:
 
 
 def extract(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> list[Outcome]:
-    """Make the feature sets complete, a set for each model and split; what is there already is not computed again.
+    """Make the feature sets complete, a set for each model, split and view; what is there already is not computed again.
 
     Raises what `extract.plan.plan` and `extract.run.extract` raise.
     """
-    return run(workspace, checked(workspace, request, observer), observer)
+    found = checked(workspace, request, observer)
+    made = run(workspace, found, observer)
+    for text in _older_views(workspace, request, found, made):
+        observer.note(text)
+    return made
+
+
+def _older_views(
+    workspace: Workspace, request: ExtractionRequest, found: Sequence[Job], made: Sequence[Outcome]
+) -> Iterator[str]:
+    """For each way of computing what must be said of views that are kept, and that the command did not bring up to date."""
+    store, plain = FeatureStore(workspace.features_dir), [job for job in found if not job.preprocessing.view]
+    for key in dict.fromkeys(job.key for job in plain):
+        jobs = [job for job in plain if job.key == key]
+        older = {view.manifest.key.view: view.manifest.key for job in jobs for view in reuse.older_views(job, store)}
+        if not older:
+            continue
+        manifests = tuple(one.features.manifest for one in made if one.features.manifest.key == key)
+        options = [*made_by(key, request.dataset, manifests), *(["--no-splits"] if request.no_splits else [])]
+        options += ["--split", request.split] if request.split else []
+        commands = [f"`{shlex.join(['headstart', 'extract', *options, *asked])}`" for asked in asked_by(list(older))]
+        if commands:
+            yield (
+                f"{key.backbone} {jobs[0].images.name}: older than the pictures are the views "
+                f"{listed(sorted(one.view_words for one in older.values()))}; {' and '.join(commands)} "
+                f"{'bring' if len(commands) > 1 else 'brings'} them up to date"
+            )
 
 
 def prospect(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> Prospect:
@@ -92,7 +122,7 @@ def plan(workspace: Workspace, request: ExtractionRequest, observer: Observer) -
     """The jobs asked for, on the workspace's device whatever the request says, and told once what must be said of them."""
     asked = dataclasses.replace(request, config=dataclasses.replace(request.config, device=workspace.device))
     found = jobs.plan(asked, workspace.data_dir, FeatureStore(workspace.features_dir))
-    for key in dict.fromkeys(job.key for job in found):
+    for key in dict.fromkeys(job.key.plain for job in found):
         warn_if_untrained(key, observer)
     remarks = [remark for job in found for remark in (*job.images.remarks, *job.images.notes, *job.device.notes)]
     remarks += [terms for job in found if (terms := _terms(job)) is not None]
@@ -107,7 +137,7 @@ def squashed_before(found: Sequence[Job], store: FeatureStore) -> Iterator[str]:
     """What must be said where nobody chose a transform, and the features that are there are of squashed pictures, as once
     all were: these jobs don't go on with them."""
     for job in found:
-        if job.key.transform == "squash" or store.folders(job.named, job.images.split):
+        if job.key.transform == "squash" or job.preprocessing.view or store.folders(job.named, job.images.split):
             continue
         key = dataclasses.replace(job.named, resize=None, crop="squash", interpolation=Preprocessing.interpolation)
         if there := store.folders(key, job.images.split):

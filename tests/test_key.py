@@ -13,7 +13,7 @@ from headstart.core.cache.key import FeatureKey, NamedKey
 
 OWN = [field.name for field in dataclasses.fields(FeatureKey)]
 FIELDS = [field.name for field in dataclasses.fields(NamedKey)]
-LATER = ("resize", "crop")
+LATER = ("resize", "crop", "view")
 """Left out where they have the value that held before they were fields."""
 
 # JSON in UTF-8 can't hold lone surrogates
@@ -35,6 +35,7 @@ keys = st.builds(
     feature_version=st.integers(0, 99),
     resize=st.none() | st.integers(1, 10_000),
     crop=texts | st.just("squash"),
+    view=texts | st.just(""),
 )
 
 
@@ -107,7 +108,37 @@ def test_json_gives_the_same_key_back(key: NamedKey) -> None:
 def test_differences_name_the_field_what_is_there_and_what_was_asked_for(field: str) -> None:
     there = make_key()
     asked = dataclasses.replace(there, **{field: other_value(getattr(there, field))})
-    assert there.differences(asked) == [f"{field} is {getattr(there, field)!r}, not {getattr(asked, field)!r}"]
+    ours = None if field == "view" else getattr(there, field)
+    assert there.differences(asked) == [f"{field} is {ours!r}, not {getattr(asked, field)!r}"]
+
+
+@pytest.mark.parametrize(
+    ("view", "words"),
+    [
+        ("", ""),
+        ("flip", "flip"),
+        ("crop area=0.25-1 ratio=3/4-4/3 seed=12 number=3", "crop 3 of seed 12"),
+        (
+            "crop area=0.08-1 ratio=3/4-4/3 seed=12 number=3 colour=0.4",
+            "crop area=0.08-1 ratio=3/4-4/3 seed=12 number=3 colour=0.4",
+        ),
+        ("turn 90", "turn 90"),
+    ],
+)
+def test_views_have_words(view: str, words: str) -> None:
+    assert make_key(view=view).view_words == words
+
+
+def test_differences_tell_views_in_words() -> None:
+    flip, drawn = make_key(view="flip"), make_key(view="crop area=0.25-1 ratio=3/4-4/3 seed=0 number=2")
+    assert flip.differences(drawn) == ["view is 'flip', not 'crop 2 of seed 0'"]
+    assert drawn.differences(make_key()) == ["view is 'crop 2 of seed 0', not None"]
+
+
+def test_the_plain_key_of_a_view_is_that_of_the_pictures_as_they_are() -> None:
+    key = make_key().feature_key
+    assert dataclasses.replace(key, view="flip").plain == key == key.plain
+    assert "view" not in key.to_json()
 
 
 def test_differences_come_in_field_order() -> None:

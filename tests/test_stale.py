@@ -165,6 +165,7 @@ KEY_FIELDS: dict[str, Callable[[World], Job]] = {
     "feature_version": lambda world: rekeyed(world.job(), feature_version=FEATURE_VERSION + 1),
     "resize": lambda world: with_preprocessing(world, resize=20),
     "crop": lambda world: with_preprocessing(world, crop="center"),
+    "view": lambda world: with_preprocessing(world, view="flip"),
 }
 """For each field of the key a job in which only that field differs."""
 

@@ -103,7 +103,10 @@ def _batch(start: int, pixels: Pixels, transform: Preprocessing) -> Batch:
     height, width = pixels.shape[1:3]
     shrunk = height != width and max(height, width) > transform.image_size  # in an order of passes that Pillow chooses
     if len(pixels) and (shrunk or not transform.on_device):
-        pixels = np.stack([framed(Image.fromarray(image), transform) for image in pixels])
+        each = zip(pixels, marks, strict=True)
+        pixels = np.stack([framed(Image.fromarray(image), transform, mark) for image, mark in each])
+    elif transform.is_flipped:
+        pixels = np.ascontiguousarray(pixels[:, :, ::-1])
     return Batch(start, pixels, rows, marks)
 
 

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from PIL import Image
 
 from headstart.core.cache.errors import HeadstartError, ImageUnreadable
+from headstart.core.cache.files import sha256
 from headstart.core.extract.pictures import grey
-from headstart.core.extract.pictures.formats import readable
+from headstart.core.extract.pictures.formats import is_whole_jpeg2000, readable
 from headstart.core.extract.pictures.framing import Pixels, framed
-from headstart.core.extract.pictures.jpeg2000 import is_whole
 from headstart.core.extract.pictures.preprocess import Preprocessing
 
 MAX_PIXELS = 2 * 89_478_485
@@ -60,7 +60,7 @@ def decode(content: bytes, where: str, remark: Callable[[str], None] = _nobody) 
 def decode_at(content: bytes, where: str, transform: Preprocessing, remark: Callable[[str], None] = _nobody) -> Pixels:
     """As `decode`, then as `framed`. Large pictures take turns, so that threads don't each hold one."""
     with _opened(content, where) as image, _turn(image):
-        return framed(_upright(image, remark), transform)
+        return framed(_upright(image, remark), transform, sha256(content) if transform.random_crop else "")
 
 
 def upright(image: Image.Image, where: str, remark: Callable[[str], None] = _nobody) -> Image.Image:
@@ -75,7 +75,7 @@ def _opened(content: bytes, where: str) -> Iterator[Image.Image]:
     with _told(where), Image.open(io.BytesIO(content), formats=readable()) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ImageUnreadable(f"{where}: {image.width}x{image.height} px, more than {MAX_PIXELS} pixels")
-        if image.format == "JPEG2000" and not is_whole(content):
+        if image.format == "JPEG2000" and not is_whole_jpeg2000(content):
             raise ImageUnreadable(f"{where}: can't be decoded (JPEG 2000 file is truncated)")
         yield image
 

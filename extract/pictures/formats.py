@@ -26,6 +26,7 @@ _NEEDS = {"WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
 """What Pillow may have been built without, as `PIL.features` calls it."""
 UNREAD = (".heic", ".heif", ".hif", ".avif", ".jxl", ".tga", ".ico", ".psd", ".raw", ".dng", ".cr2", ".nef", ".arw", ".svg")
 """Suffixes of pictures that can't be read, or by some builds of Pillow only: said of the files left out."""
+_CODESTREAM, _END = b"\xff\x4f", b"\xff\xd9"
 
 
 @functools.cache
@@ -39,6 +40,27 @@ def readable() -> tuple[str, ...]:
 def suffixes() -> frozenset[str]:
     """The endings of file names that are taken for pictures, in lower case; what a file holds is told by its content."""
     return frozenset(suffix for name in readable() for suffix in _SUFFIXES[name])
+
+
+def is_whole_jpeg2000(content: bytes) -> bool:
+    """Whether a JPEG 2000 file has its end: the decoder shows what it finds of one that was cut between two tiles.
+
+    A codestream ends with the marker EOC (ISO/IEC 15444-1, A.4.4); in a JP2 file it is the box `jp2c` (I.5.4).
+    """
+    if content.startswith(_CODESTREAM):
+        return content.endswith(_END)
+    place = 0
+    while place + 8 <= len(content):
+        size, head = int.from_bytes(content[place : place + 4]), 8
+        if size == 1:  # the length is in the next eight bytes
+            size, head = int.from_bytes(content[place + 8 : place + 16]), 16
+        end = place + size if size else len(content)
+        if content[place + 4 : place + 8] == b"jp2c":
+            return end <= len(content) and content[place + head : end].endswith(_END)
+        if end < place + head:
+            return False
+        place = end
+    return False
 
 
 def _has_heif() -> bool:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.pictures.resampling import resized_part
+from headstart.core.extract.pictures.views import Window
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -20,18 +21,32 @@ LARGE = 2**24
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def framed(image: Image.Image, transform: Preprocessing) -> Pixels:
-    """An RGB picture as uint8 (S, S, 3).
+def framed(image: Image.Image, transform: Preprocessing, digest: str = "") -> Pixels:
+    """An RGB picture as uint8 (S, S, 3). `digest` is the SHA-256 of what it was read from, which random crops are drawn by;
+    raises ValueError for one without it.
 
     Of a small one that is far longer than wide the part that is seen is enlarged alone, to the same bits: 1 x 100,000 px
     would take 26 GB at 256 px.
     """
+    if (drawn := transform.random_crop) is not None:
+        if not digest:
+            raise ValueError("a random crop is drawn by the picture's digest, and none was given")
+        return _resized_crop(image, transform, drawn.window(image.size, digest))
+    if transform.is_flipped:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     width, height = resized_size(image.size, transform)
     if width * height <= max(LARGE, image.width * image.height):
         return _cropped(np.asarray(image.resize((width, height), _FILTERS[transform.interpolation])), transform)
     across, down = _middle(width, transform.image_size), _middle(height, transform.image_size)
     box = (across.start, down.start, across.stop, down.stop)
     return _cropped(resized_part(image, (width, height), transform.interpolation, box), transform)
+
+
+def _resized_crop(image: Image.Image, transform: Preprocessing, window: Window) -> Pixels:
+    """A part of a picture at the size that the backbone sees; the filter takes nothing from outside it."""
+    size = (transform.image_size, transform.image_size)
+    found = image.crop(window.box).resize(size, _FILTERS[transform.interpolation])
+    return np.asarray(found.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if window.mirrored else found)
 
 
 def resized_size(size: tuple[int, int], transform: Preprocessing) -> tuple[int, int]:

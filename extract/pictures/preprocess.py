@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.core.cache.key import FeatureKey
+from headstart.core.extract.pictures import views
 from headstart.core.extract.pictures.resampling import BITS, weights
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ class Preprocessing:
     `squash`: the whole picture is resized to `resize` squared, whatever its shape. `center`: its short side is resized to
     `resize`. `border`: its long side is. Of what that gives the middle is cut out, `image_size` squared, with borders in
     the mean's colour where `border` leaves less. `resize` None is `image_size`, and stands where the two are equal, so
-    that equal transforms are equal values. `view` says how a picture is changed before all that (`extract.pictures.views`),
-    empty for the picture as it is. Raises ValueError for other words.
+    that equal transforms are equal values. `view` says which other picture is made of each (`extract.pictures.views`):
+    `flip` goes through all that, a random crop takes the place of resizing and cropping; empty is the picture as it is.
+    Raises ValueError for other words.
     """
 
     image_size: int = 224
@@ -52,6 +54,7 @@ class Preprocessing:
         for name, known in (("interpolation", INTERPOLATIONS), ("crop", CROPS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
+        views.random_crop(self.view)
         if self.resize == self.image_size:
             object.__setattr__(self, "resize", None)
 
@@ -62,9 +65,29 @@ class Preprocessing:
         return cls(key.image_size, key.interpolation, mean, std, key.resize, key.crop, key.view)
 
     @property
+    def plain(self) -> Preprocessing:
+        """What happens to the picture as it is."""
+        return dataclasses.replace(self, view="")
+
+    @property
+    def random_crop(self) -> views.RandomCrop | None:
+        """The view, where it is a random crop."""
+        return views.random_crop(self.view)
+
+    @property
+    def is_flipped(self) -> bool:
+        """Whether every picture is mirrored before all else."""
+        return self.view == views.FLIP
+
+    @property
     def words(self) -> str:
         """What is done to a picture, for people."""
         size, resize = f"{self.image_size} x {self.image_size} px", self.resize or self.image_size
+        if (drawn := self.random_crop) is not None:
+            what = f"random crop {drawn.number} of seed {drawn.seed}, of 25 to 100 % of the area and 3:4 to 4:3"
+            return f"{what}, resized to {size} ({self.interpolation}), half of them mirrored"
+        if self.is_flipped:
+            return f"mirrored, {self.plain.words}"
         if self.crop == "squash" and self.resize is None:
             return f"resized to {size} ({self.interpolation})"
         side = {"squash": "both sides", "center": "short side", "border": "long side"}[self.crop]
@@ -72,8 +95,10 @@ class Preprocessing:
 
     @property
     def on_device(self) -> bool:
-        """Whether `prepare` may resize pictures of any size; all others are prepared by Pillow (`framing`)."""
-        return self.crop == "squash" and self.resize is None and self.interpolation == "bilinear"
+        """Whether `prepare` may resize pictures of any size; all others are prepared by Pillow (`framing`).
+        Whoever leaves `flip` to it mirrors them before."""
+        squashed = self.crop == "squash" and self.resize is None and self.interpolation == "bilinear"
+        return squashed and self.random_crop is None
 
 
 @functools.lru_cache(maxsize=16)

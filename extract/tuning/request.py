@@ -3,6 +3,7 @@
 The rows that a head learns from and those that it is tested on should come from one engine. Imports no torch.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 from headstart.core.cache.execution import Execution
@@ -24,12 +25,16 @@ def engine_request(
     """How to compute a job's missing rows.
 
     `recorded` is how its set was begun; `rows` are those missing and those of the whole plan; `later` are the jobs that the
-    same command does afterwards, whose missing rows count where they go through the same network.
+    same command does afterwards, whose missing rows count where they go through the same network. A view is computed as the
+    pictures as they are were.
     """
     engine, batch_size, (missing, planned) = job.config.engine, job.config.batch_size, rows
     if engine != "auto" and batch_size is not None:
         return EngineRequest(missing, engine, batch_size, planned)
     found = recorded if recorded and _holds(recorded, job) and recorded.rows >= planned else None
+    if found is None and job.preprocessing.view:  # a head learns from both
+        plain = store.execution(dataclasses.replace(job.named, view=""), job.images.split)
+        found = plain if plain and _holds(plain, job) else None
     if found is None and (other := _other_split(job, store, later)) is not None:
         split, found = other
         note(

@@ -18,7 +18,16 @@ from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import NamedKey
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.backbones import get_backbone
-from headstart.core.extract.config import Engine, ExtractConfig, ExtractionRequest, OnError, Pool, Precision, Transform
+from headstart.core.extract.config import (
+    Engine,
+    ExtractConfig,
+    ExtractionRequest,
+    OnError,
+    Pool,
+    Precision,
+    Transform,
+    Views,
+)
 from headstart.core.heads import data
 from headstart.core.heads.config import RECIPES
 from headstart.observer import Observer
@@ -221,36 +230,37 @@ def extract(
     transform: Transform = ExtractConfig.transform,
     pool: Pool = ExtractConfig.pool,
     layer: str | None = None,
+    views: Views | None = None,
+    view_seed: int | None = None,
     device: str = ExtractConfig.device,
     features_dir: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     observer: Observer | None = None,
 ) -> Features:
     """Run a frozen backbone over a data set once, keep the features, and give them: what `headstart extract` does, with the
-    same names and defaults. What is already there is not computed again: an interrupted or shorter run is extended, and of
-    pictures that changed only the new ones are computed; with frozen a change is an error.
+    same names and defaults. A shorter or interrupted run is extended, and of pictures that changed only the new ones are
+    computed; with frozen a change is an error.
 
     dataset: cifar10, digits, folder:PATH, classes:PATH, list:FILE, parquet:GLOB, hf:OWNER/NAME, tar:GLOB, npz:FILE or
     torchvision:NAME, and a Path is a folder; image_size in pixels, None is the size that the weights were made for; limit,
     shard_rows in rows of each split. transform: preset, the weights' own resizing and crop; squash, the whole picture
     resized to a square; auto, by data set. pool: auto, what the network's authors classify on; avg, max, cls or cls+avg;
-    layer: an inner layer that is pooled, not the last. The folders are those of the command too, ./features and ./data, or
-    $HEADSTART_FEATURES and $HEADSTART_DATA. observer: told how the work goes; None is a bar in a notebook and silence in a
-    script.
+    layer: an inner layer that is pooled. views: features kept too, of each picture mirrored ("flip") or of that many random
+    crops of it, drawn from view_seed (None: 0); those given are of the pictures as they are. The folders are the command's,
+    ./features and ./data, or $HEADSTART_FEATURES and $HEADSTART_DATA. observer: told how it goes; None: a notebook's bar.
 
     Raises HeadstartError: ArgumentInvalid, before any picture is read, DataNotFound, DataInvalid, ImageUnreadable,
-    WeightsNotFound, WeightsMismatch, DeviceUnavailable, FeaturesStale, FeaturesInvalid, OutOfMemory. Raises OSError where
-    features can't be written.
+    WeightsNotFound, WeightsMismatch, DeviceUnavailable, FeaturesStale, FeaturesInvalid, OutOfMemory; OSError.
 
     >>> features = hs.extract("folder:pets", model="resnet50")  # doctest: +SKIP
     """
-    way = (weights, image_size, precision, device, batch_size, engine, workers)
-    config = ExtractConfig(*way, limit, shard_rows, on_error, force, frozen, transform, pool, layer)
-    request = ExtractionRequest((model,), _named(dataset), split, (), no_splits, config)
+    way = (weights, image_size, precision, device, batch_size, engine, workers, limit, shard_rows)
+    config = ExtractConfig(*way, on_error, force, frozen, transform, pool, layer)
+    request = ExtractionRequest((model,), _named(dataset), split, (), no_splits, config, views, view_seed)
     get_backbone(model)  # one: "all" would give features of several kinds
     workspace = Workspace(folder(features_dir, "features"), folder(None, "runs"), folder(data_dir, "data"), device)
-    made = extraction.extract(workspace, request, watching(observer))
-    return Features([outcome.features for outcome in made], limit)
+    made = [outcome.features for outcome in extraction.extract(workspace, request, watching(observer))]
+    return Features([found for found in made if not found.manifest.key.view], limit)
 
 
 @spoken

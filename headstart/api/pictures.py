@@ -14,6 +14,7 @@ from PIL import Image
 from headstart.core.cache.errors import ArgumentInvalid, ArgumentOfWrongType, ImageNotFound, ImageUnreadable
 from headstart.core.cache.files import sha256
 from headstart.core.extract.images import Batch, Pixels, batch_of
+from headstart.core.extract.images.arrays import fingerprint
 from headstart.core.extract.images.files import Tally
 from headstart.core.extract.pictures.decode import decode_at, upright
 from headstart.core.extract.pictures.files import content
@@ -109,7 +110,8 @@ class Pictures:
         try:
             if not isinstance(item, Path):
                 image = item if isinstance(item, Image.Image) else Image.fromarray(item)
-                return framed(upright(image, name, lambda text: self.tally.add(text, row)), transform)
+                image = upright(image, name, lambda text: self.tally.add(text, row))
+                return framed(image, transform, fingerprint(np.asarray(image)) if transform.random_crop else "")
             found = content(item)
             if self.marks and sha256(found) != self.marks[row]:
                 return "the file changed while it was read"
@@ -158,4 +160,5 @@ def _as_it_is(items: Sequence[Item], transform: Preprocessing) -> Pixels | None:
         return None
     if max(arrays[0].shape[:2]) > transform.image_size:
         return None
-    return np.stack(arrays)
+    batch = np.stack(arrays)
+    return np.ascontiguousarray(batch[:, :, ::-1]) if transform.is_flipped else batch

@@ -30,7 +30,7 @@ def changed(change: Change) -> str:
 
 
 def listing(entries: Sequence[Entry], now: datetime.datetime) -> str:
-    """A line for each set: rows, size on disk, image size, precision, weights, age, and whether it is complete."""
+    """A line for each set: rows, size on disk, image size and view, precision, weights, age, and whether it is complete."""
     lines: list[list[object]] = [
         ["feature set", "rows x features", "size", "image", "precision", "weights", "age", "state"]
     ]
@@ -40,7 +40,8 @@ def listing(entries: Sequence[Entry], now: datetime.datetime) -> str:
             manifest, key = entry.features.manifest, entry.features.manifest.key
             weights = f"{key.weights} {key.weights_sha256[:8]}"
             past = age(manifest.provenance.created, now)
-            cells = [f"{manifest.rows:,} x {manifest.feature_dim}", f"{key.image_size} px", key.precision, weights, past]
+            size = f"{key.image_size} px" + (f", {key.view_words}" if key.view else "")
+            cells = [f"{manifest.rows:,} x {manifest.feature_dim}", size, key.precision, weights, past]
         cells.insert(1, megabytes(entry.nbytes))
         lines.append([entry.folder.name, *cells, entry.state])
     found = {entry.state for entry in entries}
@@ -106,6 +107,7 @@ def description(features: FeatureSet) -> str:
         *([] if manifest.change is None else [f"  changed last: {changed(manifest.change)}"]),
         f"  classes: {listed(manifest.classes) or 'none'}",
         f"  transform: {transform(manifest.key)}",
+        *([f"  view: {manifest.key.view_words}"] if manifest.key.view else []),
         *(f"  key: {field} = {value}" for field, value in key_facts(manifest.key)),
         "  with " + ", ".join(f"{package} {version}" for package, version in origin.versions.items()),
     ]
