@@ -238,8 +238,7 @@ def extract(
     observer: Observer | None = None,
 ) -> Features:
     """Run a frozen backbone over a data set once, keep the features, and give them: what `headstart extract` does, with the
-    same names and defaults. A shorter or interrupted run is extended, and of pictures that changed only the new ones are
-    computed; with frozen a change is an error.
+    same names and defaults. Only what is not there is computed; with frozen, pictures that changed since are an error.
 
     dataset: cifar10, digits, folder:PATH, classes:PATH, list:FILE, parquet:GLOB, hf:OWNER/NAME, tar:GLOB, npz:FILE or
     torchvision:NAME, and a Path is a folder; image_size in pixels, None is the size that the weights were made for; limit,
@@ -247,15 +246,15 @@ def extract(
     resized to a square; auto, by data set. pool: auto, what the network's authors classify on; avg, max, cls or cls+avg;
     layer: an inner layer that is pooled. views: features kept too, of each picture mirrored ("flip") or of that many random
     crops of it, drawn from view_seed (None: 0); those given are of the pictures as they are. The folders are the command's,
-    ./features and ./data, or $HEADSTART_FEATURES and $HEADSTART_DATA. observer: told how it goes; None: a notebook's bar.
+    ./features and ./data, or $HEADSTART_FEATURES and $HEADSTART_DATA. observer: told how it goes; None: a bar in notebooks.
 
     Raises HeadstartError: ArgumentInvalid, before any picture is read, DataNotFound, DataInvalid, ImageUnreadable,
     WeightsNotFound, WeightsMismatch, DeviceUnavailable, FeaturesStale, FeaturesInvalid, OutOfMemory; OSError.
 
     >>> features = hs.extract("folder:pets", model="resnet50")  # doctest: +SKIP
     """
-    way = (weights, image_size, precision, device, batch_size, engine, workers, limit, shard_rows)
-    config = ExtractConfig(*way, on_error, force, frozen, transform, pool, layer)
+    way = (weights, image_size, precision, device, batch_size, engine, workers)
+    config = ExtractConfig(*way, limit, shard_rows, on_error, force, frozen, transform, pool, layer)
     request = ExtractionRequest((model,), _named(dataset), split, (), no_splits, config, views, view_seed)
     get_backbone(model)  # one: "all" would give features of several kinds
     workspace = Workspace(folder(features_dir, "features"), folder(None, "runs"), folder(data_dir, "data"), device)
