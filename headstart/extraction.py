@@ -79,19 +79,20 @@ def _older_views(
     store, plain = FeatureStore(workspace.features_dir), [job for job in found if not job.preprocessing.view]
     for key in dict.fromkeys(job.key for job in plain):
         jobs = [job for job in plain if job.key == key]
-        older = {view.manifest.key.view: view.manifest.key for job in jobs for view in reuse.older_views(job, store)}
+        kept = {one.manifest.key.view: one.manifest.key for job in jobs for one in reuse.older_views(job, store)}
+        older = [own for view, own in kept.items() if asked_by([view])]  # a headstart to come may have others
         if not older:
             continue
         manifests = tuple(one.features.manifest for one in made if one.features.manifest.key == key)
         options = [*made_by(key, request.dataset, manifests), *(["--no-splits"] if request.no_splits else [])]
         options += ["--split", request.split] if request.split else []
-        commands = [f"`{shlex.join(['headstart', 'extract', *options, *asked])}`" for asked in asked_by(list(older))]
-        if commands:
-            yield (
-                f"{key.backbone} {jobs[0].images.name}: older than the pictures are the views "
-                f"{listed(sorted(one.view_words for one in older.values()))}; {' and '.join(commands)} "
-                f"{'bring' if len(commands) > 1 else 'brings'} them up to date"
-            )
+        asked = asked_by([own.view for own in older])
+        commands = " and ".join(f"`{shlex.join(['headstart', 'extract', *options, *views])}`" for views in asked)
+        yield (
+            f"{key.backbone} {jobs[0].images.name}: older than the pictures are the views "
+            f"{listed(sorted(own.view_words for own in older))}; {commands} {'bring' if len(asked) > 1 else 'brings'} them "
+            f"up to date"
+        )
 
 
 def prospect(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> Prospect:

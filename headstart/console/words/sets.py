@@ -88,7 +88,8 @@ def transform(key: FeatureKey) -> str:
     try:
         return f"{key.transform}, {Preprocessing.of_key(key).words}"
     except ValueError:  # of a headstart to come
-        return f"{key.transform}, crop {key.crop}, interpolation {key.interpolation}"
+        view = f", view {key.view}" if key.view else ""
+        return f"{key.transform}, crop {key.crop}, interpolation {key.interpolation}{view}"
 
 
 def description(features: FeatureSet) -> str:
