@@ -31,9 +31,9 @@ def unused(pair: Pair) -> str | None:
     """What must be said where views are kept and not asked for; None where there are none."""
     if not (count := len(pair.train_views)):
         return None
-    what = "a view" if count == 1 else f"{count:,} views"
-    key = pair.key
-    return f"{key.backbone} {key.dataset}: {what} of each training picture is kept; --views trains on {_them(count)} too"
+    many = f"{count:,} views of each training picture are kept; --views trains on them too"
+    one = "a view of each training picture is kept; --views trains on it too"
+    return f"{pair.key.backbone} {pair.key.dataset}: {one if count == 1 else many}"
 
 
 def attached(part: Labelled, pair: Pair, config: TrainConfig) -> Labelled:
@@ -112,7 +112,3 @@ def _made(pair: Pair, does: str) -> str:
     kinds = dict.fromkeys(one.manifest.key.view.partition(" ")[0] for one in (*pair.train_views, *pair.test_views))
     command = extract_command(pair.key, f"--views {next(iter(kinds), 'flip')}")
     return f"`{command}` {does}"
-
-
-def _them(count: int) -> str:
-    return "it" if count == 1 else "them"

@@ -64,10 +64,9 @@ def train(
     passes, batch_size and train_limit in rows, hidden in units; penalty: of ridge, or 1 / C of logreg and svm; neighbours:
     the k of knn; class_weight: "balanced"; group_by: a regular expression, rows in whose ids it finds the same text are
     never on both sides of a division; curve: also train on a half, a quarter, ... of the rows, which tells whether more
-    would help (`Classifier.run.curve`); views: train on the kept views of the training pictures too. Raises
-    FeaturesNotFound without training or test rows, or views, FeaturesStale for views of other pictures, FeaturesInvalid for
-    rows that no head can learn from, FeaturesDamaged, DeviceUnavailable, OutOfMemory; ArgumentInvalid for settings out of
-    range, or without effect on this head.
+    would help (`Classifier.run.curve`); views: also train on the kept views of the pictures. Raises FeaturesNotFound without
+    training or test rows, or views, FeaturesStale for views of other pictures, FeaturesInvalid for rows that teach nothing,
+    FeaturesDamaged, DeviceUnavailable, OutOfMemory; ArgumentInvalid for settings out of range, or without effect here.
 
     >>> head = hs.train(features, seed=0)  # doctest: +SKIP
     """
@@ -77,23 +76,25 @@ def train(
         "class_weight": class_weight, "label_smoothing": label_smoothing, "test_fraction": test_fraction,
         "group_by": group_by, "train_limit": train_limit, "seed": seed,
     }  # fmt: skip
-    config, pair = changed(recipe, head, given), _pair(features)
-    if _wanted(views, config):
-        pair = data.with_kept_views(pair, newest(FeatureStore(pair.train.folder.parent).sets()))
-        config = data.with_views(pair, config)
-    config = dataclasses.replace(config, train_limit=_limit(features, config))
+    config, pair = _settled(features, changed(recipe, head, given), views)
     with _store(runs_dir) as store:
         found, run, kept = _fitted(pair, config, device, store, watching(observer), curve=curve)
     return Classifier(found, run, kept, device=device, observer=observer)
 
 
-def _wanted(views: object, config: TrainConfig) -> bool:
-    """Whether to train on views. Raises ArgumentInvalid for what is no boolean, and for a recipe without them."""
+def _settled(features: Features, config: TrainConfig, views: object) -> tuple[TrainConfig, Pair]:
+    """The configuration for the rows that were asked for, and the sets, both with the kept views where these are wanted.
+    Raises ArgumentInvalid for `views` that are no boolean, or of a recipe without; as `_pair` and `data.with_views`."""
+    pair = _pair(features)
+    config = dataclasses.replace(config, train_limit=_limit(features, config))
     if not isinstance(views, bool):
         raise ArgumentInvalid(f"views is {views!r}, expected True or False")
     if (reason := refusal(config, (), views=views)) is not None:
         raise ArgumentInvalid(in_python(reason))
-    return views
+    if not views:
+        return config, pair
+    pair = data.with_kept_views(pair, newest(FeatureStore(pair.train.folder.parent).sets()))
+    return data.with_views(pair, config), pair
 
 
 def _fitted(
