@@ -80,7 +80,9 @@ def head_of(place: Place) -> TrainedHead:
 def test_the_terminal_says_which_views_and_what_averages_are_worth(place: Place) -> None:
     said = place.run("train-head", "--head", "logreg", "--views", "--json").stdout
     assert "note: trained on a view of each picture too: flip" in said
-    assert "averaged over its views " in said and "(95 % interval" in said and "120 images; the image + flip)" in said
+    assert "averaged over its views " in said
+    assert "(95 % interval" in said
+    assert "120 images; the image + flip)" in said
     (facts,) = json.loads(said.splitlines()[-1])
     assert facts["config"]["views"] == ["flip"]
     assert facts["averaged"]["total"] == 120
@@ -180,7 +182,8 @@ def test_a_head_without_views_is_refused_with_the_command_that_trains_one(place:
     line = place.fails("predict", "--views", str(pictures / "a.png"))
     assert "was trained without views" in line
     command = line.partition("`")[2].partition("`")[0]
-    assert command.startswith("headstart train-head -m resnet18 --dataset digits") and command.endswith("--views")
+    assert command.startswith("headstart train-head -m resnet18 --dataset digits")
+    assert command.endswith("--views")
     place.run(*command.split()[1:])  # works
 
 
@@ -214,8 +217,10 @@ def features(place: Place) -> hs.Features:
 
 def test_python_trains_and_averages_as_the_command_does(place: Place, features: hs.Features, pictures: Path) -> None:
     head = hs.train(features, head="logreg", views=True, device="cpu")
-    assert head.run is not None and head.run.config.views == ("flip",)
-    assert head.run.averaged is not None and head.run.averaged.total == 120
+    assert head.run is not None
+    assert head.run.config.views == ("flip",)
+    assert head.run.averaged is not None
+    assert head.run.averaged.total == 120
     files = [pictures / name for name in ("a.png", "b.png", "d.png")]
     found = head.predict_proba(files, views=True)
     np.testing.assert_allclose(found, by_hand(place, files), atol=1e-4)
@@ -235,7 +240,7 @@ def test_python_refuses_what_has_no_views(features: hs.Features, pictures: Path,
         several.predict(pictures / "a.png", views="yes")  # type: ignore[arg-type]
     with pytest.raises(ArgumentInvalid, match="views is 1, expected True or False"):
         hs.train(features, views=1)  # type: ignore[arg-type]
-    with pytest.raises(ArgumentInvalid, match="^views: the study recipe"):
+    with pytest.raises(ArgumentInvalid, match=r"^views: the study recipe"):
         hs.train(features, recipe="study", views=True)
 
 
@@ -257,21 +262,22 @@ def test_python_names_the_command_where_no_view_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_viewed_picture_is_read_by_the_views_transform() -> None:
+    asked: list[str] = []
+
     class Told:
         rows = 3
-        asked: list[str] = []
 
         def noticed(self) -> list[str]:
             return ["a guess"]
 
         def read(self, start: int, stop: int, transform: Any, workers: int) -> Any:
-            self.asked.append(transform.view)
+            asked.append(transform.view)
             return (start, stop, workers)
 
     seen = Viewed(Told(), "flip")
     assert (seen.rows, seen.noticed()) == (3, ["a guess"])
     assert seen.read(0, 2, Preprocessing(32), 1) == (0, 2, 1)  # type: ignore[comparison-overlap]
-    assert Told.asked == ["flip"]
+    assert asked == ["flip"]
 
 
 def test_means_are_of_calibrated_probabilities(place: Place) -> None:

@@ -137,7 +137,7 @@ def test_views_of_other_pictures_are_refused_with_the_command(store: FeatureStor
     assert callable(other)
     other(store)
     pair = only_pair(store)
-    with pytest.raises(FeaturesStale, match="the view flip is of other pictures, labels or rows than .* brings it up"):
+    with pytest.raises(FeaturesStale, match=r"the view flip is of other pictures, labels or rows than .* brings it up"):
         data.with_views(pair, make_config())
     with pytest.raises(FeaturesStale, match="`headstart extract --model resnet50 --dataset pets --views flip`"):
         data.load(pair, make_config(views=("flip",)))
@@ -154,7 +154,7 @@ def test_a_view_whose_labels_are_others_is_refused(store: FeatureStore) -> None:
 
 
 def test_a_view_that_is_not_kept_or_not_finite_is_refused(pair: Pair, store: FeatureStore) -> None:
-    with pytest.raises(FeaturesNotFound, match="its view turn is not kept; `headstart extract .* makes it"):
+    with pytest.raises(FeaturesNotFound, match=r"its view turn is not kept; `headstart extract .* makes it"):
         data.load(pair, make_config(views=("turn",)))
     bad = blobs(60)
     bad.features[7, 1] = np.nan
@@ -227,7 +227,8 @@ def test_copies_are_found_among_pictures_as_they_are(store: FeatureStore) -> Non
 def test_a_record_says_which_views_and_how_good_averages_are(pair: Pair, runs: RunStore) -> None:
     run = trained(pair, runs)
     assert run.config.views == VIEWS
-    assert run.averaged is not None and run.averaged.total == 30
+    assert run.averaged is not None
+    assert run.averaged.total == 30
     assert f"trained on 2 views of each picture too: {CROP}, flip" in run.notes
     assert settings_label(run.config) == f"{SMALL}, views {CROP} + flip"
     assert read(runs.root / run.name / "run.json") == run
@@ -238,7 +239,8 @@ def test_a_record_says_which_views_and_how_good_averages_are(pair: Pair, runs: R
     kept = load_head(run, runs)
     assert kept.head.config.views == VIEWS
     testing = data.load(pair, run.config).testing
-    assert testing is not None and kept.confidence is not None
+    assert testing is not None
+    assert kept.confidence is not None
     assert run.averaged == averaged_score(kept.head, testing, "cpu", kept.confidence.temperature)
 
 
@@ -248,7 +250,8 @@ SMALL = settings_label(make_config("logreg"))
 def test_a_record_without_views_is_what_it_was(pair: Pair, runs: RunStore) -> None:
     (run,) = fit(pair, [make_config("logreg")], "cpu", "a computer", runs, silent)
     text = (runs.root / run.name / "run.json").read_text()
-    assert "views" not in text and "averaged" not in text
+    assert "views" not in text
+    assert "averaged" not in text
     assert "views" not in make_config().to_json()
     assert TrainConfig.from_json(make_config().to_json()) == make_config()
     assert TrainConfig.from_json(make_config(views=VIEWS).to_json()) == make_config(views=VIEWS)
@@ -275,7 +278,8 @@ def test_without_the_same_views_of_test_pictures_averages_are_not_known(
     assert run.averaged is None
     reason = "they are of other pictures by now" if kept == "older" else "not all are kept"
     (note,) = [note for note in run.notes if note.startswith("no accuracy averaged over the views of test pictures")]
-    assert reason in note and "`headstart extract --model resnet50 --dataset pets --views" in note
+    assert reason in note
+    assert "`headstart extract --model resnet50 --dataset pets --views" in note
 
 
 def test_averages_choose_nothing(store: FeatureStore, runs: RunStore) -> None:
@@ -308,12 +312,14 @@ def test_a_part_held_out_has_its_views_with_it(store: FeatureStore, runs: RunSto
     write_view(store, blobs(60), "all")
     config = make_config("logreg", test_fraction=0.2)
     parts = data.load(only_pair(store), data.with_views(only_pair(store), config))
-    assert parts.testing is not None and parts.testing.views is not None
+    assert parts.testing is not None
+    assert parts.testing.views is not None
     assert parts.training.views is not None
     assert (parts.training.views.shape[1], parts.testing.views.shape[1]) == (48, 12)
     np.testing.assert_allclose(parts.testing.views[0], parts.testing.features + 0.25, rtol=1e-6)
     run = trained(only_pair(store), runs, config)
-    assert run.averaged is not None and run.averaged.total == 12
+    assert run.averaged is not None
+    assert run.averaged.total == 12
 
 
 def test_a_sweep_several_seeds_and_a_curve_take_views(pair: Pair, runs: RunStore) -> None:
@@ -326,7 +332,8 @@ def test_a_sweep_several_seeds_and_a_curve_take_views(pair: Pair, runs: RunStore
         assert (alone.losses, alone.evaluation.overall) == (run.losses, run.evaluation.overall)
     asked = data.with_views(pair, make_config("logreg", penalty=1.0))
     (run,) = fit(pair, [asked], "cpu", "a computer", runs, silent, on_draw=lambda *_: None)
-    assert run.curve is not None and run.curve.test_rows == 30
+    assert run.curve is not None
+    assert run.curve.test_rows == 30
 
 
 def test_twenty_pictures_of_two_classes_and_one_picture_of_a_third(store: FeatureStore, runs: RunStore) -> None:
@@ -336,5 +343,7 @@ def test_twenty_pictures_of_two_classes_and_one_picture_of_a_third(store: Featur
     write_view(store, rows, "train")
     write_view(store, blobs(6, 1), "test")
     run = trained(only_pair(store), runs, RECIPES["standard"])
-    assert run.averaged is not None and isinstance(run.averaged, Score)
-    assert run.selection is not None and run.selection.rows == 20
+    assert run.averaged is not None
+    assert isinstance(run.averaged, Score)
+    assert run.selection is not None
+    assert run.selection.rows == 20

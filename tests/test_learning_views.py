@@ -93,7 +93,8 @@ def test_all_versions_have_a_part_in_the_standardisation() -> None:
     assert data.views is not None
     every = np.concatenate([data.features, *data.views]).astype(np.float64)
     found = standardised(Given(on_device("cpu", data), None))
-    assert found.mean is not None and found.std is not None
+    assert found.mean is not None
+    assert found.std is not None
     np.testing.assert_allclose(found.mean, every.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(found.std, every.std(axis=0), rtol=1e-5)
 
@@ -169,7 +170,8 @@ def test_auto_chooses_by_copies_what_it_chooses_without(rows: int) -> None:
     data = overlapping(rows, 2, seed=4, dim=8)
     auto = make_config("auto")
     (plain,), (several,) = (procedure.fit(one, 2, [auto], "cpu", silent) for one in (data, copied(data)))
-    assert plain.selection is not None and several.selection is not None
+    assert plain.selection is not None
+    assert several.selection is not None
     assert several.selection.rows == plain.selection.rows == rows
     config = plain.selection.config
     found = {one.config: one.log_loss for one in several.selection.tried}
@@ -236,7 +238,7 @@ def test_a_gradient_head_learns_the_features_of_the_version_drawn(monkeypatch: p
     data = noisy(blobs(48), views=1)
     assert data.views is not None
     config = make_config("linear", standardise=False, val_fraction=0.0)
-    monkeypatch.setattr(optimise, "_versions", lambda part, rows: torch.ones(len(part.train), dtype=torch.int64))
+    monkeypatch.setattr(optimise, "_versions", lambda part, _: torch.ones(len(part.train), dtype=torch.int64))
     by_views = train(data, 3, config, "cpu", silent).head
     alone = train(dataclasses.replace(data, features=data.views[0], views=None), 3, config, "cpu", silent).head
     assert same_head(by_views, alone)
@@ -369,7 +371,8 @@ def test_no_weight_of_a_judged_picture_is_left_where_divisions_are_solved_at_onc
 
 def test_twenty_pictures_of_two_classes() -> None:
     (found,) = procedure.fit(noisy(blobs(20, classes=2)), 2, [make_config("auto")], "cpu", silent)
-    assert found.selection is not None and found.selection.rows == 20
+    assert found.selection is not None
+    assert found.selection.rows == 20
     assert accuracy(found, blobs(100, 5, classes=2)) > 0.9
 
 
@@ -379,7 +382,8 @@ def test_a_class_with_one_picture_is_predicted_by_none_that_did_not_see_it() -> 
     labels = np.append(np.arange(30) % 2, 2).astype(np.int64)
     data = noisy(dataclasses.replace(data, labels=labels))
     (found,) = procedure.fit(data, 3, [make_config("logreg")], "cpu", silent)
-    assert found.selection is not None and found.selection.rows == 30
+    assert found.selection is not None
+    assert found.selection.rows == 30
     outside = cross_validate(
         data, lambda rows: procedure.fit(rows, 3, [make_config("logreg", penalty=1.0)], "cpu", silent), 1, "cpu",
         lambda *_: None, repeated=False,

@@ -64,7 +64,7 @@ def train(
     passes, batch_size and train_limit in rows, hidden in units; penalty: of ridge, or 1 / C of logreg and svm; neighbours:
     the k of knn; class_weight: "balanced"; group_by: a regular expression, rows in whose ids it finds the same text are
     never on both sides of a division; curve: also train on a half, a quarter, ... of the rows, which tells whether more
-    would help (`Classifier.run.curve`); views: also train on the kept views of the pictures. Raises FeaturesNotFound without
+    would help (`Classifier.run.curve`); views: also train on kept views of the pictures. Raises FeaturesNotFound without
     training or test rows, or views, FeaturesStale for views of other pictures, FeaturesInvalid for rows that teach nothing,
     FeaturesDamaged, DeviceUnavailable, OutOfMemory; ArgumentInvalid for settings out of range, or without effect here.
 
