@@ -219,8 +219,11 @@ def bench_command(
 @shown("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table")
 @click.option("--compare", is_flag=True, help="The newest head of every model, side by side.")
 @options.coverage_option
+@options.views_option
 @options.inference_options
-def predict_command(settings: Settings, pictures: tuple[str, ...], topk: int, coverage: float | None, **given: Any) -> None:
+def predict_command(
+    settings: Settings, pictures: tuple[str, ...], topk: int, coverage: float | None, views: bool, **given: Any
+) -> None:
     """Label pictures with a trained head: files, folders or patterns.
 
     The transform, the class names and the weights are those the head recorded. A picture that can't be read is
@@ -230,10 +233,10 @@ def predict_command(settings: Settings, pictures: tuple[str, ...], topk: int, co
     from headstart.inference import prediction
 
     form, choice = given.pop("form"), requests.HeadChoice(given.pop("models"), given.pop("paths"), given.pop("compare"))
-    wanted, inference = Wanted(topk, coverage), requests.InferenceOptions(**given)
+    wanted, inference = Wanted(topk, coverage, views), requests.InferenceOptions(**given)
     found = prediction.predict(settings, pictures, choice, inference, wanted, terminal(settings))
     if form == "csv":
-        emit(words.predictions.as_csv(found.photos, coverage))
+        emit(words.predictions.as_csv(found.photos, coverage, views))
     elif form == "table":
         out(words.predictions.table(found.photos, found.titles, coverage))
     if form == "json" or settings.json:

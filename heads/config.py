@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from headstart.core.cache.errors import FeaturesInvalid
@@ -43,7 +43,8 @@ class TrainConfig:
 
     Of a data set without a test split, `test_fraction` is held out for testing; None tests by cross-validation over all of
     it. `group_by` is a regular expression: rows in whose ids it finds the same text (its first group, or all it matched)
-    are never on both sides of a division.
+    are never on both sides of a division. `views` are the kept views of the training pictures, in the words of their keys,
+    that are trained on beside the pictures as they are.
     """
 
     recipe: str
@@ -68,6 +69,7 @@ class TrainConfig:
     group_by: str | None = None
     train_limit: int | None = None
     seed: int = 0
+    views: tuple[str, ...] = ()
 
     @property
     def trained_by_gradient(self) -> bool:
@@ -99,14 +101,22 @@ class TrainConfig:
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self, dict_factory=stated)
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "TrainConfig":
         """What `to_json` wrote. Records that do not say what was held out are of when it was always a fifth. Raises
         TypeError for missing or unknown fields."""
-        return cls(**{"test_fraction": TEST_FRACTION, **found})
+        return cls(**{"test_fraction": TEST_FRACTION, **found, "views": tuple(found.get("views", ()))})
 
+
+def stated(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a record that stand in JSON and digests, for `dataclasses.asdict`: those that records did not have once
+    are left out where they say nothing, so that the others are what they were."""
+    return {name: value for name, value in fields if name not in _LATER or value}
+
+
+_LATER = ("views", "averaged")
 
 TEST_FRACTION = 0.2
 """The part of a set without a test split that is held out where one must be, though none was asked for: by a study, and as
@@ -160,15 +170,23 @@ AUTO_USES = frozenset({"class_weight"})
 
 
 def refusal(
-    config: TrainConfig, given: Collection[str], *, seeds: int = 1, sweep: bool = False, curve: bool = False
+    config: TrainConfig,
+    given: Collection[str],
+    *,
+    seeds: int = 1,
+    sweep: bool = False,
+    curve: bool = False,
+    views: bool = False,
 ) -> str | None:
-    """Why the fields `given` by name, so many seeds, a sweep or a curve are not for this training, or None where all have
-    an effect.
+    """Why the fields `given` by name, so many seeds, a sweep, a curve or views are not for this training, or None where all
+    have an effect.
 
     A field is named as the option is: `batch_size` as --batch-size.
     """
     if config.head == AUTO and config.recipe != "standard":
         return f"--head auto chooses among heads of the standard recipe; leave --recipe {config.recipe} out, or name a head"
+    if views and config.recipe == "study":
+        return "--views: the study recipe is the published protocol, which had none; leave one of the two out"
     if curve and (seeds > 1 or sweep):
         other = "--sweep" if sweep else f"--seeds {seeds}"
         return (

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from headstart.core.cache.errors import FeaturesInvalid, RunNotFound
+from headstart.core.cache.errors import ArgumentInvalid, FeaturesInvalid, RunNotFound
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.confidence import Confidence
 from headstart.core.heads.statistics import conformal
+from headstart.core.heads.training.averaging import averaged
 from headstart.core.heads.training.train import scores
 
 Labels = tuple[tuple[str, float], ...]
@@ -23,17 +24,25 @@ _MOST_NAMES = 5
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What is asked of a picture: so many labels and, with a `coverage` in (0, 1), the classes that it may be of.
+    """What is asked of a picture: so many labels and, with a `coverage` in (0, 1), the classes that it may be of. With
+    `views` probabilities are means over the picture and the views that the head was trained with.
 
-    Raises ValueError for another coverage.
+    Raises ValueError for another coverage, ArgumentInvalid for one of means.
     """
 
     topk: int = 3
     coverage: float | None = None
+    views: bool = False
 
     def __post_init__(self) -> None:
-        if self.coverage is not None:
-            conformal.check_coverage(self.coverage)
+        if self.coverage is None:
+            return
+        conformal.check_coverage(self.coverage)
+        if self.views:
+            raise ArgumentInvalid(
+                f"--coverage {self.coverage:g}: prediction sets were learned from single pictures, not from means over "
+                f"views; leave --coverage or --views out"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,18 +64,22 @@ class Possible:
 @dataclasses.dataclass(frozen=True)
 class Photo:
     """A picture and what each head, by name, says of it: its labels and, where asked for, the classes that it may be of; or
-    why it could not be read."""
+    why it could not be read. `averaged_over` are, by head, the versions that its probabilities are means over."""
 
     name: str
     labels: Mapping[str, Labels]
     error: str | None = None
     possible: Mapping[str, Possible] = dataclasses.field(default_factory=dict)
+    averaged_over: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """With `sets` where they were asked for, the names of the possible classes by head."""
+        """With `sets` where they were asked for, the names of the possible classes by head, and `averaged_over` where views
+        were."""
         sets = {head: list(found.names) for head, found in self.possible.items()}
         labels = {head: [list(label) for label in found] for head, found in self.labels.items()}
-        return {"name": self.name, "labels": labels, "error": self.error, **({"sets": sets} if sets else {})}
+        over = {head: list(words) for head, words in self.averaged_over.items()}
+        more = {name: value for name, value in (("sets", sets), ("averaged_over", over)) if value}
+        return {"name": self.name, "labels": labels, "error": self.error, **more}
 
 
 def calibrated(head: Checkpoint, found: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -92,19 +105,44 @@ def answers(
     if not features:
         return []
     stacked = np.stack(features)
-    if stacked.shape[1] != head.head.dim:
-        raise FeaturesInvalid(f"features have {stacked.shape[1]} numbers, the head expects {head.head.dim}")
+    _check_dim(head, stacked)
     found = scores(head.head.to(device), stacked, device).numpy()
     shares, known = calibrated(head, found), len(head.classes) - len(head.head.absent)
     # by scores: probabilities rounded to float32 may be equal where scores are not; absent classes have the lowest
     order = np.argsort(-found, axis=1, kind="stable")[:, :known]
-    labels = [
-        tuple((head.classes[i], float(row[i])) for i in best[: wanted.topk])
-        for row, best in zip(shares, order, strict=True)
-    ]
+    labels = _labels(head, shares, order, wanted.topk)
     if wanted.coverage is None:
         return [(own, None) for own in labels]
     return list(zip(labels, _possible(head, shares, order, wanted.coverage), strict=True))
+
+
+def averaged_labels(head: Checkpoint, versions: Sequence[npt.NDArray[np.float32]], device: str, topk: int) -> list[Labels]:
+    """The `topk` classes with the highest means of calibrated probabilities over several versions (n, D) of the same
+    pictures; none that had no training row. Raises FeaturesInvalid where D is not the head's."""
+    if not len(versions[0]):
+        return []
+    shares = mean_shares(head, versions, device)
+    ranked = shares.copy()
+    ranked[:, list(head.head.absent)] = -1
+    order = np.argsort(-ranked, axis=1, kind="stable")[:, : len(head.classes) - len(head.head.absent)]
+    return _labels(head, shares, order, topk)
+
+
+def mean_shares(head: Checkpoint, versions: Sequence[npt.NDArray[np.float32]], device: str) -> npt.NDArray[np.float32]:
+    """The means (n, C) of calibrated probabilities over several versions (n, D) of the same pictures. Raises
+    FeaturesInvalid where D is not the head's."""
+    for features in versions:
+        _check_dim(head, features)
+    return averaged(head.head.to(device), versions, device, head.confidence.temperature if head.confidence else 1.0)
+
+
+def _check_dim(head: Checkpoint, features: npt.NDArray[np.float32]) -> None:
+    if features.shape[1] != head.head.dim:
+        raise FeaturesInvalid(f"features have {features.shape[1]} numbers, the head expects {head.head.dim}")
+
+
+def _labels(head: Checkpoint, shares: npt.NDArray[np.float32], order: npt.NDArray[np.int64], topk: int) -> list[Labels]:
+    return [tuple((head.classes[i], float(row[i])) for i in best[:topk]) for row, best in zip(shares, order, strict=True)]
 
 
 def prediction_sets(

@@ -10,7 +10,7 @@ from typing import Any
 from headstart.core.cache.errors import RunDamaged, RunNotFound
 from headstart.core.cache.files import make_folder, pretty_json, read_json, sync_folder, write_durably
 from headstart.core.cache.key import NamedKey
-from headstart.core.heads.config import TRAINING_VERSION, TrainConfig
+from headstart.core.heads.config import TRAINING_VERSION, TrainConfig, stated
 from headstart.core.heads.curve.record import Curve
 from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT, Protocol
 from headstart.core.heads.selection.record import Selection, Tried
@@ -48,7 +48,8 @@ class Run:
 
     `elapsed_s` is the time of the `together` heads that were trained at once. `selection` says what was tried where head or
     settings were chosen, `evaluated_by` on which rows `evaluation` was made. `curve` is the few-shot curve, None where none
-    was asked for.
+    was asked for. `averaged` is how often the probabilities averaged over a test picture and its views were right, None
+    where there are none; nothing is chosen by it.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Run:
     selection: Selection | None = None
     evaluated_by: Protocol = TEST_SPLIT
     curve: Curve | None = None
+    averaged: Score | None = None
 
     @property
     def model(self) -> str:
@@ -86,7 +88,8 @@ class Run:
 
     def to_bytes(self) -> bytes:
         """The record as the bytes of its file."""
-        return pretty_json({"format": FORMAT, "version": VERSION, **dataclasses.asdict(self), "key": self.key.to_json()})
+        facts = dataclasses.asdict(self, dict_factory=stated)
+        return pretty_json({"format": FORMAT, "version": VERSION, **facts, "key": self.key.to_json()})
 
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
@@ -122,6 +125,7 @@ def parse(found: Any) -> Run:
         "selection": None if facts["selection"] is None else _selection(facts["selection"]),
         "evaluated_by": Protocol.from_json(facts["evaluated_by"]),
         "curve": None if facts.get("curve") is None else Curve.from_json(facts["curve"]),
+        "averaged": None if facts.get("averaged") is None else Score(**facts["averaged"]),
     }
     tuples = {name: tuple(facts[name]) for name in ("losses", "val_accuracies", "notes")}
     return Run(**{**facts, **read, **tuples})

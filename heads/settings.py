@@ -52,6 +52,8 @@ def _is_changed(config: TrainConfig, name: str) -> bool:
 def _value(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, tuple):
+        return " + ".join(value) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -48,4 +48,5 @@ def trained_by(key: NamedKey, config: TrainConfig) -> tuple[str, ...]:
         value = getattr(config, name)
         if value is not None and value != getattr(recipe, name):
             options += [f"--{name.replace('_', '-')}", str(value)]
+    options += ["--views"] if config.views else []
     return tuple(options)

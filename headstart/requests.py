@@ -37,7 +37,8 @@ class TrainingRequest:
     `dataset` is a data set as `extract` takes it or as `cache ls` shows it, `choice` how its features were computed; both
     narrow down the features that are meant. With `sweep`, validation rows choose learning rate and weight decay for each
     seed. `predictions` is a CSV file for what the heads say of their test rows. With `curve` the accuracy against the
-    number of training rows is measured too, of one head of each set.
+    number of training rows is measured too, of one head of each set. With `views` the kept views of the training pictures
+    are trained on too.
     """
 
     models: tuple[str, ...] = ()
@@ -48,6 +49,7 @@ class TrainingRequest:
     sweep: bool = False
     predictions: Path | None = None
     curve: bool = False
+    views: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

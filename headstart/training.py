@@ -34,8 +34,8 @@ CURVE = "few-shot curve"
 def train(workspace: Workspace, request: TrainingRequest, observer: Observer) -> list[Run]:
     """Train heads for every model asked for, test them, and keep them in the runs directory.
 
-    Raises FeaturesNotFound, FeaturesAmbiguous, FeaturesDamaged, FeaturesInvalid, WeightsMismatch (unknown models),
-    DeviceUnavailable, OSError; ArgumentInvalid where more than one head of a set is to have a curve.
+    Raises FeaturesNotFound, FeaturesAmbiguous, FeaturesDamaged, FeaturesInvalid, FeaturesStale, WeightsMismatch (unknown
+    models), DeviceUnavailable, OSError; ArgumentInvalid where more than one head of a set is to have a curve.
     """
     if request.curve:
         one_head(request)
@@ -47,8 +47,10 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
     for pair in data.choose(there, models, workspace.features_dir):
         if (remark := data.passed_over(there, pair)) is not None:
             observer.note(remark)
-        first = request.config.seed
-        configs = [dataclasses.replace(request.config, seed=first + i) for i in range(request.seeds)]
+        own = data.with_views(pair, request.config) if request.views else request.config
+        if not request.views and (remark := data.unused(pair)) is not None:
+            observer.remark(remark)
+        configs = [dataclasses.replace(own, seed=own.seed + i) for i in range(request.seeds)]
         if request.sweep:
             trained = [sweep_pair(workspace, pair, config, observer) for config in configs]
         else:

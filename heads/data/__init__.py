@@ -3,7 +3,8 @@
 from headstart.core.heads.data.groups import joined
 from headstart.core.heads.data.labelled import Labelled, counted
 from headstart.core.heads.data.loading import Parts, first, held_out, load, testing, whole
-from headstart.core.heads.data.selection import Pair, check_choice, choose, pairs, passed_over
+from headstart.core.heads.data.selection import Pair, check_choice, choose, pairs, passed_over, with_kept_views
+from headstart.core.heads.data.views import unused, with_views
 
 __all__ = [
     "Labelled",
@@ -19,5 +20,8 @@ __all__ = [
     "pairs",
     "passed_over",
     "testing",
+    "unused",
     "whole",
+    "with_kept_views",
+    "with_views",
 ]

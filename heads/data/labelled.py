@@ -17,6 +17,7 @@ class Labelled:
     float say how much each row counts: a row of weight 2 counts as two, one of weight 0 as none. Without them all count
     alike. `ids` (N,) are the images' ids, None where the rows come from no feature set. Rows with the same number in
     `groups` (N,) int64 belong together (the same pixels, the same animal): they are never on both sides of a division.
+    `views` (V, N, D) float32 are the features of V views of each row's picture, which go wherever the row goes.
     """
 
     features: npt.NDArray[np.float32]
@@ -27,6 +28,17 @@ class Labelled:
     weights: npt.NDArray[np.float64] | None = None
     ids: npt.NDArray[np.bytes_] | None = None
     groups: npt.NDArray[np.int64] | None = None
+    views: npt.NDArray[np.float32] | None = None
+
+    @property
+    def versions(self) -> int:
+        """1 + V: how many features of each picture there are, its own among them."""
+        return 1 if self.views is None else 1 + len(self.views)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers the features of all versions are."""
+        return self.features.size * self.versions
 
     @property
     def digest(self) -> str:
@@ -43,6 +55,7 @@ class Labelled:
             weights=None if self.weights is None else self.weights[places],
             ids=None if self.ids is None else self.ids[places],
             groups=None if self.groups is None else self.groups[places],
+            views=None if self.views is None else self.views[:, places],
         )
 
 

@@ -8,7 +8,6 @@ import numpy.typing as npt
 
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, FeaturesStale
 from headstart.core.cache.feature_set import FeatureSet
-from headstart.core.cache.key import NamedKey
 from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.shard import Rows
 from headstart.core.cache.text import listed
@@ -16,7 +15,8 @@ from headstart.core.heads.config import RECIPES, TEST_FRACTION, TrainConfig
 from headstart.core.heads.data import folds, sampling
 from headstart.core.heads.data.groups import grouped
 from headstart.core.heads.data.labelled import Labelled
-from headstart.core.heads.data.selection import Pair
+from headstart.core.heads.data.selection import Pair, extract_command
+from headstart.core.heads.data.views import attached, attached_to_tests
 
 FEW = 2
 """Classes with as many training rows are named."""
@@ -47,13 +47,14 @@ def load(pair: Pair, config: TrainConfig) -> Parts:
     drawn with every class in its share. Test rows do not depend on it. Rows of the same picture, and those that `group_by`
     has together, are in one group. Raises FeaturesNotFound where the test set is missing or fewer rows are there than
     `train_limit`, FeaturesInvalid for rows no head can learn from, and for a `test_fraction` of a set with a test split or
-    a `group_by` that tells no groups, FeaturesStale where the classes of the two sets have other names.
+    a `group_by` that tells no groups, FeaturesStale where the classes of the two sets have other names. With `views` both
+    parts have those of their pictures, as `views.attached` says.
     """
     manifest, limit = pair.train.manifest, config.train_limit
     if pair.test is None and manifest.split == "train":
         raise FeaturesNotFound(
-            f"{pair.train.folder}: has no test set beside it; `{_extract(pair.key, '')}` without --split makes all that "
-            f"there is: a test split, or one set that is divided here"
+            f"{pair.train.folder}: has no test set beside it; `{extract_command(pair.key, '')}` without --split makes all "
+            f"that there is: a test split, or one set that is divided here"
         )
     if limit is not None and limit > manifest.stop:
         raise FeaturesNotFound(_too_few(pair, limit))
@@ -67,7 +68,18 @@ def load(pair: Pair, config: TrainConfig) -> Parts:
         train = grouped(_training(pair.train, limit), test, config.group_by)
     _check_classes(train.labels, pair.train)
     told = _missing_classes(pair.key.classes, train.labels, None if test is None else test.labels)
-    return Parts(dataclasses.replace(train, notes=(*train.notes, *told)), test)
+    train = dataclasses.replace(train, notes=(*train.notes, *told))
+    return Parts(train, test) if not config.views else _with_views(Parts(train, test), pair, config)
+
+
+def _with_views(parts: Parts, pair: Pair, config: TrainConfig) -> Parts:
+    """The rows with the views of their pictures."""
+    test, of_each = parts.testing, "a view" if len(config.views) == 1 else f"{len(config.views):,} views"
+    said = f"trained on {of_each} of each picture too: {', '.join(config.views)}"
+    train = attached(dataclasses.replace(parts.training, notes=(*parts.training.notes, said)), pair, config)
+    if test is not None:
+        test = attached(test, pair, config) if pair.test is None else attached_to_tests(test, pair, config)
+    return Parts(train, test)
 
 
 def testing(source: FeatureSet, config: TrainConfig) -> Labelled:
@@ -112,16 +124,9 @@ def _check_names(pair: Pair) -> None:
     ours, theirs = (set(found.manifest.classes) for found in (pair.train, pair.test))
     names = listed(sorted(ours ^ theirs)) or "in another order"
     raise FeaturesStale(
-        f"{pair.test.folder}: its classes are not those of {pair.train.folder}: {names}; `{_extract(pair.key, '')}` "
+        f"{pair.test.folder}: its classes are not those of {pair.train.folder}: {names}; `{extract_command(pair.key, '')}` "
         f"without --split brings both up to date"
     )
-
-
-def _extract(key: NamedKey, more: str) -> str:
-    """The command that makes other rows of the same features."""
-    kind, dash, _ = key.dataset.partition("-")  # of a user's own data set, which another place may have
-    dataset = f"{kind}:PATH" if dash and kind not in ("torchvision", "hf") else key.dataset
-    return f"headstart extract --model {key.backbone} --dataset {dataset} {more}".rstrip()
 
 
 def _too_few(pair: Pair, limit: int) -> str:
@@ -130,7 +135,7 @@ def _too_few(pair: Pair, limit: int) -> str:
     if limit > manifest.provenance.split_rows:
         all_of_them = f"the {split} has only {manifest.provenance.split_rows:,} rows"
         return f"{pair.train.folder}: {all_of_them}, --train-limit {limit} asks for more; use {manifest.stop} at most"
-    more = _extract(pair.key, f"--split {manifest.split} --limit {limit}")
+    more = extract_command(pair.key, f"--split {manifest.split} --limit {limit}")
     there = f"holds the first {manifest.stop:,} of {manifest.provenance.split_rows:,} rows of the {split}"
     return f"{pair.train.folder}: {there}, --train-limit {limit} asks for more; `{more}` adds the missing ones"
 

@@ -15,10 +15,16 @@ from headstart.core.heads.feature_choice import ANY, LAST, FeatureChoice
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """The training and the test set of one data set and key; a set of the split `all` has no test set of its own."""
+    """The training and the test set of one data set and key; a set of the split `all` has no test set of its own.
+
+    `train_views` and `test_views` are the sets that are kept of views of the same pictures, by the words of their keys, as
+    they are: perhaps older than the pictures' own.
+    """
 
     train: FeatureSet
     test: FeatureSet | None
+    train_views: tuple[FeatureSet, ...] = ()
+    test_views: tuple[FeatureSet, ...] = ()
 
     @property
     def key(self) -> NamedKey:
@@ -61,23 +67,38 @@ def pairs(
     splits: Sequence[str] | None = None,
 ) -> list[Pair]:
     """The last training features of each data set and key, by model; the names of `datasets`, the way of computing, and
-    `splits` narrow the choice."""
+    `splits` narrow the choice. A set of a view is none by itself, but comes with the set of the pictures as they are."""
+    last = newest(store.sets())
     found = [
         features
-        for features in newest(store.sets())
-        if (datasets is None or features.manifest.dataset in datasets)
+        for features in last
+        if not features.manifest.key.view
+        and (datasets is None or features.manifest.dataset in datasets)
         and (splits is None or features.manifest.split in splits)
         and choice.matches(features)
     ]
     found.sort(key=lambda one: (one.manifest.key.backbone, one.manifest.key.digest, one.manifest.dataset))
     groups = itertools.groupby(found, key=lambda one: (one.manifest.key, one.manifest.dataset))
     by_split = [{features.manifest.split: features for features in group} for _, group in groups]
-    return [pair for splits_there in by_split if (pair := _pair(splits_there)) is not None]
+    return [with_kept_views(pair, last) for one in by_split if (pair := _pair(one)) is not None]
+
+
+def with_kept_views(pair: Pair, sets: Sequence[FeatureSet]) -> Pair:
+    """The pair with the views of its pictures that are among the last sets of a store."""
+    test = () if pair.test is None else _views(pair.test, sets)
+    return dataclasses.replace(pair, train_views=_views(pair.train, sets), test_views=test)
+
+
+def _views(plain: FeatureSet, sets: Sequence[FeatureSet]) -> tuple[FeatureSet, ...]:
+    ours = (plain.manifest.key, plain.manifest.dataset, plain.manifest.split)
+    there = [one for one in sets if one.manifest.key.view]
+    found = [one for one in there if (one.manifest.key.plain, one.manifest.dataset, one.manifest.split) == ours]
+    return tuple(sorted(found, key=lambda one: one.manifest.key.view))
 
 
 def check_choice(store: FeatureStore, choice: FeatureChoice) -> None:
     """Raise FeaturesNotFound where features are there, and none was computed so."""
-    sets = newest(store.sets())
+    sets = [features for features in newest(store.sets()) if not features.manifest.key.view]
     if not sets or any(choice.matches(features) for features in sets):
         return
     words = [list(Pair(features, None).words.items())[1:] for features in sets]  # any data set will do
@@ -142,3 +163,10 @@ def _apart(found: Mapping[tuple[str, ...], Pair]) -> str:
     options = [name for name in words[0] if len({one[name] for one in words}) > 1]
     shown = [" ".join(f"{name} {pair.words[name]}" for name in options) for pair in found.values()]
     return "; ".join(f"{text} ({pair.contents})" for text, pair in zip(shown, found.values(), strict=True))
+
+
+def extract_command(key: NamedKey, more: str) -> str:
+    """The command that makes other rows of the same features."""
+    kind, dash, _ = key.dataset.partition("-")  # of a user's own data set, which another place may have
+    dataset = f"{kind}:PATH" if dash and kind not in ("torchvision", "hf") else key.dataset
+    return f"headstart extract --model {key.backbone} --dataset {dataset} {more}".rstrip()

@@ -27,11 +27,18 @@ class Rows:
     """Standardised features (N, D) float32 and labels (N,) int64, on the device.
 
     `weights` (N,), as `precise` as the device allows and above 0, say how much each row counts: None where all count alike.
+    With several `versions` of each picture the pictures themselves come first, then one view of all after the other.
     """
 
     features: Tensor
     labels: Tensor
     weights: Tensor | None = None
+    versions: int = 1
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures the rows are of."""
+        return len(self.labels) // self.versions
 
     @functools.cached_property
     def decomposition(self) -> Decomposition:

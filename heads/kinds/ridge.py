@@ -35,13 +35,18 @@ class Ridge(PenalisedHead):
     """The relative error of coefficients that are only to be chosen among, where divisions are solved at once."""
 
     def fit(self, rows: Rows) -> None:
-        if self.config.penalty is None:
-            features, labels = rows.features.cpu().numpy(), rows.labels.cpu().numpy()
-            weights = None if rows.weights is None else rows.weights.cpu().double().numpy()
-            found = fit(features, labels, self.classes, self.penalties, weights)
+        if self.config.penalty is not None:
+            self._take(*fit_each(rows, self.classes, [self.config.penalty])[0])
+            return
+        # a picture left out leaves its views out too: the pictures as they are choose
+        plain = slice(0, rows.pictures)
+        features, labels = rows.features[plain].cpu().numpy(), rows.labels[plain].cpu().numpy()
+        weights = None if rows.weights is None else rows.versions * rows.weights[plain].cpu().double().numpy()
+        *found, penalty = fit_best(features, labels, self.classes, self.penalties, weights)
+        if rows.versions == 1:
             self._take(*(torch.from_numpy(part) for part in found))
         else:
-            self._take(*fit_each(rows, self.classes, [self.config.penalty])[0])
+            self._take(*fit_each(rows, self.classes, [penalty])[0])
 
     @classmethod
     def scored(cls, heads: Sequence[Self], rows: Rows, features: Tensor) -> Iterator[tuple[int, Tensor]]:
@@ -95,8 +100,16 @@ def _along(found: Decomposition, labels: Tensor, classes: int) -> tuple[Tensor, 
 def fit(
     features: Features, labels: Labels, classes: int, penalties: Sequence[float], weights: Doubles | None = None
 ) -> tuple[Doubles, Doubles]:
+    """Coefficients (C, D) and intercepts (C,) as `fit_best` has them."""
+    return fit_best(features, labels, classes, penalties, weights)[:2]
+
+
+def fit_best(
+    features: Features, labels: Labels, classes: int, penalties: Sequence[float], weights: Doubles | None = None
+) -> tuple[Doubles, Doubles, float]:
     """Coefficients (C, D) and intercepts (C,) of least squares from features (N, D) on targets of 1 for a row's own class
-    and -1 for others, with the penalty whose leave-one-out errors have the smallest mean square, the first of equals.
+    and -1 for others, with the penalty whose leave-one-out errors have the smallest mean square, the first of equals; and
+    that penalty.
 
     `weights` (N,) above 0 multiply the squared errors of their rows, in the fit and in the choice of the penalty; a row is
     left out with its whole weight.
@@ -112,7 +125,7 @@ def fit(
     along = _along(found, torch.from_numpy(labels), classes)[1].numpy()
     best = penalties[int(_errors(rows, values, vectors, along, penalties).argmin())]
     coefficients = (vectors @ (along / (values + best)[:, None])).T
-    return coefficients, rows.target_mean - coefficients @ rows.mean
+    return coefficients, rows.target_mean - coefficients @ rows.mean, best
 
 
 def _errors(rows: "_Centred", values: Doubles, vectors: Doubles, along: Doubles, penalties: Sequence[float]) -> Doubles:
@@ -164,11 +177,11 @@ def _slices(rows: int) -> Iterator[slice]:
 
 def _dual(
     features: Features, labels: Labels, classes: int, penalties: Sequence[float], weights: Doubles | None
-) -> tuple[Doubles, Doubles]:
+) -> tuple[Doubles, Doubles, float]:
     """The same for no more rows than features, by scikit-learn itself: the copies are small there."""
     from sklearn.linear_model import RidgeCV
 
     targets = np.full((len(labels), classes), -1.0)
     targets[np.arange(len(labels)), labels] = 1
     found = RidgeCV(alphas=np.array(penalties)).fit(features.astype(np.float64), targets, sample_weight=weights)
-    return np.asarray(found.coef_), np.asarray(found.intercept_)
+    return np.asarray(found.coef_), np.asarray(found.intercept_), float(found.alpha_)

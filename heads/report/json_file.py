@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from headstart.core.heads.config import stated
 from headstart.core.heads.curve.record import Curve
 from headstart.core.heads.report import more_pictures
 from headstart.core.heads.report.facts import (
@@ -66,7 +67,11 @@ def _section(found: Section) -> dict[str, Any]:
 def _row(row: Row) -> dict[str, Any]:
     """The row's fields; its settings are called `recipe`, and say in words whether there is a sigmoid."""
     names = {"settings": "recipe"}
-    found = {names.get(name, name): value for name, value in dataclasses.asdict(row).items() if name != "sigmoid"}
+    found = {
+        names.get(name, name): value
+        for name, value in dataclasses.asdict(row, dict_factory=stated).items()
+        if name != "sigmoid"
+    }
     return {**found, "curve": _curve(row.curve) if row.curve else None}
 
 

@@ -62,12 +62,15 @@ class Divided:
         if config.standardise not in self._standardised:
             plain = Given(on_device(self.device, self.data), None)
             rows = standardised(plain).rows if config.standardise else plain.rows
-            own = dataclasses.replace(self.data, features=rows.features.cpu().numpy())
+            every = rows.features.cpu().numpy().reshape(rows.versions, rows.pictures, -1)
+            views = every[1:] if rows.versions > 1 else None
+            own = dataclasses.replace(self.data, features=every[0], views=views)
             self._standardised[config.standardise] = rows, sides_of(own, self.divisions, self.classes, self.device)
         return self._standardised[config.standardise]
 
     def _problem(self, rows: Rows, config: TrainConfig) -> Problem:
-        """One problem for each division: rows to be judged have the weight 0. The same object for all kinds."""
+        """One problem for each division: pictures to be judged have the weight 0, and so have their views. The same object
+        for all kinds."""
         key = config.standardise, config.class_weight
         if key not in self._problems:
             self._problems[key] = self._posed(rows, config)
@@ -77,10 +80,11 @@ class Divided:
         present, labels = rows.labels.unique(return_inverse=True)
         weights = torch.zeros(len(self.divisions), len(labels), dtype=torch.float64, device=labels.device)
         for own, (learn, _) in zip(weights, self.divisions, strict=True):
-            at = torch.from_numpy(learn).to(labels.device)
+            every = (learn + rows.pictures * np.arange(rows.versions)[:, None]).ravel()
+            at = torch.from_numpy(every).to(labels.device)
             part = Rows(rows.features[:0], rows.labels[at], None if rows.weights is None else rows.weights[at])
             given = by_class(part, config).weights
-            own[at] = 1.0 if given is None else given.double()
+            own[at] = (1.0 if given is None else given.double()) / rows.versions
         mean = weights.mean(dim=0)
         axes = leading(rows.features, (mean / mean.sum()).to(rows.features) @ rows.features, mean)
         return Problem(rows.features, labels, weights, len(present), axes=axes)
@@ -96,7 +100,7 @@ class Divided:
 
 def divided(data: Labelled, divisions: Sequence[Division], classes: int, device: str) -> Divided:
     """The divisions of the rows, shared where they may be."""
-    many = len(data.labels) >= SHARED and data.features.size <= _MOST and device != "mps"  # which has no doubles
+    many = len(data.labels) >= SHARED and data.numbers <= _MOST and device != "mps"  # which has no doubles
     every = len(np.unique(data.labels))
     several = len(divisions) > 1  # of one there is nothing to share: it was no faster
     shared = (

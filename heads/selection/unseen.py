@@ -14,7 +14,7 @@ from headstart.core.heads.data import Labelled, counted
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.kinds.base import ClosedFormHead, Rows
 from headstart.core.heads.training import threads
-from headstart.core.heads.training.given import Given, by_class, new_head, on_device, standardised
+from headstart.core.heads.training.given import Given, by_class, new_head, on_device, shared, standardised
 from headstart.core.heads.training.train import scores, train_many
 
 Features = npt.NDArray[np.float32]
@@ -33,7 +33,7 @@ def threads_of(sides: "Sequence[Side]", config: TrainConfig) -> contextlib.Abstr
     """Threads for heads of this kind: gradient descent deals its groups of heads to threads itself, and needs them all."""
     if not issubclass(kind(config.head), ClosedFormHead):
         return contextlib.nullcontext()
-    return threads.suited(sides[0].device, max(side.learn.features.size for side in sides), sides[0].classes)
+    return threads.suited(sides[0].device, max(side.learn.numbers for side in sides), sides[0].classes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Side:
     unseen: Features
     classes: int
     device: str
-    _weighted: dict[tuple[bool, str | None], Rows] = dataclasses.field(default_factory=dict)
+    _weighted: dict[tuple[bool, str | None, bool], Rows] = dataclasses.field(default_factory=dict)
 
     def scores(self, configs: Sequence[TrainConfig]) -> Iterator[tuple[int, Scores]]:
         """For configurations of one kind, which differ in what its `grid` varies: their places, and the scores (n, C) by a
@@ -67,7 +67,7 @@ class Side:
         heads = [head for head in made if isinstance(head, ClosedFormHead)]
         held = torch.from_numpy(np.ascontiguousarray(self.unseen)).to(self.device)
         held = (held - heads[0].mean).div_(heads[0].std)
-        for i, found in type(heads[0]).scored(heads, self._rows(given.rows, first), held):
+        for i, found in type(heads[0]).scored(heads, self._rows(given.rows, first, heads[0].weighted), held):
             yield i, heads[i].allowed(found).cpu().numpy()
 
     @functools.cached_property
@@ -78,9 +78,11 @@ class Side:
     def _standardised(self) -> Given:
         return standardised(self._plain)
 
-    def _rows(self, rows: Rows, config: TrainConfig) -> Rows:
-        """The rows by the weights of classes, the same object for all kinds, so that they are decomposed once."""
-        key = config.standardise, config.class_weight
+    def _rows(self, rows: Rows, config: TrainConfig, weighted: bool) -> Rows:
+        """The rows by the weights of classes and, for kinds that take weights, of versions: the same object for all of
+        these, so that they are decomposed once."""
+        key = config.standardise, config.class_weight, weighted
         if key not in self._weighted:
-            self._weighted[key] = by_class(rows, config)
+            own = by_class(rows, config)
+            self._weighted[key] = shared(own) if weighted else own
         return self._weighted[key]

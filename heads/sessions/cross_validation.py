@@ -21,7 +21,9 @@ from headstart.core.heads.protocol import Protocol
 from headstart.core.heads.selection.procedure import Fitted
 from headstart.core.heads.selection.search import confidence
 from headstart.core.heads.sessions.fold_temperatures import FoldTemperatures
+from headstart.core.heads.statistics.accuracy import Score
 from headstart.core.heads.statistics.outcomes import Outcomes
+from headstart.core.heads.training.averaging import averaged_score
 from headstart.core.heads.training.train import scores
 
 FOLDS = 5
@@ -42,12 +44,14 @@ class OutOfFold:
 
     `confidence` is how sure a head may be that was trained as they were on all rows: it takes the scores of rows by heads
     that did not see them, as scikit-learn's CalibratedClassifierCV does with `ensemble=False`. None where squashed scores
-    can be sure of nothing, or no row could be asked.
+    can be sure of nothing, or no row could be asked. `averaged` is how many rows are right by the probabilities averaged
+    over their pictures' versions, None where there are no views.
     """
 
     outcomes: Outcomes
     protocol: Protocol
     confidence: Confidence | None = None
+    averaged: Score | None = None
 
 
 def cross_validate(
@@ -75,10 +79,11 @@ def cross_validate(
         for fold in range(int(division.max()) + 1):
             inside = np.flatnonzero(division == fold)
             with _told_where(inside, labels):
-                trained = fit(data.at(np.flatnonzero(division != fold)))
+                trained, unseen = fit(data.at(np.flatnonzero(division != fold))), data.at(inside)
                 for own, fitted in zip(filled, trained, strict=True):
-                    own.put(inside, scores(fitted.trained.head, data.features[inside], device))
+                    own.put(inside, scores(fitted.trained.head, unseen.features, device))
                     own.be_sure(inside, fitted, fold, temperatures)
+                    own.average(inside, fitted.trained.head, unseen, device)
             done += len(inside)
             on_fold(done, total)
         found.append(filled)
@@ -110,6 +115,7 @@ class _Filled:
     def __init__(self, rows: int) -> None:
         self._scores, self._temperatures = torch.zeros((rows, 0)), torch.ones((rows, 1))
         self._unsure = False
+        self._averages: list[Score] = []
 
     def put(self, places: npt.NDArray[np.int64], found: torch.Tensor) -> None:
         if not self._scores.shape[1]:
@@ -125,6 +131,18 @@ class _Filled:
         elif temperatures is not None and not fitted.trained.head.config.sigmoid:
             self._temperatures[places] = temperatures.of(fold, fitted.trained.head)
             self._unsure = True
+
+    def average(self, places: npt.NDArray[np.int64], head: Head, unseen: Labelled, device: str) -> None:
+        """Note how often a fold's head is right by all versions of the rows, at the temperature noted of it."""
+        found = averaged_score(head, unseen, device, float(self._temperatures[places[0]]))
+        self._averages += [] if found is None else [found]
+
+    @property
+    def averaged(self) -> Score | None:
+        """How many of all rows were; None where they have no views."""
+        if not self._averages:
+            return None
+        return Score(sum(one.correct for one in self._averages), sum(one.total for one in self._averages))
 
     def accuracy(self, labels: npt.NDArray[np.int64]) -> float:
         return float((self._predicted == labels).mean())
@@ -164,4 +182,4 @@ def _most_groups(data: Labelled) -> int:
 def _out_of_fold(labels: npt.NDArray[np.int64], found: Sequence[_Filled], folds_dealt: int) -> OutOfFold:
     accuracies = tuple(one.accuracy(labels) for one in found)
     protocol = Protocol("cross-validation", folds_dealt, len(found), accuracies)
-    return OutOfFold(found[0].outcomes(labels), protocol, found[0].confidence(labels))
+    return OutOfFold(found[0].outcomes(labels), protocol, found[0].confidence(labels), found[0].averaged)

@@ -24,6 +24,7 @@ from headstart.core.heads.selection import procedure
 from headstart.core.heads.selection.procedure import Fitted
 from headstart.core.heads.sessions.cross_validation import Fit, OnFold, OutOfFold, cross_validate, outcomes
 from headstart.core.heads.statistics.accuracy import evaluate
+from headstart.core.heads.training.averaging import averaged_score
 from headstart.core.heads.training.epoch import Epoch, OnEpoch
 
 UNTRAINED = "untrained backbone: its weights are random numbers"
@@ -134,8 +135,10 @@ class _Place:
     def tested(self, fitted: Fitted) -> OutOfFold:
         """A head tested on the test rows."""
         assert self.parts.testing is not None
-        found = outcomes(fitted.trained.head, fitted.confidence, self.parts.testing, self.device)
-        return OutOfFold(found, TEST_SPLIT if self.pair.test else HELD_OUT)
+        head, rows, sure = fitted.trained.head, self.parts.testing, fitted.confidence
+        found = outcomes(head, sure, rows, self.device)
+        by_views = averaged_score(head, rows, self.device, sure.temperature if sure else 1.0)
+        return OutOfFold(found, TEST_SPLIT if self.pair.test else HELD_OUT, averaged=by_views)
 
     def save(self, config: TrainConfig, fitted: Fitted, tested: OutOfFold, curve: Curve | None = None) -> Run:
         """Write the head, what it was tested by where that can't be had again, and, last, the record."""
@@ -172,6 +175,7 @@ class _Place:
             selection=fitted.selection,
             evaluation=evaluate(found.predicted, found.labels, pair.key.classes, found.probabilities),
             evaluated_by=tested.protocol,
+            averaged=tested.averaged,
             head_sha256="",
             device=self.description,
             notes=self.notes(tested.protocol),

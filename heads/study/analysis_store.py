@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from headstart.core.cache.files import canonical_json, pretty_json, read_json, sha256, write_durably
-from headstart.core.heads.config import TRAINING_VERSION, TrainConfig
+from headstart.core.heads.config import TRAINING_VERSION, TrainConfig, stated
 from headstart.core.heads.runs import Run
 from headstart.core.heads.study import results
 from headstart.core.heads.study.analyses import Budget
@@ -67,7 +67,7 @@ Key = AnalysisKey | BatchNormKey
 
 def digest(key: Key) -> str:
     """64 hexadecimal digits that change when anything does that the results depend on."""
-    return sha256(canonical_json([VERSION, dataclasses.asdict(key)]))
+    return sha256(canonical_json([VERSION, dataclasses.asdict(key, dict_factory=stated)]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +105,7 @@ class AnalysisStore:
         document = {
             "format": FORMAT,
             "version": VERSION,
-            "question": dataclasses.asdict(key),
+            "question": dataclasses.asdict(key, dict_factory=stated),
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
             "answers": results.to_json(found) if isinstance(found, Analyses) else results.batch_norm_to_json(found),
         }

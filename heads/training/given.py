@@ -17,7 +17,7 @@ from headstart.core.heads.kinds.base import Head, Rows, precise
 @dataclasses.dataclass(frozen=True)
 class Given:
     """What all heads are given: rows, those that are only watched, and the mean and deviation that were applied to both.
-    `groups` (N,) are those of `Labelled`."""
+    `groups` are those of `Labelled`, one for each picture."""
 
     rows: Rows
     watch: Rows | None
@@ -27,11 +27,26 @@ class Given:
 
 
 def on_device(device: str, data: Labelled) -> Rows:
-    """The rows as tensors on a device."""
-    features, labels = torch.from_numpy(data.features).to(device), torch.from_numpy(data.labels).to(device)
+    """The rows as tensors on a device, all versions of the pictures. Each version has the weight of its picture, until
+    `shared`."""
+    every = data.features
+    if data.views is not None:
+        every = np.concatenate([every, data.views.reshape(-1, every.shape[1])])
+    features, labels = (torch.from_numpy(part).to(device) for part in (every, np.tile(data.labels, data.versions)))
     if data.weights is None:
-        return Rows(features, labels)
-    return Rows(features, labels, torch.from_numpy(data.weights).to(device, precise(features[:0]).dtype))
+        return Rows(features, labels, versions=data.versions)
+    weights = torch.from_numpy(np.tile(data.weights, data.versions)).to(device, precise(features[:0]).dtype)
+    return Rows(features, labels, weights, data.versions)
+
+
+def shared(rows: Rows) -> Rows:
+    """The rows, each version of a picture with its part of the picture's weight: so all of them count as one picture, and
+    a penalty means what it means without views."""
+    if rows.versions == 1:
+        return rows
+    dtype = precise(rows.features[:0]).dtype
+    own = torch.ones(len(rows.labels), dtype=dtype, device=rows.labels.device) if rows.weights is None else rows.weights
+    return dataclasses.replace(rows, weights=own / rows.versions)
 
 
 def by_class(rows: Rows, config: TrainConfig) -> Rows:

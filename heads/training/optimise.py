@@ -29,8 +29,8 @@ Judged = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What one head is given: the rows it learns from (n,) and those that choose its epoch (v,), int64 row numbers, and a
-    generator on the device for order and dropout."""
+    """What one head is given: the pictures it learns from (n,) and those that choose its epoch (v,), int64 row numbers, and
+    a generator on the device for order, versions and dropout."""
 
     train: Tensor
     val: Tensor
@@ -177,13 +177,15 @@ def _epoch(
     count = len(parts[0].train)
     size = min(heads[0].config.batch_size, count)
     order = torch.stack([part.train[_shuffled(part)] for part in parts])
+    seen = order if rows.versions == 1 else order + rows.pictures * torch.stack([_versions(part, rows) for part in parts])
     weights = _weights(rows, order)
     dropout = _Dropout(heads, parts, size)
     sums, room = [], torch.empty(len(heads) * size, rows.features.shape[1], device=rows.features.device)
     for start in range(0, count, size):
         places = order[:, start : start + size]
         keep = dropout.kept(start, places.shape[1])
-        features = torch.index_select(rows.features, 0, places.flatten(), out=room[: places.numel()])
+        at = seen[:, start : start + size].flatten()
+        features = torch.index_select(rows.features, 0, at, out=room[: places.numel()])
         own = None if weights is None else weights[:, start : start + size]
         batch = Batch(features.view(*places.shape, -1), rows.labels[places], own, keep)
         losses = heads[0].learn(stack, batch, optimiser.gradients)
@@ -204,6 +206,13 @@ def _weights(rows: Rows, order: Tensor) -> Tensor | None:
 
 def _shuffled(part: Part) -> Tensor:
     drawn = torch.randperm(len(part.train), generator=part.generator, device=part.generator.device)
+    return drawn.to(part.train.device)
+
+
+def _versions(part: Part, rows: Rows) -> Tensor:
+    """Which version of each picture an epoch takes, 0 for the picture as it is, in the order of the epoch (n,)."""
+    where = part.generator.device
+    drawn = torch.randint(rows.versions, (len(part.train),), generator=part.generator, device=where)
     return drawn.to(part.train.device)
 
 

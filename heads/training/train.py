@@ -19,7 +19,7 @@ from headstart.core.heads.data.folds import held_out
 from headstart.core.heads.kinds.base import ClosedFormHead, GradientHead, Head, Rows, layer_shapes
 from headstart.core.heads.training import memory, threads
 from headstart.core.heads.training.epoch import Epoch, OnEpoch
-from headstart.core.heads.training.given import Given, by_class, new_head, on_device, standardised
+from headstart.core.heads.training.given import Given, by_class, new_head, on_device, shared, standardised
 from headstart.core.heads.training.groups import groups, together
 from headstart.core.heads.training.optimise import History, Part, descend, prepare
 
@@ -65,6 +65,9 @@ def train_many(
     tensor, of that of the head trained alone; after thousands of steps one label in some thousands is another (2 of 10,000
     after 1,875 steps, measured with stacks of four on a CPU). No generator but the heads' own is touched, and no class is
     predicted of which there is no row.
+
+    Of pictures with views a head that has epochs sees one version in each, drawn by its seed, and epochs are chosen by the
+    pictures as they are; the others see all versions, which count as one picture together.
 
     A row counts by its weight, and one of weight 0 is left out. To heads that have epochs only the ratios of weights
     matter; ridge sets its penalty against their sum, as scikit-learn does.
@@ -135,7 +138,7 @@ def _train_group(
     given: Given, classes: int, configs: Sequence[TrainConfig], device: str, on_epoch: OnEpoch
 ) -> list[Trained]:
     given = dataclasses.replace(given, rows=by_class(given.rows, configs[0]))
-    labels = given.rows.labels.cpu().numpy()
+    labels = given.rows.labels[: given.rows.pictures].cpu().numpy()
     parts = [carve(labels, config, device, given.groups) for config in configs]
     if configs[0].trained_by_gradient:
         heads = [new_head(given, classes, config, len(part.train)) for config, part in zip(configs, parts, strict=True)]
@@ -144,7 +147,7 @@ def _train_group(
         )
     else:
         with threads.suited(device, given.rows.features.numel(), classes):
-            heads, histories = _fitted(new_head(given, classes, configs[0], len(labels)), configs, given.rows)
+            heads, histories = _fitted(new_head(given, classes, configs[0], len(given.rows.labels)), configs, given.rows)
     for head in heads:
         head.eval().requires_grad_(False)
     return [
@@ -156,7 +159,7 @@ def _train_group(
 def _fitted(head: Head, configs: Sequence[TrainConfig], rows: Rows) -> tuple[list[Head], list[History]]:
     """The head fitted once, and for each configuration one that shares its numbers."""
     assert isinstance(head, ClosedFormHead)
-    head.fit(rows)
+    head.fit(shared(rows) if head.weighted else rows)
     heads: list[Head] = []
     for config in configs:
         twin = copy.copy(head)

@@ -26,7 +26,7 @@ from headstart.core.extract.restore import restore
 from headstart.core.heads import checkpoint as head_files
 from headstart.core.heads import predictions_file, timings
 from headstart.core.heads.checkpoint import Checkpoint
-from headstart.core.heads.predict import calibrated, prediction_sets, shortage
+from headstart.core.heads.predict import calibrated, mean_shares, prediction_sets, shortage
 from headstart.core.heads.predictions_file import Kept
 from headstart.core.heads.runs import NAME as RECORD
 from headstart.core.heads.runs import Run, RunStore
@@ -84,18 +84,23 @@ class Classifier:
         return self.checkpoint.key
 
     @spoken
-    def predict(self, pictures: PicturesLike | Features) -> npt.NDArray[np.str_]:
-        """Pictures to the names of their classes (N,) str: the class of the highest score.
+    def predict(self, pictures: PicturesLike | Features, *, views: bool = False) -> npt.NDArray[np.str_]:
+        """Pictures to the names of their classes (N,) str: the class of the highest score, with `views` of the highest
+        probability as `predict_proba` averages it.
 
         Raises ImageUnreadable for a picture that can't be decoded, TypeError and ValueError for what is no picture,
-        FeaturesInvalid for features of another kind, WeightsNotFound, WeightsMismatch, DeviceUnavailable, OutOfMemory.
+        FeaturesInvalid for features of another kind, WeightsNotFound, WeightsMismatch, DeviceUnavailable, OutOfMemory;
+        ArgumentInvalid for views of features, or by a head that was trained without.
         """
-        return np.array(self.classes)[self._indices(pictures)]
+        return np.array(self.classes)[self._indices(pictures, views)]
 
     @spoken
-    def predict_proba(self, pictures: PicturesLike | Features) -> npt.NDArray[np.float32]:
+    def predict_proba(self, pictures: PicturesLike | Features, *, views: bool = False) -> npt.NDArray[np.float32]:
         """Pictures to probabilities (N, C) float32, the softmax of the head's scores over its temperature; those of a class
-        that had no training picture are 0. Raises as `predict`."""
+        that had no training picture are 0. With `views` they are means over the picture as it is and each view that the
+        head was trained with. Raises as `predict`."""
+        if self._by_views(views, pictures):
+            return mean_shares(self.checkpoint, self._versions(pictures), "cpu")
         return calibrated(self.checkpoint, scores(self.checkpoint.head, self._features(pictures), "cpu").numpy())
 
     @spoken
@@ -108,7 +113,13 @@ class Classifier:
         return prediction_sets(self.checkpoint, self._features(pictures), "cpu", coverage)
 
     @spoken
-    def score(self, pictures: PicturesLike | Features, labels: Sequence[object] | npt.NDArray[Any] | None = None) -> float:
+    def score(
+        self,
+        pictures: PicturesLike | Features,
+        labels: Sequence[object] | npt.NDArray[Any] | None = None,
+        *,
+        views: bool = False,
+    ) -> float:
         """The share of pictures, 0 to 1, that get the right label. `labels` (N,) are class names, or integers, which are
         indices in `classes`; a `Features` brings its own. Raises as `predict`, ArgumentInvalid for labels of another number
         or of no class, and FeaturesInvalid for the features that a cross-validated head was trained on, which would be no
@@ -119,7 +130,7 @@ class Classifier:
             if not isinstance(pictures, Features):
                 raise ArgumentInvalid("labels are missing: give score(pictures, labels), or a Features, which has its own")
             labels = pictures.y
-        right, found = np.asarray(labels), self._indices(pictures)
+        right, found = np.asarray(labels), self._indices(pictures, views)
         if right.shape != found.shape:
             raise ArgumentInvalid(f"labels of shape {right.shape} for {len(found)} pictures")
         self._check_known(right)
@@ -162,8 +173,27 @@ class Classifier:
             hint = did_you_mean(str(unknown[0]), self.classes)
             raise ArgumentInvalid(f"label {unknown[0]!r} is no class of the head{hint}; there are {listed(self.classes)}")
 
-    def _indices(self, pictures: PicturesLike | Features) -> npt.NDArray[np.int64]:
+    def _indices(self, pictures: PicturesLike | Features, views: bool) -> npt.NDArray[np.int64]:
+        if self._by_views(views, pictures):
+            best: npt.NDArray[np.int64] = mean_shares(self.checkpoint, self._versions(pictures), "cpu").argmax(axis=1)
+            return best
         return predict(self.checkpoint.head, self._features(pictures), "cpu")
+
+    def _by_views(self, views: object, pictures: PicturesLike | Features) -> bool:
+        """Whether to average over views. Raises ArgumentInvalid where it can't be done."""
+        if not isinstance(views, bool):
+            raise ArgumentInvalid(f"views is {views!r}, expected True or False")
+        if views and isinstance(pictures, Features):
+            raise ArgumentInvalid(f"{pictures!r}: these are features of pictures as they are; give views=True pictures")
+        if views and not self.checkpoint.head.config.views:
+            raise ArgumentInvalid(f"{self!r}: was trained without views; headstart.train(..., views=True) trains one with")
+        return views
+
+    def _versions(self, pictures: PicturesLike | Features) -> list[npt.NDArray[np.float32]]:
+        """The features (N, D) of pictures as they are, and of each of the head's views of them."""
+        assert not isinstance(pictures, Features)
+        given, watch = Pictures.of(pictures), watching(self.observer)
+        return [self._backbone().features(given, watch, view) for view in ("", *self.checkpoint.head.config.views)]
 
     def _features(self, pictures: PicturesLike | Features) -> npt.NDArray[np.float32]:
         if not isinstance(pictures, Features):

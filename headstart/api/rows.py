@@ -17,6 +17,7 @@ from headstart.api.pictures import Pictures
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.cache.key import FeatureKey
 from headstart.core.extract.featurise import Outside, featurise
+from headstart.inference.views import Viewed
 from headstart.observer import Observer
 
 if TYPE_CHECKING:
@@ -75,34 +76,37 @@ class Frozen:
     workers: int
     network: "FeatureExtractor | None" = None
 
-    def features(self, pictures: Pictures, observer: Observer) -> Features:
-        """Features (N, D) float32 of the pictures, as `extract` and `predict` compute them. Only pictures whose rows are
-        not cached go through the network, each content once.
+    def features(self, pictures: Pictures, observer: Observer, view: str = "") -> Features:
+        """Features (N, D) float32 of the pictures, or of this view of them, as `extract` and `predict` compute them. Only
+        pictures whose rows are not cached go through the network, each content once.
 
         Threads take turns. Raises ImageUnreadable, naming the picture, WeightsNotFound, WeightsMismatch, OutOfMemory.
         """
-        pictures, digest = pictures.marked(self.workers), self.key.digest
+        pictures, digest = pictures.marked(self.workers), self._digest(view)
         with _ONE_AT_A_TIME:
             found = ROWS.get(digest, pictures.marks)
             missing = {mark: place for place, mark in enumerate(pictures.marks) if mark not in found}
             if missing:
                 observer.begin(f"{self.key.backbone}: features of pictures", len(missing), 0)
                 try:
-                    found |= self._computed(pictures.only(list(missing.values())), observer)
+                    found |= self._computed(pictures.only(list(missing.values())), view, observer)
                 finally:
                     observer.end()
         return np.stack([found[mark] for mark in pictures.marks])
 
-    def _computed(self, pictures: Pictures, observer: Observer) -> dict[str, Features]:
+    def _digest(self, view: str) -> str:
+        return dataclasses.replace(self.key, view=view).digest
+
+    def _computed(self, pictures: Pictures, view: str, observer: Observer) -> dict[str, Features]:
         if self.network is None:
             self.network = self.load()
         network, rows = self.network, dict[str, Features]()
-        blocks = featurise(pictures, network, self.workers, self.batch_size, observer.note)
+        blocks = featurise(Viewed(pictures, view), network, self.workers, self.batch_size, observer.note)
         with contextlib.closing(blocks):
             for block in blocks:
                 _refuse(block)
                 own = {pictures.marks[row]: found for row, found in zip(block.rows, block.features, strict=True)}
-                ROWS.put(self.key.digest, own)
+                ROWS.put(self._digest(view), own)
                 rows |= own
                 observer.advance(len(own))
         return rows

@@ -13,14 +13,14 @@ from headstart.api.classifier import Classifier
 from headstart.api.features import Features, folder
 from headstart.api.notebook import watching
 from headstart.api.recipe import changed
-from headstart.api.spoken import spoken
+from headstart.api.spoken import in_python, spoken
 from headstart.core.cache.errors import ArgumentInvalid, ArgumentOfWrongType, FeaturesNotFound
-from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.store import FeatureStore, newest
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.network.devices import resolve
 from headstart.core.heads import data, predictions_file
 from headstart.core.heads.checkpoint import Checkpoint
-from headstart.core.heads.config import TrainConfig
+from headstart.core.heads.config import TrainConfig, refusal
 from headstart.core.heads.data import Pair
 from headstart.core.heads.predictions_file import Kept
 from headstart.core.heads.runs import Run, RunStore
@@ -51,6 +51,7 @@ def train(
     train_limit: int | None = None,
     seed: int | None = None,
     curve: bool = False,
+    views: bool = False,
     device: str = ExtractConfig.device,
     runs_dir: str | os.PathLike[str] | None = None,
     observer: Observer | None = None,
@@ -63,9 +64,9 @@ def train(
     passes, batch_size and train_limit in rows, hidden in units; penalty: of ridge, or 1 / C of logreg and svm; neighbours:
     the k of knn; class_weight: "balanced"; group_by: a regular expression, rows in whose ids it finds the same text are
     never on both sides of a division; curve: also train on a half, a quarter, ... of the rows, which tells whether more
-    would help (`Classifier.run.curve`). Raises FeaturesNotFound without training or test rows, FeaturesInvalid for rows
-    that no head can learn from, FeaturesDamaged, DeviceUnavailable, OutOfMemory; ArgumentInvalid for settings out of range,
-    or without effect on this head.
+    would help (`Classifier.run.curve`); views: also train on kept views of the pictures. Raises FeaturesNotFound without
+    training or test rows, or views, FeaturesStale for views of other pictures, FeaturesInvalid for rows that teach nothing,
+    FeaturesDamaged, DeviceUnavailable, OutOfMemory; ArgumentInvalid for settings out of range, or without effect here.
 
     >>> head = hs.train(features, seed=0)  # doctest: +SKIP
     """
@@ -75,11 +76,25 @@ def train(
         "class_weight": class_weight, "label_smoothing": label_smoothing, "test_fraction": test_fraction,
         "group_by": group_by, "train_limit": train_limit, "seed": seed,
     }  # fmt: skip
-    config, pair = changed(recipe, head, given), _pair(features)
-    config = dataclasses.replace(config, train_limit=_limit(features, config))
+    config, pair = _settled(features, changed(recipe, head, given), views)
     with _store(runs_dir) as store:
         found, run, kept = _fitted(pair, config, device, store, watching(observer), curve=curve)
     return Classifier(found, run, kept, device=device, observer=observer)
+
+
+def _settled(features: Features, config: TrainConfig, views: object) -> tuple[TrainConfig, Pair]:
+    """The configuration for the rows that were asked for, and the sets, both with the kept views where these are wanted.
+    Raises ArgumentInvalid for `views` that are no boolean, or of a recipe without; as `_pair` and `data.with_views`."""
+    pair = _pair(features)
+    config = dataclasses.replace(config, train_limit=_limit(features, config))
+    if not isinstance(views, bool):
+        raise ArgumentInvalid(f"views is {views!r}, expected True or False")
+    if (reason := refusal(config, (), views=views)) is not None:
+        raise ArgumentInvalid(in_python(reason))
+    if not views:
+        return config, pair
+    pair = data.with_kept_views(pair, newest(FeatureStore(pair.train.folder.parent).sets()))
+    return data.with_views(pair, config), pair
 
 
 def _fitted(
@@ -123,6 +138,11 @@ def _pair(features: Features) -> Pair:
         raise ArgumentInvalid(
             f"{features!r}: these are the {features.part} rows alone; give train the whole feature set, or "
             f"headstart.Head(...).fit(features.X, features.y)"
+        )
+    if features.key.view:
+        raise ArgumentInvalid(
+            f"{features!r}: these are of the view {features.key.view} of pictures; give train the features of the pictures "
+            f"as they are, with views=True, or headstart.Head(...).fit(features.X, features.y)"
         )
     sets = {found.manifest.split: found for found in features.sets}
     first = sets.get("train") or sets.get("all")

@@ -212,6 +212,9 @@ coverage_option = click.option(
     type=Finite(0, 1, min_open=True, max_open=True),
     help="Also the classes that each picture may be of: 0.95 for sets that have the right one in 95 of 100 pictures.",
 )
+views_option = click.option(
+    "--views", is_flag=True, help="Average over each picture and the views that the head was trained with."
+)
 photos_option = click.option(
     "--photos", type=click.Path(exists=True, path_type=Path), help="A folder of outside pictures to label with every head."
 )

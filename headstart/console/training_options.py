@@ -29,18 +29,19 @@ def training_options(function: Any) -> Any:
 def request_of(given: dict[str, Any]) -> TrainingRequest:
     """What the options ask for. An option that would change nothing is an error: whoever gave it believes that it does.
     Raises click.UsageError."""
-    asked = {name: given.pop(name) for name in ("models", "dataset", "seeds", "sweep", "predictions", "curve")}
+    asked = {name: given.pop(name) for name in ("models", "dataset", "seeds", "sweep", "predictions", "curve", "views")}
     choice, recipe, seed = choice_of(given), given.pop("recipe"), given.pop("seed")
     changes = {name: value for name, value in given.items() if value is not None}
     config = changed(recipe, {"seed": seed, **changes})
-    _refuse_without_effect(config, {*changes} - EVERY_HEAD, asked["seeds"], asked["sweep"], asked["curve"])
+    several = {name: asked[name] for name in ("seeds", "sweep", "curve", "views")}
+    _refuse_without_effect(config, {*changes} - EVERY_HEAD, several)
     return TrainingRequest(choice=choice, config=config, **asked)
 
 
-def _refuse_without_effect(config: TrainConfig, given: set[str], seeds: int, sweep: bool, curve: bool) -> None:
+def _refuse_without_effect(config: TrainConfig, given: set[str], asked: dict[str, Any]) -> None:
     if click.get_current_context().get_parameter_source("seed") is click.core.ParameterSource.COMMANDLINE:
         given = given | {"seed"}
-    if (reason := refusal(config, sorted(given), seeds=seeds, sweep=sweep, curve=curve)) is not None:
+    if (reason := refusal(config, sorted(given), **asked)) is not None:
         raise click.UsageError(reason)
 
 
@@ -89,5 +90,6 @@ _OPTIONS = (
         is_flag=True,
         help="Also train on a half, a quarter, ... of the images, to tell whether more would help.",
     ),
+    click.option("--views", is_flag=True, help="Also train on the views of the training pictures that are kept."),
     click.option("--sweep", is_flag=True, help="Try 12 learning rates and weight decays; validation rows choose."),
 )

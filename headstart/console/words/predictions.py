@@ -28,18 +28,19 @@ def table(photos: Sequence[Photo], titles: Mapping[str, str], coverage: float | 
     return columns(lines)
 
 
-def as_csv(photos: Sequence[Photo], coverage: float | None = None) -> str:
+def as_csv(photos: Sequence[Photo], coverage: float | None = None, views: bool = False) -> str:
     """A line for each picture, head and rank; a picture that could not be read has one line with the reason. With a
-    coverage the last column is the head's prediction set, as the table says it."""
+    coverage the last column is the head's prediction set, as the table says it; with views it is what the probability was
+    averaged over."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    extra = [] if coverage is None else ["set"]
+    extra = [*([] if coverage is None else ["set"]), *(["averaged over"] if views else [])]
     writer.writerow(["picture", "head", "rank", "label", "probability", "error", *extra])
     for photo in photos:
         if photo.error:
             writer.writerow([photo.name, "", "", "", "", photo.error, *("" for _ in extra)])
         for run, labels in photo.labels.items():
-            own = [reads(photo.possible[run]) for _ in extra]
+            own = [" + ".join(photo.averaged_over[run])] if views else [reads(photo.possible[run]) for _ in extra]
             for i, (name, share) in enumerate(labels, 1):
                 writer.writerow([photo.name, run, i, name, f"{share:.6f}", "", *own])
     return text.getvalue().rstrip("\n")

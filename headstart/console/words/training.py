@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.cache.text import columns
+from headstart.core.heads.config import stated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +69,7 @@ def trained(run: Run) -> str:
         *(_tried(run.selection) if run.selection else []),
         f"trained in {run.elapsed_s:.2f} s{company} on {run.train_rows:,} rows{kept}",
         *_accuracy(run),
+        *_averaged(run),
         *_measures(run.evaluation),
         *by_class,
         *(_curve(run.curve) if run.curve else []),
@@ -80,6 +82,9 @@ def one_of_several(run: Run, folder: Path) -> str:
     """One of several seeds' heads in a line: its accuracy, and where it is."""
     low, high = run.evaluation.overall.interval
     found = f"accuracy {run.evaluation.overall.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})"
+    if (by_views := run.averaged) is not None:
+        low, high = by_views.interval
+        found += f", averaged over its views {by_views.accuracy:.2%} ({low:.2%} to {high:.2%})"
     return f"  seed {run.config.seed}: {found}; saved in {folder}"
 
 
@@ -114,6 +119,15 @@ def _accuracy(run: Run) -> list[str]:
         spread = f"standard deviation {100 * by.deviation:.1f} points"
         lines.append(f"{by.repeats} repeats of {by.folds} folds: mean {statistics.fmean(by.accuracies):.2%}, {spread}")
     return lines
+
+
+def _averaged(run: Run) -> list[str]:
+    """How often the probabilities averaged over an image and its views are right, in a line; none without views."""
+    if (score := run.averaged) is None:
+        return []
+    interval = "95 % interval {:.2%} to {:.2%}".format(*score.interval)
+    over = " + ".join(("the image", *run.config.views))
+    return [f"averaged over its views {score.accuracy:.2%} ({interval}, {score.total:,} images; {over}), chosen by nothing"]
 
 
 def _measures(found: Evaluation) -> list[str]:
@@ -203,4 +217,4 @@ def spread(runs: Sequence[Run]) -> str:
 
 def run_json(run: Run) -> dict[str, Any]:
     """A run's record as JSON values, with its test accuracy in [0, 1]."""
-    return {**dataclasses.asdict(run), "accuracy": run.evaluation.overall.accuracy}
+    return {**dataclasses.asdict(run, dict_factory=stated), "accuracy": run.evaluation.overall.accuracy}

@@ -1,0 +1,114 @@
+"""The kept views of a pair's pictures: which are meant, whether they are of the same pictures, and their rows."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, FeaturesStale
+from headstart.core.cache.feature_set import FeatureSet
+from headstart.core.heads.config import TrainConfig, refusal
+from headstart.core.heads.data.labelled import Labelled
+from headstart.core.heads.data.selection import Pair, extract_command
+
+
+def with_views(pair: Pair, config: TrainConfig) -> TrainConfig:
+    """The configuration with all views that are kept of the training pictures.
+
+    Raises FeaturesNotFound where there are none, FeaturesStale where one is of other pictures, FeaturesInvalid for a recipe
+    that takes none.
+    """
+    if (reason := refusal(config, (), views=True)) is not None:
+        raise FeaturesInvalid(reason)
+    if not pair.train_views:
+        raise FeaturesNotFound(f"{pair.train.folder}: no view of its pictures is kept; {_made(pair, 'makes one')}")
+    for own in pair.train_views:
+        _check(own, pair.train, pair)
+    return dataclasses.replace(config, views=tuple(own.manifest.key.view for own in pair.train_views))
+
+
+def unused(pair: Pair) -> str | None:
+    """What must be said where views are kept and not asked for; None where there are none."""
+    if not (count := len(pair.train_views)):
+        return None
+    many = f"{count:,} views of each training picture are kept; --views trains on them too"
+    one = "a view of each training picture is kept; --views trains on it too"
+    return f"{pair.key.backbone} {pair.key.dataset}: {one if count == 1 else many}"
+
+
+def attached(part: Labelled, pair: Pair, config: TrainConfig) -> Labelled:
+    """The rows, which are of the pair's training set, with the configuration's views of their pictures. Of each view only
+    the shards up to the last of these rows are read, and only these rows are kept.
+
+    Raises FeaturesNotFound where a view is not kept, FeaturesStale where one is of other pictures, FeaturesInvalid where
+    one is not finite, FeaturesDamaged.
+    """
+    there = _by_words(pair.train_views)
+    if missing := [words for words in config.views if words not in there]:
+        raise FeaturesNotFound(f"{pair.train.folder}: its view {missing[0]} is not kept; {_made(pair, 'makes it')}")
+    for words in config.views:
+        _check(there[words], pair.train, pair)
+    return _loaded(part, [there[words] for words in config.views])
+
+
+def attached_to_tests(part: Labelled, pair: Pair, config: TrainConfig) -> Labelled:
+    """The rows, which are of the pair's test set, with the same views of their pictures; without any, and with a note,
+    where not all of them are kept as they are now. Raises FeaturesInvalid, FeaturesDamaged."""
+    assert pair.test is not None
+    there = _by_words(pair.test_views)
+    reason = None
+    if not set(config.views) <= set(there):
+        reason = "not all are kept"
+    elif any(not _same(there[words], pair.test) for words in config.views):
+        reason = "they are of other pictures by now"
+    if reason is None:
+        return _loaded(part, [there[words] for words in config.views])
+    note = f"no accuracy averaged over the views of test pictures: {reason}; {_made(pair, 'makes them')}"
+    return dataclasses.replace(part, notes=(*part.notes, note))
+
+
+def _loaded(part: Labelled, sets: Sequence[FeatureSet]) -> Labelled:
+    found = np.empty((len(sets), *part.features.shape), dtype=np.float32)
+    for own, source in zip(found, sets, strict=True):
+        rows = source.load(int(part.rows.max()) + 1)
+        places = np.searchsorted(source.manifest.row_numbers(), part.rows)
+        same = part.ids is None or np.array_equal(rows.ids[places], part.ids)
+        if not same or not np.array_equal(rows.labels[places], part.labels):
+            raise FeaturesStale(f"{source.folder}: of other pictures or labels than the set of the pictures as they are")
+        own[:] = rows.features[places]
+        if not np.isfinite(own).all():
+            row = int((~np.isfinite(own)).any(axis=1).argmax())
+            name = rows.ids[places[row]].decode("utf-8", "replace")
+            raise FeaturesInvalid(
+                f"{source.folder}: the features of image {name} are not finite; `headstart extract --force` makes them anew"
+            )
+    return dataclasses.replace(part, views=found)
+
+
+def _check(view: FeatureSet, plain: FeatureSet, pair: Pair) -> None:
+    """Raise FeaturesStale where a view is of other pictures than the set of the pictures as they are."""
+    if not _same(view, plain):
+        raise FeaturesStale(
+            f"{view.folder}: the view {view.manifest.key.view} is of other pictures, labels or rows than {plain.folder}, "
+            f"which has {plain.manifest.rows:,} rows; {_made(pair, 'brings it up to date')}"
+        )
+
+
+def _same(view: FeatureSet, plain: FeatureSet) -> bool:
+    ours, theirs = view.manifest, plain.manifest
+    return (
+        ours.images_digest == theirs.images_digest
+        and ours.feature_dim == theirs.feature_dim
+        and np.array_equal(ours.row_numbers(), theirs.row_numbers())
+    )
+
+
+def _by_words(sets: Sequence[FeatureSet]) -> Mapping[str, FeatureSet]:
+    return {one.manifest.key.view: one for one in sets}
+
+
+def _made(pair: Pair, does: str) -> str:
+    """The command that makes the views of a pair's pictures, or brings them up to date."""
+    kinds = dict.fromkeys(one.manifest.key.view.partition(" ")[0] for one in (*pair.train_views, *pair.test_views))
+    command = extract_command(pair.key, f"--views {next(iter(kinds), 'flip')}")
+    return f"`{command}` {does}"
