@@ -7,7 +7,7 @@ import dataclasses
 import datetime
 import functools
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from headstart.core.cache.change import Change, Difference, compared
@@ -37,6 +37,7 @@ from headstart.core.extract.rows.changes import changes
 from headstart.core.extract.rows.computing import Backbone, Load
 from headstart.core.extract.rows.lookup import Found, look_up, pictures, pictures_now
 from headstart.core.extract.rows.making import Maker
+from headstart.core.extract.shards import refuse_left_out
 from headstart.core.extract.tuning.request import engine_request
 from headstart.core.extract.tuning.trials import EngineRequest
 from headstart.core.extract.weights.licences import licence
@@ -70,6 +71,7 @@ def extract(job: Job, load: Load, store: FeatureStore, observer: Observer, later
 
     contents = known_contents(job, store)
     if not job.config.force and (there := complete_set(job, store, contents, on_wait)) is not None:
+        _refuse_kept(job, there.manifest.shards)
         _refuse_empty(job, there.manifest.shards)
         return Outcome(there, 0, 0.0)
     found, extractor = None, None
@@ -82,6 +84,7 @@ def extract(job: Job, load: Load, store: FeatureStore, observer: Observer, later
         writer, present, begun = _opened(job, store, writer, last, contents)
         if job.config.frozen and MANIFEST in writer.damaged:
             raise FeaturesStale(_unsure(writer.folder))
+        _refuse_kept(job, present.kept.values())
         for name in dict.fromkeys(writer.damaged):
             observer.note(f"{writer.folder / name} is damaged and will be made anew")
         if present.before is not None and not present.missing and present.before.stop >= present.stop:
@@ -232,6 +235,11 @@ class _Origin:
     parameters: str
     device: str
     config: EngineConfig
+
+
+def _refuse_kept(job: Job, records: Iterable[ShardRecord]) -> None:
+    """Raise ImageUnreadable, as a run into an empty directory does, where an earlier one left out what is asked for now."""
+    refuse_left_out(job, [image for record in records for image in record.skipped if image.row < job.rows])
 
 
 def _refuse_empty(job: Job, records: Sequence[ShardRecord]) -> None:
