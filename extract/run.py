@@ -10,7 +10,7 @@ import importlib.metadata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from headstart.core.cache.change import Change, Difference, compared
+from headstart.core.cache.change import Change, Difference
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesStale, ImageUnreadable
 from headstart.core.cache.execution import Execution
 from headstart.core.cache.feature_set import FeatureSet
@@ -33,9 +33,9 @@ from headstart.core.extract.reuse import (
     unchanged,
     whole_path,
 )
-from headstart.core.extract.rows.changes import changes
+from headstart.core.extract.rows.changes import changes, difference
 from headstart.core.extract.rows.computing import Backbone, Load
-from headstart.core.extract.rows.lookup import Found, look_up, pictures, pictures_now
+from headstart.core.extract.rows.lookup import Found, look_up
 from headstart.core.extract.rows.making import Maker
 from headstart.core.extract.shards import refuse_left_out
 from headstart.core.extract.tuning.request import engine_request
@@ -219,11 +219,10 @@ class _Run:
         which no row was kept elsewhere."""
         if self.job.config.force or (last is not None and last.folder == self.writer.folder):
             return None
-        computed, before = self.backbone.computed, None if last is None else pictures(last)
+        computed, rows = self.backbone.computed, present.stop
         if last is None and not self.found.known.wanted.found.any():
             return None
-        now, rows = pictures_now(self.job, self.contents, present.stop), present.stop
-        found = compared(before, now) if before else Difference()
+        found = Difference() if last is None else difference(self.job, last, self.contents, rows)
         digest, kept = last.manifest.digest if last else "", max(0, rows - computed - unreadable)
         return Change(digest, rows, kept, computed, unreadable=unreadable, **vars(found))
 
