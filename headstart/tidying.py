@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from headstart.core.cache.errors import FeaturesDamaged, RunDamaged
 from headstart.core.cache.feature_set import FeatureSet
@@ -11,6 +11,9 @@ from headstart.core.cache.store import FeatureStore, newest, parted
 from headstart.core.cache.verify import NOT_COMPLETE, Entry, survey
 from headstart.core.heads.runs import Run, RunStore
 from headstart.workspace import Workspace
+
+_Address = tuple[FeatureKey, str, str]
+"""A way of computing, a data set and its split."""
 
 
 def unneeded(workspace: Workspace) -> list[Entry]:
@@ -47,7 +50,8 @@ def tidy(workspace: Workspace, on_wait: Callable[[], None]) -> list[Entry]:
 
 def outdated(workspace: Workspace, runs: Sequence[Run]) -> dict[str, str]:
     """By the run's name, what has become of the features that a head was trained or tested on: a later snapshot of the same
-    data set and split, computed in the same way, is of other pictures, labels or class names. Raises FeaturesDamaged."""
+    data set and split, computed in the same way, is of other pictures, labels or class names; or the data set was divided
+    in another way since. Raises FeaturesDamaged."""
     last = {_address(found): found for found in newest(FeatureStore(workspace.features_dir).sets())}
     said = {}
     for run in runs:
@@ -55,7 +59,22 @@ def outdated(workspace: Workspace, runs: Sequence[Run]) -> dict[str, str]:
             found = last.get((run.key.feature_key, run.key.dataset, part.split))
             if found is not None and part.digest != found.manifest.digest and part.images != found.manifest.images_digest:
                 said[run.name] = f"older than its {what}: {found.folder.name} is of other pictures or labels by now"
+        if (later := _redivided(run, last)) is not None:
+            folder = later.folder.name
+            said[run.name] = f"older than its features: the data set is divided in another way by now, as in {folder}"
     return said
+
+
+def _redivided(run: Run, last: Mapping[_Address, FeatureSet]) -> FeatureSet | None:
+    """The training features made after those of a head, where one of both is of a data set that is divided into `train`
+    and `test`, the other of all rows; as `train-head` takes what was made last. None where no class is in both: they are
+    then another reading of the same folder, by `--no-splits`."""
+    other = {"all": "train", "train": "all"}.get(run.train.split, "")
+    mine, later = (last.get((run.key.feature_key, run.key.dataset, split)) for split in (run.train.split, other))
+    since = run.created if mine is None else mine.manifest.provenance.created
+    if later is None or later.manifest.provenance.created <= since:
+        return None
+    return later if {*run.key.classes} & {*later.manifest.classes} else None
 
 
 def older_heads(workspace: Workspace, runs: Sequence[Run] | None = None) -> dict[str, str]:
@@ -67,6 +86,6 @@ def older_heads(workspace: Workspace, runs: Sequence[Run] | None = None) -> dict
         return {}
 
 
-def _address(features: FeatureSet) -> tuple[FeatureKey, str, str]:
+def _address(features: FeatureSet) -> _Address:
     manifest = features.manifest
     return manifest.key, manifest.dataset, manifest.split
