@@ -59,6 +59,13 @@ class KnownFiles:
         place, same = self._places(ids)
         return self._digests(place, same), same
 
+    def among(self, ids: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        """Which of the n files have one of these ids."""
+        place, same = self._places(ids)
+        found = np.zeros(len(self.ids), dtype=np.bool_)
+        found[place[same]] = True
+        return found
+
     def _places(self, ids: Sequence[bytes]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Where the ids are, and which of them are there."""
         if not len(self.ids):

@@ -1,14 +1,23 @@
-"""Trained heads and the snapshots that they were made from: what may go, and which heads are older than their features."""
+"""What may go of the snapshots, which heads are older than their features, and which features than their pictures."""
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from headstart.core.cache.errors import FeaturesDamaged, RunDamaged
+from headstart.commands import made_by
+from headstart.core.cache.errors import FeaturesDamaged, HeadstartError, RunDamaged
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.store import FeatureStore, newest, parted
+from headstart.core.cache.text import listed
 from headstart.core.cache.verify import NOT_COMPLETE, Entry, survey
+from headstart.core.extract import datasets
+from headstart.core.extract.pictures.layout import kind as split_word
+from headstart.core.extract.rows.newer import newer
+from headstart.core.heads.data import Pair
 from headstart.core.heads.runs import Run, RunStore
 from headstart.workspace import Workspace
 
@@ -84,6 +93,46 @@ def older_heads(workspace: Workspace, runs: Sequence[Run] | None = None) -> dict
         return outdated(workspace, RunStore(workspace.runs_dir).runs() if runs is None else runs)
     except (RunDamaged, FeaturesDamaged):
         return {}
+
+
+def newer_pictures(pair: Pair, data_dir: Path) -> str | None:
+    """What has become of the picture files of some features since they were made, and the command that brings these up to
+    date; None where nothing has, where the files are no longer there, and for data sets that can't be looked through
+    without reading them."""
+    sets, name = [found for found in (pair.train, pair.test) if found is not None], pair.key.dataset
+    try:
+        told = [(found.manifest.split, _since(found, place, data_dir)) for found in sets for place in _places(found)]
+    except (HeadstartError, OSError):
+        return None
+    news = {split: what for split, what in told if what is not None}
+    if not news:
+        return None
+    same = len({*news.values()}) == 1 and len(news) == len(sets)
+    what = next(iter(news.values())) if same else "; ".join(f"{split}: {what}" for split, what in news.items())
+    options = made_by(pair.key.feature_key, _places(pair.train)[0], tuple(found.manifest for found in sets))
+    command = shlex.join(["headstart", "extract", *options])
+    return f"{name} is newer than its features: {what}; `{command}` brings them up to date"
+
+
+def _places(features: FeatureSet) -> list[str]:
+    """Where a folder or list of pictures is, as `--dataset` takes it; nothing for other data sets, and for a folder that
+    was known by another name."""
+    manifest = features.manifest
+    name, origin = manifest.dataset, manifest.provenance.data_from
+    if (kind := datasets.kind_of(name)) != "folder":
+        return [f"list:{origin}"] if kind == "list" else []
+    called = re.sub(r"-\d+$", "", name)
+    tops = [top for top in (Path(origin), Path(origin).parent) if f"folder-{top.resolve().name}" in (name, called)]
+    by_hand = manifest.split == "all" and any(split_word(one) for one in manifest.classes)  # by --no-splits
+    return [f"{'classes' if by_hand else 'folder'}:{top}" for top in tops[:1]]
+
+
+def _since(features: FeatureSet, place: str, data_dir: Path) -> str | None:
+    """What has become of one set's files, in words."""
+    split, splits = features.manifest.split, datasets.splits(place, None, data_dir)
+    if split not in splits:
+        return "it has no splits by now" if splits == ("all",) else f"it is divided into {listed(splits)} by now"
+    return newer(datasets.open_split(place, split, data_dir), features)
 
 
 def _address(features: FeatureSet) -> _Address:
