@@ -26,21 +26,24 @@ class Pictures:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """What is another than in the snapshot before, in pictures: `gone` are no longer there, `relabelled` have a class of
-    another name, `renamed` files have another name in the same class, `copies` are equal to a picture that was there or
-    that came with them. `classes` are the old and the new name of each class that was renamed as a whole."""
+    """What is another than in the snapshot before, in pictures: `gone` are no longer there, `gone_unreadable` of
+    those that were left out, `relabelled` have a class of another name, `renamed` files have another name in the same
+    class, `copies` are equal to a picture that was there or that came with them. `classes` are the old and the new name of
+    each class that was renamed as a whole."""
 
     gone: int = 0
     relabelled: int = 0
     renamed: int = 0
     copies: int = 0
     classes: tuple[tuple[str, str], ...] = ()
+    gone_unreadable: int = 0
 
     @property
     def words(self) -> list[str]:
         """What there is of each, in words."""
         counted = [
             (self.gone, "no longer there", "no longer there"),
+            (self.gone_unreadable, "unreadable picture no longer there", "unreadable pictures no longer there"),
             (self.relabelled, "label changed", "labels changed"),
             (self.renamed, "file renamed", "files renamed"),
             (self.copies, "copy", "copies"),
@@ -65,11 +68,12 @@ class Change:
     copies: int = 0
     unreadable: int = 0
     classes: tuple[tuple[str, str], ...] = ()
+    gone_unreadable: int = 0
 
     @property
     def difference(self) -> Difference:
         """What is another than before."""
-        return Difference(self.gone, self.relabelled, self.renamed, self.copies, self.classes)
+        return Difference(self.gone, self.relabelled, self.renamed, self.copies, self.classes, self.gone_unreadable)
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON has them; those that came later only where they say something, since the first headstart with

@@ -50,14 +50,35 @@ class KnownFiles:
 
     def find(self, ids: Sequence[bytes], facts: Facts) -> tuple[Digests, npt.NDArray[np.bool_]]:
         """The SHA-256s (m, 32) of files that are the same by id and facts, and for which of the m this is so."""
-        found = np.zeros((len(ids), SIZE), dtype=np.uint8)
+        place, same = self._places(ids)
+        same[same] = (self.facts[place[same]] == facts[same]).all(axis=1) & facts[same].any(axis=1)
+        return self._digests(place, same), same
+
+    def contents(self, ids: Sequence[bytes]) -> tuple[Digests, npt.NDArray[np.bool_]]:
+        """What files of these ids were (m, 32), whatever they are now, and for which of the m that is known."""
+        place, same = self._places(ids)
+        return self._digests(place, same), same
+
+    def among(self, ids: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        """Which of the n files have one of these ids."""
+        place, same = self._places(ids)
+        found = np.zeros(len(self.ids), dtype=np.bool_)
+        found[place[same]] = True
+        return found
+
+    def _places(self, ids: Sequence[bytes]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Where the ids are, and which of them are there."""
         if not len(self.ids):
-            return found, np.zeros(len(ids), dtype=np.bool_)
+            return np.zeros(len(ids), dtype=np.int64), np.zeros(len(ids), dtype=np.bool_)
         marks = _marks(ids)
         place = np.minimum(np.searchsorted(first_bytes(self.ids), first_bytes(marks)), len(self.ids) - 1)
-        same = (self.ids[place] == marks).all(axis=1) & (self.facts[place] == facts).all(axis=1) & facts.any(axis=1)
-        found[same] = self.digests[place[same]]
-        return found, same
+        same: npt.NDArray[np.bool_] = (self.ids[place] == marks).all(axis=1)
+        return place, same
+
+    def _digests(self, place: npt.NDArray[np.int64], there: npt.NDArray[np.bool_]) -> Digests:
+        found = np.zeros((len(place), SIZE), dtype=np.uint8)
+        found[there] = self.digests[place[there]]
+        return found
 
     def to_bytes(self) -> bytes:
         """The bytes of the file."""

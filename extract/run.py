@@ -7,10 +7,10 @@ import dataclasses
 import datetime
 import functools
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from headstart.core.cache.change import Change, Difference, compared
+from headstart.core.cache.change import Change, Difference
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesStale, ImageUnreadable
 from headstart.core.cache.execution import Execution
 from headstart.core.cache.feature_set import FeatureSet
@@ -33,10 +33,11 @@ from headstart.core.extract.reuse import (
     unchanged,
     whole_path,
 )
-from headstart.core.extract.rows.changes import changes
+from headstart.core.extract.rows.changes import changes, difference
 from headstart.core.extract.rows.computing import Backbone, Load
-from headstart.core.extract.rows.lookup import Found, look_up, pictures, pictures_now
+from headstart.core.extract.rows.lookup import Found, look_up
 from headstart.core.extract.rows.making import Maker
+from headstart.core.extract.shards import refuse_left_out
 from headstart.core.extract.tuning.request import engine_request
 from headstart.core.extract.tuning.trials import EngineRequest
 from headstart.core.extract.weights.licences import licence
@@ -70,6 +71,7 @@ def extract(job: Job, load: Load, store: FeatureStore, observer: Observer, later
 
     contents = known_contents(job, store)
     if not job.config.force and (there := complete_set(job, store, contents, on_wait)) is not None:
+        _refuse_kept(job, there.manifest.shards)
         _refuse_empty(job, there.manifest.shards)
         return Outcome(there, 0, 0.0)
     found, extractor = None, None
@@ -82,6 +84,7 @@ def extract(job: Job, load: Load, store: FeatureStore, observer: Observer, later
         writer, present, begun = _opened(job, store, writer, last, contents)
         if job.config.frozen and MANIFEST in writer.damaged:
             raise FeaturesStale(_unsure(writer.folder))
+        _refuse_kept(job, present.kept.values())
         for name in dict.fromkeys(writer.damaged):
             observer.note(f"{writer.folder / name} is damaged and will be made anew")
         if present.before is not None and not present.missing and present.before.stop >= present.stop:
@@ -216,11 +219,10 @@ class _Run:
         which no row was kept elsewhere."""
         if self.job.config.force or (last is not None and last.folder == self.writer.folder):
             return None
-        computed, before = self.backbone.computed, None if last is None else pictures(last)
+        computed, rows = self.backbone.computed, present.stop
         if last is None and not self.found.known.wanted.found.any():
             return None
-        now, rows = pictures_now(self.job, self.contents, present.stop), present.stop
-        found = compared(before, now) if before else Difference()
+        found = Difference() if last is None else difference(self.job, last, self.contents, rows)
         digest, kept = last.manifest.digest if last else "", max(0, rows - computed - unreadable)
         return Change(digest, rows, kept, computed, unreadable=unreadable, **vars(found))
 
@@ -232,6 +234,11 @@ class _Origin:
     parameters: str
     device: str
     config: EngineConfig
+
+
+def _refuse_kept(job: Job, records: Iterable[ShardRecord]) -> None:
+    """Raise ImageUnreadable, as a run into an empty directory does, where an earlier one left out what is asked for now."""
+    refuse_left_out(job, [image for record in records for image in record.skipped if image.row < job.rows])
 
 
 def _refuse_empty(job: Job, records: Sequence[ShardRecord]) -> None:

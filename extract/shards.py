@@ -84,10 +84,15 @@ def assembled(job: Job, part: Part, features: npt.NDArray[Any], marks: Sequence[
     return Shard(job.key.digest, inputs, part.start, part.stop, rows, ordered)
 
 
-def _refuse(job: Job, batch: Batch) -> None:
-    if batch.skipped and job.config.on_error == "fail":
-        image = batch.skipped[0]
+def refuse_left_out(job: Job, skipped: Sequence[Skipped]) -> None:
+    """Raise ImageUnreadable with `--on-error fail`, where an image was left out: of the first of them."""
+    if skipped and job.config.on_error == "fail":
+        image = min(skipped, key=lambda image: image.row)
         raise ImageUnreadable(f"{job.images.source}/{image.id}: {image.reason}; --on-error skip leaves such images out")
+
+
+def _refuse(job: Job, batch: Batch) -> None:
+    refuse_left_out(job, batch.skipped)
 
 
 def computed(

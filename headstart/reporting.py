@@ -17,6 +17,7 @@ from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import canonical_json, write_durably
 from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.text import listed, safe
 from headstart.core.extract import datasets
 from headstart.core.extract.featurise import expand
 from headstart.core.extract.images import Images
@@ -212,8 +213,10 @@ def _images(part: GroupedRuns, sources: _Sources) -> tuple[Images | None, str]:
     asked = [sources.request.dataset] if sources.request.dataset else []
     for place in dict.fromkeys([*asked, *_places(part.dataset, manifest)]):
         try:
-            (split,) = datasets.splits(place, manifest.split, data_dir)
-            images = datasets.open_split(place, split, data_dir).in_order(manifest.provenance.order)
+            if (splits := datasets.splits(place, manifest.split, data_dir)) != (manifest.split,):
+                reasons.append(f"{safe(place)} is divided into {listed(splits)} by now")
+                continue
+            images = datasets.open_split(place, manifest.split, data_dir).in_order(manifest.provenance.order)
             if same_images(images, manifest):
                 return images, place
             reasons.append(f"{images.source} holds other images than the features are of")

@@ -1,16 +1,28 @@
-"""Trained heads and the snapshots that they were made from: what may go, and which heads are older than their features."""
+"""What may go of the snapshots, which heads are older than their features, and which features than their pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from headstart.core.cache.errors import FeaturesDamaged, RunDamaged
+from headstart.commands import made_by
+from headstart.core.cache.errors import FeaturesDamaged, HeadstartError, RunDamaged
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.store import FeatureStore, newest, parted
+from headstart.core.cache.text import listed
 from headstart.core.cache.verify import NOT_COMPLETE, Entry, survey
+from headstart.core.extract import datasets
+from headstart.core.extract.pictures.layout import kind as split_word
+from headstart.core.extract.rows.newer import newer
+from headstart.core.heads.data import Pair
 from headstart.core.heads.runs import Run, RunStore
 from headstart.workspace import Workspace
+
+_Address = tuple[FeatureKey, str, str]
+"""A way of computing, a data set and its split."""
 
 
 def unneeded(workspace: Workspace) -> list[Entry]:
@@ -47,7 +59,8 @@ def tidy(workspace: Workspace, on_wait: Callable[[], None]) -> list[Entry]:
 
 def outdated(workspace: Workspace, runs: Sequence[Run]) -> dict[str, str]:
     """By the run's name, what has become of the features that a head was trained or tested on: a later snapshot of the same
-    data set and split, computed in the same way, is of other pictures, labels or class names. Raises FeaturesDamaged."""
+    data set and split, computed in the same way, is of other pictures, labels or class names; or the data set was divided
+    in another way since. Raises FeaturesDamaged."""
     last = {_address(found): found for found in newest(FeatureStore(workspace.features_dir).sets())}
     said = {}
     for run in runs:
@@ -55,7 +68,22 @@ def outdated(workspace: Workspace, runs: Sequence[Run]) -> dict[str, str]:
             found = last.get((run.key.feature_key, run.key.dataset, part.split))
             if found is not None and part.digest != found.manifest.digest and part.images != found.manifest.images_digest:
                 said[run.name] = f"older than its {what}: {found.folder.name} is of other pictures or labels by now"
+        if (later := _redivided(run, last)) is not None:
+            folder = later.folder.name
+            said[run.name] = f"older than its features: the data set is divided in another way by now, as in {folder}"
     return said
+
+
+def _redivided(run: Run, last: Mapping[_Address, FeatureSet]) -> FeatureSet | None:
+    """The training features made after those of a head, where one of both is of a data set that is divided into `train`
+    and `test`, the other of all rows; as `train-head` takes what was made last. None where no class is in both: they are
+    then another reading of the same folder, by `--no-splits`."""
+    other = {"all": "train", "train": "all"}.get(run.train.split, "")
+    mine, later = (last.get((run.key.feature_key, run.key.dataset, split)) for split in (run.train.split, other))
+    since = run.created if mine is None else mine.manifest.provenance.created
+    if later is None or later.manifest.provenance.created <= since:
+        return None
+    return later if {*run.key.classes} & {*later.manifest.classes} else None
 
 
 def older_heads(workspace: Workspace, runs: Sequence[Run] | None = None) -> dict[str, str]:
@@ -67,6 +95,46 @@ def older_heads(workspace: Workspace, runs: Sequence[Run] | None = None) -> dict
         return {}
 
 
-def _address(features: FeatureSet) -> tuple[FeatureKey, str, str]:
+def newer_pictures(pair: Pair, data_dir: Path) -> str | None:
+    """What has become of the picture files of some features since they were made, and the command that brings these up to
+    date; None where nothing has, where the files are no longer there, and for data sets that can't be looked through
+    without reading them."""
+    sets, name = [found for found in (pair.train, pair.test) if found is not None], pair.key.dataset
+    try:
+        told = [(found.manifest.split, _since(found, place, data_dir)) for found in sets for place in _places(found)]
+    except (HeadstartError, OSError):
+        return None
+    news = {split: what for split, what in told if what is not None}
+    if not news:
+        return None
+    same = len({*news.values()}) == 1 and len(news) == len(sets)
+    what = next(iter(news.values())) if same else "; ".join(f"{split}: {what}" for split, what in news.items())
+    options = made_by(pair.key.feature_key, _places(pair.train)[0], tuple(found.manifest for found in sets))
+    command = shlex.join(["headstart", "extract", *options])
+    return f"{name} is newer than its features: {what}; `{command}` brings them up to date"
+
+
+def _places(features: FeatureSet) -> list[str]:
+    """Where a folder or list of pictures is, as `--dataset` takes it; nothing for other data sets, and for a folder that
+    was known by another name."""
+    manifest = features.manifest
+    name, origin = manifest.dataset, manifest.provenance.data_from
+    if (kind := datasets.kind_of(name)) != "folder":
+        return [f"list:{origin}"] if kind == "list" else []
+    called = re.sub(r"-\d+$", "", name)
+    tops = [top for top in (Path(origin), Path(origin).parent) if f"folder-{top.resolve().name}" in (name, called)]
+    by_hand = manifest.split == "all" and any(split_word(one) for one in manifest.classes)  # by --no-splits
+    return [f"{'classes' if by_hand else 'folder'}:{top}" for top in tops[:1]]
+
+
+def _since(features: FeatureSet, place: str, data_dir: Path) -> str | None:
+    """What has become of one set's files, in words."""
+    split, splits = features.manifest.split, datasets.splits(place, None, data_dir)
+    if split not in splits:
+        return "it has no splits by now" if splits == ("all",) else f"it is divided into {listed(splits)} by now"
+    return newer(datasets.open_split(place, split, data_dir), features)
+
+
+def _address(features: FeatureSet) -> _Address:
     manifest = features.manifest
     return manifest.key, manifest.dataset, manifest.split

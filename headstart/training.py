@@ -25,6 +25,7 @@ from headstart.core.heads.training.epoch import Epoch, OnEpoch
 from headstart.observer import Observer, TrainingStart
 from headstart.predictions_csv import check, records, write_csv
 from headstart.requests import TrainingRequest
+from headstart.tidying import newer_pictures
 from headstart.workspace import Workspace
 
 CURVE = "few-shot curve"
@@ -47,6 +48,8 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
     for pair in data.choose(there, models, workspace.features_dir):
         if (remark := data.passed_over(there, pair)) is not None:
             observer.note(remark)
+        if (remark := newer_pictures(pair, workspace.data_dir)) is not None:
+            observer.remark(remark)
         own = data.with_views(pair, request.config) if request.views else request.config
         if not request.views and (remark := data.unused(pair)) is not None:
             observer.remark(remark)

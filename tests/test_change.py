@@ -57,6 +57,8 @@ def test_differences_are_said_in_words() -> None:
     assert many.words == [
         "2,000 no longer there", "2 labels changed", "2 files renamed", "2 copies", "class cat is now puss",
     ]  # fmt: skip
+    assert Difference(gone_unreadable=1).words == ["1 unreadable picture no longer there"]
+    assert Difference(gone_unreadable=2).words == ["2 unreadable pictures no longer there"]
     assert Difference().words == []
 
 
@@ -65,9 +67,9 @@ def test_what_says_nothing_is_not_written() -> None:
     change = Change("ab", 3, 2, 1, 0, 0)
     assert change.to_json() == {"before": "ab", "pictures": 3, "kept": 2, "computed": 1, "gone": 0, "relabelled": 0}
     assert Change.from_json(change.to_json()) == change
-    full = Change("ab", 3, 1, 1, 0, 0, 1, 2, 1, (("cat", "puss"),))
+    full = Change("ab", 3, 1, 1, 0, 0, 1, 2, 1, (("cat", "puss"),), 4)
     assert Change.from_json(full.to_json()) == full
-    assert full.difference == Difference(0, 0, 1, 2, (("cat", "puss"),))
+    assert full.difference == Difference(0, 0, 1, 2, (("cat", "puss"),), 4)
 
 
 @pytest.mark.parametrize("field", [{"renamed": -1}, {"copies": "1"}, {"classes": [["a", 1]]}, {"before": 1}])

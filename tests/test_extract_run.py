@@ -411,6 +411,29 @@ def test_skipping_again_finds_all_there(store: FeatureStore, spoiled: FileImages
     run_finding_all(job(spoiled, on_error="skip"), store)
 
 
+@pytest.mark.parametrize("left_behind", ["a complete set", "a shorter set", "a killed run"])
+def test_what_an_earlier_run_left_out_is_the_error_of_a_fresh_run(
+    store: FeatureStore, spoiled: FileImages, left_behind: str
+) -> None:
+    features = run(job(spoiled, on_error="skip", limit=5 if left_behind == "a shorter set" else None), store).features
+    if left_behind == "a killed run":
+        (features.folder / "manifest.json").unlink()
+    before = {path.name: path.read_bytes() for path in features.folder.iterdir()}
+    message = r"/photos/01\.png: can't be decoded \(.*\); --on-error skip leaves such images out"
+    with pytest.raises(ImageUnreadable, match=message):
+        run(job(spoiled), store)
+    assert {path.name: path.read_bytes() for path in features.folder.iterdir()} == before
+    assert run(job(spoiled, limit=1), store).computed == 0  # none of those asked for was left out
+
+
+def test_what_an_earlier_run_left_out_is_no_error_once_it_was_mended(store: FeatureStore, spoiled: FileImages) -> None:
+    run(job(spoiled, on_error="skip"), store)
+    for name in ("01.png", "04.png", "09.png"):
+        (spoiled.root / name).write_bytes(encoded(picture(seed=int(name[:2])), "PNG"))
+    outcome = run(job(spoiled), store)
+    assert (outcome.computed, outcome.features.manifest.skipped) == (3, 0)
+
+
 def test_two_runs_that_skip_give_the_same_bytes(tmp_path: Path, spoiled: FileImages) -> None:
     stores = [FeatureStore(tmp_path / name) for name in ("first", "second")]
     run(job(spoiled, on_error="skip", workers=1), stores[0])

@@ -34,6 +34,14 @@ def test_a_file_is_found_where_id_and_facts_are_the_same(kept: list[bytes], aske
     assert not known(kept).find(asked, facts_of(asked, change=1))[1].any()
 
 
+@given(kept=names, asked=names)
+def test_what_a_file_was_is_known_whatever_it_is_now(kept: list[bytes], asked: list[bytes]) -> None:
+    digests, there = known(kept).contents(asked)
+    assert there.tolist() == [name in kept for name in asked]
+    for digest, name, found in zip(digests, asked, there, strict=True):
+        assert digest.tobytes() == (hashlib.sha256(name).digest() if found else bytes(32))
+
+
 @given(names)
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, ids: list[bytes]) -> None:
     folder, files = tmp_path_factory.mktemp("set"), known(ids)

@@ -176,6 +176,26 @@ def test_a_picture_that_has_gone_is_left_out_of_the_report(place: Place) -> None
     assert f"no images of folder-pets in the report: {root / 'test'} holds other images" in place.run("report").stderr
 
 
+@pytest.mark.parametrize("first", ["all", "splits"])
+def test_a_head_of_a_folder_that_was_divided_in_another_way_since_is_reported_as_older(place: Place, first: str) -> None:
+    root = place.root / "pets"
+    for kind in (first, "splits" if first == "all" else "all"):
+        shutil.rmtree(root, ignore_errors=True)
+        if kind == "all":
+            write_pictures(root, 2, 12)
+        else:
+            write_splits(root, 2, 8, 4)
+        place.run("extract", "--dataset", f"folder:{root}", *SMALL)
+        if kind == first:
+            place.run("train-head", "--head", "mlp", "--epochs", "1")
+    said = "older than its features: the data set is divided in another way by now, as in folder-pets-"
+    assert said in place.run("cache", "ls").stderr
+    found = place.run("report")
+    assert said in found.stdout
+    why = f"folder:{root} is divided into train, test by now" if first == "all" else "--split test: "
+    assert f"no images of folder-pets in the report: {why}" in found.stderr
+
+
 def test_a_folder_of_pictures_is_found_where_it_was_and_told_by_its_content(place: Place) -> None:
     root = write_splits(place.root / "pets", 2, 20, 10)
     place.run("extract", "--dataset", f"folder:{root}", *SMALL)

@@ -35,6 +35,7 @@ from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.interface import Extractor
 from headstart.core.extract.pictures.preprocess import Preprocessing
+from headstart.core.extract.reuse import survey
 from headstart.core.extract.run import Outcome, extract
 from headstart.core.extract.weights import Weights
 
@@ -410,6 +411,30 @@ def test_changed_inputs_are_brought_up_to_date_at_the_price_of_what_is_new(world
     assert bits(first.features.load()) == old
     assert there.items() <= shards(world.store).items()
     assert world.run(job).features == second.features
+
+
+@pytest.mark.parametrize(
+    ("then", "foretold", "words"),
+    [
+        (lambda w: removed(w, "a/1.bmp"), "1 unreadable picture no longer there", "1 unreadable picture no longer there"),
+        (lambda w: removed(w, "a/0.bmp"), "1 no longer there", "1 no longer there"),
+        (lambda w: added(w, "a/7.bmp"), "1 picture is new", ""),
+        (lambda w: repaired(w), "1 picture is new", ""),
+        (lambda w: renamed(w, "a/1.bmp", "b/m/spoiled.bmp"), "its classes or the order of its files have changed", ""),
+    ],
+    ids=["the unreadable one gone", "another gone", "one added", "mended", "renamed"],
+)
+def test_a_picture_that_was_left_out_is_told_as_what_became_of_it(
+    world: World, then: Callable[[World], Job], foretold: str, words: str
+) -> None:
+    world.run(spoiled_first(world))
+    job = dataclasses.replace(then(world), config=ExtractConfig(shard_rows=4, on_error="skip"))
+    told = survey(job, world.store).changes
+    assert told is not None
+    assert told.words == foretold
+    change = world.run(job).change
+    assert change is not None
+    assert ", ".join(change.difference.words) == words
 
 
 def test_another_network_under_the_same_weights_is_refused(world: World) -> None:

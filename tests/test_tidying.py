@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from heads_samples import blobs, make_run, write_set
+from heads_samples import CLASSES, blobs, make_key, make_run, write_set
 
 from headstart.core.cache.errors import RunDamaged
 from headstart.core.cache.feature_set import FeatureSet
@@ -93,3 +93,37 @@ def test_a_head_is_older_where_its_test_features_alone_have_changed(workspace: W
     last = write_set(store, blobs(12, seed=5), "test", snapshot=True)
     said = f"older than its test features: {last.folder.name} is of other pictures or labels by now"
     assert older_heads(workspace, [run]) == {"head": said}
+
+
+def later_set(workspace: Workspace, split: str, year: int, classes: tuple[str, ...] = CLASSES) -> FeatureSet:
+    store, key = FeatureStore(workspace.features_dir), make_key(classes=classes)
+    return write_set(store, blobs(9, seed=year), split, key, created=f"{year}-01-01T00:00:00+00:00", snapshot=False)
+
+
+def own_part(found: FeatureSet) -> Extraction:
+    manifest = found.manifest
+    return Extraction(found.folder.name, manifest.digest, 9, 1.0, manifest.split, manifest.images_digest)
+
+
+@pytest.mark.parametrize(("before", "since"), [(("all",), ("train", "test")), (("train", "test"), ("all",))], ids=str)
+def test_a_head_is_older_once_its_folder_was_divided_in_another_way(
+    workspace: Workspace, before: tuple[str, ...], since: tuple[str, ...]
+) -> None:
+    parts = [own_part(later_set(workspace, split, 2021)) for split in before]
+    old = make_run(name="head", train=parts[0], test=parts[-1], created="2021-02-01T00:00:00+00:00")
+    assert outdated(workspace, [old]) == {}
+    now = [later_set(workspace, split, 2022) for split in since]
+    new = make_run(name="new", train=own_part(now[0]), test=own_part(now[-1]), created="2022-02-01T00:00:00+00:00")
+    folder = now[0].folder.name
+    said = f"older than its features: the data set is divided in another way by now, as in {folder}"
+    assert outdated(workspace, [old, new]) == {"head": said}
+    for split in before:
+        FeatureStore(workspace.features_dir).remove(f"pets-{split}-{folder.split('-', 2)[2]}", never_wait)
+    assert outdated(workspace, [old, new]) == {"head": said}  # the head itself was trained before that
+
+
+def test_the_same_folder_read_in_two_ways_makes_no_head_older(workspace: Workspace) -> None:
+    parts = [own_part(later_set(workspace, split, 2021)) for split in ("train", "test")]
+    run = make_run(name="head", train=parts[0], test=parts[1], created="2021-02-01T00:00:00+00:00")
+    later_set(workspace, "all", 2022, classes=("test", "train"))  # --no-splits
+    assert outdated(workspace, [run]) == {}

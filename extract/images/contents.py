@@ -76,6 +76,11 @@ class Contents:
             found[row] = np.frombuffer(_like_no_other(row), dtype=np.uint8)
         return found
 
+    def remembered(self, ids: Sequence[bytes]) -> list[str | None]:
+        """The SHA-256 of what each of these ids was in the last snapshot that remembers any file; None where none knows."""
+        digests, known = self._remembered().contents(ids)
+        return [mark if there else None for mark, there in zip(to_hex(digests), known.tolist(), strict=True)]
+
     def known_files(self, rows: int) -> KnownFiles:
         """The files of the first rows whose contents are known, to be remembered."""
         for start, stop in _spans(range(rows), self._hashed):

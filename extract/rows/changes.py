@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from headstart.core.cache.change import Difference, compared
+from headstart.core.cache.change import Difference, Pictures, compared
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.extract.images.contents import Contents
 from headstart.core.extract.job import Job
@@ -28,9 +28,45 @@ class Changes:
 
 def changes(job: Job, last: FeatureSet, contents: Contents) -> Changes:
     """Of the rows that are asked for, and at least those of the snapshot. Raises DataNotFound, DataInvalid."""
-    before, rows = pictures(last), min(job.images.rows, last.manifest.stop)
+    before, rows = pictures(last), max(job.rows, min(job.images.rows, last.manifest.stop))
     if before is None:
         return Changes()
-    now = pictures_now(job, contents, max(rows, job.rows))
-    difference = compared(before, now)
-    return Changes(compared(now, before).gone - difference.copies, difference)
+    now = _now(job, last, contents, rows)
+    found = dataclasses.replace(compared(before, now), gone_unreadable=_gone_unreadable(job, last, contents, rows))
+    return Changes(compared(now, before).gone - found.copies, found)
+
+
+def difference(job: Job, last: FeatureSet, contents: Contents, rows: int) -> Difference:
+    """What is another in the first `rows` rows than in the snapshot; nothing where that does not say what it is of."""
+    before = pictures(last)
+    if before is None:
+        return Difference()
+    now = _now(job, last, contents, rows)
+    return dataclasses.replace(compared(before, now), gone_unreadable=_gone_unreadable(job, last, contents, rows))
+
+
+def _left_out(last: FeatureSet) -> list[str]:
+    """The names of the pictures that a snapshot left out."""
+    return [image.id for record in last.manifest.shards for image in record.skipped]
+
+
+def _now(job: Job, last: FeatureSet, contents: Contents, rows: int) -> Pictures:
+    """The pictures that the first rows are of, but for those that were left out before and are what they were, and for
+    files that can't be read."""
+    now, marks = pictures_now(job, contents, rows), contents.marks(0, rows)
+    known = {*contents.remembered([name.encode() for name in _left_out(last)])}
+    there = [row for row, mark in enumerate(marks) if mark not in known and not mark.startswith("unreadable")]
+    files = [now.files[row] for row in there] if now.files else ()
+    return Pictures(now.digests[there], now.labels[there], now.classes, files)
+
+
+def _gone_unreadable(job: Job, last: FeatureSet, contents: Contents, rows: int) -> int:
+    """How many of those that were left out are no longer there, nor under another name among the first rows."""
+    left_out = _left_out(last)
+    if not left_out:
+        return 0
+    names = [name.decode("utf-8", "backslashreplace") for name in job.images.ids(0, job.images.rows)]
+    there = {*names, *(name.partition("#group=")[0] for name in names)}
+    gone = [name for name in left_out if name not in there]
+    content = {*contents.marks(0, rows)} if gone else set()
+    return sum(mark not in content for mark in contents.remembered([name.encode() for name in gone]))
