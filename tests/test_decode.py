@@ -90,11 +90,11 @@ def test_large_pictures_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGE", 100)
     inside, most, guard = [0], [0], threading.Lock()
 
-    def watched(image: Image.Image, transform: Preprocessing) -> np.ndarray:
+    def watched(image: Image.Image, transform: Preprocessing, digest: str = "") -> np.ndarray:
         with guard:
             inside[0] += 1
             most[0] = max(most[0], inside[0])
-        found = framed(image, transform)
+        found = framed(image, transform, digest)
         with guard:
             inside[0] -= 1
         return found

@@ -1,4 +1,4 @@
-"""Stale features are impossible: 56 changes of key, pictures, labels, names or weights, each of which must be noticed.
+"""Stale features are impossible: 57 changes of key, pictures, labels, names or weights, each of which must be noticed.
 
 Of each it is said how many pictures go through the backbone: those that are nowhere, and no other. 22 changes that alter
 nothing must be answered from what is there. Every outcome is compared to the bit with a run into an empty features

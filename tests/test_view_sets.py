@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from api_samples import SMALL, coloured, pets
-from cli_samples import Place
+from cli_samples import Place, parse
 from dataset_samples import samples, write_folder
 from extract_samples import (
     Interrupted,
@@ -379,6 +379,14 @@ def test_the_command_refuses_a_seed_alone(here: Place, words: tuple[str, ...]) -
     assert said == (
         "headstart: a seed draws random crops, and none are asked for; say how many with --views, or leave the seed out"
     )
+
+
+def test_the_commands_of_the_documentation_parse() -> None:
+    text = (Path(__file__).resolve().parent.parent / "docs/transforms.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\$ (headstart .*)$", text, re.MULTILINE)
+    assert [command.partition("--views")[2] for command in commands] == [" flip", " 4 --seed 0"]
+    for command in commands:
+        parse(command)
 
 
 # ---- Python
