@@ -79,6 +79,7 @@ def head_of(place: Place) -> TrainedHead:
 
 def test_the_terminal_says_which_views_and_what_averages_are_worth(place: Place) -> None:
     said = place.run("train-head", "--head", "logreg", "--views", "--json").stdout
+    assert "resnet18 on digits: logreg, standard recipe, 120 rows with 1 view of each, seed 0" in said
     assert "note: trained on a view of each picture too: flip" in said
     assert "averaged over its views " in said
     assert "(95 % interval" in said

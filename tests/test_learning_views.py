@@ -105,7 +105,12 @@ def test_views_go_where_their_rows_go() -> None:
     part = data.at(np.array([7, 2]))
     assert part.views is not None
     np.testing.assert_array_equal(part.views, data.views[:, [7, 2]])
-    assert (part.versions, part.numbers) == (3, 3 * part.features.size)
+    assert part.versions == 3
+    np.testing.assert_array_equal(part.every, np.concatenate([part.features, *part.views]))
+    assert np.shares_memory(part.every, part.features)  # as `at` lays them: not copied
+    np.testing.assert_array_equal(data.every, np.concatenate([data.features, *data.views]))
+    plain = blobs(9)
+    assert plain.every is plain.features
 
 
 # --------------------------------------------------------------------------------------------- heads without epochs

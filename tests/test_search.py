@@ -158,7 +158,6 @@ def test_gradient_heads_have_all_threads_and_small_closed_ones_have_one(monkeypa
     monkeypatch.setattr(unseen, "train_many", noting)
     with threads.limited(2):
         found_by(blobs(60), [make_config("linear", lr=lr) for lr in (0.1, 0.01)])
-        side = unseen.Side(blobs(60), blobs(9, seed=1).features, 3, "cpu")
-        with unseen.threads_of([side], RIDGES[0]):
+        with unseen.threads_of(RIDGES[0], "cpu", 60 * DIM, 3):
             assert torch.get_num_threads() == 1
     assert set(seen) == {2}

@@ -1,6 +1,8 @@
 """Features with their labels and weights, in memory."""
 
 import dataclasses
+import itertools
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -36,9 +38,22 @@ class Labelled:
         return 1 if self.views is None else 1 + len(self.views)
 
     @property
-    def numbers(self) -> int:
-        """How many numbers the features of all versions are."""
-        return self.features.size * self.versions
+    def every(self) -> npt.NDArray[np.float32]:
+        """The features ((1 + V) N, D) of the pictures, then those of one view after the other; not copied where they lie so
+        in memory, as `at` and `with_views` lay them."""
+        if self.views is None:
+            return self.features
+        block, shape = self.features.base, (self.versions, *self.features.shape)
+        if isinstance(block, np.ndarray) and block is self.views.base and block.shape == shape:
+            return block.reshape(-1, shape[2])
+        return np.concatenate([self.features, self.views.reshape(-1, shape[2])])
+
+    def with_views(self, views: Iterable[npt.NDArray[np.float32]], count: int) -> "Labelled":
+        """The rows with `count` views, each (N, D), which are copied one after the other."""
+        block = np.empty((1 + count, *self.features.shape), dtype=np.float32)
+        for own, features in zip(block, itertools.chain([self.features], views), strict=True):
+            own[:] = features
+        return dataclasses.replace(self, features=block[0], views=block[1:])
 
     @property
     def digest(self) -> str:
@@ -47,7 +62,7 @@ class Labelled:
 
     def at(self, places: npt.NDArray[np.int64]) -> "Labelled":
         """The rows at these places (n,), in their order."""
-        return dataclasses.replace(
+        found = dataclasses.replace(
             self,
             features=self.features[places],
             labels=self.labels[places],
@@ -55,8 +70,9 @@ class Labelled:
             weights=None if self.weights is None else self.weights[places],
             ids=None if self.ids is None else self.ids[places],
             groups=None if self.groups is None else self.groups[places],
-            views=None if self.views is None else self.views[:, places],
+            views=None,
         )
+        return found if self.views is None else found.with_views((one[places] for one in self.views), len(self.views))
 
 
 def counted(data: Labelled) -> Labelled:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, FeaturesStale
 from headstart.core.cache.feature_set import FeatureSet
@@ -68,21 +69,24 @@ def attached_to_tests(part: Labelled, pair: Pair, config: TrainConfig) -> Labell
 
 
 def _loaded(part: Labelled, sets: Sequence[FeatureSet]) -> Labelled:
-    found = np.empty((len(sets), *part.features.shape), dtype=np.float32)
-    for own, source in zip(found, sets, strict=True):
-        rows = source.load(int(part.rows.max()) + 1)
-        places = np.searchsorted(source.manifest.row_numbers(), part.rows)
-        same = part.ids is None or np.array_equal(rows.ids[places], part.ids)
-        if not same or not np.array_equal(rows.labels[places], part.labels):
-            raise FeaturesStale(f"{source.folder}: of other pictures or labels than the set of the pictures as they are")
-        own[:] = rows.features[places]
-        if not np.isfinite(own).all():
-            row = int((~np.isfinite(own)).any(axis=1).argmax())
-            name = rows.ids[places[row]].decode("utf-8", "replace")
-            raise FeaturesInvalid(
-                f"{source.folder}: the features of image {name} are not finite; `headstart extract --force` makes them anew"
-            )
-    return dataclasses.replace(part, views=found)
+    return part.with_views((_rows_of(source, part) for source in sets), len(sets))
+
+
+def _rows_of(source: FeatureSet, part: Labelled) -> npt.NDArray[np.float32]:
+    """The features (N, D) of a view of these rows."""
+    rows = source.load(int(part.rows.max()) + 1)
+    places = np.searchsorted(source.manifest.row_numbers(), part.rows)
+    same = part.ids is None or np.array_equal(rows.ids[places], part.ids)
+    if not same or not np.array_equal(rows.labels[places], part.labels):
+        raise FeaturesStale(f"{source.folder}: of other pictures or labels than the set of the pictures as they are")
+    found = rows.features[places].astype(np.float32)
+    bad = ~np.isfinite(found).all(axis=1)
+    if bad.any():
+        name = rows.ids[places[int(bad.argmax())]].decode("utf-8", "replace")
+        raise FeaturesInvalid(
+            f"{source.folder}: the features of image {name} are not finite; `headstart extract --force` makes them anew"
+        )
+    return found
 
 
 def _check(view: FeatureSet, plain: FeatureSet, pair: Pair) -> None:

@@ -1,6 +1,8 @@
 """Scores of all rows by heads that did not see them, every division of the rows at once where that is sound."""
 
+import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,7 +13,7 @@ from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Labelled
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.kinds.base import ClosedFormHead, Rows
-from headstart.core.heads.selection.unseen import Scores, Side
+from headstart.core.heads.selection.unseen import Scores, Side, threads_of
 from headstart.core.heads.solvers.axes import leading
 from headstart.core.heads.solvers.logistic import Problem
 from headstart.core.heads.training.given import Given, by_class, on_device, standardised
@@ -38,9 +40,18 @@ class Divided:
     classes: int
     device: str
     shared: bool
-    sides: Sequence[Side]
     _standardised: dict[bool, tuple[Rows, Sequence[Side]]] = dataclasses.field(default_factory=dict)
     _problems: dict[tuple[bool, str | None], Problem] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def sides(self) -> list[Side]:
+        """Each division by itself, on the rows as they are: they are copied, so not before somebody asks."""
+        return sides_of(self.data, self.divisions, self.classes, self.device)
+
+    def threads(self, config: TrainConfig) -> contextlib.AbstractContextManager[None]:
+        """Threads for heads of this kind on each division."""
+        most = max(len(learn) for learn, _ in self.divisions) * self.data.features.shape[1] * self.data.versions
+        return threads_of(config, self.device, most, self.classes)
 
     def scores(self, configs: Sequence[TrainConfig], most: int | None = None) -> Iterator[tuple[int, Scores]]:
         """For configurations of one kind as `Side.scores`: their places, and the scores of the rows that are judged, in the
@@ -100,7 +111,9 @@ class Divided:
 
 def divided(data: Labelled, divisions: Sequence[Division], classes: int, device: str) -> Divided:
     """The divisions of the rows, shared where they may be."""
-    many = len(data.labels) >= SHARED and data.numbers <= _MOST and device != "mps"  # which has no doubles
+    many = (
+        len(data.labels) >= SHARED and data.features.size * data.versions <= _MOST and device != "mps"
+    )  # which has no doubles
     every = len(np.unique(data.labels))
     several = len(divisions) > 1  # of one there is nothing to share: it was no faster
     shared = (
@@ -109,7 +122,7 @@ def divided(data: Labelled, divisions: Sequence[Division], classes: int, device:
         and every <= FEW_CLASSES
         and all(len(np.unique(data.labels[learn])) == every for learn, _ in divisions)
     )
-    return Divided(data, divisions, classes, device, shared, sides_of(data, divisions, classes, device))
+    return Divided(data, divisions, classes, device, shared)
 
 
 def sides_of(data: Labelled, divisions: Sequence[Division], classes: int, device: str) -> list[Side]:

@@ -17,7 +17,6 @@ from headstart.core.heads.kinds import kind
 from headstart.core.heads.selection import temperature
 from headstart.core.heads.selection.divided import Divided, divided
 from headstart.core.heads.selection.record import Selection, Tried
-from headstart.core.heads.selection.unseen import threads_of
 from headstart.core.heads.statistics.calibration import softmax
 
 Labels = npt.NDArray[np.int64]
@@ -104,7 +103,7 @@ def _lost(rows: Divided, wanted: Sequence[TrainConfig], labels: Labels, best: "_
         return False
     first = slice(len(rows.divisions[0][1]))
     least = _judge(best.config, best.scores[first], labels[first])
-    with threads_of(rows.sides, wanted[0]):
+    with rows.threads(wanted[0]):
         several = [_judge(wanted[i], scores, labels[first]) for i, scores in rows.scores(wanted, 1)]
     return least is not None and all(
         one is None or one.log_loss - least.log_loss > _HOPELESS * one.against(least).error for one in several
@@ -121,7 +120,7 @@ def _in_turn(
     label could be predicted."""
     wanted = [configs[i] for i in own]
     costly_end, best, worse = kind(wanted[0].head).costly_end, None, 0
-    with threads_of(rows.sides, wanted[0]):
+    with rows.threads(wanted[0]):
         for at, scores in rows.scores(wanted):
             place = own[at]
             if (one := _judge(configs[place], scores, labels)) is None:

@@ -24,16 +24,17 @@ Scores = npt.NDArray[np.float32]
 def unseen_scores(learn: Labelled, unseen: Features, classes: int, config: TrainConfig, device: str) -> Scores:
     """The scores (n, C) of features (n, D) by one head. Raises as `train_many`."""
     side = Side(learn, unseen, classes, device)
-    with threads_of([side], config):
+    with threads_of(config, device, learn.features.size * learn.versions, classes):
         ((_, found),) = side.scores([config])
     return found
 
 
-def threads_of(sides: "Sequence[Side]", config: TrainConfig) -> contextlib.AbstractContextManager[None]:
-    """Threads for heads of this kind: gradient descent deals its groups of heads to threads itself, and needs them all."""
+def threads_of(config: TrainConfig, device: str, numbers: int, classes: int) -> contextlib.AbstractContextManager[None]:
+    """Threads for heads of this kind on so many numbers of features: gradient descent deals its groups of heads to threads
+    itself, and needs them all."""
     if not issubclass(kind(config.head), ClosedFormHead):
         return contextlib.nullcontext()
-    return threads.suited(sides[0].device, max(side.learn.numbers for side in sides), sides[0].classes)
+    return threads.suited(device, numbers, classes)
 
 
 @dataclasses.dataclass(frozen=True)

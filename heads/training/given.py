@@ -29,10 +29,7 @@ class Given:
 def on_device(device: str, data: Labelled) -> Rows:
     """The rows as tensors on a device, all versions of the pictures. Each version has the weight of its picture, until
     `shared`."""
-    every = data.features
-    if data.views is not None:
-        every = np.concatenate([every, data.views.reshape(-1, every.shape[1])])
-    features, labels = (torch.from_numpy(part).to(device) for part in (every, np.tile(data.labels, data.versions)))
+    features, labels = (torch.from_numpy(part).to(device) for part in (data.every, np.tile(data.labels, data.versions)))
     if data.weights is None:
         return Rows(features, labels, versions=data.versions)
     weights = torch.from_numpy(np.tile(data.weights, data.versions)).to(device, precise(features[:0]).dtype)

@@ -40,7 +40,8 @@ def start(training: TrainingStart) -> str:
     config, key = training.config, training.key
     several = f"{training.heads} heads from seed {config.seed} on" if training.heads > 1 else f"seed {config.seed}"
     what = f"a sweep, {several}" if training.sweep else several
-    return f"{key.backbone} on {key.dataset}: {config.head}, {config.recipe} recipe, {training.rows:,} rows, {what}"
+    views = f" with {len(config.views)} view{'s' if len(config.views) > 1 else ''} of each" if config.views else ""
+    return f"{key.backbone} on {key.dataset}: {config.head}, {config.recipe} recipe, {training.rows:,} rows{views}, {what}"
 
 
 def is_told(found: Epoch) -> bool:
