@@ -14,7 +14,7 @@ from headstart.core.cache.shard_plan import DEFAULT_SHARD_ROWS
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 Engine = Literal["auto", "eager", "compiled"]
 OnError = Literal["fail", "skip"]
-Split = Literal["train", "test", "all"]
+Split = Literal["train", "val", "test", "all"]
 Transform = Literal["auto", "preset", "squash"]
 Pool = Literal["auto", "avg", "cls", "cls+avg", "max"]
 

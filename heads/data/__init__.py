@@ -3,7 +3,8 @@
 from headstart.core.heads.data.groups import joined
 from headstart.core.heads.data.labelled import Labelled, counted
 from headstart.core.heads.data.loading import Parts, first, held_out, load, testing, whole
-from headstart.core.heads.data.selection import Pair, check_choice, choose, pairs, passed_over
+from headstart.core.heads.data.selection import Pair, check_choice, choose, pair, pairs, passed_over
+from headstart.core.heads.data.validation import kept_beside
 
 __all__ = [
     "Labelled",
@@ -15,7 +16,9 @@ __all__ = [
     "first",
     "held_out",
     "joined",
+    "kept_beside",
     "load",
+    "pair",
     "pairs",
     "passed_over",
     "testing",

@@ -17,6 +17,8 @@ class Labelled:
     float say how much each row counts: a row of weight 2 counts as two, one of weight 0 as none. Without them all count
     alike. `ids` (N,) are the images' ids, None where the rows come from no feature set. Rows with the same number in
     `groups` (N,) int64 belong together (the same pixels, the same animal): they are never on both sides of a division.
+    Rows that are `judging` (N,) bool are those of a validation split: heads are chosen by them, and not trained on them;
+    without them rows are set aside for that. `images` and `rows` name the images of the others then.
     """
 
     features: npt.NDArray[np.float32]
@@ -27,6 +29,12 @@ class Labelled:
     weights: npt.NDArray[np.float64] | None = None
     ids: npt.NDArray[np.bytes_] | None = None
     groups: npt.NDArray[np.int64] | None = None
+    judging: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def learning(self) -> "Labelled":
+        """The rows to learn from: all that do not judge."""
+        return self if self.judging is None else self.at(np.flatnonzero(~self.judging))
 
     @property
     def digest(self) -> str:
@@ -34,7 +42,8 @@ class Labelled:
         return sha256(self.images.encode(), self.rows.astype("<i8").tobytes())
 
     def at(self, places: npt.NDArray[np.int64]) -> "Labelled":
-        """The rows at these places (n,), in their order."""
+        """The rows at these places (n,), in their order; none is `judging` where those are all of one kind."""
+        judging = None if self.judging is None else self.judging[places]
         return dataclasses.replace(
             self,
             features=self.features[places],
@@ -43,6 +52,7 @@ class Labelled:
             weights=None if self.weights is None else self.weights[places],
             ids=None if self.ids is None else self.ids[places],
             groups=None if self.groups is None else self.groups[places],
+            judging=judging if judging is not None and judging.any() and not judging.all() else None,
         )
 
 
