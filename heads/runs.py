@@ -46,6 +46,8 @@ class Extraction:
 class Run:
     """A trained head's record. Times in seconds, accuracies as fractions of 1; `notes` belong beside every figure.
 
+    `val_rows` of the training rows were set aside to choose the epoch, beside the `train_rows`.
+
     `elapsed_s` is the time of the `together` heads that were trained at once. `selection` says what was tried where head or
     settings were chosen, `evaluated_by` on which rows `evaluation` was made. `curve` is the few-shot curve, None where none
     was asked for. `val` are the features of the validation split, None where there is none: its rows chose the head and

@@ -125,4 +125,6 @@ def _fitted(data: Labelled, trained: Trained, found: search.Found | None, severa
         return Fitted(trained)
     held = carve(data.labels, config, "cpu", data.groups).val.numpy() if judging is None else np.flatnonzero(judging)
     own = scores(trained.head, data.features[held], device).numpy()
+    if not np.isfinite(own[np.arange(len(held)), data.labels[held]]).any():
+        return Fitted(trained)
     return Fitted(trained, None, search.confidence(own, data.labels[held]))

@@ -166,7 +166,7 @@ class _Place:
             test=_extraction(pair.test or pair.train, parts.testing or parts.cross_validated),
             val=_extraction(pair.val, parts.validation) if pair.val and parts.validation else None,
             train_rows=trained.rows,
-            val_rows=trained.val_rows,
+            val_rows=trained.val_rows if parts.training.judging is None else 0,
             losses=trained.history.losses,
             val_accuracies=trained.history.val_accuracies,
             best_epoch=trained.history.best_epoch,
