@@ -16,7 +16,7 @@ from headstart.core.extract.pictures.views import FLIP, crop
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 Engine = Literal["auto", "eager", "compiled"]
 OnError = Literal["fail", "skip"]
-Split = Literal["train", "test", "all"]
+Split = Literal["train", "val", "test", "all"]
 Transform = Literal["auto", "preset", "squash"]
 Pool = Literal["auto", "avg", "cls", "cls+avg", "max"]
 Views = Literal["flip"] | int

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.cache.errors import RunDamaged, RunNotFound
-from headstart.core.cache.files import make_folder, pretty_json, read_json, sync_folder, write_durably
+from headstart.core.cache.files import make_folder, pretty_json, read_json, sha256, sync_folder, write_durably
 from headstart.core.cache.key import NamedKey
 from headstart.core.heads.config import TRAINING_VERSION, TrainConfig, stated
 from headstart.core.heads.curve.record import Curve
@@ -46,10 +46,13 @@ class Extraction:
 class Run:
     """A trained head's record. Times in seconds, accuracies as fractions of 1; `notes` belong beside every figure.
 
+    `val_rows` of the training rows were set aside to choose the epoch, beside the `train_rows`.
+
     `elapsed_s` is the time of the `together` heads that were trained at once. `selection` says what was tried where head or
     settings were chosen, `evaluated_by` on which rows `evaluation` was made. `curve` is the few-shot curve, None where none
     was asked for. `averaged` is how often the probabilities averaged over a test picture and its views were right, None
-    where there are none; nothing is chosen by it.
+    where there are none; nothing is chosen by it. `val` are the features of the validation split, None where there is none:
+    its rows chose the head and were not trained on, or are among the `train_rows` where a note says so.
     """
 
     name: str
@@ -75,6 +78,17 @@ class Run:
     evaluated_by: Protocol = TEST_SPLIT
     curve: Curve | None = None
     averaged: Score | None = None
+    val: Extraction | None = None
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The features that it depends on, by content: those trained and tested on, and those of the validation split."""
+        return tuple(part.digest for part in (self.train, self.test, self.val) if part)
+
+    @property
+    def trained_on(self) -> str:
+        """The features that the head is made of, by content."""
+        return self.train.digest if self.val is None else sha256(self.train.digest.encode(), self.val.digest.encode())
 
     @property
     def model(self) -> str:
@@ -87,7 +101,7 @@ class Run:
         return f"{self.model} {settings_label(self.config)}"
 
     def to_bytes(self) -> bytes:
-        """The record as the bytes of its file."""
+        """The record as the bytes of its file. Of a data set without a validation split it says nothing of one."""
         facts = dataclasses.asdict(self, dict_factory=stated)
         return pretty_json({"format": FORMAT, "version": VERSION, **facts, "key": self.key.to_json()})
 
@@ -121,6 +135,7 @@ def parse(found: Any) -> Run:
         "config": TrainConfig.from_json(facts["config"]),
         "train": Extraction(**facts["train"]),
         "test": Extraction(**facts["test"]),
+        "val": None if facts.get("val") is None else Extraction(**facts["val"]),
         "evaluation": _evaluation(facts["evaluation"], version),
         "selection": None if facts["selection"] is None else _selection(facts["selection"]),
         "evaluated_by": Protocol.from_json(facts["evaluated_by"]),

@@ -149,8 +149,8 @@ def _labelled(part: GroupedRuns, sources: _Sources) -> list[Photo]:
 
 def _row(group: Group, timing: Timing | None, tested: Predictions | None, place: str, sources: _Sources) -> Row:
     row = row_of(tested.group, timing, tested.interval) if tested else row_of(group, timing)
-    digests = (group.first.train.digest, group.first.test.digest)
-    options = made_by(group.first.key, place, tuple(sources.sets[one].manifest for one in digests if one in sources.sets))
+    there = (sources.sets[one].manifest for one in group.first.digests if one in sources.sets)
+    options = made_by(group.first.key, place, tuple(there))
     folder = str(sources.store.root / group.first.name)
     again = trained_by(group.first.key, group.first.config)
     return dataclasses.replace(row, folder=folder, place=place, made_by=options, trained_by=again)

@@ -35,7 +35,7 @@ def unneeded(workspace: Workspace) -> list[Entry]:
     entries = survey(FeatureStore(workspace.features_dir))
     complete = [entry.features for entry in entries if entry.features is not None]
     last = newest(complete)
-    used = {digest for run in RunStore(workspace.runs_dir).runs() for digest in (run.train.digest, run.test.digest)}
+    used = {digest for run in RunStore(workspace.runs_dir).runs() for digest in run.digests}
     folders = {features.folder for features in last}
     numbers = dict(parted(features.folder.name) for features in last)
     found = []
@@ -64,7 +64,9 @@ def outdated(workspace: Workspace, runs: Sequence[Run]) -> dict[str, str]:
     last = {_address(found): found for found in newest(FeatureStore(workspace.features_dir).sets())}
     said = {}
     for run in runs:
-        for part, what in ((run.test, "test features"), (run.train, "features")):
+        for part, what in ((run.test, "test features"), (run.val, "validation features"), (run.train, "features")):
+            if part is None:
+                continue
             found = last.get((run.key.feature_key, run.key.dataset, part.split))
             if found is not None and part.digest != found.manifest.digest and part.images != found.manifest.images_digest:
                 said[run.name] = f"older than its {what}: {found.folder.name} is of other pictures or labels by now"

@@ -101,12 +101,12 @@ def test_columns_can_be_named_after_the_file(tmp_path: Path, asked: str, expecte
 def test_a_column_of_splits_divides_it(tmp_path: Path) -> None:
     rows = (("1.png", "a", "Train"), ("2.png", "b", "training"), ("3.png", "b", "TEST"), ("4.png", "c", "valid"))
     path = given(tmp_path, *rows, header=("path", "label", "split"))
-    assert datasets.splits(f"list:{path}", None, NOWHERE) == ("train", "test")
-    train, test = (opened_list(path, split) for split in ("train", "test"))
-    assert labelled(train) == {b"1.png": "a", b"2.png": "b", b"4.png": "c"}
+    assert datasets.splits(f"list:{path}", None, NOWHERE) == ("train", "val", "test")
+    train, val, test = (opened_list(path, split) for split in ("train", "val", "test"))
+    assert labelled(train) == {b"1.png": "a", b"2.png": "b"}
+    assert labelled(val) == {b"4.png": "c"}
     assert labelled(test) == {b"3.png": "b"}
-    assert train.classes == test.classes == ("a", "b", "c")
-    assert "chooses on both by cross-validation" in train.notes[0]
+    assert train.classes == val.classes == test.classes == ("a", "b", "c")
 
 
 def test_rows_stay_grouped_by_what_their_ids_end_in(tmp_path: Path) -> None:

@@ -63,11 +63,10 @@ def test_files_are_splits_by_their_names(tmp_path: Path) -> None:
     for number, name in enumerate(names):
         write_parquet(tmp_path / f"data/{name}.parquet", samples(4, "a", "b", seed=10 * number), ("a", "b"))
     spec = f"parquet:{tmp_path}/data/*.parquet"
-    assert datasets.splits(spec, None, NOWHERE) == ("train", "test")
-    train, test = (datasets.open_split(spec, split, NOWHERE) for split in ("train", "test"))
-    assert (train.rows, test.rows, train.name) == (12, 4, "parquet-data")
-    assert b"validation-00000-of-00001.parquet#0" in train.ids(0, 12)
-    assert "chooses on both by cross-validation" in train.notes[0]
+    assert datasets.splits(spec, None, NOWHERE) == ("train", "val", "test")
+    train, val, test = (datasets.open_split(spec, split, NOWHERE) for split in ("train", "val", "test"))
+    assert (train.rows, val.rows, test.rows, val.name) == (8, 4, 4, "parquet-data")
+    assert b"validation-00000-of-00001.parquet#0" in val.ids(0, 4)
 
 
 def test_folders_of_a_hub_are_splits_too(tmp_path: Path) -> None:

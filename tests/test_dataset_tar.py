@@ -85,9 +85,9 @@ def test_archives_are_splits_by_their_names(tmp_path: Path) -> None:
         write_tar(tmp_path / name, samples(4, "9", "10", seed=10 * number))
     spec = f"tar:{tmp_path}/{{train,val,test}}-*.tar"
     for spec in (f"tar:{tmp_path}", f"tar:{tmp_path}/*-00?.tar"):
-        assert datasets.splits(spec, None, NOWHERE) == ("train", "test")
-        train, test = (datasets.open_split(spec, split, NOWHERE) for split in ("train", "test"))
-        assert (train.rows, test.rows, train.classes) == (12, 4, ("9", "10"))
+        assert datasets.splits(spec, None, NOWHERE) == ("train", "val", "test")
+        train, val, test = (datasets.open_split(spec, split, NOWHERE) for split in ("train", "val", "test"))
+        assert (train.rows, val.rows, test.rows, val.classes) == (8, 4, 4, ("9", "10"))
         assert set(test.ids(0, 4)) == {f"test-000.tar#{n:04d}.png".encode() for n in range(4)}
 
 

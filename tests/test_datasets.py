@@ -499,25 +499,29 @@ def test_what_was_found_is_said(tmp_path: Path) -> None:
 def test_splits_are_counted_each(tmp_path: Path) -> None:
     tree(tmp_path, "train/cat/a.png", "train/dog/b.png", "val/cat/c.png")
     (tmp_path / "val/cat/x.csv").touch()
-    train, test = (opened(tmp_path, split) for split in ("train", "test"))
-    assert train.remarks == ("train: 2 pictures of 2 classes",)
-    assert test.remarks == ("test: 1 picture of 2 classes; left out: 1 file (.csv 1)",)
-    assert train.notes == test.notes == ("the folder has no test pictures: its val/ is the test split",)
-    assert (test.root, test.paths) == (tmp_path / "val", ("cat/c.png",))
+    train, val = (opened(tmp_path, split) for split in ("train", "val"))
+    said = (
+        "the folder has no test pictures: heads are chosen on val/ and tested by cross-validation of train/; "
+        "call val/ test/ to test on it instead"
+    )
+    assert train.remarks == ("train: 2 pictures of 2 classes", said)
+    assert val.remarks == ("val: 1 picture of 2 classes; left out: 1 file (.csv 1)", said)
+    assert train.notes == val.notes == ()
+    assert (val.root, val.paths) == (tmp_path / "val", ("cat/c.png",))
 
 
-def test_validation_pictures_join_the_training_split_under_their_own_paths(tmp_path: Path) -> None:
+def test_validation_pictures_are_a_split_and_may_have_classes_of_their_own(tmp_path: Path) -> None:
     tree(tmp_path, "train/cat/a.png", "train/dog/b.png", "valid/cat/a.png", "valid/emu/d.png", "test/dog/e.png")
-    train, test = opened(tmp_path, "train"), opened(tmp_path, "test")
-    assert train.classes == test.classes == ("cat", "dog", "emu")
-    assert dict(zip(train.paths, train.targets, strict=True)) == {
-        "train/cat/a.png": 0,
-        "train/dog/b.png": 1,
-        "valid/cat/a.png": 0,
-        "valid/emu/d.png": 2,
-    }
-    assert (train.root, test.root, test.paths, test.targets) == (tmp_path, tmp_path / "test", ("dog/e.png",), (1,))
-    assert train.notes == ("the pictures in valid/ are part of the training split",)
+    train, val, test = (opened(tmp_path, split) for split in ("train", "val", "test"))
+    assert train.classes == val.classes == test.classes == ("cat", "dog", "emu")
+    assert dict(zip(train.paths, train.targets, strict=True)) == {"cat/a.png": 0, "dog/b.png": 1}
+    assert dict(zip(val.paths, val.targets, strict=True)) == {"cat/a.png": 0, "emu/d.png": 2}
+    assert (train.root, val.root, test.paths, test.targets) == (
+        tmp_path / "train",
+        tmp_path / "valid",
+        ("dog/e.png",),
+        (1,),
+    )
 
 
 def test_a_training_folder_alone_is_one_set(tmp_path: Path) -> None:

@@ -11,24 +11,25 @@ from headstart.core.extract.images.splits import Kind, kind_of_path, kind_of_wor
 @pytest.mark.parametrize(
     ("kinds", "expected", "said"),
     [
-        ([None], {"all": (None,)}, ""),
-        ([], {"all": (None,)}, ""),
-        (["train", "test"], {"train": ("train",), "test": ("test",)}, ""),
-        (["test", "val", "train"], {"train": ("train", "val"), "test": ("test",)}, "chooses on both by cross-validation"),
-        (["train", "val"], {"train": ("train",), "test": ("val",)}, "its validation pictures are the test split"),
-        (["train", "train"], {"all": ("train",)}, "only training pictures are there"),
-        (["test"], {"test": ("test",)}, "only test pictures are there: no head can be trained"),
-        (["val"], {"test": ("val",)}, "only validation pictures are there"),
+        ([None], {"all": None}, ""),
+        ([], {"all": None}, ""),
+        (["train", "test"], {"train": "train", "test": "test"}, ""),
+        (["test", "val", "train"], {"train": "train", "val": "val", "test": "test"}, ""),
+        (["train", "val"], {"train": "train", "val": "val"}, "heads are chosen on its validation pictures and tested"),
+        (["train", "train"], {"all": "train"}, "only training pictures are there"),
+        (["test"], {"test": "test"}, "only test pictures are there: no head can be trained"),
+        (["val"], {"test": "val"}, "only validation pictures are there"),
     ],
 )
-def test_kinds_of_rows_become_splits(kinds: list[Kind], expected: dict[str, tuple[Kind, ...]], said: str) -> None:
+def test_kinds_of_rows_become_splits(kinds: list[Kind], expected: dict[str, Kind], said: str) -> None:
     found = splits_of(kinds, "here")
     assert found.splits == expected
-    assert said in " ".join((*found.notes, *found.remarks))
-    assert bool(said) == bool(found.notes or found.remarks)
+    assert list(found.splits) == list(expected)
+    assert said in " ".join(found.remarks)
+    assert bool(said) == bool(found.remarks)
 
 
-def test_the_classes_are_those_of_the_training_rows() -> None:
+def test_the_classes_are_those_of_the_rows_that_may_be_trained_on() -> None:
     assert splits_of(["train", "val", "test"], "here").training == ("train", "val")
     assert splits_of(["test"], "here").training == ("test",)
 

@@ -6,7 +6,6 @@ pictures follow the SHA-256 of their paths.
 """
 
 import collections
-import os
 import unicodedata
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ ARGUMENT = "PATH"
 
 
 def splits(argument: str, data_dir: Path) -> tuple[str, ...]:
-    """`train` and `test` as far as they are there, or `all`. Raises DataNotFound, DataInvalid."""
+    """`train`, `val` and `test` as far as they are there, or `all`. Raises DataNotFound, DataInvalid."""
     return tuple(layout(top_folder(argument)).splits)
 
 
@@ -63,7 +62,6 @@ def images(found: Layout, split: str) -> Images:
         root=root,
         paths=tuple(paths),
         targets=tuple(targets),
-        notes=found.notes,
         top=found.top,
         remarks=(
             _summary(split, len(paths), classes, left_out),
@@ -76,7 +74,7 @@ def images(found: Layout, split: str) -> Images:
 def _classes(found: Layout, split: str) -> tuple[str, ...]:
     """The class names, of the training folders for all splits: a test folder lacking a class would shift the indices."""
     classes = _named(found.top, found.training)
-    own = _named(found.top, found.splits[split])
+    own = _named(found.top, [found.splits[split]])
     if extra := sorted(set(own) - set(classes)):
         train = found.top / found.training[0]
         names = listed(map(_escaped, extra))
@@ -115,22 +113,19 @@ def _pictures(found: Layout, split: str, classes: Sequence[str]) -> tuple[list[s
     """Paths relative to the split's root and their class indices, by class in the walk's order; and what else is there."""
     root, paths, targets = found.root(split), list[str](), list[int]()
     left_out = collections.Counter[str]()
-    several = len(found.splits[split]) > 1
-    for folder in found.splits[split]:
-        place, below = found.top / folder, folder if several else ""
-        there = set(subfolders(place))
-        beside = walk(place, deep=False)
-        if not classes:
-            paths += beside.pictures
-            targets += [-1] * len(beside.pictures)
-        elif beside.pictures:
-            left_out["pictures beside the class folders"] += len(beside.pictures)
-        left_out += beside.left_out
-        for index, name in enumerate(classes):
-            inside = walk(root, os.path.join(below, name)) if name in there else Found()
-            paths += inside.pictures
-            targets += [index] * len(inside.pictures)
-            left_out += inside.left_out
+    there = set(subfolders(root))
+    beside = walk(root, deep=False)
+    if not classes:
+        paths += beside.pictures
+        targets += [-1] * len(beside.pictures)
+    elif beside.pictures:
+        left_out["pictures beside the class folders"] += len(beside.pictures)
+    left_out += beside.left_out
+    for index, name in enumerate(classes):
+        inside = walk(root, name) if name in there else Found()
+        paths += inside.pictures
+        targets += [index] * len(inside.pictures)
+        left_out += inside.left_out
     return paths, targets, left_out
 
 
@@ -145,7 +140,7 @@ def _of_classes(classes: Sequence[str], filled: Collection[int], split: str) -> 
     """What is odd about the classes."""
     found = []
     empty = [name for index, name in enumerate(classes) if index not in filled]
-    if empty and split != "test":
+    if empty and split not in ("val", "test"):
         found.append(f"{len(empty):,} class {'folder is' if len(empty) == 1 else 'folders are'} empty: {listed(empty)}")
     by_case = collections.Counter(name.casefold() for name in classes)
     if alike := [name for name in classes if by_case[name.casefold()] > 1]:

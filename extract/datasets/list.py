@@ -34,7 +34,7 @@ def given(text: str) -> Argument:
 
 
 def splits(argument: str, data_dir: Path) -> tuple[str, ...]:
-    """`train` and `test` as far as the list says so, or `all`. Raises DataNotFound, DataInvalid."""
+    """`train`, `val` and `test` as far as the list says so, or `all`. Raises DataNotFound, DataInvalid."""
     found = _read(given(argument))
     return tuple(splits_of((row.kind for row in found.rows), found.path).splits)
 
@@ -49,7 +49,7 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
     found = _read(place)
     there = splits_of((row.kind for row in found.rows), found.path)
     classes = class_names((row.label for row in found.rows if row.kind in there.training), found.path)
-    own = [row for row in found.rows if row.kind in there.splits[split]]
+    own = [row for row in found.rows if row.kind == there.splits[split]]
     targets = indices([row.label for row in own], classes, found.path, f"the {split} split")
     return FileImages(
         name=place.name,
@@ -59,7 +59,6 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
         paths=tuple(row.path for row in own),
         targets=tuple(targets),
         groups=tuple(row.group for row in own) if found.grouped else (),
-        notes=there.notes,
         top=Path(place.origin),
         made_from=place.origin,
         lost=_lost(own, found),

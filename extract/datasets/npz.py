@@ -54,26 +54,24 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
     place = given(argument)
     found = _contents(place)
     there = _parts(found)
-    texts = {one: found.texts(one) for one in dict.fromkeys((*there.splits[split], *there.training))}
+    kind = there.splits[split]
+    texts = {one: found.texts(one) for one in dict.fromkeys((kind, *there.training))}
     classes = found.names or class_names((text for one in there.training for text in texts[one]), found.path)
-    own = [text for one in there.splits[split] for text in texts[one]]
-    targets = indices(own, classes, found.path, f"the {split} split")
-    labels, kinds = np.array(targets, dtype=np.int64), there.splits[split]
+    targets = indices(texts[kind], classes, found.path, f"the {split} split")
+    labels, facts, member = np.array(targets, dtype=np.int64), facts_of(found.path), found.pictures[kind]
     if not targets:
-        raise DataNotFound(f"{found.path}: no images in {listed(found.pictures[one] for one in kinds)}")
-    facts, members = facts_of(found.path), tuple(found.pictures[one] for one in kinds)
+        raise DataNotFound(f"{found.path}: no images in {member}")
     return ArrayImages(
         name=place.name,
         split=split,
         classes=classes,
         rows=len(labels),
         source=str(found.path),
-        load=lambda start, stop: (_rgb(_pixels(found.path, members, facts)[start:stop]), labels[start:stop]),
-        notes=there.notes,
+        load=lambda start, stop: (_rgb(_pixels(found.path, member, facts)[start:stop]), labels[start:stop]),
         remarks=(*summary(split, targets, classes), *there.remarks),
         top=found.path,
         file=found.path,
-    ).sampled(labels, lambda places: (_rgb(_pixels(found.path, members, facts)[places]), labels[places]))
+    ).sampled(labels, lambda places: (_rgb(_pixels(found.path, member, facts)[places]), labels[places]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,19 +173,16 @@ def _labels(found: npt.NDArray[Any], name: str, path: Path) -> npt.NDArray[Any]:
 
 
 @functools.lru_cache(maxsize=2)
-def _pixels(path: Path, members: tuple[str, ...], facts: tuple[int, ...]) -> Pixels:
+def _pixels(path: Path, member: str, facts: tuple[int, ...]) -> Pixels:
     """All images of a split, (N, H, W) or (N, H, W, C). Raises DataInvalid, OutOfMemory."""
     if facts_of(path) != facts:
         raise DataInvalid(f"{path}: changed while it was read; start again")
     try:
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-            arrays = [_rgb(file[name]) if len(members) > 1 else file[name] for name in members]
+            found: Pixels = file[member]
+            return found
     except Exception as error:
         raise _unread(path, error) from error
-    if len({array.shape[1:] for array in arrays}) > 1:
-        raise DataInvalid(f"{path}: {listed(members)} have images of different sizes, expected one")
-    found: Pixels = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    return found
 
 
 def _rgb(pixels: Pixels) -> Pixels:

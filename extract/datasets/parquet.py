@@ -43,7 +43,7 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
     parquet()
     place = given(argument)
     found, kinds = _parts(place), _by_kind(place)
-    own = [path for kind in found.splits[split] for path in kinds[kind]]
+    own = kinds[found.splits[split]]
     training = [path for kind in found.training for path in kinds[kind]]
     read = {path: _labels(path, place.columns, facts_of(path)) for path in dict.fromkeys((*own, *training))}
     named = _class_names(place, {path: one for path, (one, _) in read.items() if path in training})
@@ -70,7 +70,6 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
             at_once([opened(path) for path in own], [read[path][0].picture for path in own]),
         ),
         top=Path(place.origin),
-        notes=found.notes,
         remarks=(*summary(split, targets, classes), *_of_columns(read[own[0]][0], place), *found.remarks),
     ).sampled()
 

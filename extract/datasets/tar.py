@@ -44,7 +44,7 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
     found, kinds = _parts(place), _by_kind(place)
     indexed = {
         kind: [(path, _index(path, place.columns, facts_of(path))) for path in kinds[kind]]
-        for kind in dict.fromkeys((*found.splits[split], *found.training))
+        for kind in dict.fromkeys((found.splits[split], *found.training))
     }
     labels = spelled([row.label for kind in indexed for _, one in indexed[kind] for row in one.rows])
     counts = {kind: sum(len(one.rows) for _, one in indexed[kind]) for kind in indexed}
@@ -52,10 +52,10 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
     for kind, count in counts.items():
         of_kind[kind], done = labels[done : done + count], done + count
     classes = class_names((label for kind in found.training for label in of_kind[kind]), place.path)
-    own = [label for kind in found.splits[split] for label in of_kind[kind]]
+    own = of_kind[found.splits[split]]
     if not own:
         raise DataNotFound(_nothing_there(place, split, [one for kind in indexed for _, one in indexed[kind]]))
-    archives = [one for kind in found.splits[split] for one in indexed[kind]]
+    archives = indexed[found.splits[split]]
     targets = indices(own, classes, place.path, f"the {split} split")
     left_out = sum((one.left_out for _, one in archives), collections.Counter[str]())
     more = f"; left out: {listed(f'{kind} {count:,}' for kind, count in left_out.most_common())}" if left_out else ""
@@ -69,7 +69,6 @@ def open_split(argument: str, split: str, data_dir: Path) -> Images:
         targets=tuple(targets),
         pack=Archives.of(archives),
         top=Path(place.origin),
-        notes=found.notes,
         remarks=(*summary(split, targets, classes, more), *found.remarks),
     ).sampled()
 

@@ -13,43 +13,44 @@ Kind = str | None
 
 
 class Splits:
-    """Our splits, each with the kinds of rows that make it up, and what must be said of that."""
+    """Our splits, each with the kind of rows that it has, and what must be said of that."""
 
-    def __init__(
-        self, splits: Mapping[str, tuple[Kind, ...]], notes: Sequence[str] = (), remarks: Sequence[str] = ()
-    ) -> None:
-        self.splits, self.notes, self.remarks = splits, tuple(notes), tuple(remarks)
+    def __init__(self, splits: Mapping[str, Kind], remarks: Sequence[str] = ()) -> None:
+        self.splits, self.remarks = splits, tuple(remarks)
 
     @property
     def training(self) -> tuple[Kind, ...]:
-        """The kinds of rows whose labels are the classes of all splits."""
-        return self.splits.get("train") or next(iter(self.splits.values()))
+        """The kinds of rows whose labels are the classes of all splits: validation rows may have to be trained on."""
+        own = tuple(self.splits[name] for name in ("train", "val") if name in self.splits)
+        return own or tuple(self.splits.values())
 
 
 def splits_of(kinds: Iterable[Kind], where: object) -> Splits:
-    """The splits of a data set that has rows of these kinds, as `folder:` has them: validation rows join the training rows,
-    and are the test rows where there are no others. Raises DataInvalid where some are in a split and some in none."""
+    """The splits of a data set that has rows of these kinds, as `folder:` has them: validation rows alone are test rows.
+    Raises DataInvalid where some are in a split and some in none, and for validation and test rows alone."""
     there = {*kinds}
     if None in there and len(there) > 1:
         named = listed(sorted(name for name in there if name))
         raise DataInvalid(f"{where}: some of it is in the splits {named}, the rest in none; name the split of all of it")
     if there <= {None}:
-        return Splits({"all": (None,)})
+        return Splits({"all": None})
     if there == {"train", "val", "test"}:
-        note = "the validation pictures are part of the training split: `train-head` chooses on both by cross-validation"
-        return Splits({"train": ("train", "val"), "test": ("test",)}, (note,))
+        return Splits({"train": "train", "val": "val", "test": "test"})
     if there == {"train", "val"}:
-        note = "the data set has no test pictures: its validation pictures are the test split"
-        return Splits({"train": ("train",), "test": ("val",)}, (note,))
+        remark = (
+            "the data set has no test pictures: heads are chosen on its validation pictures and tested by cross-validation "
+            "of its training pictures; call the validation pictures test to test on them instead"
+        )
+        return Splits({"train": "train", "val": "val"}, (remark,))
     if there == {"train", "test"}:
-        return Splits({"train": ("train",), "test": ("test",)})
+        return Splits({"train": "train", "test": "test"})
     if there == {"train"}:
-        return Splits({"all": ("train",)}, remarks=("only training pictures are there: `train-head` divides them",))
+        return Splits({"all": "train"}, remarks=("only training pictures are there: `train-head` divides them",))
     if there == {"val", "test"}:
         raise DataInvalid(f"{where}: has validation and test pictures, but no training pictures; take one of them alone")
     (only,) = there
     spoken = "validation" if only == "val" else "test"
-    return Splits({"test": (only,)}, remarks=(f"only {spoken} pictures are there: no head can be trained on a test split",))
+    return Splits({"test": only}, remarks=(f"only {spoken} pictures are there: no head can be trained on a test split",))
 
 
 def kind_of_word(word: str, where: object) -> Kind:

@@ -25,30 +25,29 @@ BY_HAND = "--no-splits takes each sub-folder for a class"
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Our splits of the folder `top`: for each the folders below it that hold the class folders ("" is `top` itself).
+    """Our splits of the folder `top`: for each the folder below it that holds the class folders ("" is `top` itself).
 
-    `notes` must be said wherever a figure stands, `remarks` once before the work.
+    `remarks` must be said once before the work.
     """
 
     top: Path
-    splits: Mapping[str, tuple[str, ...]]
-    notes: tuple[str, ...] = ()
+    splits: Mapping[str, str]
     remarks: tuple[str, ...] = ()
 
     def root(self, split: str) -> Path:
         """The folder that the paths of a split's pictures are relative to."""
-        folders = self.splits[split]
-        return self.top / folders[0] if len(folders) == 1 else self.top
+        return self.top / self.splits[split]
 
     @property
     def training(self) -> tuple[str, ...]:
-        """The folders whose class folders are the classes of all splits."""
-        return self.splits.get("train") or next(iter(self.splits.values()))
+        """The folders whose class folders are the classes of all splits: validation pictures may have to be trained on."""
+        own = tuple(self.splits[name] for name in ("train", "val") if name in self.splits)
+        return own or (next(iter(self.splits.values())),)
 
 
 def undivided(top: Path) -> Layout:
     """Every sub-folder is a class, whatever its name."""
-    return Layout(top, {"all": ("",)})
+    return Layout(top, {"all": ""})
 
 
 def layout(top: Path) -> Layout:
@@ -129,17 +128,17 @@ def _of_splits(top: Path, names: Sequence[str]) -> Layout:
         by_kind[its] = name
     train, val, test = (by_kind.get(word, "") for word in ("train", "val", "test"))
     if train and val and test:
-        note = f"the pictures in {safe(val)}/ are part of the training split"
-        return Layout(top, {"train": (train, val), "test": (test,)}, (note,))
+        return Layout(top, {"train": train, "val": val, "test": test})
     if train and val:
-        note = f"the folder has no test pictures: its {safe(val)}/ is the test split"
-        return Layout(top, {"train": (train,), "test": (val,)}, (note,))
-    if train and test:
-        return Layout(top, {"train": (train,), "test": (test,)})
-    if train:
-        return Layout(
-            top, {"all": (train,)}, remarks=(f"only {safe(train)}/ is there: `train-head` holds out a part of it",)
+        remark = (
+            f"the folder has no test pictures: heads are chosen on {safe(val)}/ and tested by cross-validation of "
+            f"{safe(train)}/; call {safe(val)}/ test/ to test on it instead"
         )
+        return Layout(top, {"train": train, "val": val}, remarks=(remark,))
+    if train and test:
+        return Layout(top, {"train": train, "test": test})
+    if train:
+        return Layout(top, {"all": train}, remarks=(f"only {safe(train)}/ is there: `train-head` holds out a part of it",))
     if val and test:
         raise DataInvalid(
             f"{top}: has {safe(val)}/ and {safe(test)}/, but no training pictures; expected train/ beside them, "
@@ -150,7 +149,7 @@ def _of_splits(top: Path, names: Sequence[str]) -> Layout:
         f"only {safe(only)}/ is there: no head can be trained on a test split; put training pictures into train/ beside "
         f"it, or let `train-head` divide it: --dataset folder:{top / only}"
     )
-    return Layout(top, {"test": (only,)}, remarks=(remark,))
+    return Layout(top, {"test": only}, remarks=(remark,))
 
 
 _SPOKEN = {"train": "training", "val": "validation", "test": "test"}
@@ -158,7 +157,7 @@ _SPOKEN = {"train": "training", "val": "validation", "test": "test"}
 
 def _checked_depth(found: Layout) -> Layout:
     """Raises DataInvalid where all pictures are in one class folder with folders of its own, as archives unpack them."""
-    for folder in dict.fromkeys(name for names in found.splits.values() for name in names):
+    for folder in found.splits.values():
         place = found.top / folder
         inner = _only_way(place)
         if inner != place:

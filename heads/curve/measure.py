@@ -11,7 +11,7 @@ from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.curve.draws import Draw, Plan, plan
 from headstart.core.heads.curve.errors import Estimate, estimate
 from headstart.core.heads.curve.record import Curve, CurvePoint, Gain
-from headstart.core.heads.data import Labelled
+from headstart.core.heads.data import Labelled, kept_beside
 from headstart.core.heads.sessions.cross_validation import Fit, OnFold
 from headstart.core.heads.training.train import predict
 
@@ -30,13 +30,15 @@ def measure(
     training: Labelled, testing: Labelled | None, fit: Fit, device: str, rngs: Sequence[np.random.Generator], told: OnFold
 ) -> Curve:
     """The accuracy of the head that `fit` makes of all training rows, of half of them, of a quarter, and so on, drawn by
-    `draws.plan` with the generators: of each draw one head, which knows no other row. No head is tested on a row that it,
-    or what chose it, has seen. `told` learns how many of how many rows were trained on: a row counts each time.
+    `draws.plan` with the generators: of each draw one head, which knows no other row but those that are judging. No head
+    is tested on a row that it, or what chose it, has seen. `told` learns how many of how many rows were trained on: a row
+    counts each time.
 
     Raises FeaturesInvalid, and what `fit` raises.
     """
-    started, drawn = time.perf_counter(), plan(training, testing, rngs)
-    judged = training if testing is None else testing
+    learning = training.learning
+    started, drawn = time.perf_counter(), plan(learning, testing, rngs)
+    judged = learning if testing is None else testing
     wanted = [draw.count(level) for level in range(drawn.levels) for repeat in drawn.at(level) for draw in repeat]
     done, found = 0, list[_Level]()
     told(done, sum(wanted))
@@ -44,7 +46,8 @@ def measure(
         filled = _Filled(len(judged.labels))
         for repeat in drawn.at(level):
             for draw in repeat:
-                filled.put(draw.judge, _right(training, judged, draw, level, fit, device))
+                places = _learned(training, draw, level, drawn.divided)
+                filled.put(draw.judge, _right(training, places, judged, draw, fit, device))
                 done += draw.count(level)
                 told(done, sum(wanted))
             filled.close()
@@ -52,9 +55,21 @@ def measure(
     return _curve(found, drawn, judged.groups, time.perf_counter() - started)
 
 
-def _right(training: Labelled, judged: Labelled, draw: Draw, level: int, fit: Fit, device: str) -> npt.NDArray[np.bool_]:
-    """Which of a draw's test rows its head has right (n,)."""
-    learn = training.at(draw.first(level))
+def _learned(training: Labelled, draw: Draw, level: int, divided: bool) -> npt.NDArray[np.int64]:
+    """The places of the rows that a draw's head is given: those drawn, and those that are judging, which stand behind all
+    others, but for those of a group that is tested."""
+    rows = draw.first(level)
+    if training.judging is None:
+        return rows
+    tested = draw.judge if divided else draw.judge[:0]
+    return np.concatenate([rows, kept_beside(training, int((~training.judging).sum()), tested)])
+
+
+def _right(
+    training: Labelled, places: npt.NDArray[np.int64], judged: Labelled, draw: Draw, fit: Fit, device: str
+) -> npt.NDArray[np.bool_]:
+    """Which of a draw's test rows are right by the head of the rows at these places (n,)."""
+    learn = training.at(places)
     try:
         (fitted,) = fit(learn)
     except FeaturesInvalid as error:

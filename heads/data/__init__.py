@@ -3,7 +3,8 @@
 from headstart.core.heads.data.groups import joined
 from headstart.core.heads.data.labelled import Labelled, counted
 from headstart.core.heads.data.loading import Parts, first, held_out, load, testing, whole
-from headstart.core.heads.data.selection import Pair, check_choice, choose, pairs, passed_over, with_kept_views
+from headstart.core.heads.data.selection import Pair, check_choice, choose, pair, pairs, passed_over, with_kept_views
+from headstart.core.heads.data.validation import kept_beside
 from headstart.core.heads.data.views import unused, with_views
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "first",
     "held_out",
     "joined",
+    "kept_beside",
     "load",
+    "pair",
     "pairs",
     "passed_over",
     "testing",

@@ -23,18 +23,21 @@ def grouped(training: Labelled, testing: Labelled | None, pattern: str | None) -
 
     Rows of the same picture are together (`data.copies`), and those in whose ids the regular expression `pattern` finds the
     same text: its first group, or all that it matched where it has none; without one those of a group that the ids name.
-    Test rows are in no group; how many of them belong to training rows is told. Raises FeaturesInvalid as `by_pattern`.
+    Test rows are in no group; how many of them belong to training rows, or to rows that are judging, is told, and how many
+    of the latter to training rows. Raises FeaturesInvalid as `by_pattern`.
     """
     count, said = len(training.labels), f"--group-by {pattern!r}"
+    learned = len(training.learning.labels)  # those that are judging stand behind them
     if pattern is None and (pattern := _own_groups(training)) is not None:
         said = "the list's column group (leave it out, and extract again, to train without)"
     parts = [training] if testing is None else [training, testing]
     same = copies([part.features for part in parts])
-    found, notes = same[:count], [*_of_copies(same[:count], training), *_in_both(same, count, "pictures")]
+    found, notes = same[:count], [*_of_copies(same[:learned], training), *_in_both(same, learned, count, "picture")]
     if pattern is not None:
         named = by_pattern(np.concatenate([part.ids for part in parts if part.ids is not None]), pattern, said)
         groups = len(np.unique(named[:count]))
-        notes += [f"{groups:,} groups by {pattern}, each on one side of every division", *_in_both(named, count, "groups")]
+        notes.append(f"{groups:,} groups by {pattern}, each on one side of every division")
+        notes += _in_both(named, learned, count, "group")
         found = joined(found, named[:count])
     alone = len(np.unique(found)) == count
     return dataclasses.replace(training, groups=None if alone else found, notes=(*training.notes, *notes))
@@ -109,7 +112,7 @@ def _of_copies(same: Places, data: Labelled) -> tuple[str, ...]:
         return ()
     pictures = "picture" if several.size == 1 else f"{several.size:,} pictures"
     notes = [f"{several.sum():,} images are the same {pictures}; copies stay on one side of every division"]
-    conflicting = np.flatnonzero(data.labels != data.labels[same])
+    conflicting = np.flatnonzero(data.labels[: len(same)] != data.labels[same])
     if conflicting.size:
         named = ", ".join(f"{_name(data, row)} and {_name(data, same[row])}" for row in conflicting[:TOLD])
         more = f" and {conflicting.size - TOLD:,} more" if conflicting.size > TOLD else ""
@@ -125,15 +128,18 @@ def _shown(name: bytes) -> str:
     return name.decode("utf-8", "replace")
 
 
-def _in_both(found: Places, count: int, what: str) -> tuple[str, ...]:
-    """What must be said where test rows, those from `count` on, have the number of a training row."""
-    leaked = int(np.isin(found[count:], found[:count]).sum())
-    if not leaked:
-        return ()
-    if what == "groups":
-        return (f"{leaked:,} test picture{'s' if leaked > 1 else ''} of groups that training pictures are of too",)
-    return (
-        f"{leaked:,} test pictures are also training pictures"
-        if leaked > 1
-        else "1 test picture is also a training picture",
-    )
+def _in_both(found: Places, learned: int, count: int, what: str) -> list[str]:
+    """What must be said where rows of one kind have the number of a row of another: those before `learned` are trained on,
+    those from there to `count` are judging, the others are test rows."""
+    parts = {"training": found[:learned], "validation": found[learned:count], "test": found[count:]}
+    notes = []
+    for kind, other in (("test", "training"), ("test", "validation"), ("validation", "training")):
+        if not (leaked := int(np.isin(parts[kind], parts[other]).sum())):
+            continue
+        if what == "group":
+            notes.append(f"{leaked:,} {kind} picture{'s' if leaked > 1 else ''} of groups that {other} pictures are of too")
+        elif leaked > 1:
+            notes.append(f"{leaked:,} {kind} pictures are also {other} pictures")
+        else:
+            notes.append(f"1 {kind} picture is also a {other} picture")
+    return notes

@@ -20,6 +20,8 @@ class Labelled:
     alike. `ids` (N,) are the images' ids, None where the rows come from no feature set. Rows with the same number in
     `groups` (N,) int64 belong together (the same pixels, the same animal): they are never on both sides of a division.
     `views` (V, N, D) float32 are the features of V views of each row's picture, which go wherever the row goes.
+    Rows that are `judging` (N,) bool are those of a validation split: heads are chosen by them, and not trained on them;
+    without them rows are set aside for that. `images` and `rows` name the images of the others then.
     """
 
     features: npt.NDArray[np.float32]
@@ -31,6 +33,12 @@ class Labelled:
     ids: npt.NDArray[np.bytes_] | None = None
     groups: npt.NDArray[np.int64] | None = None
     views: npt.NDArray[np.float32] | None = None
+    judging: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def learning(self) -> "Labelled":
+        """The rows to learn from: all that do not judge."""
+        return self if self.judging is None else self.at(np.flatnonzero(~self.judging))
 
     @property
     def versions(self) -> int:
@@ -61,7 +69,8 @@ class Labelled:
         return sha256(self.images.encode(), self.rows.astype("<i8").tobytes())
 
     def at(self, places: npt.NDArray[np.int64]) -> "Labelled":
-        """The rows at these places (n,), in their order."""
+        """The rows at these places (n,), in their order; none is `judging` where those are all of one kind."""
+        judging = None if self.judging is None else self.judging[places]
         found = dataclasses.replace(
             self,
             features=self.features[places],
@@ -70,6 +79,7 @@ class Labelled:
             weights=None if self.weights is None else self.weights[places],
             ids=None if self.ids is None else self.ids[places],
             groups=None if self.groups is None else self.groups[places],
+            judging=judging if judging is not None and judging.any() and not judging.all() else None,
             views=None,
         )
         return found if self.views is None else found.with_views((one[places] for one in self.views), len(self.views))

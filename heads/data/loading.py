@@ -1,7 +1,6 @@
 """The rows of feature sets ready for training: loaded, checked, divided, with what must be said of them."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +15,14 @@ from headstart.core.heads.data import folds, sampling
 from headstart.core.heads.data.groups import grouped
 from headstart.core.heads.data.labelled import Labelled
 from headstart.core.heads.data.selection import Pair, extract_command
-from headstart.core.heads.data.views import attached, attached_to_tests
+from headstart.core.heads.data.validation import Validation, validation
+from headstart.core.heads.data.views import attached, attached_to_tests, of_rows
 
-FEW = 2
-"""Classes with as many training rows are named."""
+_OF_JOINED = (
+    "are part of the training split",
+    "are part of the training split: `train-head` chooses on both by cross-validation",
+)
+"""What sets say that were made when validation pictures were training rows: test sets that are there still say so."""
 _MIXED = ("cifar10", "digits")
 """Data sets whose order is known to have nothing to do with classes, where older manifests do not say so."""
 
@@ -27,10 +30,26 @@ _MIXED = ("cifar10", "digits")
 @dataclasses.dataclass(frozen=True)
 class Parts:
     """Rows to train on, and rows to test on: None where the set has no test split and nothing is to be held out, so that
-    only a cross-validation of the training rows can tell how good a head is."""
+    only a cross-validation of the training rows can tell how good a head is.
+
+    The last rows to train on are those of the `validation` split, where there is one: judging, or as all others."""
 
     training: Labelled
     testing: Labelled | None
+    validation: Labelled | None = None
+
+    @property
+    def cross_validated(self) -> Labelled:
+        """The rows that a cross-validation tests on: those to train on but the validation split's."""
+        if self.validation is None:
+            return self.training
+        own = self.training.at(np.arange(self.first_added))
+        return dataclasses.replace(own, images=own.images.partition(" ")[0])
+
+    @property
+    def first_added(self) -> int:
+        """The place of the first row of the validation split, N where there is none."""
+        return len(self.training.labels) - (0 if self.validation is None else len(self.validation.labels))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -45,49 +64,82 @@ def load(pair: Pair, config: TrainConfig) -> Parts:
     Of a set without splits `test_fraction` is held out, the same way each time; without one there is no test part. Of the
     training part `train_limit` rows are used: the first ones where the set's order makes them a sample of all, else some
     drawn with every class in its share. Test rows do not depend on it. Rows of the same picture, and those that `group_by`
-    has together, are in one group. Raises FeaturesNotFound where the test set is missing or fewer rows are there than
-    `train_limit`, FeaturesInvalid for rows no head can learn from, and for a `test_fraction` of a set with a test split or
-    a `group_by` that tells no groups, FeaturesStale where the classes of the two sets have other names. With `views` both
-    parts have those of their pictures, as `views.attached` says.
+    has together, are in one group. Rows of a validation split are `judging`, or train where they can't (`validation`). With
+    `views` all parts have those of their pictures, as `views.attached` says. Raises FeaturesNotFound where the test set is
+    missing or fewer rows are there than `train_limit`, FeaturesInvalid for rows no head can learn from, and for a
+    `test_fraction` of a set with a test split, a `val_fraction` of one with a validation split or a `group_by` that tells
+    no groups, FeaturesStale where the classes of the sets have other names.
     """
     manifest, limit = pair.train.manifest, config.train_limit
-    if pair.test is None and manifest.split == "train":
+    if pair.test is None and pair.val is None and manifest.split == "train":
         raise FeaturesNotFound(
             f"{pair.train.folder}: has no test set beside it; `{extract_command(pair.key, '')}` without --split makes all "
             f"that there is: a test split, or one set that is divided here"
         )
-    if limit is not None and limit > manifest.stop:
+    _check_names(pair)
+    beside = _beside(pair, config)
+    if limit is not None and limit > manifest.stop + (beside.joins if beside else 0):
         raise FeaturesNotFound(_too_few(pair, limit))
     _check_fraction(pair, config)
-    _check_names(pair)
     test: Labelled | None
-    if pair.test is None and config.test_fraction is not None:
-        train, test = _divided(pair.train, config)
+    divided = pair.test is None and config.test_fraction is not None
+    if divided:
+        train, test = _divided(pair.train, config, again=beside is not None)
     else:
         test = testing(pair.test, config) if pair.test is not None else None
-        train = grouped(_training(pair.train, limit), test, config.group_by)
-    _check_classes(train.labels, pair.train)
-    told = _missing_classes(pair.key.classes, train.labels, None if test is None else test.labels)
+        train = _training(pair.train, None if limit is None else min(limit, manifest.stop))
+    own = len(train.labels)
+    train = train if beside is None else beside.beside(train, limit)
+    if beside is not None or not divided:
+        train = grouped(train, test, config.group_by)
+    learned = train.learning.labels
+    _check_classes(learned, pair.train)
+    told = sampling.missing_classes(pair.key.classes, learned, None if test is None else test.labels)
     train = dataclasses.replace(train, notes=(*train.notes, *told))
-    return Parts(train, test) if not config.views else _with_views(Parts(train, test), pair, config)
+    parts = Parts(train, test, _added(beside, len(train.labels) - own))
+    return _with_views(parts, pair, config) if config.views else parts
 
 
 def _with_views(parts: Parts, pair: Pair, config: TrainConfig) -> Parts:
-    """The rows with the views of their pictures."""
+    """The rows with the views of their pictures; those that are judging, of which only the pictures as they are count, with
+    copies of these."""
     test, of_each = parts.testing, "a view" if len(config.views) == 1 else f"{len(config.views):,} views"
     said = f"trained on {of_each} of each picture too: {', '.join(config.views)}"
-    train = attached(dataclasses.replace(parts.training, notes=(*parts.training.notes, said)), pair, config)
+    train, own = dataclasses.replace(parts.training, notes=(*parts.training.notes, said)), np.arange(parts.first_added)
+    views = of_rows(train.at(own), pair, pair.train, config)
+    if parts.validation is not None and pair.val is not None:
+        plain = [parts.validation.features] * len(config.views)
+        more = plain if train.judging is not None else of_rows(parts.validation, pair, pair.val, config)
+        views = [np.concatenate(both) for both in zip(views, more, strict=True)]
+    train = train.with_views(views, len(views))
     if test is not None:
         test = attached(test, pair, config) if pair.test is None else attached_to_tests(test, pair, config)
-    return Parts(train, test)
+    return dataclasses.replace(parts, training=train, testing=test)
+
+
+def _beside(pair: Pair, config: TrainConfig) -> Validation | None:
+    """The validation split. Raises FeaturesInvalid for a `val_fraction` where it chooses."""
+    if pair.val is None:
+        return None
+    labels = pair.train.load().labels
+    rows = _part(pair.val, _split_notes(pair.val.manifest, "chosen on", "validation"))
+    found, recipe = validation(rows, labels[labels >= 0], pair.key.classes), RECIPES.get(config.recipe)
+    if found.reason is None and config.val_fraction not in (0, None if recipe is None else recipe.val_fraction):
+        there = f"the data set has a validation split of {len(rows.labels):,} rows, which choose"
+        raise FeaturesInvalid(f"{pair.train.folder}: --val-fraction {config.val_fraction:g}, but {there}; leave it out")
+    return found
+
+
+def _added(beside: Validation | None, rows: int) -> Labelled | None:
+    return None if beside is None else beside.rows.at(np.arange(rows))
 
 
 def testing(source: FeatureSet, config: TrainConfig) -> Labelled:
     """The test part alone of a test set, or of a set without splits as `load` gives it: `TEST_FRACTION` of it where the
     configuration holds nothing out. No training set is read. Raises FeaturesDamaged, FeaturesInvalid."""
-    if source.manifest.split == "all":
+    if source.manifest.split != "test":
         return _divided(source, config)[1]
-    return _part(source, _test_notes(source.manifest))
+    return _part(source, _split_notes(source.manifest, "tested on", "test"))
 
 
 def first(source: FeatureSet, limit: int, group_by: str | None = None) -> Labelled:
@@ -96,7 +148,7 @@ def first(source: FeatureSet, limit: int, group_by: str | None = None) -> Labell
     found = _part(source, tuple(_notes(source.manifest)), limit)
     _check_classes(found.labels, source)
     found = grouped(found, None, group_by)
-    told = _missing_classes(source.manifest.classes, found.labels, None)
+    told = sampling.missing_classes(source.manifest.classes, found.labels, None)
     return dataclasses.replace(found, notes=(*found.notes, *told))
 
 
@@ -118,15 +170,16 @@ def _check_fraction(pair: Pair, config: TrainConfig) -> None:
 
 
 def _check_names(pair: Pair) -> None:
-    """Refuse a test set whose labels mean other classes: one of the two was made before the classes were renamed."""
-    if pair.test is None or pair.test.manifest.classes == pair.train.manifest.classes:
-        return
-    ours, theirs = (set(found.manifest.classes) for found in (pair.train, pair.test))
-    names = listed(sorted(ours ^ theirs)) or "in another order"
-    raise FeaturesStale(
-        f"{pair.test.folder}: its classes are not those of {pair.train.folder}: {names}; `{extract_command(pair.key, '')}` "
-        f"without --split brings both up to date"
-    )
+    """Refuse a set whose labels mean other classes: one of the two was made before the classes were renamed."""
+    for other in pair.sets:
+        if other.manifest.classes == pair.train.manifest.classes:
+            continue
+        ours, theirs = (set(found.manifest.classes) for found in (pair.train, other))
+        names = listed(sorted(ours ^ theirs)) or "in another order"
+        raise FeaturesStale(
+            f"{other.folder}: its classes are not those of {pair.train.folder}: {names}; `{extract_command(pair.key, '')}` "
+            f"without --split brings both up to date"
+        )
 
 
 def _too_few(pair: Pair, limit: int) -> str:
@@ -202,38 +255,18 @@ def _begins_with_a_sample(manifest: Manifest) -> bool:
 
 def _notes(manifest: Manifest) -> list[str]:
     """What must be said of a set's rows wherever they are used."""
-    notes = list(manifest.provenance.notes)
+    notes = [note for note in manifest.provenance.notes if not note.endswith(_OF_JOINED)]
     if manifest.skipped:
         which = "" if manifest.split == "all" else f"{manifest.split} "
         notes.append(f"{manifest.skipped} unreadable {which}{'image' if manifest.skipped == 1 else 'images'} left out")
     return notes
 
 
-def _test_notes(manifest: Manifest) -> tuple[str, ...]:
+def _split_notes(manifest: Manifest, used_for: str, kind: str) -> tuple[str, ...]:
+    """The same of rows of one kind, and how many of them are used, for what."""
     used, there = manifest.stop, manifest.provenance.split_rows
-    subset = [f"tested on the first {used:,} of {there:,} test images"] if used < there else []
+    subset = [f"{used_for} the first {used:,} of {there:,} {kind} images"] if used < there else []
     return (*_notes(manifest), *subset)
-
-
-def _missing_classes(
-    classes: Sequence[str], train: npt.NDArray[np.int64], test: npt.NDArray[np.int64] | None
-) -> tuple[str, ...]:
-    """What must be said of classes that have no row to learn from, few, or none to be tested on."""
-    found, counts = [], np.bincount(train, minlength=len(classes))
-    few = [f"{name} ({count})" for name, count in zip(classes, counts.tolist(), strict=True) if 0 < count <= FEW]
-    told = [("training row, never predicted", [classes[i] for i in np.flatnonzero(counts == 0).tolist()])]
-    if test is not None:
-        told.append(("test row", [classes[i] for i in np.setdiff1d(np.arange(len(classes)), test)]))
-    for what, absent in told:
-        if absent:
-            has = "has" if len(absent) == 1 else "have"
-            found.append(f"{len(absent):,} of {len(classes):,} classes {has} no {what}: {sampling.named(absent)}")
-    if few:
-        has = "has" if len(few) == 1 else "have"
-        found.append(
-            f"{len(few):,} of {len(classes):,} classes {has} no more than {FEW} training rows: {sampling.named(few)}"
-        )
-    return tuple(found)
 
 
 def held_out(rows: int, fraction: float = TEST_FRACTION) -> int:
@@ -241,8 +274,9 @@ def held_out(rows: int, fraction: float = TEST_FRACTION) -> int:
     return max(1, round(rows * fraction))
 
 
-def _divided(source: FeatureSet, config: TrainConfig) -> tuple[Labelled, Labelled]:
-    """The training rows and those held out for testing, each class in its share; one row of each stays for training."""
+def _divided(source: FeatureSet, config: TrainConfig, again: bool = False) -> tuple[Labelled, Labelled]:
+    """The training rows and those held out for testing, each class in its share; one row of each stays for training. Where
+    others will be beside them, they are in no groups yet: they will be grouped `again`."""
     found = whole(source)
     _check_classes(found.labels, source)
     data = grouped(found, None, config.group_by)
@@ -258,9 +292,10 @@ def _divided(source: FeatureSet, config: TrainConfig) -> tuple[Labelled, Labelle
     there = manifest.provenance.split_rows
     of = f"the first {manifest.stop:,} of its {there:,}" if manifest.stop < there else f"its {len(labels):,}"
     drawn = f"{len(test):,} of {of} images, drawn from each class in its share, were held out"
-    notes = (*data.notes, f"the data set has no test split: {drawn}")
+    told = found if again else data
+    notes = (*told.notes, f"the data set has no test split: {drawn}")
     train, limited = _limited(labels, train, config.train_limit, manifest)
-    first = dataclasses.replace(data.at(train), notes=(*notes, *limited))
+    first = dataclasses.replace(told.at(train), notes=(*notes, *limited))
     return first, dataclasses.replace(data.at(test), notes=notes)
 
 

@@ -64,3 +64,26 @@ def named(names: Sequence[str]) -> str:
     """Names for a message, the last ones counted where they are many: "a, b and 12 more"."""
     shown, more = names[:NAMED], len(names) - NAMED
     return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
+
+
+FEW = 2
+"""Classes with as many training rows are named."""
+
+
+def missing_classes(
+    classes: Sequence[str], train: npt.NDArray[np.int64], test: npt.NDArray[np.int64] | None
+) -> tuple[str, ...]:
+    """What must be said of classes that have no row to learn from, few, or none to be tested on."""
+    found, counts = [], np.bincount(train, minlength=len(classes))
+    few = [f"{name} ({count})" for name, count in zip(classes, counts.tolist(), strict=True) if 0 < count <= FEW]
+    told = [("training row, never predicted", [classes[i] for i in np.flatnonzero(counts == 0).tolist()])]
+    if test is not None:
+        told.append(("test row", [classes[i] for i in np.setdiff1d(np.arange(len(classes)), test)]))
+    for what, absent in told:
+        if absent:
+            has = "has" if len(absent) == 1 else "have"
+            found.append(f"{len(absent):,} of {len(classes):,} classes {has} no {what}: {named(absent)}")
+    if few:
+        has = "has" if len(few) == 1 else "have"
+        found.append(f"{len(few):,} of {len(classes):,} classes {has} no more than {FEW} training rows: {named(few)}")
+    return tuple(found)

@@ -15,16 +15,37 @@ from headstart.core.heads.feature_choice import ANY, LAST, FeatureChoice
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """The training and the test set of one data set and key; a set of the split `all` has no test set of its own.
+    """The training and the test set of one data set and key, and its validation set; a set of the split `all` has neither
+    of its own, and others may have one alone.
 
-    `train_views` and `test_views` are the sets that are kept of views of the same pictures, by the words of their keys, as
-    they are: perhaps older than the pictures' own.
+    `views` are the sets that are kept of views of the same pictures, of all their splits, as they are: perhaps older than
+    the pictures' own.
     """
 
     train: FeatureSet
     test: FeatureSet | None
-    train_views: tuple[FeatureSet, ...] = ()
-    test_views: tuple[FeatureSet, ...] = ()
+    val: FeatureSet | None = None
+    views: tuple[FeatureSet, ...] = ()
+
+    @property
+    def sets(self) -> tuple[FeatureSet, ...]:
+        """Those that are there: training, validation, test."""
+        return tuple(found for found in (self.train, self.val, self.test) if found)
+
+    @property
+    def train_views(self) -> tuple[FeatureSet, ...]:
+        """Those of the training pictures."""
+        return self.views_of(self.train)
+
+    @property
+    def test_views(self) -> tuple[FeatureSet, ...]:
+        """Those of the test pictures, none where there is no test set."""
+        return () if self.test is None else self.views_of(self.test)
+
+    def views_of(self, plain: FeatureSet) -> tuple[FeatureSet, ...]:
+        """The views that are kept of the pictures of one of its sets, by the words of their keys."""
+        found = [one for one in self.views if one.manifest.split == plain.manifest.split]
+        return tuple(sorted(found, key=lambda one: one.manifest.key.view))
 
     @property
     def key(self) -> NamedKey:
@@ -49,13 +70,12 @@ class Pair:
     @property
     def created(self) -> str:
         """When its last set was made."""
-        return max(found.manifest.provenance.created for found in (self.train, self.test) if found)
+        return max(found.manifest.provenance.created for found in self.sets)
 
     @property
     def contents(self) -> str:
         """What is in the pair, and since when."""
-        found = [self.train, self.test] if self.test else [self.train]
-        rows = " and ".join(f"{one.manifest.rows:,} {one.manifest.split} rows" for one in found)
+        rows = " and ".join(f"{one.manifest.rows:,} {one.manifest.split} rows" for one in self.sets)
         classes, created = self.key.classes, self.train.manifest.provenance.created
         return f"{rows}, {len(classes)} classes: {listed(classes, 3)}, made {created[:16].replace('T', ' ')}"
 
@@ -80,20 +100,15 @@ def pairs(
     found.sort(key=lambda one: (one.manifest.key.backbone, one.manifest.key.digest, one.manifest.dataset))
     groups = itertools.groupby(found, key=lambda one: (one.manifest.key, one.manifest.dataset))
     by_split = [{features.manifest.split: features for features in group} for _, group in groups]
-    return [with_kept_views(pair, last) for one in by_split if (pair := _pair(one)) is not None]
+    return [with_kept_views(found_pair, last) for one in by_split if (found_pair := _pair(one)) is not None]
 
 
 def with_kept_views(pair: Pair, sets: Sequence[FeatureSet]) -> Pair:
     """The pair with the views of its pictures that are among the last sets of a store."""
-    test = () if pair.test is None else _views(pair.test, sets)
-    return dataclasses.replace(pair, train_views=_views(pair.train, sets), test_views=test)
-
-
-def _views(plain: FeatureSet, sets: Sequence[FeatureSet]) -> tuple[FeatureSet, ...]:
-    ours = (plain.manifest.key, plain.manifest.dataset, plain.manifest.split)
+    ours = {(plain.manifest.key, plain.manifest.dataset, plain.manifest.split) for plain in pair.sets}
     there = [one for one in sets if one.manifest.key.view]
-    found = [one for one in there if (one.manifest.key.plain, one.manifest.dataset, one.manifest.split) == ours]
-    return tuple(sorted(found, key=lambda one: one.manifest.key.view))
+    found = [one for one in there if (one.manifest.key.plain, one.manifest.dataset, one.manifest.split) in ours]
+    return dataclasses.replace(pair, views=tuple(found))
 
 
 def check_choice(store: FeatureStore, choice: FeatureChoice) -> None:
@@ -108,14 +123,26 @@ def check_choice(store: FeatureStore, choice: FeatureChoice) -> None:
 
 
 def _pair(splits: Mapping[str, FeatureSet]) -> Pair | None:
-    """Training and test rows that belong together, or all rows, which are divided: what was made last, as a folder may have
-    been divided since; else training rows alone."""
-    whole, first, test = (splits.get(name) for name in ("all", "train", "test"))
-    if whole is not None and first is not None and test is not None:
+    """Training, validation and test rows that belong together, or all rows, which are divided: what was made last, as a
+    folder may have been divided since; else training rows alone."""
+    whole, first, val, test = (splits.get(name) for name in ("all", "train", "val", "test"))
+    if whole is not None and first is not None and (val is not None or test is not None):
         later = whole.manifest.provenance.created > first.manifest.provenance.created
-        return Pair(whole, None) if later else Pair(first, test)
+        return Pair(whole, None) if later else pair(first, val, test)
     found = whole or first
-    return None if found is None else Pair(found, None if found is whole else test)
+    return None if found is None else Pair(found, None) if found is whole else pair(found, val, test)
+
+
+def pair(train: FeatureSet, val: FeatureSet | None, test: FeatureSet | None) -> Pair:
+    """The sets of one data set. Rows that an earlier version took for the test split, since there was no other, are not:
+    what chooses heads can't test them."""
+    same = val is not None and test is not None and _pictures(val) == _pictures(test)
+    return Pair(train, None if same else test, val)
+
+
+def _pictures(features: FeatureSet) -> list[tuple[int, int, str]]:
+    """What tells the pictures of a set, whatever its split."""
+    return [(shard.start, shard.stop, shard.inputs) for shard in features.manifest.shards]
 
 
 def choose(found: Sequence[Pair], models: Sequence[str], where: object) -> list[Pair]:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, FeaturesStale
 from headstart.core.cache.feature_set import FeatureSet
+from headstart.core.cache.key import RANDOM_CROP
 from headstart.core.heads.config import TrainConfig, refusal
 from headstart.core.heads.data.labelled import Labelled
 from headstart.core.heads.data.selection import Pair, extract_command
@@ -38,18 +39,25 @@ def unused(pair: Pair) -> str | None:
 
 
 def attached(part: Labelled, pair: Pair, config: TrainConfig) -> Labelled:
-    """The rows, which are of the pair's training set, with the configuration's views of their pictures. Of each view only
-    the shards up to the last of these rows are read, and only these rows are kept.
+    """The rows, which are of the pair's training set, with the configuration's views of their pictures. Raises as
+    `of_rows`."""
+    found = of_rows(part, pair, pair.train, config)
+    return part.with_views(found, len(found))
+
+
+def of_rows(part: Labelled, pair: Pair, plain: FeatureSet, config: TrainConfig) -> list[npt.NDArray[np.float32]]:
+    """The configuration's views (N, D) of rows, which are of one of the pair's sets. Of each view only the shards up to the
+    last of these rows are read, and only these rows are kept.
 
     Raises FeaturesNotFound where a view is not kept, FeaturesStale where one is of other pictures, FeaturesInvalid where
     one is not finite, FeaturesDamaged.
     """
-    there = _by_words(pair.train_views)
+    there = _by_words(pair.views_of(plain))
     if missing := [words for words in config.views if words not in there]:
-        raise FeaturesNotFound(f"{pair.train.folder}: its view {missing[0]} is not kept; {_made(pair, 'makes it')}")
+        raise FeaturesNotFound(f"{plain.folder}: its view {missing[0]} is not kept; {_made(pair, 'makes it')}")
     for words in config.views:
-        _check(there[words], pair.train, pair)
-    return _loaded(part, [there[words] for words in config.views])
+        _check(there[words], plain, pair)
+    return [_rows_of(there[words], part) for words in config.views]
 
 
 def attached_to_tests(part: Labelled, pair: Pair, config: TrainConfig) -> Labelled:
@@ -63,13 +71,9 @@ def attached_to_tests(part: Labelled, pair: Pair, config: TrainConfig) -> Labell
     elif any(not _same(there[words], pair.test) for words in config.views):
         reason = "they are of other pictures by now"
     if reason is None:
-        return _loaded(part, [there[words] for words in config.views])
+        return part.with_views((_rows_of(there[words], part) for words in config.views), len(config.views))
     note = f"no accuracy averaged over the views of test pictures: {reason}; {_made(pair, 'makes them')}"
     return dataclasses.replace(part, notes=(*part.notes, note))
-
-
-def _loaded(part: Labelled, sets: Sequence[FeatureSet]) -> Labelled:
-    return part.with_views((_rows_of(source, part) for source in sets), len(sets))
 
 
 def _rows_of(source: FeatureSet, part: Labelled) -> npt.NDArray[np.float32]:
@@ -112,7 +116,10 @@ def _by_words(sets: Sequence[FeatureSet]) -> Mapping[str, FeatureSet]:
 
 
 def _made(pair: Pair, does: str) -> str:
-    """The command that makes the views of a pair's pictures, or brings them up to date."""
-    kinds = dict.fromkeys(one.manifest.key.view.partition(" ")[0] for one in (*pair.train_views, *pair.test_views))
-    command = extract_command(pair.key, f"--views {next(iter(kinds), 'flip')}")
-    return f"`{command}` {does}"
+    """The command that makes the views of a pair's pictures, or brings them up to date; `flip` where there are none."""
+    crops = [found for one in pair.views if (found := RANDOM_CROP.fullmatch(one.manifest.key.view))]
+    views = "flip"
+    if crops and not any(one.manifest.key.view == "flip" for one in pair.views):
+        seed = crops[0][1]
+        views = f"{max(int(found[2]) for found in crops if found[1] == seed)}{f' --seed {seed}' * (seed != '0')}"
+    return f"`{extract_command(pair.key, f'--views {views}')}` {does}"

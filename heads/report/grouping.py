@@ -97,7 +97,8 @@ def _groups(runs: Sequence[Run]) -> tuple[Group, ...]:
 
 def _all_but_the_seed(run: Run) -> Hashable:
     config = dataclasses.replace(run.config, seed=0)
-    return run.key.digest, config, run.train.digest, run.train.used, run.test.used, run.training_version
+    used = run.train.used, run.test.used, run.val and run.val.used
+    return run.key.digest, config, run.trained_on, used, run.training_version
 
 
 _FEATURES_DIFFER: tuple[Callable[[NamedKey], str], ...] = (

@@ -89,6 +89,8 @@ def row_of(group: Group, timing: Timing | None, interval: tuple[float, float] | 
     extraction = run.train
     used = run.train_rows + run.val_rows
     share = None if extraction.elapsed_s is None else extraction.elapsed_s * min(1.0, used / extraction.rows)
+    if run.val is not None:
+        share = None if share is None or run.val.elapsed_s is None else share + run.val.elapsed_s
     total = run.evaluation.overall.total
     accuracies = tuple(one.evaluation.overall.accuracy for one in group.runs)
     mean = statistics.fmean(accuracies)

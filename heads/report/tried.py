@@ -35,6 +35,9 @@ def lines(found: Selection, most: int) -> list[Line]:
 
 
 def on_rows(found: Selection) -> str:
-    """On which rows they were tried: `62 training rows, each predicted by a head that did not see it (5 folds)`."""
+    """On which rows they were tried: `62 training rows, each predicted by a head that did not see it (5 folds)`, or
+    `150 validation images`."""
+    if found.validation:
+        return f"{found.rows:,} validation images"
     seen = f"each predicted by a head that did not see it ({found.folds} folds)"
     return f"{found.rows:,} training rows, {seen if found.folds > 1 else 'held out'}"

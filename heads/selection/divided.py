@@ -126,8 +126,9 @@ def divided(data: Labelled, divisions: Sequence[Division], classes: int, device:
 
 
 def sides_of(data: Labelled, divisions: Sequence[Division], classes: int, device: str) -> list[Side]:
-    """Each division by itself."""
-    return [Side(data.at(learn), data.features[judge], classes, device) for learn, judge in divisions]
+    """Each division by itself. Heads that have epochs choose theirs by the rows that are judging, if there are any."""
+    apart = data.judging is not None
+    return [Side(data if apart else data.at(learn), data.features[judge], classes, device) for learn, judge in divisions]
 
 
 def _beside(sides: Sequence[Side], configs: Sequence[TrainConfig]) -> Iterator[tuple[int, Scores]]:

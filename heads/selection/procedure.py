@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
 from headstart.core.heads.confidence import Confidence
 from headstart.core.heads.config import AUTO, LEAST_CHOSEN_BY, TrainConfig
 from headstart.core.heads.data import Labelled, counted
@@ -48,12 +50,14 @@ def fit(
     """A head for each configuration, in their order. Nothing but `data`, the training rows, is looked at.
 
     What a configuration leaves open is chosen, by its own seed where that is random (`search.search`), and the head is then
-    trained on all rows. Where nothing is open, no row is set aside and a head is to be `calibrated`, it costs a
+    trained on all rows but those that are `judging`: where some are, they choose, and say how sure a head may be. Where
+    there are none and nothing is open, no row is set aside and a head is to be `calibrated`, it costs a
     cross-validation of its own. Raises as `train_many`.
     """
     data = counted(data)
     weighted = data.weights is not None
-    tried = [candidates(config, len(data.labels), weighted=weighted) for config in configs]
+    rows = len(data.learning.labels)
+    tried = [candidates(config, rows, weighted=weighted) for config in configs]
     return _finished(data, classes, tried, device, on_epoch, calibrated)
 
 
@@ -83,7 +87,7 @@ def _finished(
 ) -> list[Fitted]:
     found: dict[tuple[TrainConfig, ...], search.Found | None] = {}
     for tried in open_ones:
-        wanted = len(tried) > 1 or (calibrated and _needs_a_search(tried[0], len(data.labels)))
+        wanted = len(tried) > 1 or (calibrated and data.judging is None and _needs_a_search(tried[0], len(data.labels)))
         if (key := _alike(tried)) not in found and wanted:
             found[key] = search.search(data, classes, tried, device, tried[0].seed)
     chosen = [_chosen(tried, found.get(_alike(tried))) for tried in open_ones]
@@ -116,8 +120,11 @@ def _chosen(tried: Sequence[TrainConfig], found: search.Found | None) -> TrainCo
 def _fitted(data: Labelled, trained: Trained, found: search.Found | None, several: bool, device: str) -> Fitted:
     if found is not None:
         return Fitted(trained, found.selection if several else None, found.confidence)
-    if trained.val_rows < LEAST_CHOSEN_BY or trained.head.config.sigmoid:
+    config, judging = trained.head.config, data.judging
+    if config.sigmoid or (judging is None and trained.val_rows < LEAST_CHOSEN_BY):
         return Fitted(trained)
-    held = carve(data.labels, trained.head.config, "cpu", data.groups).val.numpy()
+    held = carve(data.labels, config, "cpu", data.groups).val.numpy() if judging is None else np.flatnonzero(judging)
     own = scores(trained.head, data.features[held], device).numpy()
+    if not np.isfinite(own[np.arange(len(held)), data.labels[held]]).any():
+        return Fitted(trained)
     return Fitted(trained, None, search.confidence(own, data.labels[held]))

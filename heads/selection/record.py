@@ -22,9 +22,10 @@ class Selection:
     """How a configuration was chosen: among `tried`, the best first, on `rows` rows that the heads did not see.
 
     With `folds` 2 or more each training row was predicted once, by heads trained on the other folds; with 1 the rows were
-    held out once. Of the kinds of heads within one standard error of the least log loss the simplest is chosen, and of its
-    configurations the best: `chosen` is its place in `tried`. Within a kind the rule of one standard error would prefer the
-    strongest penalty: on 50 rows of ResNet18 features, ten classes at 1:10, that cost a point of accuracy.
+    held out once, or are the data set's `validation` split. Of the kinds of heads within one standard error of the least
+    log loss the simplest is chosen, and of its configurations the best: `chosen` is its place in `tried`. Within a kind the
+    rule of one standard error would prefer the strongest penalty: on 50 rows of ResNet18 features, ten classes at 1:10,
+    that cost a point of accuracy.
     """
 
     folds: int
@@ -32,6 +33,7 @@ class Selection:
     tried: tuple[Tried, ...]
     chosen: int
     elapsed_s: float
+    validation: bool = False
 
     @property
     def config(self) -> TrainConfig:

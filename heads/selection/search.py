@@ -69,12 +69,16 @@ def search(data: Labelled, classes: int, configs: Sequence[TrainConfig], device:
     chosen = min(near, key=lambda place: (kind(tried[place].config.head).rank, place))
     best = judged[order[chosen]]
     count = len(sides) if len(sides) > 1 else 1
-    selection = Selection(count, len(best.losses), tuple(tried), chosen, round(time.perf_counter() - started, 4))
+    elapsed_s, split = round(time.perf_counter() - started, 4), data.judging is not None
+    selection = Selection(count, len(best.losses), tuple(tried), chosen, elapsed_s, split)
     return Found(selection, confidence(best.scores, labels, best.temperature))
 
 
 def divisions(data: Labelled, rng: np.random.Generator) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Pairs of rows to learn from and rows to judge by: each row judged once, or of many rows a fifth."""
+    """Pairs of rows to learn from and rows to judge by: each row judged once, or of many rows a fifth; the rows that are
+    `judging` where there are some."""
+    if data.judging is not None:
+        return [(np.flatnonzero(~data.judging), np.flatnonzero(data.judging))]
     rows = len(data.labels)
     if rows > CROSS_VALIDATED:
         return [held_out(data.labels, data.groups, round(rows * HELD_OUT), rng)]

@@ -73,7 +73,7 @@ class Side:
 
     @functools.cached_property
     def _plain(self) -> Given:
-        return Given(on_device(self.device, counted(self.learn)), None)
+        return Given(on_device(self.device, counted(self.learn.learning)), None)
 
     @functools.cached_property
     def _standardised(self) -> Given:

@@ -14,7 +14,7 @@ import torch
 
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.confidence import Confidence
-from headstart.core.heads.data import Labelled
+from headstart.core.heads.data import Labelled, kept_beside
 from headstart.core.heads.data.folds import folds
 from headstart.core.heads.kinds.base import Head
 from headstart.core.heads.protocol import Protocol
@@ -55,9 +55,11 @@ class OutOfFold:
 
 
 def cross_validate(
-    data: Labelled, fit: Fit, heads: int, device: str, on_fold: OnFold, *, repeated: bool = True
+    data: Labelled, fit: Fit, heads: int, device: str, on_fold: OnFold, *, repeated: bool = True, added: int | None = None
 ) -> list[OutOfFold]:
-    """Each of the `heads` heads that `fit` trains, tested on all rows of `data`; groups are on one side.
+    """Each of the `heads` heads that `fit` trains, tested on all rows of `data`; groups are on one side. Rows from `added`
+    on, those of a validation split, are not tested on: `fit` is given them each time, but for those of a group that is
+    tested.
 
     There are 5 folds, or as many as the largest class has groups where these are fewer: with more, the classes of the rows
     left out would be the rarer ones in training each time. They are the same for every head and backbone, so that these
@@ -68,10 +70,11 @@ def cross_validate(
 
     Raises FeaturesInvalid where no folds can be dealt, and what `fit` raises.
     """
-    labels, k = data.labels, fold_count(data)
+    tested = data if added is None else data.at(np.arange(added))
+    labels, k = tested.labels, fold_count(tested)
     repeats = REPEATS if repeated and len(labels) <= REPEATED_ROWS and heads == 1 else 1
-    divisions = [folds(labels, data.groups, k, np.random.default_rng(repeat)) for repeat in range(repeats)]
-    temperatures: FoldTemperatures | None = FoldTemperatures(data, divisions[0], device)
+    divisions = [folds(labels, tested.groups, k, np.random.default_rng(repeat)) for repeat in range(repeats)]
+    temperatures: FoldTemperatures | None = FoldTemperatures(tested, divisions[0], device)
     done, total, found = 0, len(labels) * repeats, []
     on_fold(done, total)
     for division in divisions:
@@ -79,7 +82,9 @@ def cross_validate(
         for fold in range(int(division.max()) + 1):
             inside = np.flatnonzero(division == fold)
             with _told_where(inside, labels):
-                trained, unseen = fit(data.at(np.flatnonzero(division != fold))), data.at(inside)
+                beside = kept_beside(data, len(labels), inside)
+                trained = fit(data.at(np.concatenate([np.flatnonzero(division != fold), beside])))
+                unseen = data.at(inside)
                 for own, fitted in zip(filled, trained, strict=True):
                     own.put(inside, scores(fitted.trained.head, unseen.features, device))
                     own.be_sure(inside, fitted, fold, temperatures)

@@ -95,9 +95,11 @@ def _silent(epoch: Epoch) -> None:
 
 
 def _parts(pair: Pair, config: TrainConfig) -> Parts:
-    """The pair's rows. Raises FeaturesInvalid where training and test rows have another D."""
-    if pair.test is not None and (dim := pair.train.manifest.feature_dim) != (other := pair.test.manifest.feature_dim):
-        raise FeaturesInvalid(f"{pair.train.folder}: D is {dim}, but {other} in its test set")
+    """The pair's rows. Raises FeaturesInvalid where rows of one of its sets have another D."""
+    for found in pair.sets:
+        if (dim := pair.train.manifest.feature_dim) != (other := found.manifest.feature_dim):
+            kind = "validation" if found.manifest.split == "val" else found.manifest.split
+            raise FeaturesInvalid(f"{pair.train.folder}: D is {dim}, but {other} in its {kind} set")
     return data.load(pair, config)
 
 
@@ -116,7 +118,7 @@ class _Place:
         if self.parts.testing is not None:
             return []
         try:
-            return cross_validate(self.parts.training, heads, count, self.device, on_fold)
+            return cross_validate(self.parts.training, heads, count, self.device, on_fold, added=self.parts.first_added)
         except FeaturesInvalid as error:
             raise FeaturesInvalid(f"{self.pair.train.folder}: {error}") from error
 
@@ -148,7 +150,7 @@ class _Place:
         kept = Checkpoint(fitted.trained.head, classes, self.pair.key, origin.weights_from, sure, licence)
         digest = checkpoint.save(kept, folder / checkpoint.NAME)
         if tested.protocol.cross_validated:
-            rows = self.parts.training.rows
+            rows = self.parts.cross_validated.rows
             predictions_file.save(Kept(rows, tested.outcomes, classes), digest, folder)
         run = self.record(config, fitted, tested)
         run = dataclasses.replace(run, name=folder.name, head_sha256=digest, curve=curve)
@@ -163,10 +165,11 @@ class _Place:
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
             key=pair.key,
             config=config,
-            train=_extraction(pair.train, parts.training),
-            test=_extraction(pair.test or pair.train, parts.testing or parts.training),
+            train=_extraction(pair.train, parts.training.learning),
+            test=_extraction(pair.test or pair.train, parts.testing or parts.cross_validated),
+            val=_extraction(pair.val, parts.validation) if pair.val and parts.validation else None,
             train_rows=trained.rows,
-            val_rows=trained.val_rows,
+            val_rows=trained.val_rows if parts.training.judging is None else 0,
             losses=trained.history.losses,
             val_accuracies=trained.history.val_accuracies,
             best_epoch=trained.history.best_epoch,
@@ -178,7 +181,7 @@ class _Place:
             averaged=tested.averaged,
             head_sha256="",
             device=self.description,
-            notes=self.notes(tested.protocol),
+            notes=(*self.notes(tested.protocol), *self.chosen_on(fitted)),
             versions=versions(),
         )
 
@@ -188,9 +191,21 @@ class _Place:
         found += self.parts.notes
         if protocol.cross_validated:
             times = "" if protocol.repeats == 1 else f" {protocol.repeats} times over,"
-            how = f"tested by cross-validation in {protocol.folds} folds,{times} and trained on all images"
+            images = "images" if self.pair.val is None else "training images"
+            how = f"tested by cross-validation in {protocol.folds} folds,{times} and trained on all {images}"
             found.append(f"the data set has no test split: {how}")
         return tuple(dict.fromkeys(found))
+
+    def chosen_on(self, fitted: Fitted) -> tuple[str, ...]:
+        """What must be said of a validation split that is not trained on."""
+        if (judging := self.parts.training.judging) is None:
+            return ()
+        chosen = {"settings": fitted.selection, "epoch": fitted.trained.val_rows, "temperature": fitted.confidence}
+        images = f"{int(judging.sum()):,} validation images"
+        if not any(chosen.values()):
+            return (f"{images} have no part in it: nothing is chosen",)
+        what = ", ".join(name for name, found in chosen.items() if found)
+        return (f"chosen on {images} ({what}), which no head is trained on",)
 
 
 def _extraction(features: FeatureSet, part: Labelled) -> Extraction:
@@ -209,8 +224,9 @@ def _extraction(features: FeatureSet, part: Labelled) -> Extraction:
 def same(pair: Pair, config: TrainConfig, store: RunStore) -> Run | None:
     """The newest run with this very configuration on these very features, made by this version of the training, or None:
     training again would repeat it."""
-    asked = (config, pair.train.manifest.digest, (pair.test or pair.train).manifest.digest, TRAINING_VERSION)
-    found = [run for run in store.runs() if (run.config, run.train.digest, run.test.digest, run.training_version) == asked]
+    digests = [features.manifest.digest for features in (pair.train, pair.test or pair.train, pair.val) if features]
+    asked = (config, digests, TRAINING_VERSION)
+    found = [run for run in store.runs() if (run.config, list(run.digests), run.training_version) == asked]
     return found[-1] if found else None
 
 

@@ -24,8 +24,8 @@ FORMAT, VERSION = "headstart answers", 2
 
 @dataclasses.dataclass(frozen=True)
 class AnalysisKey:
-    """All that a head's analyses depend on: its settings, the features by content (`train` and `test`), and how much was
-    trained. The names of the fields are those in the file."""
+    """All that a head's analyses depend on: its settings, the features by content (`train`, as `Run.trained_on`, and
+    `test`), and how much was trained. The names of the fields are those in the file."""
 
     config: TrainConfig
     train: str
@@ -37,7 +37,7 @@ class AnalysisKey:
     def is_about(self, run: Run) -> bool:
         """Whether the analyses hold for the run's head, whatever the seed."""
         config, other = (dataclasses.replace(found, seed=0) for found in (self.config, run.config))
-        features = (self.train, self.test) == (run.train.digest, run.test.digest)
+        features = (self.train, self.test) == (run.trained_on, run.test.digest)
         return config == other and features and self.training_version == run.training_version
 
     @classmethod

@@ -17,13 +17,26 @@ from headstart.core.heads.kinds.base import Head, Rows, precise
 @dataclasses.dataclass(frozen=True)
 class Given:
     """What all heads are given: rows, those that are only watched, and the mean and deviation that were applied to both.
-    `groups` are those of `Labelled`, one for each picture."""
+    `groups` (N,) and `judging` (N,) are those of `Labelled`, one for each picture."""
 
     rows: Rows
     watch: Rows | None
     groups: npt.NDArray[np.int64] | None = None
     mean: Tensor | None = None
     std: Tensor | None = None
+    judging: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def learning(self) -> Rows:
+        """The rows that are not judging, all versions of each picture."""
+        return self.rows if self.judging is None else _at(self.rows, ~self.judging)
+
+
+def _at(rows: Rows, chosen: npt.NDArray[np.bool_]) -> Rows:
+    """All versions of the pictures that are chosen (N,)."""
+    places = torch.from_numpy(np.flatnonzero(np.tile(chosen, rows.versions))).to(rows.labels.device)
+    weights = None if rows.weights is None else rows.weights[places]
+    return Rows(rows.features[places], rows.labels[places], weights, rows.versions)
 
 
 def on_device(device: str, data: Labelled) -> Rows:
@@ -46,21 +59,27 @@ def shared(rows: Rows) -> Rows:
     return dataclasses.replace(rows, weights=own / rows.versions)
 
 
-def by_class(rows: Rows, config: TrainConfig) -> Rows:
-    """The rows with the weights that the configuration gives to classes; standardisation knows nothing of them."""
+def by_class(rows: Rows, config: TrainConfig, judging: npt.NDArray[np.bool_] | None = None) -> Rows:
+    """The rows with the weights that the configuration gives to classes; standardisation knows nothing of them. Those of
+    rows that are `judging` (N,) are balanced by themselves."""
     if config.class_weight is None:
         return rows
     own = None if rows.weights is None else rows.weights.cpu().double().numpy()
-    found = torch.from_numpy(balanced(rows.labels.cpu().numpy(), own))
+    labels = rows.labels.cpu().numpy()
+    weights = np.empty(len(labels))
+    judges = np.zeros(len(labels), dtype=np.bool_) if judging is None else np.tile(judging, rows.versions)
+    for part in filter(np.any, (~judges, judges)):
+        weights[part] = balanced(labels[part], None if own is None else own[part])
+    found = torch.from_numpy(weights)
     return dataclasses.replace(rows, weights=found.to(rows.features.device, precise(rows.features[:0]).dtype))
 
 
 def standardised(plain: Given) -> Given:
-    """The rows by their own mean and deviation, by weight, validation rows included and test rows not. A feature that never
-    varies gets the deviation 1: it stays 0 instead of dividing by nothing."""
-    stds, means = [], []
-    for features in plain.rows.features.split(256, 1):
-        found, mean = _std_mean(precise(features), plain.rows.weights)
+    """The rows by their own mean and deviation, by weight, those set aside for validation included; test rows and those of
+    a validation split not. A feature that never varies gets the deviation 1: it stays 0 instead of dividing by nothing."""
+    stds, means, learning = [], [], plain.learning
+    for features in learning.features.split(256, 1):
+        found, mean = _std_mean(precise(features), learning.weights)
         stds.append(torch.where(found > 1e-6 * mean.abs().clamp_min(1e-6), found, 1.0).float())
         means.append(mean.float())
     mean, std = torch.cat(means), torch.cat(stds)
@@ -68,7 +87,7 @@ def standardised(plain: Given) -> Given:
         part and dataclasses.replace(part, features=(part.features - mean).div_(std)) for part in (plain.rows, plain.watch)
     )
     assert rows is not None
-    return Given(rows, watch, plain.groups, mean, std)
+    return dataclasses.replace(plain, rows=rows, watch=watch, mean=mean, std=std)
 
 
 def _std_mean(features: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -87,7 +106,10 @@ def new_head(given: Given, classes: int, config: TrainConfig, count: int) -> Hea
     """
     generator = torch.Generator().manual_seed(config.seed)
     head = kind(config.head)(given.rows.features.shape[1], classes, config, count, generator)
-    present = torch.bincount(given.rows.labels.cpu(), minlength=classes)
+    labels = given.rows.labels.cpu()
+    if given.judging is not None:
+        labels = labels[torch.from_numpy(np.tile(~given.judging, given.rows.versions))]
+    present = torch.bincount(labels, minlength=classes)
     head.never((present == 0).nonzero().flatten().tolist())
     head = head.to(given.rows.features.device)
     if given.mean is not None and given.std is not None:

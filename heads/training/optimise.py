@@ -30,11 +30,19 @@ Judged = tuple[float, float]
 @dataclasses.dataclass(frozen=True)
 class Part:
     """What one head is given: the pictures it learns from (n,) and those that choose its epoch (v,), int64 row numbers, and
-    a generator on the device for order, versions and dropout."""
+    a generator on the device for order, versions and dropout. `split` says that the latter are of a validation split, and
+    were not set aside."""
 
     train: Tensor
     val: Tensor
     generator: torch.Generator
+    split: bool = False
+
+    def epochs(self, config: TrainConfig) -> int:
+        """The epochs of a training on this part."""
+        if self.split:
+            return dataclasses.replace(config, val_fraction=0.0).epochs_of(len(self.train))
+        return config.epochs_of(len(self.train) + len(self.val))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +74,7 @@ def descend(
     FeaturesInvalid where a loss or a score is not finite.
     """
     config, stack = heads[0].config, _stacked(heads)
-    epochs = config.epochs_of(len(parts[0].train) + len(parts[0].val))
+    epochs = parts[0].epochs(config)
     steps = math.ceil(len(parts[0].train) / config.batch_size) * epochs
     optimiser = _Optimiser(stack, [head.config for head in heads], steps)
     losses: list[list[float]] = []

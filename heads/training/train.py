@@ -67,7 +67,8 @@ def train_many(
     predicted of which there is no row.
 
     Of pictures with views a head that has epochs sees one version in each, drawn by its seed, and epochs are chosen by the
-    pictures as they are; the others see all versions, which count as one picture together.
+    pictures as they are; the others see all versions, which count as one picture together. Rows that are `judging` are not
+    trained on, nor standardised by: they choose the epoch of a head that has epochs.
 
     A row counts by its weight, and one of weight 0 is left out. To heads that have epochs only the ratios of weights
     matter; ridge sets its penalty against their sum, as scikit-learn does.
@@ -80,7 +81,7 @@ def train_many(
     memory.check(configs, len(data.labels), data.features.shape[1], classes, device)
     with memory.known_errors(configs, data.features.shape[1], classes):
         watched = None if watch is None else on_device(device, counted(watch))
-        plain = Given(on_device(device, data), watched, data.groups)
+        plain = Given(on_device(device, data), watched, data.groups, judging=data.judging)
         if any(config.trained_by_gradient for config in configs):
             prepare()
         _synchronize(device)
@@ -137,9 +138,11 @@ def _checked(piece: Callable[[OnEpoch], list[Trained]], on_epoch: OnEpoch, check
 def _train_group(
     given: Given, classes: int, configs: Sequence[TrainConfig], device: str, on_epoch: OnEpoch
 ) -> list[Trained]:
-    given = dataclasses.replace(given, rows=by_class(given.rows, configs[0]))
+    if given.judging is not None and not configs[0].trained_by_gradient:
+        given = dataclasses.replace(given, rows=given.learning, judging=None, groups=None)
+    given = dataclasses.replace(given, rows=by_class(given.rows, configs[0], given.judging))
     labels = given.rows.labels[: given.rows.pictures].cpu().numpy()
-    parts = [carve(labels, config, device, given.groups) for config in configs]
+    parts = [carve(labels, config, device, given.groups, given.judging) for config in configs]
     if configs[0].trained_by_gradient:
         heads = [new_head(given, classes, config, len(part.train)) for config, part in zip(configs, parts, strict=True)]
         histories = descend(
@@ -169,14 +172,24 @@ def _fitted(head: Head, configs: Sequence[TrainConfig], rows: Rows) -> tuple[lis
 
 
 def carve(
-    labels: npt.NDArray[np.int64], config: TrainConfig, device: str, groups: npt.NDArray[np.int64] | None = None
+    labels: npt.NDArray[np.int64],
+    config: TrainConfig,
+    device: str,
+    groups: npt.NDArray[np.int64] | None = None,
+    judging: npt.NDArray[np.bool_] | None = None,
 ) -> Part:
     """Which of the rows with these labels (N,) are trained on and which, `val_fraction` of them, choose the epoch.
 
-    They are drawn by the seed, each class in its share and never all of its rows. Test rows are never seen here. Raises
-    FeaturesInvalid where nothing would be left to train on, or to choose by.
+    They are drawn by the seed, each class in its share and never all of its rows; where some are `judging`, it is these,
+    unless `val_fraction` is 0. Test rows are never seen here. Raises FeaturesInvalid where nothing would be left to train
+    on, or to choose by.
     """
     rows, generator = len(labels), torch.Generator(device if device.startswith("cuda") else "cpu").manual_seed(config.seed)
+    if judging is not None:
+        own = np.flatnonzero(judging if config.val_fraction else judging[:0])
+        return Part(
+            torch.from_numpy(np.flatnonzero(~judging)).to(device), torch.from_numpy(own).to(device), generator, split=True
+        )
     count = config.held(rows)
     if rows - count < 1:
         raise FeaturesInvalid(f"{rows} training rows less {count} for validation leave none; use --val-fraction 0")

@@ -157,12 +157,14 @@ class Classifier:
         return place
 
     def _refuse_own(self, features: Features) -> None:
-        """Refuse the data set of a head that was trained on all of it."""
+        """Refuse the data set of a head that was trained on all of it, or chosen on a part of it."""
         if self.run is None or not self.run.evaluated_by.cross_validated:
             return
-        if any(self.run.train.images == found.manifest.images_digest for found in features.sets):
+        own = {part.images for part in (self.run.train, self.run.val) if part}
+        if any(found.manifest.images_digest in own for found in features.sets):
+            how = "trained on" if self.run.val is None else "trained or chosen on"
             raise FeaturesInvalid(
-                f"{features!r}: the head was trained on these; its cross-validated accuracy is in run.evaluation, and "
+                f"{features!r}: the head was {how} these; its cross-validated accuracy is in run.evaluation, and "
                 f"headstart.train(..., test_fraction=0.2) leaves features.test to be scored on"
             )
 

@@ -90,7 +90,7 @@ class Features:
 
     @property
     def split(self) -> npt.NDArray[np.str_]:
-        """The split (N,) str of each row: train, test or all."""
+        """The split (N,) str of each row: train, val, test or all."""
         return self._rows.split
 
     @property
@@ -119,6 +119,11 @@ class Features:
         hold out with `test_fraction=0.2`. Raises FeaturesNotFound where there are none, FeaturesInvalid where rows without
         splits have no label, or are too few to be divided."""
         return self._parted("train")
+
+    @property
+    def val(self) -> Self:
+        """The rows that heads are chosen on: those of the validation split. Raises FeaturesNotFound where there is none."""
+        return self._parted("val")
 
     @property
     def test(self) -> Self:
@@ -169,13 +174,13 @@ class Features:
             self._table = _read(self.sets, self.limit)
         return self._table
 
-    def _parted(self, part: Literal["train", "test"]) -> Self:
+    def _parted(self, part: Literal["train", "val", "test"]) -> Self:
         rows, splits = self._rows, [found.manifest.split for found in self.sets]
         if self.part:
             if self.part != part:
                 raise ArgumentInvalid(f"{self!r}: these are the {self.part} rows alone; take .{part} of the whole set")
             return self
-        if splits == ["all"]:
+        if splits == ["all"] and part != "val":
             own: Rows = np.flatnonzero(self._division()[: len(rows.y)] == part)
         elif part not in splits:
             raise FeaturesNotFound(f"{self.folders[0]}: has no {part} rows; extract, or open, the {part} split too")

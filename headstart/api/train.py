@@ -148,8 +148,11 @@ def _pair(features: Features) -> Pair:
     first = sets.get("train") or sets.get("all")
     if first is None:
         raise FeaturesNotFound(f"{features.folders[0]}: holds test rows alone; extract, or open, the training split")
-    beside = FeatureStore(first.folder.parent).open(features.key, "test") if first.manifest.split == "train" else None
-    return Pair(first, sets.get("test") or beside)
+    if first.manifest.split == "train" and len(sets) == 1:
+        store = FeatureStore(first.folder.parent)
+        beside = {name: found for name in ("val", "test") if (found := store.open(features.key, name)) is not None}
+        sets = {**sets, **beside}
+    return data.pair(first, sets.get("val"), sets.get("test"))
 
 
 def _limit(features: Features, config: TrainConfig) -> int | None:

@@ -68,7 +68,7 @@ def plan(
 def _plan(workspace: Workspace, request: StudyRequest, found: Sequence[Job], observer: Observer) -> Plan:
     surveys = [survey_job(workspace, job) for job in found]
     missing = {survey.job.title: survey.rows - survey.rows_there for survey in surveys}
-    configs = request.trainings(surveys[0].rows, len(surveys) == 1)
+    configs = request.trainings(surveys[0].rows, all(survey.job.images.split != "test" for survey in surveys))
     done = {
         config.recipe: (False, False) if any(missing.values()) else _done(workspace, request, found[0], config)
         for config in configs
@@ -92,7 +92,7 @@ def _heads_s(
     """Seconds of each recipe's trainings, by the recipe's name."""
     job, classes = surveys[0].job, len(surveys[0].job.images.classes)
     step_s = estimate.measured(job.backbone.feature_dim, classes, resolve(workspace.device, "fp32").name)
-    first, *others = (survey.rows for survey in surveys)
+    first, *others = (survey.rows for survey in surveys if survey.job.images.split != "val")
     train, test = estimate.divided([min(request.config.limit or first, first), *others])
     budget = request.budget
     return {

@@ -66,7 +66,7 @@ def plan_model(workspace: Workspace, request: StudyRequest, model: str, observer
 
 def analysis_key(run: Run, budget: Budget) -> AnalysisKey:
     """What a study's analyses of a run's settings depend on."""
-    return AnalysisKey(run.config, run.train.digest, run.test.digest, budget)
+    return AnalysisKey(run.config, run.trained_on, run.test.digest, budget)
 
 
 def _trained(workspace: Workspace, pair: Pair, config: TrainConfig, observer: Observer) -> Run:
@@ -87,7 +87,7 @@ def _answer(workspace: Workspace, pair: Pair, run: Run, budget: Budget, observer
         return
     parts = data.load(pair, run.config)
     assert parts.testing is not None, "a study's configurations hold out a part where there is no test split"
-    task = analyses.Task(parts.training, parts.testing, pair.key.classes, resolve(workspace.device, "fp32").name)
+    task = analyses.Task(parts.training.learning, parts.testing, pair.key.classes, resolve(workspace.device, "fp32").name)
     started = time.perf_counter()
     store.put(asked, analyses.analyse(task, run.config, budget, lambda what: observer.note(f"{run.title}: {what}")))
     observer.study_answered(Answers(run, time.perf_counter() - started))
