@@ -347,3 +347,51 @@ def test_twenty_pictures_of_two_classes_and_one_picture_of_a_third(store: Featur
     assert isinstance(run.averaged, Score)
     assert run.selection is not None
     assert run.selection.rows == 20
+
+
+# ------------------------------------------------------------------------------------------------ a validation split
+
+
+def write_validation(store: FeatureStore, rows: Labelled, views: bool) -> None:
+    """A validation split beside the pair's sets, with the same views or without."""
+    write_set(store, rows, "val", make_key())
+    for view, by in zip(VIEWS, (0.5, 0.25), strict=True):
+        if views:
+            write_view(store, rows, "val", view, by)
+
+
+@pytest.mark.parametrize("head", ["logreg", "ridge", "knn", "mlp"])
+def test_a_validation_split_judges_pictures_as_they_are(pair: Pair, store: FeatureStore, runs: RunStore, head: str) -> None:
+    """Whatever the views of its pictures are, and whether there are any: they are neither trained on nor judged by."""
+    config = dataclasses.replace(make_config(head), val_fraction=0.1 if head == "mlp" else 0.0)
+    write_validation(store, blobs(120, seed=5), views=False)
+    without = trained(only_pair(store), runs, config)
+    write_validation(store, blobs(120, seed=5), views=True)
+    parts = data.load(only_pair(store), data.with_views(only_pair(store), config))
+    assert (parts.training.judging is not None, parts.training.versions) == (True, 3)
+    assert (without.train_rows, without.val_rows) == (60, 0)  # none of the training rows was set aside
+    assert trained(only_pair(store), runs, config).head_sha256 == without.head_sha256
+
+
+def test_a_validation_split_that_joins_needs_its_views(pair: Pair, store: FeatureStore, runs: RunStore) -> None:
+    write_validation(store, blobs(12, seed=5), views=False)
+    with pytest.raises(
+        FeaturesNotFound, match=r"-val-.*its view crop 0.8 .* is not kept; `headstart extract .* --views flip` makes"
+    ):
+        trained(only_pair(store), runs)
+    write_validation(store, blobs(12, seed=5), views=True)
+    found = only_pair(store)
+    training = data.load(found, data.with_views(found, make_config("logreg"))).training
+    assert training.views is not None
+    np.testing.assert_allclose(training.views[1], training.features + np.float32(0.25), rtol=1e-6)
+    assert trained(found, runs).train_rows == 72
+
+
+def test_the_command_that_makes_crops_names_number_and_seed(store: FeatureStore) -> None:
+    write_pair(store.root)
+    for number in (1, 2, 3):
+        write_view(store, blobs(60), "train", f"crop area=0.25-1 ratio=3/4-4/3 seed=7 number={number}")
+    write_set(store, shifted(blobs(61), 0.0), "train", make_key(), snapshot=True)
+    found = only_pair(store)
+    with pytest.raises(FeaturesStale, match=r"`headstart extract .* --views 3 --seed 7` brings it up to date"):
+        data.with_views(found, make_config("logreg"))

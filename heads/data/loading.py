@@ -16,7 +16,7 @@ from headstart.core.heads.data.groups import grouped
 from headstart.core.heads.data.labelled import Labelled
 from headstart.core.heads.data.selection import Pair, extract_command
 from headstart.core.heads.data.validation import Validation, validation
-from headstart.core.heads.data.views import attached, attached_to_tests, of_rows
+from headstart.core.heads.data.views import attached, attached_to_tests, with_validation
 
 _OF_JOINED = (
     "are part of the training split",
@@ -101,20 +101,13 @@ def load(pair: Pair, config: TrainConfig) -> Parts:
 
 
 def _with_views(parts: Parts, pair: Pair, config: TrainConfig) -> Parts:
-    """The rows with the views of their pictures; those that are judging, of which only the pictures as they are count, with
-    copies of these."""
+    """The rows with the views of their pictures."""
     test, of_each = parts.testing, "a view" if len(config.views) == 1 else f"{len(config.views):,} views"
     said = f"trained on {of_each} of each picture too: {', '.join(config.views)}"
-    train, own = dataclasses.replace(parts.training, notes=(*parts.training.notes, said)), np.arange(parts.first_added)
-    views = of_rows(train.at(own), pair, pair.train, config)
-    if parts.validation is not None and pair.val is not None:
-        plain = [parts.validation.features] * len(config.views)
-        more = plain if train.judging is not None else of_rows(parts.validation, pair, pair.val, config)
-        views = [np.concatenate(both) for both in zip(views, more, strict=True)]
-    train = train.with_views(views, len(views))
+    train = dataclasses.replace(parts.training, notes=(*parts.training.notes, said))
     if test is not None:
         test = attached(test, pair, config) if pair.test is None else attached_to_tests(test, pair, config)
-    return dataclasses.replace(parts, training=train, testing=test)
+    return dataclasses.replace(parts, training=with_validation(train, parts.validation, pair, config), testing=test)
 
 
 def _beside(pair: Pair, config: TrainConfig) -> Validation | None:

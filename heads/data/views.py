@@ -23,7 +23,7 @@ def with_views(pair: Pair, config: TrainConfig) -> TrainConfig:
     if (reason := refusal(config, (), views=True)) is not None:
         raise FeaturesInvalid(reason)
     if not pair.train_views:
-        raise FeaturesNotFound(f"{pair.train.folder}: no view of its pictures is kept; {_made(pair, 'makes one')}")
+        raise FeaturesNotFound(f"{pair.train.folder}: no view of its pictures is kept; {_made(pair, (), 'makes one')}")
     for own in pair.train_views:
         _check(own, pair.train, pair)
     return dataclasses.replace(config, views=tuple(own.manifest.key.view for own in pair.train_views))
@@ -45,6 +45,19 @@ def attached(part: Labelled, pair: Pair, config: TrainConfig) -> Labelled:
     return part.with_views(found, len(found))
 
 
+def with_validation(train: Labelled, rows: Labelled | None, pair: Pair, config: TrainConfig) -> Labelled:
+    """Training rows, the last of which are those of the validation split, with the views of their pictures. Of rows that are
+    judging only the pictures as they are count: they have copies of these. Raises as `of_rows`."""
+    views = of_rows(
+        train.at(np.arange(len(train.labels) - (0 if rows is None else len(rows.labels)))), pair, pair.train, config
+    )
+    if rows is not None and pair.val is not None:
+        judging = train.judging is not None
+        more = [rows.features] * len(views) if judging else of_rows(rows, pair, pair.val, config)
+        views = [np.concatenate(both) for both in zip(views, more, strict=True)]
+    return train.with_views(views, len(views))
+
+
 def of_rows(part: Labelled, pair: Pair, plain: FeatureSet, config: TrainConfig) -> list[npt.NDArray[np.float32]]:
     """The configuration's views (N, D) of rows, which are of one of the pair's sets. Of each view only the shards up to the
     last of these rows are read, and only these rows are kept.
@@ -54,7 +67,7 @@ def of_rows(part: Labelled, pair: Pair, plain: FeatureSet, config: TrainConfig) 
     """
     there = _by_words(pair.views_of(plain))
     if missing := [words for words in config.views if words not in there]:
-        raise FeaturesNotFound(f"{plain.folder}: its view {missing[0]} is not kept; {_made(pair, 'makes it')}")
+        raise FeaturesNotFound(f"{plain.folder}: its view {missing[0]} is not kept; {_made(pair, missing[:1], 'makes it')}")
     for words in config.views:
         _check(there[words], plain, pair)
     return [_rows_of(there[words], part) for words in config.views]
@@ -72,7 +85,7 @@ def attached_to_tests(part: Labelled, pair: Pair, config: TrainConfig) -> Labell
         reason = "they are of other pictures by now"
     if reason is None:
         return part.with_views((_rows_of(there[words], part) for words in config.views), len(config.views))
-    note = f"no accuracy averaged over the views of test pictures: {reason}; {_made(pair, 'makes them')}"
+    note = f"no accuracy averaged over the views of test pictures: {reason}; {_made(pair, config.views, 'makes them')}"
     return dataclasses.replace(part, notes=(*part.notes, note))
 
 
@@ -98,7 +111,7 @@ def _check(view: FeatureSet, plain: FeatureSet, pair: Pair) -> None:
     if not _same(view, plain):
         raise FeaturesStale(
             f"{view.folder}: the view {view.manifest.key.view} is of other pictures, labels or rows than {plain.folder}, "
-            f"which has {plain.manifest.rows:,} rows; {_made(pair, 'brings it up to date')}"
+            f"which has {plain.manifest.rows:,} rows; {_made(pair, [view.manifest.key.view], 'brings it up to date')}"
         )
 
 
@@ -115,11 +128,11 @@ def _by_words(sets: Sequence[FeatureSet]) -> Mapping[str, FeatureSet]:
     return {one.manifest.key.view: one for one in sets}
 
 
-def _made(pair: Pair, does: str) -> str:
-    """The command that makes the views of a pair's pictures, or brings them up to date; `flip` where there are none."""
-    crops = [found for one in pair.views if (found := RANDOM_CROP.fullmatch(one.manifest.key.view))]
-    views = "flip"
-    if crops and not any(one.manifest.key.view == "flip" for one in pair.views):
-        seed = crops[0][1]
-        views = f"{max(int(found[2]) for found in crops if found[1] == seed)}{f' --seed {seed}' * (seed != '0')}"
-    return f"`{extract_command(pair.key, f'--views {views}')}` {does}"
+def _made(pair: Pair, views: Sequence[str], does: str) -> str:
+    """The command that makes views of these words, or brings them up to date; `flip` where there are none."""
+    option, crops = "flip", [found for words in views if (found := RANDOM_CROP.fullmatch(words))]
+    if crops and len(crops) == len(views):
+        seed, kept = crops[0][1], (RANDOM_CROP.fullmatch(one.manifest.key.view) for one in pair.views)
+        number = max(int(found[2]) for found in (*crops, *kept) if found and found[1] == seed)
+        option = f"{number}{f' --seed {seed}' * (seed != '0')}"
+    return f"`{extract_command(pair.key, f'--views {option}')}` {does}"
