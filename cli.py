@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from headstart import requests
-from headstart.console import group, options, study_options, training_options, words
+from headstart.console import group, options, study_options, training_options, view_options, words
 from headstart.console.options import POSITIVE, Settings, command, shown
 from headstart.console.signals import Signals
 from headstart.console.terminal import Terminal
@@ -104,7 +104,7 @@ def cli() -> None:
 @shown("--shard-rows", type=POSITIVE, default=ExtractConfig.shard_rows, help="Rows in each file.")
 @options.on_error_option
 @options.change_options
-@options.view_options
+@view_options.view_options
 @click.option("--dry-run", is_flag=True, help="Say what would be done and what is there.")
 def extract_command(
     settings: Settings,

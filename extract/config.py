@@ -133,7 +133,7 @@ def _views(value: object) -> Views | None:
     """The views asked for. Raises ArgumentInvalid."""
     if value is None:
         return None
-    if value == FLIP:
+    if isinstance(value, str) and value == FLIP:
         return "flip"
     with contextlib.suppress(ArgumentInvalid):
         if (number := whole("views", value, 1)) <= MOST_VIEWS:

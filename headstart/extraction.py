@@ -13,7 +13,7 @@ from headstart.core.cache.text import listed
 from headstart.core.extract import plan as jobs
 from headstart.core.extract import reuse
 from headstart.core.extract import run as runs
-from headstart.core.extract.config import Download, ExtractionRequest
+from headstart.core.extract.config import Download, ExtractConfig, ExtractionRequest
 from headstart.core.extract.job import Job
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.pictures.views import asked_by
@@ -86,6 +86,7 @@ def _older_views(
         manifests = tuple(one.features.manifest for one in made if one.features.manifest.key == key)
         options = [*made_by(key, request.dataset, manifests), *(["--no-splits"] if request.no_splits else [])]
         options += ["--split", request.split] if request.split else []
+        options += ["--on-error", request.config.on_error] if request.config.on_error != ExtractConfig.on_error else []
         asked = asked_by([own.view for own in older])
         commands = " and ".join(f"`{shlex.join(['headstart', 'extract', *options, *views])}`" for views in asked)
         yield (

@@ -136,6 +136,12 @@ def test_a_view_is_computed_as_the_pictures_as_they_are_were(store: FeatureStore
     assert notes == []
 
 
+def test_engine_and_batch_size_are_chosen_for_all_views_together(store: FeatureStore) -> None:
+    plain = tiny(batch_size=None)
+    later = [seen(plain, view) for view in VIEWS]
+    assert engine_request(plain, store, None, (18, 18), later, lambda _: None).rows == 3 * 18
+
+
 # ---- sets of stand-in features
 
 
@@ -358,7 +364,8 @@ def test_old_views_of_a_folder_without_splits_are_made_new_without_splits(tmp_pa
     here = Place(tmp_path)
     pets(tmp_path / "pets/train", 2)
     pets(tmp_path / "pets/test", 2)
-    words = ("extract", *WORDS, "--dataset", f"folder:{tmp_path / 'pets'}", "--no-splits")
+    (tmp_path / "pets/test/red/broken.png").write_bytes(b"no picture")
+    words = ("extract", *WORDS, "--dataset", f"folder:{tmp_path / 'pets'}", "--no-splits", "--on-error", "skip")
     here.run(*words, "--views", "flip", "--limit", "5")
     (command,) = re.findall("older than .*`([^`]*)`", here.run(*words).stderr)
     assert "--no-splits" in shlex.split(command)

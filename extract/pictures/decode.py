@@ -22,8 +22,8 @@ from headstart.core.extract.pictures.preprocess import Preprocessing
 MAX_PIXELS = 2 * 89_478_485
 """Pillow refuses more by itself (1 GiB of 24-bit pixels / 4, twice): a PNG of 20 KB can declare 169 megapixels."""
 LARGE = 2**25
-"""Pictures of more pixels are decoded one at a time: Pillow takes 4 bytes a pixel, twice where a picture is turned or made
-opaque. Four threads with pictures of 177 megapixels each peaked at 2.1 GB."""
+"""Pictures of more pixels are decoded one at a time: Pillow takes 4 bytes a pixel, again where one is turned, mirrored or
+made opaque. Four threads with pictures of 177 megapixels each peaked at 2.1 GB."""
 _one_large = threading.Lock()
 
 _TURNS = {

@@ -14,7 +14,6 @@ import click
 from headstart.core.extract.config import (
     ENGINES,
     MIN_IMAGE_SIZE,
-    MOST_VIEWS,
     ON_ERROR,
     POOLS,
     PRECISIONS,
@@ -22,7 +21,6 @@ from headstart.core.extract.config import (
     ExtractConfig,
     ExtractionRequest,
 )
-from headstart.core.extract.pictures.views import FLIP
 from headstart.core.heads.feature_choice import FeatureChoice
 from headstart.requests import ChoosingRequest
 from headstart.workspace import Workspace
@@ -101,22 +99,6 @@ class Finite(click.FloatRange):
         """Raises click.BadParameter."""
         found: float = super().convert(value, param, ctx)
         return found if math.isfinite(found) else self.fail(f"{value} is not a finite number.", param, ctx)
-
-
-class ViewsType(click.IntRange):
-    """Which views are kept: `flip`, or a number of random crops."""
-
-    def __init__(self) -> None:
-        super().__init__(1, MOST_VIEWS)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Raises click.BadParameter."""
-        if value == FLIP:
-            return value
-        try:
-            return super().convert(value, param, ctx)
-        except click.BadParameter:
-            self.fail(f"{value!r} is neither {FLIP} nor a whole number from 1 to {MOST_VIEWS}.", param, ctx)
 
 
 class Pattern(click.types.StringParamType):
@@ -268,13 +250,6 @@ def change_options(function: Any) -> Any:
     force = click.option("--force", is_flag=True, help="Compute anew what is there; what was there is kept beside it.")
     frozen = click.option("--frozen", is_flag=True, help="Pictures, labels or class names that changed are an error.")
     return force(frozen(function))
-
-
-def view_options(function: Any) -> Any:
-    """The options that say which views are kept beside the pictures as they are."""
-    what = "Keep views of each picture too: flip, mirrored; N, that many random crops, half of them mirrored."
-    views = click.option("--views", type=ViewsType(), metavar=f"{FLIP}|N", help=what)
-    return views(click.option("--seed", "view_seed", type=SEED, help="What crops are drawn from. [default: 0]")(function))
 
 
 def feature_options(function: Any) -> Any:
