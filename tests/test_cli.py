@@ -492,9 +492,9 @@ def test_extract_says_what_it_found_before_it_begins(tmp_path: Path) -> None:
     assert said[1:] == [
         "note: train: 6 pictures of 3 classes; left out: 1 file (.jxl 1); .jxl can't be read here: "
         "convert such pictures to JPEG or PNG",
-        r"note: 1 class folder is empty: emu\n",
         "note: the folder has no test pictures: heads are chosen on val/ and tested by cross-validation of train/; "
         "call val/ test/ to test on it instead",
+        r"note: 1 class folder is empty: emu\n",
         "note: val: 6 pictures of 3 classes",
     ]
 

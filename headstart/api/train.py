@@ -58,7 +58,8 @@ def train(
 ) -> Classifier:
     """Train a head and test it: what `headstart train-head` does, with the same names and defaults. What was opened alone
     is tested on the test split beside it; a set without one by cross-validation, and the head is then trained on all of it,
-    unless a `test_fraction` is held out. Nothing is saved before `Classifier.save`, but in a new folder of `runs_dir`.
+    unless a `test_fraction` is held out. A validation split chooses the head, and is not trained on. Nothing is saved
+    before `Classifier.save`, but in a new folder of `runs_dir`.
 
     recipe: standard, whose own head is auto, or study, whose own is the mlp; None leaves the recipe's value. epochs in
     passes, batch_size and train_limit in rows, hidden in units; penalty: of ridge, or 1 / C of logreg and svm; neighbours:

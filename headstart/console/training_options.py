@@ -64,7 +64,11 @@ _OPTIONS = (
     override("--hidden", POSITIVE, "Units of the MLP's hidden layer."),
     override("--dropout", Finite(0, 1, max_open=True), "Share of hidden units left out."),
     override("--weight-decay", Finite(min=0), "AdamW's."),
-    override("--val-fraction", Finite(0, 1, max_open=True), "Training rows set aside to choose the epoch by."),
+    override(
+        "--val-fraction",
+        Finite(0, 1, max_open=True),
+        "Training rows set aside to choose the epoch by, without a val split.",
+    ),
     _division_options,
     click.option(
         "--penalty", type=Finite(min=0, min_open=True), help="Of ridge, or 1 / C of logreg and svm. [default: chosen]"
