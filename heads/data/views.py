@@ -46,8 +46,8 @@ def attached(part: Labelled, pair: Pair, config: TrainConfig) -> Labelled:
 
 
 def with_validation(train: Labelled, rows: Labelled | None, pair: Pair, config: TrainConfig) -> Labelled:
-    """Training rows, the last of which are those of the validation split, with the views of their pictures. Of rows that are
-    judging only the pictures as they are count: they have copies of these. Raises as `of_rows`."""
+    """Training rows, the last of which are `rows` of the validation split, with the views of their pictures. Of rows that
+    are judging only the pictures as they are count: they have copies of these. Raises as `of_rows`."""
     own = len(train.labels) - (0 if rows is None else len(rows.labels))
     views = of_rows(train.at(np.arange(own)), pair, pair.train, config)
     if rows is not None and pair.val is not None:

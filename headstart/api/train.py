@@ -58,16 +58,15 @@ def train(
 ) -> Classifier:
     """Train a head and test it: what `headstart train-head` does, with the same names and defaults. What was opened alone
     is tested on the test split beside it; a set without one by cross-validation, and the head is then trained on all of it,
-    unless a `test_fraction` is held out. A validation split chooses the head, and is not trained on. Nothing is saved
-    before `Classifier.save`, but in a new folder of `runs_dir`.
+    unless a `test_fraction` is held out. A validation split chooses, and is not trained on. Only `runs_dir` gets a file.
 
     recipe: standard, whose own head is auto, or study, whose own is the mlp; None leaves the recipe's value. epochs in
     passes, batch_size and train_limit in rows, hidden in units; penalty: of ridge, or 1 / C of logreg and svm; neighbours:
     the k of knn; class_weight: "balanced"; group_by: a regular expression, rows in whose ids it finds the same text are
-    never on both sides of a division; curve: also train on a half, a quarter, ... of the rows, which tells whether more
-    would help (`Classifier.run.curve`); views: also train on kept views of the pictures. Raises FeaturesNotFound without
-    training or test rows, or views, FeaturesStale for views of other pictures, FeaturesInvalid for rows that teach nothing,
-    FeaturesDamaged, DeviceUnavailable, OutOfMemory; ArgumentInvalid for settings out of range, or without effect here.
+    never on both sides of a division; curve: train on a half, a quarter, ... of the rows too, to see whether more would
+    help (`Classifier.run.curve`); views: train on kept views of the pictures too. Raises FeaturesNotFound without training
+    or test rows, or views, FeaturesStale for views of other pictures, FeaturesInvalid for rows that teach nothing,
+    FeaturesDamaged, DeviceUnavailable, OutOfMemory; ArgumentInvalid for settings out of range or without effect.
 
     >>> head = hs.train(features, seed=0)  # doctest: +SKIP
     """
