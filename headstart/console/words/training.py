@@ -128,7 +128,9 @@ def _averaged(run: Run) -> list[str]:
         return []
     interval = "95 % interval {:.2%} to {:.2%}".format(*score.interval)
     over = " + ".join(("the image", *run.config.views))
-    return [f"averaged over its views {score.accuracy:.2%} ({interval}, {score.total:,} images; {over}), chosen by nothing"]
+    return [
+        f"averaged over its views {score.accuracy:.2%} ({interval}, {score.total:,} images; {over}); it chooses nothing"
+    ]
 
 
 def _measures(found: Evaluation) -> list[str]:
