@@ -9,6 +9,8 @@ import errno
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion, HeadstartError
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.known import Source
@@ -111,6 +113,7 @@ def survey(job: Job, store: FeatureStore) -> Outlook:
     """The plan without computing. Pictures are read where the file system says that they have changed; nothing is locked,
     written or mended. Raises FeaturesDamaged, DataNotFound, DataInvalid."""
     contents = known_contents(job, store)
+    job, _ = reaching(job, store, contents)
     features = None if job.config.force else store.open(job.named, job.images.split)
     kept = unchanged(job, features.manifest, contents) if features else None
     changed = changes(job, features, contents) if features is not None and kept is None else None
@@ -209,6 +212,38 @@ def last_complete(job: Job, store: FeatureStore) -> FeatureSet | None:
         raise
     except FeaturesDamaged:
         return None
+
+
+def reaching(job: Job, store: FeatureStore, contents: Contents) -> tuple[Job, str | None]:
+    """The job for as many rows as the last snapshot has, which it is to replace with a `limit`: all, where that had all. It
+    goes as far as no more pictures are computed than the limit allows. And what must be said of that.
+
+    Raises FeaturesOfAnotherVersion, DataNotFound, DataInvalid, OSError.
+    """
+    last = None if job.config.limit is None or job.config.frozen else last_complete(job, store)
+    if last is None:
+        return job, None
+    before, rows = last.manifest, job.images.rows
+    rows = rows if before.stop >= before.provenance.split_rows else min(before.stop, rows)
+    if rows <= job.rows or (not job.config.force and unchanged(job, before, contents) is not None):
+        return job, None
+    stop = job.rows if job.config.force else _affordable(job, store, contents, rows)
+    longer = dataclasses.replace(job, config=dataclasses.replace(job.config, limit=stop))
+    if stop == rows:
+        had = f"the features before have {before.stop:,}"
+        return longer, f"{job.title}: the first {stop:,} rows are brought up to date, more than {job.rows:,}: {had}"
+    had = f"{stop:,} rows only, where the features before have {before.stop:,}"
+    return longer, f"{job.title}: {had}; `headstart extract` without --limit makes the others"
+
+
+def _affordable(job: Job, store: FeatureStore, contents: Contents, rows: int) -> int:
+    """How many of the first `rows` rows can be made while no more pictures are computed than the job asks for."""
+    begun = store.begun(job.named, job.images.split, but=None)
+    wanted = look_up(job, store, contents, rows, begun).known.wanted
+    nowhere = np.flatnonzero(~wanted.found)
+    new = np.zeros(rows, dtype=np.int64)
+    new[nowhere[np.unique(wanted.contents[nowhere], return_index=True)[1]]] = 1
+    return int(np.searchsorted(np.cumsum(new), job.rows, side="right"))
 
 
 def retouched(writer: SetWriter, before: Manifest, shards: tuple[ShardRecord, ...], contents: Contents) -> FeatureSet:

@@ -29,6 +29,7 @@ from headstart.core.extract.reuse import (
     last_complete,
     look,
     nothing,
+    reaching,
     retouched,
     unchanged,
     whole_path,
@@ -58,27 +59,45 @@ class Outcome:
 def extract(job: Job, load: Load, store: FeatureStore, observer: Observer, later: Sequence[Job] = ()) -> Outcome:
     """Make the feature set complete for the job's rows, as they are now. Rows that are kept in a complete set of the same
     key are taken from there, whatever their data set, place or label; a set whose pictures have changed is replaced by
-    another snapshot.
+    another snapshot, of no fewer rows as far as that costs no more than the job's `limit` (`reuse.reaching`).
 
     `load` builds the backbone and is called only when a row is nowhere. `later` are the jobs that the same command does
     after this one: engine and batch size are chosen for all their rows together. Raises FeaturesStale where the parameters
     are no longer those of the rows that are kept, and with `frozen` where pictures have changed; ImageUnreadable (also
     where all images were left out), FeaturesInvalid, OutOfMemory, OSError.
     """
-
-    def on_wait() -> None:
-        observer.note(f"another process is writing {store.folder(job.named, job.images.split)}; waiting for it")
-
     contents = known_contents(job, store)
+    on_wait = functools.partial(_tell_of_wait, job, store, observer)
     if not job.config.force and (there := complete_set(job, store, contents, on_wait)) is not None:
         _refuse_kept(job, there.manifest.shards)
         _refuse_empty(job, there.manifest.shards)
         return Outcome(there, 0, 0.0)
+    longer, remark = reaching(job, store, contents)
+    if remark is not None:
+        observer.note(remark)
+    try:
+        return _extract(longer, load, store, observer, later, contents)
+    except ImageUnreadable as error:
+        if longer.rows == job.rows:
+            raise
+        observer.note(f"{job.title}: of the first {job.rows:,} rows alone: {error}")
+        return _extract(job, load, store, observer, later, contents)
+
+
+def _tell_of_wait(job: Job, store: FeatureStore, observer: Observer) -> None:
+    observer.note(f"another process is writing {store.folder(job.named, job.images.split)}; waiting for it")
+
+
+def _extract(
+    job: Job, load: Load, store: FeatureStore, observer: Observer, later: Sequence[Job], contents: Contents
+) -> Outcome:
+    """What `extract` does where the last snapshot is not complete or no longer right."""
     found, extractor = None, None
     if not store.folders(job.named, job.images.split):  # weights that are refused must leave no new folder behind
         found = look_up(job, store, contents, job.rows)
         extractor = None if found.known.complete else load(job)
     last_complete(job, store)  # where a newer headstart made it, nothing is made beside it either
+    on_wait = functools.partial(_tell_of_wait, job, store, observer)
     with store.writing(job.named, job.images.split, on_wait) as writer:
         last = last_complete(job, store)
         writer, present, begun = _opened(job, store, writer, last, contents)

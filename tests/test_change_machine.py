@@ -175,6 +175,21 @@ class ChangeMachine(RuleBasedStateMachine):
         if changed:  # before the run that goes on
             self.place(CLASSES[0])
 
+    @rule(limit=st.integers(1, MOST), name=st.sampled_from(CLASSES))
+    def extract_the_first(self, limit: int, name: str) -> None:
+        """Of a folder that has changed: no rows are lost, unless they cost more than the limit allows."""
+        self.place(name)
+        backbone, there = QuarterMeans(), self.kept()
+        features = extract(self.job(limit), lambda _: backbone, self.store, RecordingObserver()).features
+        stop, images = features.manifest.stop, self.job().images
+        part = FeatureStore(self.top / "part")
+        fresh = bits(extract(self.job(stop), lambda _: QuarterMeans(), part, RecordingObserver()).features.load())
+        shutil.rmtree(part.root)
+        if features.manifest.provenance.split_rows == images.rows:
+            assert bits(features.load()) == fresh
+            assert backbone.seen <= limit
+            assert stop == images.rows or len({*images.fingerprints(0, images.rows)} - there) > limit
+
     @rule(place=places, byte=places)
     def damage(self, place: int, byte: int) -> None:
         shards = sorted(self.store.root.glob("*/shard-*.h5"))

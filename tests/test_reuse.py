@@ -21,11 +21,12 @@ from extract_samples import (
 from run_samples import PIXELS, assert_equal, expected_rows, files, job, run, run_finding_all, tiny
 
 from headstart.core.cache.change import Change, Difference
-from headstart.core.cache.errors import FeaturesOfAnotherVersion, FeaturesStale
+from headstart.core.cache.errors import FeaturesOfAnotherVersion, FeaturesStale, ImageUnreadable
 from headstart.core.cache.files import canonical_json, sha256
 from headstart.core.cache.manifest import NAME as MANIFEST
 from headstart.core.cache.manifest import VERSION
 from headstart.core.cache.store import FeatureStore
+from headstart.core.extract.images import Images
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.reuse import Outlook, survey
@@ -212,6 +213,76 @@ def outlook(asked: Job, store: FeatureStore) -> tuple[int, int, int]:
     found = survey(asked, store)
     assert found.changes is None
     return found.rows, found.shards, found.rows_there
+
+
+def repainted(*rows: int) -> Images:
+    """The pictures in memory, some of which are others."""
+    pixels = PIXELS.copy()
+    pixels[list(rows)] ^= 1
+    return array_images(pixels)
+
+
+@pytest.mark.parametrize(
+    ("had", "limit", "changed", "rows", "computed"),
+    [
+        (None, 5, (0,), 18, 1),
+        (None, 5, (0, 9, 17), 18, 3),
+        (None, 2, (0, 9, 17), 17, 2),  # one more would be a third
+        (None, 2, (0, 1, 2), 2, 2),
+        (None, 3, (1, *range(4, 18)), 6, 3),
+        (12, 5, (0, 9, 17), 12, 2),
+        (12, 14, (0, 13), 14, 3),
+        (4, 5, (0,), 5, 2),
+        (None, 5, (9,), 18, 0),  # which nobody asked for
+    ],
+)
+def test_a_limit_loses_no_rows_while_it_bounds_the_work(
+    store: FeatureStore, had: int | None, limit: int, changed: tuple[int, ...], rows: int, computed: int
+) -> None:
+    before, observer = run(tiny(limit=had), store).features, RecordingObserver()
+    asked = job(repainted(*changed), limit=limit)
+    foretold = survey(asked, store)
+    outcome = run(asked, store, observer=observer)
+    assert (outcome.features.manifest.stop, outcome.computed) == (rows, computed)
+    assert foretold.folder == outcome.features.folder
+    new = outcome.features.folder != before.folder
+    if new:
+        assert (foretold.rows, foretold.rows - foretold.rows_there) == (rows, computed)
+    expected = repainted(*changed) if new else array_images(PIXELS)
+    empty = FeatureStore(store.root / "empty")
+    assert_equal(outcome.features.load(), run(job(expected, limit=rows), empty).features.load())
+    stop = before.manifest.stop
+    words = []
+    if new and rows >= stop and rows > limit:
+        words = [f"the first {rows} rows are brought up to date, more than {limit}: the features before have {stop}"]
+    if new and rows < stop:
+        words = [
+            f"{rows} rows only, where the features before have {stop}; `headstart extract` without --limit makes the others"
+        ]
+    assert [note for note in observer.notes if "features before" in note] == [f"{asked.title}: {text}" for text in words]
+
+
+def test_what_is_unreadable_beyond_the_limit_ends_no_run(store: FeatureStore, tmp_path: Path) -> None:
+    images, observer = file_images(tmp_path / "photos", 10), RecordingObserver()
+    run(job(images), store)
+    for name, content in (("01.png", encoded(picture(seed=50), "PNG")), ("08.png", b"spoiled")):
+        (images.root / name).write_bytes(content)
+    manifest = run(job(images, limit=3), store, observer=observer).features.manifest
+    assert (manifest.stop, manifest.skipped) == (4, 0)  # a whole shard was made before it was read
+    assert manifest.change is not None
+    assert manifest.change.gone == 2  # painted over and spoiled; the others are there, beyond the limit
+    said = [note for note in observer.notes if note.startswith("quarters files all: of the first 3 rows alone: ")]
+    assert len(said) == 1
+    assert "08.png: can't be decoded" in said[0]
+    with pytest.raises(ImageUnreadable, match=r"08\.png: can't be decoded"):
+        run(job(images), store)
+
+
+def test_force_with_a_limit_says_that_there_were_more_rows(store: FeatureStore) -> None:
+    run(tiny(), store)
+    observer = RecordingObserver()
+    assert run(tiny(limit=5, force=True), store, observer=observer).computed == 5
+    assert any("5 rows only, where the features before have 18" in note for note in observer.notes)
 
 
 def test_a_survey_tells_what_is_there_and_what_is_missing(store: FeatureStore) -> None:

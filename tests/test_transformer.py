@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 
 import headstart as hs
 from headstart.core.cache.errors import ArgumentInvalid, FeaturesInvalid, ImageUnreadable, WeightsMismatch, WeightsNotFound
+from headstart.core.extract.config import Pool
 from headstart.core.extract.featurise import featurise, outside
 from headstart.core.extract.network.extractor import FeatureExtractor
 from headstart.core.extract.pictures.preprocess import Preprocessing
@@ -178,6 +179,48 @@ def test_pictures_go_through_the_weights_own_transform_unless_they_are_to_be_squ
     assert small(preprocessing="preset").digest == small().digest != squash.digest
     with pytest.raises(ArgumentInvalid, match="preprocessing is 'crop', expected one of auto, preset, squash"):
         small(preprocessing="crop").fit([wide])
+
+
+@pytest.mark.usefixtures("passes")
+@pytest.mark.parametrize(
+    ("pool", "layer", "dim"), [("max", None, 512), ("auto", "layer2", 128), ("max", "layer3", 256)], ids=str
+)
+def test_other_features_of_the_network_are_those_of_extract(here: Path, pool: Pool, layer: str | None, dim: int) -> None:
+    from headstart.core.extract.datasets.digits import open_split
+
+    features = hs.extract("digits", model="resnet18", split="test", limit=8, pool=pool, layer=layer, **SMALL)
+    backbone = small(preprocessing="squash", pool=pool, layer=layer)
+    batch = open_split("", "test", here).read(0, 8, Preprocessing(32), 1).pixels
+    assert np.array_equal(backbone.transform(batch), features.X)
+    assert (backbone.dim, backbone.digest) == (dim, features.key.feature_key.digest)
+    assert backbone.get_feature_names_out()[-1] == f"resnet18_{dim - 1}"
+    again = pickle.loads(pickle.dumps(backbone))
+    assert (again.pool, again.layer, again.digest) == (pool, layer, backbone.digest)
+    assert backbone.digest != small(preprocessing="squash").digest
+    assert small(pool="avg").digest == small().digest  # its own way by another word
+
+
+def test_a_layer_or_a_way_of_pooling_that_the_network_has_not_got_is_refused_at_once() -> None:
+    with pytest.raises(ArgumentInvalid, match="pool is 'min', expected one of auto, avg, cls, cls\\+avg, max"):
+        small(pool="min").fit([])
+    with pytest.raises(ArgumentInvalid, match=r"layer is 'layer9', which resnet18 has not got before its head"):
+        small(layer="layer9").fit([])
+    with pytest.raises(ArgumentInvalid, match="pool is cls, and resnet18 has no class token, expected auto, avg or max"):
+        small(pool="cls").fit([])
+    with pytest.raises(ArgumentInvalid, match="layer is 3, expected a text"):
+        small(layer=3).fit([])
+
+
+def test_a_pickle_of_the_time_without_other_features_goes_on_so() -> None:
+    backbone = small()
+    backbone.transform(arrays(1)[0])
+    state = backbone.__getstate__()
+    recorded = state["_recorded"]
+    for old in (state, recorded.parameters):
+        del old["pool"], old["layer"]
+    again = hs.Backbone.__new__(hs.Backbone)
+    again.__setstate__(state)
+    assert (again.pool, again.layer, again.digest) == ("auto", None, backbone.digest)
 
 
 def test_a_pickle_of_the_time_when_all_pictures_were_squashed_goes_on_so() -> None:

@@ -76,6 +76,12 @@ class Contents:
             found[row] = np.frombuffer(_like_no_other(row), dtype=np.uint8)
         return found
 
+    def unread(self, start: int, stop: int) -> set[str]:
+        """The SHA-256s of these rows as far as they are known without reading a file."""
+        for first, last in _spans(range(start, stop), self._hashed):
+            self._recall(first, last)
+        return {*to_hex(self._digests[start:stop][self._hashed[start:stop]])}
+
     def remembered(self, ids: Sequence[bytes]) -> list[str | None]:
         """The SHA-256 of what each of these ids was in the last snapshot that remembers any file; None where none knows."""
         digests, known = self._remembered().contents(ids)

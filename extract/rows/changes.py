@@ -1,8 +1,10 @@
 """What has changed of a data set since its last snapshot, before anything is done about it."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from headstart.core.cache.change import Difference, Pictures, compared
+from headstart.core.cache.digests import to_hex
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.extract.images.contents import Contents
 from headstart.core.extract.job import Job
@@ -32,7 +34,7 @@ def changes(job: Job, last: FeatureSet, contents: Contents) -> Changes:
     if before is None:
         return Changes()
     now = _now(job, last, contents, rows)
-    found = dataclasses.replace(compared(before, now), gone_unreadable=_gone_unreadable(job, last, contents, rows))
+    found = _compared(job, last, contents, (before, now), rows)
     return Changes(compared(now, before).gone - found.copies, found)
 
 
@@ -41,8 +43,21 @@ def difference(job: Job, last: FeatureSet, contents: Contents, rows: int) -> Dif
     before = pictures(last)
     if before is None:
         return Difference()
-    now = _now(job, last, contents, rows)
-    return dataclasses.replace(compared(before, now), gone_unreadable=_gone_unreadable(job, last, contents, rows))
+    return _compared(job, last, contents, (before, _now(job, last, contents, rows)), rows)
+
+
+def _compared(job: Job, last: FeatureSet, contents: Contents, both: tuple[Pictures, Pictures], rows: int) -> Difference:
+    """The difference of the pictures before and now. What stands beyond the first rows by now is not gone."""
+    before, now = both
+    elsewhere = contents.unread(rows, job.images.rows) - {*to_hex(now.digests)}
+    here = [place for place, mark in enumerate(to_hex(before.digests)) if mark not in elsewhere]
+    found = compared(_some(before, here), now)
+    return dataclasses.replace(found, gone_unreadable=_gone_unreadable(job, last, contents, rows))
+
+
+def _some(whole: Pictures, places: Sequence[int]) -> Pictures:
+    files = [whole.files[place] for place in places] if whole.files else ()
+    return Pictures(whole.digests[places], whole.labels[places], whole.classes, files)
 
 
 def _left_out(last: FeatureSet) -> list[str]:
@@ -56,8 +71,7 @@ def _now(job: Job, last: FeatureSet, contents: Contents, rows: int) -> Pictures:
     now, marks = pictures_now(job, contents, rows), contents.marks(0, rows)
     known = {*contents.remembered([name.encode() for name in _left_out(last)])}
     there = [row for row, mark in enumerate(marks) if mark not in known and not mark.startswith("unreadable")]
-    files = [now.files[row] for row in there] if now.files else ()
-    return Pictures(now.digests[there], now.labels[there], now.classes, files)
+    return _some(now, there)
 
 
 def _gone_unreadable(job: Job, last: FeatureSet, contents: Contents, rows: int) -> int:

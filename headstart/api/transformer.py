@@ -1,6 +1,7 @@
 """A frozen backbone as a scikit-learn transformer: pictures in, features out, each picture computed once."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,19 +20,23 @@ from headstart.core.cache.shard import narrowed
 from headstart.core.extract import weights as weight_files
 from headstart.core.extract.backbones import Backbone as Architecture
 from headstart.core.extract.backbones import get_backbone
-from headstart.core.extract.config import TRANSFORMS, ExtractConfig, Precision, Transform
+from headstart.core.extract.config import TRANSFORMS, ExtractConfig, Pool, Precision, Transform
 from headstart.core.extract.images.arrays import ArrayImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import resolve, resolve_like
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.plan import load
-from headstart.core.extract.pooling import check_size
+from headstart.core.extract.pooling import Pooling, check_size, pooled_by
 from headstart.core.extract.weights import Weights, presets
 from headstart.core.extract.weights.licences import licence
 from headstart.observer import Observer
 
 _NO_ROWS = (np.zeros((0, 1, 1, 3), np.uint8), np.zeros(0, np.int64))
 _NO_IMAGES = ArrayImages("", "all", (), 0, "no data set", lambda *_: _NO_ROWS)
+
+
+_BEFORE = {"preprocessing": "squash", "pool": "auto", "layer": None}
+"""The parameters that pickles did not have once, and what held then."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +68,10 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     model: one of `headstart models`; weights: as `headstart extract --weights` takes them; image_size in pixels, None is
     the size that the weights were made for; preprocessing: preset, the weights' own resizing and crop, which is auto
     too, or squash, the whole picture resized to a square, which is what `extract` does with cifar10 and other small
-    arrays; precision and device "auto" or as the command takes them; batch_size in pictures, None lets us choose;
-    workers: threads that decode. observer: told how the work goes; None is a bar in a notebook and silence in a script.
+    arrays; pool: auto, what the network's authors classify on, avg, max, cls or cls+avg; layer: an inner layer that is
+    pooled, not the last; precision and device "auto" or as the command takes them; batch_size in pictures, None lets us
+    choose; workers: threads that decode. observer: told how the work goes; None is a bar in a notebook and silence in a
+    script.
 
     >>> import headstart as hs
     >>> from sklearn.linear_model import LogisticRegression
@@ -80,6 +87,8 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         weights: str = ExtractConfig.weights,
         image_size: int | None = ExtractConfig.image_size,
         preprocessing: Transform = ExtractConfig.transform,
+        pool: Pool = ExtractConfig.pool,
+        layer: str | None = None,
         precision: Precision = ExtractConfig.precision,
         device: str = ExtractConfig.device,
         batch_size: int | None = None,
@@ -90,6 +99,8 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.weights = weights
         self.image_size = image_size
         self.preprocessing = preprocessing
+        self.pool = pool
+        self.layer = layer
         self.precision = precision
         self.device = device
         self.batch_size = batch_size
@@ -99,9 +110,9 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @spoken
     def fit(self, X: PicturesLike, y: object = None) -> Self:  # noqa: N803
         """Learn nothing: the backbone is frozen. Raises ArgumentInvalid for a parameter that is of no use, WeightsMismatch
-        for a model that is unknown."""
+        for a model that is unknown, ArgumentInvalid for a layer or a way of pooling that it has not got."""
         self._config()
-        get_backbone(self.model)
+        self._architecture()
         return self
 
     @spoken
@@ -126,7 +137,15 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def dim(self) -> int:
         """D, the number of features of a picture."""
-        return get_backbone(self.model).feature_dim
+        return self._architecture().feature_dim
+
+    def _architecture(self) -> Architecture:
+        """The backbone as it is pooled, for pictures of a size that it takes, whatever its weights."""
+        if (self.pool, self.layer) == (ExtractConfig.pool, None):
+            return get_backbone(self.model)
+        from headstart.backbones.showing import own_size  # torch, which this looks at the network with
+
+        return _pooled(self.model, self.pool, self.layer, self.image_size or own_size(get_backbone(self.model)))
 
     @property
     def transform_spec(self) -> Preprocessing:
@@ -153,7 +172,8 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         text("model", self.model)
         choice("preprocessing", self.preprocessing, TRANSFORMS)
         own = (self.weights, self.image_size, self.precision, self.device, self.batch_size)
-        return ExtractConfig(*own, workers=self.workers, transform=self.preprocessing)
+        more = {"transform": self.preprocessing, "pool": self.pool, "layer": self.layer}
+        return ExtractConfig(*own, workers=self.workers, **more)  # type: ignore[arg-type]
 
     def _ready(self) -> _Ready:
         """The backbone as the parameters are now; the network is not loaded yet."""
@@ -175,7 +195,8 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         found = _located(backbone, request)
         preprocessing = presets.chosen(config, backbone, found, None)
         check_size(backbone, preprocessing.image_size)
-        job = Job(_NO_IMAGES, backbone, found, preprocessing, device, config)
+        pooled = _pooled(self.model, config.pool, config.layer, preprocessing.image_size)
+        job = Job(_NO_IMAGES, pooled, found, preprocessing, device, config)
         if recorded is not None:
             _refuse_others(job.key, dataclasses.replace(recorded.key, precision=device.precision))
         return _Ready(parameters, job, Frozen(job.key, lambda: load(job), self.batch_size, self.workers))
@@ -196,12 +217,11 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if "preprocessing" not in state:  # a pickle of the time when all pictures were squashed
-            state = {**state, "preprocessing": "squash"}
+        if lacking := {name: value for name, value in _BEFORE.items() if name not in state}:
+            state = {**state, **lacking}
             recorded: _Recorded | None = state.get("_recorded")
             if recorded is not None:
-                own = {**recorded.parameters, "preprocessing": "squash"}
-                state["_recorded"] = dataclasses.replace(recorded, parameters=own)
+                state["_recorded"] = dataclasses.replace(recorded, parameters={**recorded.parameters, **lacking})
         super().__setstate__(state)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -210,6 +230,12 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if ready is not None and ready.parameters == self.get_params(deep=False):
             state["_recorded"] = _Recorded(ready.parameters, ready.frozen.key, ready.job.weights.origin)
         return state
+
+
+@functools.lru_cache(maxsize=16)
+def _pooled(model: str, pool: str, layer: str | None, image_size: int) -> Architecture:
+    """A backbone pooled so. Another way than its own is looked up in the network: every clone of a grid search asks."""
+    return pooled_by(get_backbone(model), Pooling(pool, layer), image_size)
 
 
 def _refuse_others(found: FeatureKey, recorded: FeatureKey) -> None:
