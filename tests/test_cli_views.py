@@ -251,7 +251,7 @@ def test_python_takes_no_view_for_the_pictures(place: Place, features: hs.Featur
     with pytest.raises(ArgumentInvalid, match="these are of the view flip of pictures; give train the features"):
         hs.train(flipped)
     head = hs.train(features, head="prototype", device="cpu")
-    with pytest.raises(FeaturesInvalid, match="view is '', not 'flip'"):
+    with pytest.raises(FeaturesInvalid, match="view is None, not 'flip'"):
         head.predict(flipped)
 
 
@@ -289,3 +289,40 @@ def test_means_are_of_calibrated_probabilities(place: Place) -> None:
     np.testing.assert_allclose(found, (mean_shares(checkpoint, [one], "cpu") + mean_shares(checkpoint, [other], "cpu")) / 2)
     with pytest.raises(FeaturesInvalid, match="features have 3 numbers, the head expects 512"):
         mean_shares(checkpoint, [one, other[:, :3]], "cpu")
+
+
+# ------------------------------------------------------------------------------------------------ from end to end
+
+
+def shares_in(said: str) -> str:
+    return str(json.loads(said.splitlines()[-1])[0])
+
+
+def test_views_that_extract_keeps_are_trained_on_and_averaged(tmp_path: Path) -> None:
+    """The three commands as a user gives them; the views were kept later, in shards of another size."""
+    here, picture = Place(tmp_path), tmp_path / "picture.png"
+    here.run("extract", "-m", "resnet18", *SMALL, "--limit", "120")
+    here.run("extract", "-m", "resnet18", *SMALL, "--limit", "120", "--views", "2", "--shard-rows", "50")
+    said = here.run("train-head", "--head", "logreg", "--views", "--json")
+    (found,) = json.loads(said.stdout.splitlines()[-1])
+    words = [f"crop area=0.25-1 ratio=3/4-4/3 seed=0 number={number}" for number in (1, 2)]
+    record = json.loads((tmp_path / "runs" / found["name"] / "run.json").read_bytes())
+    assert (record["config"]["views"], record["averaged"]["total"]) == (words, record["evaluation"]["overall"]["total"])
+    Image.fromarray(np.arange(48 * 40 * 3, dtype=np.uint8).reshape(40, 48, 3)).save(picture)
+    plain, averaged = (here.run("predict", str(picture), *more, "--json").stdout for more in ((), ("--views",)))
+    assert shares_in(plain) != shares_in(averaged)
+
+
+def test_views_of_other_pictures_are_told_apart_whatever_their_shards(tmp_path: Path) -> None:
+    here, folder = Place(tmp_path), tmp_path / "pets"
+    for number in range(24):
+        path = folder / ("cat" if number % 2 else "dog") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((40, 40, 3), 10 * number, dtype=np.uint8)).save(path)
+    words = ("extract", "-m", "resnet18", "--dataset", f"folder:{folder}", *SMALL[2:])
+    here.run(*words, "--views", "flip")
+    Image.fromarray(np.full((40, 40, 3), 255, dtype=np.uint8)).save(folder / "cat" / "1.png")
+    here.run(*words, "--shard-rows", "7")
+    failed = here.run("train-head", "--views", code=1)
+    assert "the view flip is of other pictures, labels or rows than" in failed.stderr
+    assert "--views flip` brings it up to date" in failed.stderr
