@@ -57,8 +57,7 @@ def train(
 ) -> Classifier:
     """Train a head and test it: what `headstart train-head` does, with the same names and defaults. What was opened alone
     is tested on the test split beside it; a set without one by cross-validation, and the head is then trained on all of it,
-    unless a `test_fraction` is held out. A validation split chooses the head, and is not trained on. Nothing is saved
-    before `Classifier.save`, but in a new folder of `runs_dir`.
+    unless a `test_fraction` is held out. A split `val` only chooses. `Classifier.save` and `runs_dir` alone save anything.
 
     recipe: standard, whose own head is auto, or study, whose own is the mlp; None leaves the recipe's value. epochs in
     passes, batch_size and train_limit in rows, hidden in units; penalty: of ridge, or 1 / C of logreg and svm; neighbours:
@@ -128,7 +127,9 @@ def _pair(features: Features) -> Pair:
     sets = {found.manifest.split: found for found in features.sets}
     first = sets.get("train") or sets.get("all")
     if first is None:
-        raise FeaturesNotFound(f"{features.folders[0]}: holds test rows alone; extract, or open, the training split")
+        raise FeaturesNotFound(
+            f"{features.folders[0]}: holds {' and '.join(sets)} rows alone; extract, or open, the training split"
+        )
     if first.manifest.split == "train" and len(sets) == 1:
         store = FeatureStore(first.folder.parent)
         beside = {name: found for name in ("val", "test") if (found := store.open(features.key, name)) is not None}
