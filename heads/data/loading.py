@@ -114,9 +114,9 @@ def _beside(pair: Pair, config: TrainConfig) -> Validation | None:
     """The validation split. Raises FeaturesInvalid for a `val_fraction` where it chooses."""
     if pair.val is None:
         return None
-    labels = pair.train.load().labels
+    labels, classes = pair.train.load().labels, pair.key.classes
     rows = _part(pair.val, _split_notes(pair.val.manifest, "chosen on", "validation"))
-    found, recipe = validation(rows, labels[labels >= 0], pair.key.classes), RECIPES.get(config.recipe)
+    found, recipe = validation(rows, labels[(labels >= 0) & (labels < len(classes))], classes), RECIPES.get(config.recipe)
     if found.reason is None and config.val_fraction not in (0, None if recipe is None else recipe.val_fraction):
         there = f"the data set has a validation split of {len(rows.labels):,} rows, which choose"
         raise FeaturesInvalid(f"{pair.train.folder}: --val-fraction {config.val_fraction:g}, but {there}; leave it out")

@@ -58,7 +58,7 @@ def train(
 ) -> Classifier:
     """Train a head and test it: what `headstart train-head` does, with the same names and defaults. What was opened alone
     is tested on the test split beside it; a set without one by cross-validation, and the head is then trained on all of it,
-    unless a `test_fraction` is held out. A validation split chooses, and is not trained on. Only `runs_dir` gets a file.
+    unless a `test_fraction` is held out. A split `val` only chooses. `Classifier.save` and `runs_dir` alone save anything.
 
     recipe: standard, whose own head is auto, or study, whose own is the mlp; None leaves the recipe's value. epochs in
     passes, batch_size and train_limit in rows, hidden in units; penalty: of ridge, or 1 / C of logreg and svm; neighbours:

@@ -41,22 +41,25 @@ def _measure_model(workspace: Workspace, asked: ExtractionRequest, images: int, 
     device = resolve(workspace.device, "auto")
     kept = {job.images.split: job for job in extraction.plan(workspace, asked, observer)}
     config = dataclasses.replace(asked.config, precision=cast(Precision, device.precision))
-    train, *others = extraction.plan(workspace, dataclasses.replace(asked, config=config), observer)
-    if not others:
+    jobs = {
+        job.images.split: job for job in extraction.plan(workspace, dataclasses.replace(asked, config=config), observer)
+    }
+    if not {"train", "test"} <= jobs.keys():
         observer.note(f"{model}: no BatchNorm experiment: {asked.dataset} has no test split")
         return
+    train, test = jobs["train"], jobs["test"]
     features = FeatureStore(workspace.features_dir).open(kept["test"].named, "test")
     protocol = Imitation(train_images=images, test_images=min(images, Imitation.test_images))
     question = BatchNormKey(
         key=train.key.digest,
         train_rows=rows_digest(train, protocol.train_images),
-        test_rows=rows_digest(others[0], protocol.test_images),
+        test_rows=rows_digest(test, protocol.test_images),
         images=features.manifest.images_digest if features else "",
         plan=repr(protocol),
         device=device.description,
     )
     if store.get(question) is None:
-        store.put(question, _measured(train, others[0], protocol, observer))
+        store.put(question, _measured(train, test, protocol, observer))
 
 
 def _measured(train: Job, test: Job, protocol: Imitation, observer: Observer) -> BatchNormResults:
