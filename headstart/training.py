@@ -11,9 +11,11 @@ from headstart.core.cache.key import NamedKey
 from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import safe
+from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.naming import known_as, splits_meant
 from headstart.core.extract.network.devices import Device, resolve
 from headstart.core.extract.plan import expand_models
+from headstart.core.extract.weights.presets import goes_through
 from headstart.core.heads import data
 from headstart.core.heads.config import TrainConfig, refusal
 from headstart.core.heads.data import Pair
@@ -45,8 +47,8 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
     store = FeatureStore(workspace.features_dir)
     models, runs = expand_models(request.models), list[Run]()
     there = _there(store, request)
-    for pair in data.choose(there, models, workspace.features_dir):
-        if (remark := data.passed_over(there, pair)) is not None:
+    for pair, others in _chosen(there, models, workspace):
+        if (remark := data.passed_over(others, pair)) is not None:
             observer.note(remark)
         if (remark := newer_pictures(pair, workspace.data_dir)) is not None:
             observer.remark(remark)
@@ -65,6 +67,23 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
         write_csv(request.predictions, records(workspace, runs))
         observer.note(f"predictions written to {request.predictions}")
     return runs
+
+
+def _chosen(there: Sequence[Pair], models: Sequence[str], workspace: Workspace) -> list[tuple[Pair, Sequence[Pair]]]:
+    """One pair for each model, for each that is there where none is named, and those that it was chosen from. Raises
+    FeaturesNotFound, FeaturesAmbiguous."""
+    asked = [([name], _of_tag(there, name)) for name in models] or [([], there)]
+    return [(pair, own) for names, own in asked for pair in data.choose(own, names, workspace.features_dir)]
+
+
+def _of_tag(there: Sequence[Pair], model: str) -> Sequence[Pair]:
+    """Of features by random weights or those of a file, where `model` has a tag, those whose pictures went through the
+    transform of that tag, if there are any: it is all that the tag says of them."""
+    backbone = get_backbone(model)
+    if model == backbone.name:
+        return there
+    own = [pair for pair in there if pair.key.is_of(model) and goes_through(pair.key, backbone)]
+    return own or there
 
 
 def one_head(request: TrainingRequest) -> None:

@@ -546,6 +546,22 @@ def test_from_pictures_to_labels(tmp_path: Path) -> None:
     assert "none: the weights are random numbers" in json.dumps(header(run / "head.safetensors"))
 
 
+def test_of_random_weights_the_tag_means_the_features_that_went_through_its_transform(tmp_path: Path) -> None:
+    for number in range(20):
+        write_picture(tmp_path / "pets" / ("cat" if number % 2 else "dog") / f"{number:02d}.png", number)
+    places = ["--features-dir", str(tmp_path / "features"), "--runs-dir", str(tmp_path / "runs"), "--device", "cpu"]
+    small = ["--weights", "random:0", "--image-size", "32", "--precision", "fp32"]
+    tags = ("tv_in1k", "a1_in1k")  # of another interpolation, which no option says
+    for tag in tags:
+        said("extract", "-m", f"timm/resnet18.{tag}", "--dataset", f"folder:{tmp_path / 'pets'}", *small, *places)
+    for tag, interpolation in zip((*tags, "a2_in1k"), ("bilinear", "bicubic", "bicubic"), strict=True):
+        text = said("train-head", "-m", f"timm/resnet18.{tag}", "--head", "ridge", "--json", *places)
+        (run,) = json.loads(text.splitlines()[-1])
+        assert run["key"]["interpolation"] == interpolation
+    made_last = said("train-head", "-m", "timm/resnet18.gluon_in1k", "--head", "ridge", "--json", *places)
+    assert json.loads(made_last.splitlines()[-1])[0]["key"]["interpolation"] == "bicubic"
+
+
 def header(path: Path) -> Any:
     content = path.read_bytes()
     size = int.from_bytes(content[:8], sys.byteorder)

@@ -332,7 +332,18 @@ def test_models_lists_backbones_and_shows_layers() -> None:
     assert re.search(r"resnet50 +2048 +23\.5 M +8\.2 +224 px +IMAGENET1K_V1 \(76\.13 %\)", listed)
     shown = CliRunner().invoke(cli.cli, ["models", "show", "vgg16"]).stdout
     assert "14,714,688 parameters" in shown
-    assert re.search(r"features\.0 +Conv2d +64 x 224 x 224 +1,792", shown)
+    assert re.search(r"\* +features\.0 +Conv2d +64 x 224 x 224 +1,792", shown)
+    assert shown.startswith("vgg16: 14,714,688 parameters, ")  # the facts before the layers
+
+
+def test_models_show_marks_the_layers_that_can_be_pooled() -> None:
+    shown = CliRunner().invoke(cli.cli, ["models", "show", "resnet18", "--image-size", "64", "--json"]).stdout
+    *lines, document = shown.splitlines()
+    assert "`--layer` takes the 57 layers that are marked with *" in lines
+    table = lines[lines.index("`--layer` takes the 57 layers that are marked with *") + 2 :]
+    assert [line.split()[1] for line in table if line.startswith("*")] == list(json.loads(document)["inner_layers"])
+    assert [line.split()[0] for line in table if not line.startswith("*")][:2] == ["layer1.0.relu", "layer1.1.relu"]
+    assert ["*", "layer2", "Sequential", "128", "x", "8", "x", "8"] in [line.split() for line in table]
 
 
 def test_helpful_errors(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from headstart.core.extract.network.body import Body, Layout, pooled
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.extractor import build
 from headstart.core.extract.pictures.preprocess import Preprocessing
-from headstart.core.extract.pooling import Pooling, check_size, of_key, pooled_by
+from headstart.core.extract.pooling import Pooling, check_size, inner, of_key, pooled_by
 from headstart.core.extract.restore import restore
 
 FP32 = Device("cpu", "fp32", "this CPU")
@@ -173,7 +173,11 @@ class Refused:
 RESNET18 = get_backbone("resnet18")
 REFUSED = [
     Refused(RESNET18, Pooling("cls"), "pool is cls, and resnet18 has no class token, expected auto, avg or max"),
-    Refused(RESNET18, Pooling("cls+avg", "layer2"), r"pool is cls\+avg, and layer2 of resnet18 has no class token"),
+    Refused(
+        RESNET18,
+        Pooling("cls+avg", "layer2"),
+        r"layer2 of resnet18 has no class token, expected avg or max",
+    ),
     Refused(
         RESNET18,
         Pooling(layer="layer5"),
@@ -192,6 +196,24 @@ def test_what_a_network_has_not_got_is_refused_by_name(refused: Refused) -> None
     size = 4 if refused.backbone is TOKENS else 64
     with pytest.raises(ArgumentInvalid, match=refused.words):
         pooled_by(refused.backbone, refused.pooling, size)
+
+
+@pytest.mark.parametrize("backbone", [RESNET18, TOKENS], ids=lambda backbone: backbone.name)
+def test_the_layers_that_are_listed_are_those_that_can_be_pooled(backbone: Backbone) -> None:
+    size = 4 if backbone is TOKENS else 32
+    with torch.device("meta"):
+        modules = [name for name, _ in backbone.body().named_modules() if name]
+    found = {layer.name: layer for layer in inner.layers(backbone.body, size)}
+    assert found
+    for name in modules:
+        if name in found:
+            pooled_by(backbone, Pooling("avg", name), size)
+        else:
+            with pytest.raises(ArgumentInvalid, match="layer is"):
+                pooled_by(backbone, Pooling("avg", name), size)
+    if backbone is RESNET18:
+        assert found["layer2"] == inner.Inner("layer2", "Sequential", (128, 4, 4))
+        assert len(found) == 57
 
 
 def scalar(*shape: int) -> nn.Module:

@@ -55,6 +55,11 @@ class Traced(Body):
         self._trunk = _forward(self, self._graph)
         return self
 
+    def layer_shapes(self, image_size: int) -> dict[str, tuple[int, ...]]:
+        """The shapes of the outputs of `layer_nodes`, each with one node, for one picture of `image_size` px squared."""
+        shapes = {node.name: shape for node, shape in _shapes(self, self._graph, image_size).items()}
+        return {name: shapes[node] for name, node in self.layer_nodes.items() if node in shapes}
+
     def head(self, found: Tensor) -> Tensor:
         """The last feature map or tokens in float32 to features (N, D), float32."""
         if self.pooling == POOLING:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -92,8 +95,8 @@ def build(body: Callable[[], nn.Module], way: str, layer: str | None, name: str,
         whole = whole.until(layer) if isinstance(whole, Traced) else _Until(whole, layer)
         layout = _layout_of(_found(whole, image_size), layout, layer, name)
     if way.startswith("cls") and not layout.class_token:
-        where = name if layer is None else f"{layer} of {name}"
-        raise ArgumentInvalid(f"pool is {way}, and {where} has no class token, expected auto, avg or max")
+        where, expected = (name, "auto, avg or max") if layer is None else (f"{layer} of {name}", "avg or max")
+        raise ArgumentInvalid(f"pool is {way}, and {where} has no class token, expected {expected}")
     return Repooled(whole, layout, way)
 
 
@@ -102,6 +105,45 @@ def dimension(body: Callable[[], Repooled], image_size: int) -> int:
     with torch.device("meta"):
         built = body()
     return int(built.head(_found(built, image_size)).shape[1])
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    """A layer that can be pooled: its kind, and its output's shape without the batch."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+
+def layers(body: Callable[[], nn.Module], image_size: int) -> tuple[Inner, ...]:
+    """The layers whose output can be pooled, in the order in which one picture passes their ends."""
+    with torch.device("meta"):
+        whole = body().eval()
+    layout = whole.layout if isinstance(whole, Body) else Layout()
+    found = list[Inner]()
+    for name, output in _outputs(whole, image_size).items():
+        with contextlib.suppress(ArgumentInvalid):
+            _layout_of(output, layout, name, "")
+            found.append(Inner(name, type(whole.get_submodule(name)).__name__, tuple(output.shape[1:])))
+    return tuple(found)
+
+
+def _outputs(body: nn.Module, image_size: int) -> dict[str, Any]:
+    """What each module that runs once gives."""
+    if isinstance(body, Traced):
+        shapes = body.layer_shapes(image_size)
+        return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    outputs = dict[str, list[Any]]()
+
+    def note(name: str, module: nn.Module, inputs: object, output: object) -> None:
+        outputs.setdefault(name, []).append(output)
+
+    for name, module in body.named_modules():
+        module.register_forward_hook(functools.partial(note, name))
+    _found(body, image_size)
+    outputs.pop("", None)  # the body itself
+    return {name: several[0] for name, several in outputs.items() if len(several) == 1}
 
 
 def _found(body: nn.Module, image_size: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Which transform pictures go through before a backbone: the one that its weights were published with, or the whole picture
 squashed to a square."""
 
+from headstart.core.cache.key import FeatureKey
 from headstart.core.extract.backbones import Backbone, Preset
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.images import Images
@@ -29,6 +30,17 @@ def preset_of(backbone: Backbone, weights: Weights) -> Preset:
     same = (name for name, file in files.items() if file.sha256 and weights.sha256.startswith(file.sha256))
     label = weights.label if weights.label in files else next(same, weights.label)
     return (backbone.preset and backbone.preset(label)) or FIRST
+
+
+def goes_through(key: FeatureKey, backbone: Backbone) -> bool:
+    """Whether features are of pictures that went through this backbone's transform: that of its tag where their weights are
+    random or a file's, which have none of their own."""
+    preset = preset_of(backbone, Weights(key.weights, key.weights_sha256, ""))
+    own = Preprocessing(key.image_size, mean=preset.mean, std=preset.std)
+    try:
+        return Preprocessing.of_key(key) == (own if key.transform == "squash" else preset.at(key.image_size))
+    except ValueError:  # of a headstart to come
+        return False
 
 
 FIRST = Preset(256, 224, Preprocessing.interpolation, Preprocessing.mean, Preprocessing.std)

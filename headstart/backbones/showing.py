@@ -8,6 +8,7 @@ from headstart.core.extract.backbones import Backbone, Preset, get_backbone
 from headstart.core.extract.config import IMAGE_SIZE
 from headstart.core.extract.network.summary import Summary, summarise
 from headstart.core.extract.pooling import check_size
+from headstart.core.extract.pooling.inner import Inner, layers
 from headstart.core.extract.weights import usual
 from headstart.core.extract.weights.licences import licence
 
@@ -24,13 +25,15 @@ def _preset(backbone: Backbone) -> Preset | None:
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-    """A backbone and its layers for images of `image_size` px squared; the licences of its weights by their names."""
+    """A backbone and its layers for images of `image_size` px squared, and those that can be pooled instead of the last
+    map; the licences of its weights by their names."""
 
     backbone: Backbone
     summary: Summary
     image_size: int
     preset: Preset | None
     licences: dict[str, str]
+    inner: tuple[Inner, ...]
 
 
 def show(name: str, image_size: int | None) -> Shown:
@@ -40,4 +43,4 @@ def show(name: str, image_size: int | None) -> Shown:
     size = own_size(backbone) if image_size is None else image_size
     check_size(backbone, size)
     licences = {label: licence(backbone, label) for label in backbone.checkpoints}
-    return Shown(backbone, summarise(backbone, size), size, _preset(backbone), licences)
+    return Shown(backbone, summarise(backbone, size), size, _preset(backbone), licences, layers(backbone.body, size))

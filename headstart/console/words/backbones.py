@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.cache.text import columns
@@ -11,6 +11,7 @@ from headstart.core.cache.text import columns
 if TYPE_CHECKING:
     from headstart.backbones.listing import Entry, Listing
     from headstart.backbones.showing import Shown
+    from headstart.core.extract.network.summary import Layer
 
 
 def listing(found: Listing) -> str:
@@ -49,15 +50,38 @@ def _remarks(found: Listing) -> Iterator[str]:
 
 
 def layers(found: Shown) -> str:
-    """A line for each layer, the sums, and what is known of the pictures and the weights."""
+    """The sums, what is known of the pictures and the weights, and a line for each layer, with a mark at those that can be
+    pooled; blocks of layers stand after their last one."""
     backbone, summary = found.backbone, found.summary
-    lines: list[list[object]] = [["layer", "kind", "output", "parameters", "MFLOPs"]]
-    for layer in summary.layers:
-        size = " x ".join(str(length) for length in layer.shape)
-        lines.append([layer.name, layer.kind, size, f"{layer.parameters:,}", f"{layer.flops / 1e6:,.1f}"])
     total = f"{summary.parameters:,} parameters, {summary.flops / 1e9:.2f} GFLOPs for one image of {found.image_size} px"
     sums = f"{backbone.name}: {total}, {backbone.feature_dim} features, pooling: {backbone.pooling}"
-    return "\n".join([columns(lines), sums, *_facts(found)])
+    inner = {layer.name: layer for layer in found.inner}
+    lines: list[list[object]] = [["", "layer", "kind", "output", "parameters", "MFLOPs"]]
+    blocks = [layer for layer in found.inner if layer.name not in {one.name for one in summary.layers}]
+    last = {block.name: _last_in(block.name, summary.layers) for block in blocks}
+    for place, layer in enumerate(summary.layers):
+        numbers = [f"{layer.parameters:,}", f"{layer.flops / 1e6:,.1f}"]
+        lines.append([_mark(layer.name in inner), layer.name, layer.kind, _size(layer.shape), *numbers])
+        ended = (block for block in blocks if last[block.name] == place)
+        lines += [[_mark(True), block.name, block.kind, _size(block.shape), "", ""] for block in ended]
+    takes = (
+        f"`--layer` takes the {len(inner):,} layers that are marked with *" if inner else "it has no layer for `--layer`"
+    )
+    return "\n".join([sums, *_facts(found), takes, columns(lines)])
+
+
+def _mark(pooled: bool) -> str:
+    return "*" if pooled else ""
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(str(length) for length in shape)
+
+
+def _last_in(block: str, layers: Sequence[Layer]) -> int:
+    """The place of the last layer within a block; that of the last of all for one that has none."""
+    own = [place for place, layer in enumerate(layers) if layer.name.startswith(f"{block}.")]
+    return own[-1] if own else len(layers) - 1
 
 
 def _facts(found: Shown) -> Iterator[str]:
@@ -82,4 +106,5 @@ def layers_json(found: Shown) -> dict[str, Any]:
     facts = {"model": backbone.name, "feature_dim": backbone.feature_dim, "pooling": backbone.pooling}
     preset = None if found.preset is None else dataclasses.asdict(found.preset)
     more = {"image_size": found.image_size, "preset": preset, "licences": found.licences}
-    return {**facts, **more, **dataclasses.asdict(found.summary)}
+    inner = {layer.name: layer.shape for layer in found.inner}
+    return {**facts, **more, **dataclasses.asdict(found.summary), "inner_layers": inner}
