@@ -36,3 +36,8 @@ def columns(lines: Sequence[Sequence[object]]) -> str:
 def megabytes(size: float) -> str:
     """Bytes for people."""
     return f"{size / 1e6:,.1f} MB"
+
+
+def by_commands(commands: Sequence[str], verb: str, rest: str) -> str:
+    """What one command does, or several do one after the other: `a` and `b` make them."""
+    return f"{' and '.join(f'`{command}`' for command in commands)} {verb}{'s' * (len(commands) == 1)} {rest}"

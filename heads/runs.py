@@ -52,7 +52,8 @@ class Run:
     settings were chosen, `evaluated_by` on which rows `evaluation` was made. `curve` is the few-shot curve, None where none
     was asked for. `averaged` is how often the probabilities averaged over a test picture and its views were right, None
     where there are none; nothing is chosen by it. `val` are the features of the validation split, None where there is none:
-    its rows chose the head and were not trained on, or are among the `train_rows` where a note says so.
+    its rows chose the head and were not trained on, or are among the `train_rows` where a note says so. `kept_views` are
+    the sets of views that it was trained or tested on, by content.
     """
 
     name: str
@@ -79,11 +80,17 @@ class Run:
     curve: Curve | None = None
     averaged: Score | None = None
     val: Extraction | None = None
+    kept_views: tuple[str, ...] = ()
 
     @property
     def digests(self) -> tuple[str, ...]:
         """The features that it depends on, by content: those trained and tested on, and those of the validation split."""
         return tuple(part.digest for part in (self.train, self.test, self.val) if part)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The same, and the views of them."""
+        return (*self.digests, *self.kept_views)
 
     @property
     def trained_on(self) -> str:
@@ -142,7 +149,8 @@ def parse(found: Any) -> Run:
         "curve": None if facts.get("curve") is None else Curve.from_json(facts["curve"]),
         "averaged": None if facts.get("averaged") is None else Score(**facts["averaged"]),
     }
-    tuples = {name: tuple(facts[name]) for name in ("losses", "val_accuracies", "notes")}
+    facts.setdefault("kept_views", ())
+    tuples = {name: tuple(facts[name]) for name in ("losses", "val_accuracies", "notes", "kept_views")}
     return Run(**{**facts, **read, **tuples})
 
 

@@ -12,11 +12,13 @@ from headstart.core.cache.errors import FeaturesDamaged, HeadstartError, RunDama
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.store import FeatureStore, newest, parted
-from headstart.core.cache.text import listed
+from headstart.core.cache.text import by_commands, listed
 from headstart.core.cache.verify import NOT_COMPLETE, Entry, survey
 from headstart.core.extract import datasets
 from headstart.core.extract.pictures.layout import kind as split_word
+from headstart.core.extract.pictures.views import asked_by
 from headstart.core.extract.rows.newer import newer
+from headstart.core.heads import data
 from headstart.core.heads.data import Pair
 from headstart.core.heads.runs import Run, RunStore
 from headstart.workspace import Workspace
@@ -35,7 +37,7 @@ def unneeded(workspace: Workspace) -> list[Entry]:
     entries = survey(FeatureStore(workspace.features_dir))
     complete = [entry.features for entry in entries if entry.features is not None]
     last = newest(complete)
-    used = {digest for run in RunStore(workspace.runs_dir).runs() for digest in run.digests}
+    used = {digest for run in RunStore(workspace.runs_dir).runs() for digest in run.needed}
     folders = {features.folder for features in last}
     numbers = dict(parted(features.folder.name) for features in last)
     found = []
@@ -101,7 +103,7 @@ def newer_pictures(pair: Pair, data_dir: Path) -> str | None:
     """What has become of the picture files of some features since they were made, and the command that brings these up to
     date; None where nothing has, where the files are no longer there, and for data sets that can't be looked through
     without reading them."""
-    sets, name = [found for found in (pair.train, pair.test) if found is not None], pair.key.dataset
+    sets, name = pair.sets, pair.key.dataset
     try:
         told = [(found.manifest.split, _since(found, place, data_dir)) for found in sets for place in _places(found)]
     except (HeadstartError, OSError):
@@ -111,9 +113,15 @@ def newer_pictures(pair: Pair, data_dir: Path) -> str | None:
         return None
     same = len({*news.values()}) == 1 and len(news) == len(sets)
     what = next(iter(news.values())) if same else "; ".join(f"{split}: {what}" for split, what in news.items())
-    options = made_by(pair.key.feature_key, _places(pair.train)[0], tuple(found.manifest for found in sets))
-    command = shlex.join(["headstart", "extract", *options])
-    return f"{name} is newer than its features: {what}; `{command}` brings them up to date"
+    commands = renewed(pair, [one.manifest.key.view for one in pair.views])
+    return f"{name} is newer than its features: {what}; {by_commands(commands, 'bring', 'them up to date')}"
+
+
+def renewed(pair: Pair, views: Sequence[str]) -> list[str]:
+    """The commands that bring the features of a pair up to date, and these views of its pictures or make them."""
+    place = next(iter(_places(pair.train)), data.dataset_words(pair.key))
+    options = made_by(pair.key.feature_key, place, tuple(found.manifest for found in pair.sets))
+    return [shlex.join(["headstart", "extract", *options, *more]) for more in asked_by(views) or [()]]
 
 
 def _places(features: FeatureSet) -> list[str]:

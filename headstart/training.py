@@ -27,7 +27,7 @@ from headstart.core.heads.training.epoch import Epoch, OnEpoch
 from headstart.observer import Observer, TrainingStart
 from headstart.predictions_csv import check, records, write_csv
 from headstart.requests import TrainingRequest
-from headstart.tidying import newer_pictures
+from headstart.tidying import newer_pictures, renewed
 from headstart.workspace import Workspace
 
 CURVE = "few-shot curve"
@@ -52,7 +52,7 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
             observer.note(remark)
         if (remark := newer_pictures(pair, workspace.data_dir)) is not None:
             observer.remark(remark)
-        own = data.with_views(pair, request.config) if request.views else request.config
+        own = data.with_views(pair, request.config, renewed) if request.views else request.config
         if not request.views and (remark := data.unused(pair)) is not None:
             observer.remark(remark)
         configs = [dataclasses.replace(own, seed=own.seed + i) for i in range(request.seeds)]

@@ -80,10 +80,10 @@ def head_of(place: Place) -> TrainedHead:
 def test_the_terminal_says_which_views_and_what_averages_are_worth(place: Place) -> None:
     said = place.run("train-head", "--head", "logreg", "--views", "--json").stdout
     assert "resnet18 on digits: logreg, standard recipe, 120 rows with 1 view of each, seed 0" in said
-    assert "note: trained on a view of each picture too: flip" in said
+    assert "note: trained on views of each picture too: flip" in said
     assert "averaged over its views " in said
     assert "(95 % interval" in said
-    assert "120 images; the image + flip)" in said
+    assert "120 images; the image, flip)" in said
     (facts,) = json.loads(said.splitlines()[-1])
     assert facts["config"]["views"] == ["flip"]
     assert facts["averaged"]["total"] == 120
@@ -99,7 +99,7 @@ def test_one_line_says_that_views_are_kept_and_not_used(place: Place) -> None:
 def test_several_seeds_have_an_average_each(place: Place) -> None:
     said = place.run("train-head", "--head", "mlp", "--epochs", "2", "--seeds", "2", "--views").stdout
     assert said.count(", averaged over its views ") == 2
-    assert said.count("note: trained on a view of each picture too: flip") == 1
+    assert said.count("note: trained on views of each picture too: flip") == 1
 
 
 def test_the_study_recipe_and_views_are_refused(place: Place) -> None:
@@ -111,7 +111,7 @@ def test_no_views_is_an_error_with_a_command(tmp_path: Path) -> None:
     found = Place(tmp_path)
     found.run("extract", "-m", "resnet18", *SMALL, "--limit", "40")
     line = found.fails("train-head", "--views")
-    assert "no view of its pictures is kept; `headstart extract --model resnet18 --dataset digits --views flip`" in line
+    assert "no view of its pictures is kept; `headstart extract -m resnet18 --dataset digits --weights random:0" in line
     keep_view(found, config=dataclasses.replace(CONFIG, limit=40), split="train")
     found.run("train-head", "--head", "logreg", "--views")
     found.run("extract", "-m", "resnet18", *SMALL, "--limit", "60")
@@ -121,7 +121,7 @@ def test_no_views_is_an_error_with_a_command(tmp_path: Path) -> None:
 def test_a_report_says_which_views(place: Place) -> None:
     said = place.run("report").stdout
     assert "views flip" in said
-    assert "trained on a view of each picture too: flip" in said
+    assert "trained on views of each picture too: flip" in said
     facts = json.loads((place.root / "runs" / "report" / "report.json").read_text())
     assert any("views flip" in row["recipe"] for row in facts["sections"][0]["rows"])
 
@@ -156,7 +156,7 @@ def test_predict_averages_what_each_view_gives_by_itself(place: Place, pictures:
     path = str(place.root / "runs" / head_of(place).name)
     found = place.run("predict", "--head", path, "--views", "--topk", "10", "--json", str(pictures), code=1)
     photos = json.loads(found.stdout.splitlines()[-1])
-    assert f"note: {head_of(place).name}: averaged over plain + flip" in found.stderr
+    assert f"note: {head_of(place).name}: averaged over the image + flip" in found.stderr
     assert "c.jpg: " in found.stderr
     expected = by_hand(place, files)
     classes = head_of(place).checkpoint.classes
@@ -164,7 +164,7 @@ def test_predict_averages_what_each_view_gives_by_itself(place: Place, pictures:
     assert [Path(photo["name"]).name for photo in photos] == ["a.png", "b.png", "c.jpg", "d.png"]
     for photo, shares in zip(there, expected, strict=True):
         ((name, labels),) = photo["labels"].items()
-        assert photo["averaged_over"] == {name: ["plain", "flip"]}
+        assert photo["averaged_over"] == {name: ["the image", "flip"]}
         assert [share for _, share in labels] == sorted((share for _, share in labels), reverse=True)
         assert dict(labels) == pytest.approx(dict(zip(classes, shares.tolist(), strict=True)), abs=1e-4)
     assert "averaged_over" not in photos[2]
@@ -174,7 +174,7 @@ def test_csv_says_what_was_averaged(place: Place, pictures: Path) -> None:
     path = str(place.root / "runs" / head_of(place).name)
     text = place.run("predict", "--head", path, "--views", "--format", "csv", str(pictures), code=1).stdout
     lines = list(csv.DictReader(io.StringIO(text)))
-    assert {line["averaged over"] for line in lines if not line["error"]} == {"plain + flip"}
+    assert {line["averaged over"] for line in lines if not line["error"]} == {"the image + flip"}
     assert [line["averaged over"] for line in lines if line["error"]] == [""]
 
 
@@ -258,7 +258,9 @@ def test_python_takes_no_view_for_the_pictures(place: Place, features: hs.Featur
 def test_python_names_the_command_where_no_view_is_kept(tmp_path: Path) -> None:
     small: dict[str, Any] = {"weights": "random:0", "image_size": 32, "limit": 40, "device": "cpu"}
     found = hs.extract("digits", model="resnet18", **small, features_dir=tmp_path / "features", data_dir=tmp_path / "data")
-    with pytest.raises(FeaturesNotFound, match="`headstart extract --model resnet18 --dataset digits --views flip`"):
+    with pytest.raises(
+        FeaturesNotFound, match=r"`headstart extract -m resnet18 --dataset digits .* --limit 40 --views flip` makes one"
+    ):
         hs.train(found, views=True)
 
 

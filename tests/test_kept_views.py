@@ -182,7 +182,7 @@ def test_all_parts_have_the_views_of_their_pictures(pair: Pair) -> None:
         assert part.views.dtype == np.float32
         np.testing.assert_allclose(part.views[0], part.features + 0.5, rtol=1e-6)
         np.testing.assert_allclose(part.views[1], part.features + 0.25, rtol=1e-6)
-    assert f"trained on 2 views of each picture too: {CROP}, flip" in parts.notes
+    assert f"trained on views of each picture too: {CROP}, flip" in parts.notes
     without = data.load(pair, make_config())
     assert without.training.views is None
     assert without.notes == ()
@@ -229,7 +229,7 @@ def test_a_record_says_which_views_and_how_good_averages_are(pair: Pair, runs: R
     assert run.config.views == VIEWS
     assert run.averaged is not None
     assert run.averaged.total == 30
-    assert f"trained on 2 views of each picture too: {CROP}, flip" in run.notes
+    assert f"trained on views of each picture too: {CROP}, flip" in run.notes
     assert settings_label(run.config) == f"{SMALL}, views {CROP} + flip"
     assert read(runs.root / run.name / "run.json") == run
     facts = json.loads((runs.root / run.name / "run.json").read_text())

@@ -185,6 +185,42 @@ def test_train_head_says_which_split_is_newer_and_that_there_are_others(place: P
     assert f"--dataset classes:{sides}" in line
 
 
+def test_train_head_looks_through_the_validation_split_too(place: Place, pets: Path) -> None:
+    sides = pets.parent / "sides"
+    for split in ("train", "val", "test"):
+        shutil.copytree(pets, sides / split)
+    place.run("extract", "--dataset", f"folder:{sides}", *SMALL)
+    assert said(place) is None
+    relabelled(sides / "val")
+    assert "features: val: 1 moved; `" in str(said(place))
+
+
+def test_the_command_brings_kept_views_up_to_date_too(place: Place, pets: Path) -> None:
+    place.run("extract", "--dataset", f"folder:{pets}", *SMALL, "--views", "flip")
+    added(pets)
+    line = said(place, "--views")
+    assert line is not None
+    place.run(*command_in(line))
+    assert said(place, "--views") is None
+    added_again = pets / "dog" / "more.png"
+    write_picture(added_again, 51)
+    place.run("extract", "--dataset", f"folder:{pets}", *SMALL)
+    stale = place.fails("train-head", "--views")
+    assert "the view flip is of other pictures, labels or rows than" in stale
+    place.run(*command_in(stale))
+    assert said(place, "--views") is None
+
+
+def test_views_that_a_head_was_trained_on_are_no_litter(place: Place, pets: Path) -> None:
+    place.run("extract", "--dataset", f"folder:{pets}", *SMALL, "--views", "flip")
+    place.run("train-head", "--head", "ridge", "--views")
+    added(pets)
+    place.run("extract", "--dataset", f"folder:{pets}", *SMALL, "--views", "flip")
+    assert "nothing to remove" in place.run("cache", "gc").stdout
+    shutil.rmtree(place.root / "runs")
+    assert len([line for line in place.run("cache", "gc").stdout.splitlines() if ": removed" in line]) == 2
+
+
 @pytest.mark.parametrize(
     ("before", "words"), [("all", "it is divided into train, test by now"), ("train", "it has no splits by now")]
 )

@@ -131,6 +131,15 @@ def test_the_only_row_of_a_class_is_left_out_of_the_figures_and_counts_as_a_surp
     assert found.confidence.rows == 41
 
 
+def test_accuracy_is_over_the_rows_that_it_is_said_to_be_of() -> None:
+    """Of 21 rows 20 can be predicted: a share of 21 would be no number of 20 rows."""
+    data = noise(21)
+    data = dataclasses.replace(data, labels=np.array([0] * 10 + [1] * 10 + [2]))
+    selection = found_by(data).selection
+    assert selection.rows == 20
+    assert all((one.accuracy * 20) % 1 == pytest.approx(0, abs=1e-9) for one in selection.tried)
+
+
 def test_where_each_row_is_its_classs_only_one_nothing_can_be_judged() -> None:
     data = Labelled(np.eye(4, DIM, dtype=np.float32), np.arange(4))
     assert search.search(data, 4, RIDGES, "cpu", 0) is None

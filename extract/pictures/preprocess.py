@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import FLIP, FeatureKey
 from headstart.core.extract.pictures import views
 from headstart.core.extract.pictures.resampling import BITS, weights
 
@@ -77,7 +77,7 @@ class Preprocessing:
     @property
     def is_flipped(self) -> bool:
         """Whether every picture is mirrored before all else."""
-        return self.view == views.FLIP
+        return self.view == FLIP
 
     @property
     def words(self) -> str:

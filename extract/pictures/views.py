@@ -15,9 +15,8 @@ import random
 from collections.abc import Sequence
 
 from headstart.core.cache.files import sha256
-from headstart.core.cache.key import RANDOM_CROP
+from headstart.core.cache.key import FLIP, RANDOM_CROP
 
-FLIP = "flip"
 AREA, RATIO = (0.25, 1.0), (3 / 4, 4 / 3)
 """From and to: the part of the picture's area that a crop covers, and its width by its height."""
 TRIES = 10

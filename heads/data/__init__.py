@@ -3,7 +3,16 @@
 from headstart.core.heads.data.groups import joined
 from headstart.core.heads.data.labelled import Labelled, counted
 from headstart.core.heads.data.loading import Parts, first, held_out, load, testing, whole
-from headstart.core.heads.data.selection import Pair, check_choice, choose, pair, pairs, passed_over, with_kept_views
+from headstart.core.heads.data.selection import (
+    Pair,
+    check_choice,
+    choose,
+    dataset_words,
+    pair,
+    pairs,
+    passed_over,
+    with_kept_views,
+)
 from headstart.core.heads.data.validation import kept_beside
 from headstart.core.heads.data.views import unused, with_views
 
@@ -14,6 +23,7 @@ __all__ = [
     "check_choice",
     "choose",
     "counted",
+    "dataset_words",
     "first",
     "held_out",
     "joined",

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, FeaturesStale
 from headstart.core.cache.feature_set import FeatureSet
+from headstart.core.cache.key import views_in_words
 from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.shard import Rows
 from headstart.core.cache.text import listed
@@ -102,8 +103,7 @@ def load(pair: Pair, config: TrainConfig) -> Parts:
 
 def _with_views(parts: Parts, pair: Pair, config: TrainConfig) -> Parts:
     """The rows with the views of their pictures."""
-    test, of_each = parts.testing, "a view" if len(config.views) == 1 else f"{len(config.views):,} views"
-    said = f"trained on {of_each} of each picture too: {', '.join(config.views)}"
+    test, said = parts.testing, f"trained on views of each picture too: {views_in_words(config.views)}"
     train = dataclasses.replace(parts.training, notes=(*parts.training.notes, said))
     if test is not None:
         test = attached(test, pair, config) if pair.test is None else attached_to_tests(test, pair, config)

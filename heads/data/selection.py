@@ -194,6 +194,10 @@ def _apart(found: Mapping[tuple[str, ...], Pair]) -> str:
 
 def extract_command(key: NamedKey, more: str) -> str:
     """The command that makes other rows of the same features."""
-    kind, dash, _ = key.dataset.partition("-")  # of a user's own data set, which another place may have
-    dataset = f"{kind}:PATH" if dash and kind not in ("torchvision", "hf") else key.dataset
-    return f"headstart extract --model {key.backbone} --dataset {dataset} {more}".rstrip()
+    return f"headstart extract --model {key.backbone} --dataset {dataset_words(key)} {more}".rstrip()
+
+
+def dataset_words(key: NamedKey) -> str:
+    """A data set as `--dataset` takes it; of a user's own, which may lie anywhere, without its place."""
+    kind, dash, _ = key.dataset.partition("-")
+    return f"{kind}:PATH" if dash and kind not in ("torchvision", "hf") else key.dataset

@@ -1,31 +1,39 @@
 """The kept views of a pair's pictures: which are meant, whether they are of the same pictures, and their rows."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, FeaturesStale
 from headstart.core.cache.feature_set import FeatureSet
-from headstart.core.cache.key import RANDOM_CROP
+from headstart.core.cache.key import FLIP, RANDOM_CROP
+from headstart.core.cache.text import by_commands
 from headstart.core.heads.config import TrainConfig, refusal
 from headstart.core.heads.data.labelled import Labelled
 from headstart.core.heads.data.selection import Pair, extract_command
 
+Renewed = Callable[[Pair, Sequence[str]], Sequence[str]]
+"""The commands that bring the features of a pair up to date, and make these views of its pictures."""
 
-def with_views(pair: Pair, config: TrainConfig) -> TrainConfig:
-    """The configuration with all views that are kept of the training pictures.
+
+def with_views(pair: Pair, config: TrainConfig, renewed: Renewed | None = None) -> TrainConfig:
+    """The configuration with all views that are kept of the training pictures. `renewed` knows the command that makes them,
+    where more is known of the features than their key.
 
     Raises FeaturesNotFound where there are none, FeaturesStale where one is of other pictures, FeaturesInvalid for a recipe
     that takes none.
     """
     if (reason := refusal(config, (), views=True)) is not None:
         raise FeaturesInvalid(reason)
+    renewed = renewed or _renewed
     if not pair.train_views:
-        raise FeaturesNotFound(f"{pair.train.folder}: no view of its pictures is kept; {_made(pair, (), 'makes one')}")
+        raise FeaturesNotFound(
+            f"{pair.train.folder}: no view of its pictures is kept; {by_commands(renewed(pair, [FLIP]), 'make', 'one')}"
+        )
     for own in pair.train_views:
-        _check(own, pair.train, pair)
+        _check(own, pair.train, pair, renewed)
     return dataclasses.replace(config, views=tuple(own.manifest.key.view for own in pair.train_views))
 
 
@@ -66,9 +74,11 @@ def of_rows(part: Labelled, pair: Pair, plain: FeatureSet, config: TrainConfig) 
     """
     there = _by_words(pair.views_of(plain))
     if missing := [words for words in config.views if words not in there]:
-        raise FeaturesNotFound(f"{plain.folder}: its view {missing[0]} is not kept; {_made(pair, missing[:1], 'makes it')}")
+        raise FeaturesNotFound(
+            f"{plain.folder}: its view {missing[0]} is not kept; {by_commands(_renewed(pair, missing[:1]), 'make', 'it')}"
+        )
     for words in config.views:
-        _check(there[words], plain, pair)
+        _check(there[words], plain, pair, _renewed)
     return [_rows_of(there[words], part) for words in config.views]
 
 
@@ -84,7 +94,8 @@ def attached_to_tests(part: Labelled, pair: Pair, config: TrainConfig) -> Labell
         reason = "they are of other pictures by now"
     if reason is None:
         return part.with_views((_rows_of(there[words], part) for words in config.views), len(config.views))
-    note = f"no accuracy averaged over the views of test pictures: {reason}; {_made(pair, config.views, 'makes them')}"
+    way = by_commands(_renewed(pair, config.views), "make", "them")
+    note = f"no accuracy averaged over the views of test pictures: {reason}; {way}"
     return dataclasses.replace(part, notes=(*part.notes, note))
 
 
@@ -105,12 +116,13 @@ def _rows_of(source: FeatureSet, part: Labelled) -> npt.NDArray[np.float32]:
     return found
 
 
-def _check(view: FeatureSet, plain: FeatureSet, pair: Pair) -> None:
+def _check(view: FeatureSet, plain: FeatureSet, pair: Pair, renewed: Renewed) -> None:
     """Raise FeaturesStale where a view is of other pictures than the set of the pictures as they are."""
     if not _same(view, plain):
+        commands, words = renewed(pair, [one.manifest.key.view for one in pair.views]), view.manifest.key.view_words
         raise FeaturesStale(
-            f"{view.folder}: the view {view.manifest.key.view} is of other pictures, labels or rows than {plain.folder}, "
-            f"which has {plain.manifest.rows:,} rows; {_made(pair, [view.manifest.key.view], 'brings it up to date')}"
+            f"{view.folder}: the view {words} is of other pictures, labels or rows than {plain.folder}, which has "
+            f"{plain.manifest.rows:,} rows; {by_commands(commands, 'bring', 'it up to date')}"
         )
 
 
@@ -131,11 +143,11 @@ def _by_words(sets: Sequence[FeatureSet]) -> Mapping[str, FeatureSet]:
     return {one.manifest.key.view: one for one in sets}
 
 
-def _made(pair: Pair, views: Sequence[str], does: str) -> str:
-    """The command that makes views of these words, or brings them up to date; `flip` where there are none."""
-    option, crops = "flip", [found for words in views if (found := RANDOM_CROP.fullmatch(words))]
+def _renewed(pair: Pair, views: Sequence[str]) -> Sequence[str]:
+    """The command in short, with the views that `extract` makes in one go."""
+    option, crops = FLIP, [found for words in views if (found := RANDOM_CROP.fullmatch(words))]
     if crops and len(crops) == len(views):
-        seed, kept = crops[0][1], (RANDOM_CROP.fullmatch(one.manifest.key.view) for one in pair.views)
-        number = max(int(found[2]) for found in (*crops, *kept) if found and found[1] == seed)
+        seed = crops[0][1]
+        number = max(int(found[2]) for found in crops if found[1] == seed)
         option = f"{number}{f' --seed {seed}' * (seed != '0')}"
-    return f"`{extract_command(pair.key, f'--views {option}')}` {does}"
+    return [extract_command(pair.key, f"--views {option}")]

@@ -167,7 +167,7 @@ def _judge(config: TrainConfig, scores: npt.NDArray[np.float32], labels: Labels)
     own, truth = scores[possible].astype(np.float64), labels[possible]
     found = temperature.fit(own, truth)
     losses = temperature.log_losses(own, truth, found)
-    return _Judged(config, scores, losses, float((scores.argmax(axis=1) == labels).mean()), found)
+    return _Judged(config, scores, losses, float((scores[possible].argmax(axis=1) == truth).mean()), found)
 
 
 def confidence(scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], at: float | None = None) -> Confidence:

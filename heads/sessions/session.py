@@ -179,6 +179,7 @@ class _Place:
             evaluation=evaluate(found.predicted, found.labels, pair.key.classes, found.probabilities),
             evaluated_by=tested.protocol,
             averaged=tested.averaged,
+            kept_views=tuple(one.manifest.digest for one in pair.views if one.manifest.key.view in config.views),
             head_sha256="",
             device=self.description,
             notes=(*self.notes(tested.protocol), *self.chosen_on(fitted)),

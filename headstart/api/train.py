@@ -26,6 +26,7 @@ from headstart.core.heads.predictions_file import Kept
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.sessions import session
 from headstart.observer import Observer
+from headstart.tidying import renewed
 from headstart.training import CURVE, epochs_told, folds_told
 
 
@@ -94,7 +95,7 @@ def _settled(features: Features, config: TrainConfig, views: object) -> tuple[Tr
     if not views:
         return config, pair
     pair = data.with_kept_views(pair, newest(FeatureStore(pair.train.folder.parent).sets()))
-    return data.with_views(pair, config), pair
+    return data.with_views(pair, config, renewed), pair
 
 
 def _fitted(

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from headstart.console.options import SEED
+from headstart.core.cache.key import FLIP
 from headstart.core.extract.config import MOST_VIEWS
-from headstart.core.extract.pictures.views import FLIP
 
 
 class ViewsType(click.IntRange):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from headstart.commands import trained_by
 from headstart.core.cache.errors import RunNotFound
-from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.key import FeatureKey, views_in_words
 from headstart.core.extract.featurise import expand, featurise, outside
 from headstart.core.extract.network.extractor import FeatureExtractor
 from headstart.core.heads.config import RECIPES
@@ -122,7 +122,7 @@ def _label_views(
 
 def averaged_over(head: TrainedHead) -> tuple[str, ...]:
     """What a head's probabilities are means over, in words."""
-    return ("plain", *head.checkpoint.head.config.views)
+    return ("the image", *(views_in_words([view]) for view in head.checkpoint.head.config.views))
 
 
 def _check_views(heads: Sequence[TrainedHead]) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from headstart.core.cache.key import views_in_words
 from headstart.core.cache.text import columns
 from headstart.core.heads.config import stated
 
@@ -127,7 +128,7 @@ def _averaged(run: Run) -> list[str]:
     if (score := run.averaged) is None:
         return []
     interval = "95 % interval {:.2%} to {:.2%}".format(*score.interval)
-    over = " + ".join(("the image", *run.config.views))
+    over = f"the image, {views_in_words(run.config.views)}"
     return [
         f"averaged over its views {score.accuracy:.2%} ({interval}, {score.total:,} images; {over}); it chooses nothing"
     ]
