@@ -111,9 +111,8 @@ class Divided:
 
 def divided(data: Labelled, divisions: Sequence[Division], classes: int, device: str) -> Divided:
     """The divisions of the rows, shared where they may be."""
-    many = (
-        len(data.labels) >= SHARED and data.features.size * data.versions <= _MOST and device != "mps"
-    )  # which has no doubles
+    fits = data.features.size * data.versions <= _MOST
+    many = len(data.labels) >= SHARED and fits and device != "mps"  # which has no doubles
     every = len(np.unique(data.labels))
     several = len(divisions) > 1  # of one there is nothing to share: it was no faster
     shared = (
