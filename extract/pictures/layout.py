@@ -131,8 +131,9 @@ def _of_splits(top: Path, names: Sequence[str]) -> Layout:
         return Layout(top, {"train": train, "val": val, "test": test})
     if train and val:
         remark = (
-            f"the folder has no test pictures: heads are chosen on {safe(val)}/ and tested by cross-validation of "
-            f"{safe(train)}/; call {safe(val)}/ test/ to test on it instead"
+            f"the folder has no test pictures: heads are tested by cross-validation, and chosen on {safe(val)}/ if it has "
+            f"100 pictures or more and both folders have all classes (else it may join {safe(train)}/); call {safe(val)}/ "
+            f"test/ to test on it instead"
         )
         return Layout(top, {"train": train, "val": val}, remarks=(remark,))
     if train and test:
