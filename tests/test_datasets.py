@@ -518,8 +518,9 @@ def test_splits_are_counted_each(tmp_path: Path) -> None:
     (tmp_path / "val/cat/x.csv").touch()
     train, val = (opened(tmp_path, split) for split in ("train", "val"))
     said = (
-        "the folder has no test pictures: heads are tested by cross-validation, and chosen on val/ if it has 100 "
-        "pictures or more and both folders have all classes (else it may join train/); call val/ test/ to test on it instead"
+        "the folder has no test pictures: heads are tested by cross-validation, and chosen on val/ if it has "
+        "100 pictures or more and both folders have all classes (else it may join train/); call val/ test/ to test on it "
+        "instead"
     )
     assert train.remarks == ("train: 2 pictures of 2 classes", said)
     assert val.remarks == ("val: 1 picture of 1 of 2 classes; left out: 1 file (.csv 1)", said)

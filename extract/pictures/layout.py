@@ -6,6 +6,7 @@ left over beside splits: such a folder is refused, since it could be meant in tw
 
 import dataclasses
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def layout(top: Path) -> Layout:
         raise DataInvalid(
             f"{top}: {listed(splits)} has class folders, but {listed(flat)} holds pictures without class folders; expected "
             f"{top / flat[0]}/CLASS/PICTURE.jpg; --dataset folder:{top / splits[0]} takes {safe(splits[0])}/ alone, and "
-            f"`headstart predict {top / flat[0]}` labels pictures of unknown classes"
+            f"`headstart predict {shlex.quote(str(top / flat[0]))}` labels pictures of unknown classes"
         )
     if others:
         raise DataInvalid(
