@@ -34,7 +34,7 @@ class FeatureSet:
             raise ValueError(f"{stop} rows were asked for, expected at least 1")
         if stop > self.manifest.stop:
             there, rows = self.manifest.stop, self.manifest.provenance.split_rows
-            way_out = f"`headstart extract --limit {stop}` adds the missing ones"
+            way_out = f"the `headstart extract` that made the set adds the missing ones, with --limit {stop}"
             if stop > rows:  # extracting again would not help
                 way_out = f"its {self.manifest.split} split has only {rows:,} images, ask for fewer"
             raise FeaturesNotFound(f"{self.folder}: holds the first {there} rows, {stop} were asked for; {way_out}")

@@ -187,8 +187,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise
     except _AnotherVersion as error:
         raise FeaturesOfAnotherVersion(
-            f"{path}: not a manifest of ours ({error}); use the headstart that made it, or compute the set anew with "
-            f"`headstart extract --force`"
+            f"{path}: not a manifest of ours ({error}); use the headstart that made it; the `headstart extract` that "
+            f"made the set computes it anew, with --force"
         ) from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         way_out = "the `headstart extract` that made the set writes it again from its shards"

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shlex
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,7 +88,7 @@ def problems(folder: Path) -> list[str]:
                 return [f"{folder}: {REPLACED}"]
             found.append(str(error))
     if found and _is_replaced(features):
-        way_out = f"a later snapshot has replaced this one, `headstart cache rm {folder.name}` removes it"
+        way_out = f"a later snapshot has replaced this one, `headstart cache rm {shlex.quote(folder.name)}` removes it"
         found = [text.replace(MEND, way_out) for text in found]
     return found + [f"{path}: {NAME} does not list this file; move it out of the folder" for path in features.stray_files()]
 

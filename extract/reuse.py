@@ -233,7 +233,7 @@ def reaching(job: Job, store: FeatureStore, contents: Contents) -> tuple[Job, st
         had = f"the features before have {before.stop:,}"
         return longer, f"{job.title}: the first {stop:,} rows are brought up to date, more than {job.rows:,}: {had}"
     had = f"{stop:,} rows only, where the features before have {before.stop:,}"
-    return longer, f"{job.title}: {had}; `headstart extract` without --limit makes the others"
+    return longer, f"{job.title}: {had}; the same `headstart extract` without --limit makes the others"
 
 
 def _affordable(job: Job, store: FeatureStore, contents: Contents, rows: int) -> int:

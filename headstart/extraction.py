@@ -184,5 +184,6 @@ def run_job(workspace: Workspace, job: Job, later: Sequence[Job], observer: Obse
         observer.remark(remark)
     if skipped := outcome.features.manifest.skipped:
         what = "image" if skipped == 1 else "images"
-        observer.note(f"{job.title}: {skipped} unreadable {what} left out; `headstart cache show` lists them")
+        show = shlex.join(["headstart", "cache", "show", outcome.features.folder.name])
+        observer.note(f"{job.title}: {skipped} unreadable {what} left out; `{show}` lists them")
     return outcome

@@ -46,7 +46,8 @@ def records(workspace: Workspace, runs: Sequence[Run]) -> list[Record]:
 def _record(run: Run, features: FeatureSet | None, store: RunStore) -> Record:
     if features is None:
         raise FeaturesNotFound(
-            f"{run.name}: the features it was tested on, {run.test.folder}, are not there; `headstart extract` makes them"
+            f"{run.name}: the features it was tested on, {run.test.folder}, are not there; the "
+            f"`headstart extract` that made them makes them again"
         )
     found = tested([run], features, store)
     ids = _ids(features, found.testing.rows) if found.testing.ids is None else found.testing.ids

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shlex
 from collections.abc import Iterator, Sequence
 
+from headstart.commands import made_by
 from headstart.core.cache.errors import ArgumentInvalid, FeaturesNotFound
 from headstart.core.cache.key import NamedKey
 from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.store import FeatureStore
-from headstart.core.cache.text import safe
+from headstart.core.cache.text import listed, safe
 from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.naming import known_as, splits_meant
 from headstart.core.extract.network.devices import Device, resolve
@@ -102,12 +104,28 @@ def _there(store: FeatureStore, request: TrainingRequest) -> list[Pair]:
         return found
     meant = data.pairs(store, names, request.choice, splits)
     if found and not meant:
-        there = " and ".join(sorted({pair.train.manifest.split for pair in found}))
+        there = listed(sorted({pair.train.manifest.split for pair in found}))
+        commands = _divided_anew(request.dataset, expand_models(request.models), found)
         raise FeaturesNotFound(
-            f"{store.root}: no features of {safe(request.dataset)}, which has {' and '.join(splits)} rows; those of that "
-            f"folder have {there} rows; folder:PATH means its splits, classes:PATH takes every sub-folder for a class"
+            f"{store.root}: no features of {safe(request.dataset)} as it is divided, into {listed(splits)}: those there "
+            f"are of {there} rows, it was divided in another way then; {' and '.join(commands)} "
+            f"{'makes' if len(commands) == 1 else 'make'} them"
         )
     return meant
+
+
+def _divided_anew(dataset: str, models: Sequence[str], found: Sequence[Pair]) -> list[str]:
+    """The commands that make features of the data set as it is by now, each in the way of what was made last of a model;
+    of a model that has none in the way that is the default."""
+    commands = []
+    for model in models or dict.fromkeys(pair.key.backbone for pair in found):
+        own = [pair for pair in found if pair.key.is_of(model)]
+        options: Sequence[str] = ["-m", model, "--dataset", dataset]
+        if own:
+            last = max(own, key=lambda pair: pair.created)
+            options = made_by(last.key.feature_key, dataset, tuple(one.manifest for one in last.sets))
+        commands.append(f"`{shlex.join(['headstart', 'extract', *options])}`")
+    return commands
 
 
 def pair_of(workspace: Workspace, made: Sequence[Manifest]) -> Pair:

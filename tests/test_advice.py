@@ -81,7 +81,8 @@ def test_every_command_and_option_in_a_text_is_there(text: str) -> None:
         words = line.split()
         known = [name for name in COMMANDS if words[: len(name.split())] == name.split()]
         assert known, line
-        if len(words) > len(max(known, key=len).split()):
+        command = COMMANDS[max(known, key=len)]
+        if len(words) > len(max(known, key=len).split()) or any(own.required for own in command.params):
             parse(f"headstart {_filled_in(line)}")
     assert not set(FLAG.findall(text)) - OPTIONS
 
@@ -330,6 +331,13 @@ def test_advice_that_is_followed_helps(mistake: Mistake, tmp_path: Path) -> None
     advice = re.search(mistake.advice, line)
     assert advice, line
     place.done(*mistake.follow(place, words, advice))
+
+
+def test_what_lists_the_pictures_that_were_left_out_can_be_copied(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    said = place.done(*_broken_picture(place), "--on-error", "skip").stderr
+    (show,) = re.findall("1 unreadable image left out; `headstart ([^`]*)` lists them", said)
+    assert "can't be decoded" in place.done(*shlex.split(show)).stdout
 
 
 def test_the_reports_commands_can_be_copied(tmp_path: Path) -> None:

@@ -501,12 +501,13 @@ def test_extract_says_what_it_found_before_it_begins(tmp_path: Path) -> None:
     (tmp_path / "pets/train/emu\n").mkdir()
     said = Place(tmp_path).run("extract", *RANDOM, "--dataset", f"folder:{tmp_path}/pets", "--dry-run").stderr.splitlines()
     assert said[1:] == [
-        "note: train: 6 pictures of 3 classes; left out: 1 file (.jxl 1); .jxl can't be read here: "
+        "note: train: 6 pictures of 2 of 3 classes; left out: 1 file (.jxl 1); .jxl can't be read here: "
         "convert such pictures to JPEG or PNG",
-        "note: the folder has no test pictures: heads are chosen on val/ and tested by cross-validation of train/; "
-        "call val/ test/ to test on it instead",
+        "note: the folder has no test pictures: heads are tested by cross-validation, and chosen on val/ if it has "
+        "100 pictures or more and both folders have all classes (else it may join train/); call val/ test/ to test on it "
+        "instead",
         r"note: 1 class folder is empty: emu\n",
-        "note: val: 6 pictures of 3 classes",
+        "note: val: 6 pictures of 2 of 3 classes",
     ]
 
 

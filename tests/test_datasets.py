@@ -490,10 +490,27 @@ def test_what_was_found_is_said(tmp_path: Path) -> None:
     (tmp_path / "emu").mkdir()
     summary, empty = opened(tmp_path).remarks
     assert summary.startswith(
-        "3 pictures of 3 classes; left out: 4 files (.jxl 1, .md 1, .txt 1, pictures beside the class"
+        "3 pictures of 2 of 3 classes; left out: 4 files (.jxl 1, .md 1, .txt 1, pictures beside the class"
     )
     assert "; .jxl can't be read here: convert such pictures to JPEG or PNG" in summary
     assert empty == "1 class folder is empty: emu"
+
+
+def test_a_class_without_pictures_in_a_split_is_not_counted_there(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"{split}/{name}/a.png" for split in ("train", "val") for name in ("cat", "dog")), "train/emu/a.png")
+    (tmp_path / "val/emu").mkdir()
+    first = [opened(tmp_path, split).remarks[0] for split in ("train", "val")]
+    assert first == ["train: 3 pictures of 3 classes", "val: 2 pictures of 2 of 3 classes"]
+    rows = [
+        "path,label,split",
+        *(
+            f"{path},{path.split('/')[1]},{path.split('/')[0]}"
+            for path in sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.png"))
+        ),
+    ]
+    (tmp_path / "pets.csv").write_text("\n".join(rows))
+    listed = [datasets.open_split(f"list:{tmp_path}/pets.csv", split, tmp_path).remarks[0] for split in ("train", "val")]
+    assert listed == first
 
 
 def test_splits_are_counted_each(tmp_path: Path) -> None:
@@ -501,11 +518,12 @@ def test_splits_are_counted_each(tmp_path: Path) -> None:
     (tmp_path / "val/cat/x.csv").touch()
     train, val = (opened(tmp_path, split) for split in ("train", "val"))
     said = (
-        "the folder has no test pictures: heads are chosen on val/ and tested by cross-validation of train/; "
-        "call val/ test/ to test on it instead"
+        "the folder has no test pictures: heads are tested by cross-validation, and chosen on val/ if it has "
+        "100 pictures or more and both folders have all classes (else it may join train/); call val/ test/ to test on it "
+        "instead"
     )
     assert train.remarks == ("train: 2 pictures of 2 classes", said)
-    assert val.remarks == ("val: 1 picture of 2 classes; left out: 1 file (.csv 1)", said)
+    assert val.remarks == ("val: 1 picture of 1 of 2 classes; left out: 1 file (.csv 1)", said)
     assert train.notes == val.notes == ()
     assert (val.root, val.paths) == (tmp_path / "val", ("cat/c.png",))
 

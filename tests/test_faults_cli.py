@@ -1,5 +1,8 @@
 """What a new user met on the command line: choices that are told apart, one word for a state, names as they are printed."""
 
+import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,7 +39,43 @@ def test_classes_that_were_not_extracted_are_missed(both: Place, tmp_path: Path)
     here = Place(tmp_path)
     here.run("extract", *RANDOM, "--dataset", f"folder:{both.root}/pets")
     said = here.fails(*LINEAR, "--dataset", f"classes:{both.root}/pets")
-    assert "which has all rows; those of that folder have train rows; folder:PATH means its splits" in said
+    assert "as it is divided, into all: those there are of train rows, it was divided in another way then; `head" in said
+    follow(here, said)
+    assert "24 rows" in here.run(*LINEAR, "--dataset", f"classes:{both.root}/pets").stdout
+
+
+def follow(here: Place, said: str) -> None:
+    """Run every command that a line names, as it stands."""
+    commands = re.findall("`headstart ([^`]*)`", said)
+    assert commands
+    for command in commands:
+        here.run(*shlex.split(command))
+
+
+def test_a_folder_that_was_divided_since_is_answered_with_the_command_that_mends_it(both: Place, tmp_path: Path) -> None:
+    here, pets = Place(tmp_path), tmp_path / "my pets"
+    shutil.copytree(both.root / "pets" / "train", pets)
+    here.run("extract", *RANDOM, "--dataset", f"folder:{pets}")
+    for split, numbers in (("train", range(4)), ("val", (4,)), ("test", (5,))):
+        for name in ("green", "red"):
+            (pets / split / name).mkdir(parents=True)
+            for number in numbers:
+                (pets / name / f"{number}.png").rename(pets / split / name / f"{number}.png")
+    for name in ("green", "red"):
+        (pets / name).rmdir()
+    said = here.fails(*LINEAR, "--dataset", f"folder:{pets}")
+    assert "as it is divided, into train, val, test: those there are of all rows, it was divided in another way" in said
+    assert f"extract -m resnet18 --dataset 'folder:{pets}' --weights random:0 --transform preset --image-size 32" in said
+    follow(here, said)
+    here.run(*LINEAR, "--dataset", f"folder:{pets}")
+
+
+def test_a_model_without_features_of_a_divided_folder_is_named_in_the_command(both: Place, tmp_path: Path) -> None:
+    here = Place(tmp_path)
+    here.run("extract", *RANDOM, "--dataset", f"folder:{both.root}/pets")
+    said = here.fails("train-head", "-m", "resnet34", "-m", "resnet18", "--dataset", f"classes:{both.root}/pets")
+    assert f"`headstart extract -m resnet34 --dataset classes:{both.root}/pets` and `headstart extract -m resnet18" in said
+    assert said.endswith("` make them")
 
 
 def test_a_way_that_none_was_computed_in_is_answered_with_those_there(both: Place) -> None:

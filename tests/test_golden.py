@@ -395,8 +395,8 @@ def test_a_manifest_of_another_version_is_refused_by_its_number(copy: Path, vers
     rewrite(folder / "manifest.json", versioned(version))
     message = (
         rf"manifest\.json: not a manifest of ours \(format 'headstart feature set' version {version}, "
-        r"expected 'headstart feature set' 4\); use the headstart that made it, or compute the set anew with "
-        r"`headstart extract --force`$"
+        r"expected 'headstart feature set' 4\); use the headstart that made it; the `headstart extract` that "
+        r"made the set computes it anew, with --force$"
     )
     for ask in (lambda: read_manifest(folder), FeatureStore(folder.parent).sets):
         with pytest.raises(FeaturesOfAnotherVersion, match=message):

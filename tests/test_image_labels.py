@@ -64,6 +64,7 @@ def test_labels_that_nobody_learns_are_refused() -> None:
 def test_a_summary_tells_rows_classes_and_oddities() -> None:
     assert summary("all", [0], ("a",)) == ["1 picture of 1 class"]
     assert summary("test", [-1, -1], ("a",), "; more") == ["test: 2 pictures without labels; more"]
+    assert summary("val", [0, 2], ("a", "b", "c"), "; more") == ["val: 2 pictures of 2 of 3 classes; more"]
     assert summary("train", [0, 1, -1], ("a", "A")) == [
         "train: 3 pictures of 2 classes",
         "train: 1 of 3 pictures has no label",

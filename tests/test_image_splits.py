@@ -15,7 +15,7 @@ from headstart.core.extract.images.splits import Kind, kind_of_path, kind_of_wor
         ([], {"all": None}, ""),
         (["train", "test"], {"train": "train", "test": "test"}, ""),
         (["test", "val", "train"], {"train": "train", "val": "val", "test": "test"}, ""),
-        (["train", "val"], {"train": "train", "val": "val"}, "heads are chosen on its validation pictures and tested"),
+        (["train", "val"], {"train": "train", "val": "val"}, "heads are tested by cross-validation, and chosen on its"),
         (["train", "train"], {"all": "train"}, "only training pictures are there"),
         (["test"], {"test": "test"}, "only test pictures are there: no head can be trained"),
         (["val"], {"test": "val"}, "only validation pictures are there"),

@@ -40,7 +40,8 @@ UNDERSTOOD = [
             f"train and {val}",
             classes("train", val),
             {"train": "train", "val": val},
-            f"heads are chosen on {val}/ and tested by cross-validation of train/; call {val}/ test/ to test on it instead",
+            f"heads are tested by cross-validation, and chosen on {val}/ if it has 100 pictures or more and both folders "
+            f"have all classes (else it may join train/); call {val}/ test/ to test on it instead",
         )
         for val in ("val", "valid", "validation", "Val", "dev", "eval")
     ),

@@ -34,6 +34,17 @@ def test_the_best_head_and_how_to_use_it_come_first() -> None:
     )
 
 
+def test_of_equal_accuracies_the_lower_log_loss_is_the_best_and_that_is_said() -> None:
+    one = make_row(run="first", measures={"log_loss": 0.9})
+    other = make_row(run="second", measures={"log_loss": 0.3})
+    for rows in ((one, other), (other, one)):
+        text = to_markdown(make_report(*rows)).split("\n")[2]
+        assert "heads on these 300 images (1 other has the same accuracy and a higher log loss). Use it" in text
+        assert "--head runs/second " in text
+    unknown = [dataclasses.replace(one, run=f"{i}", measures={"log_loss": None} if i else {}) for i in range(3)]
+    assert "(2 others have the same accuracy). Use" in to_markdown(make_report(*unknown))
+
+
 def test_heads_tested_on_other_images_are_not_ranked() -> None:
     one, other = make_row(accuracy=0.5), make_row(accuracy=0.6, test_used="ab" * 32)
     text = to_markdown(make_report(one, dataclasses.replace(one, run="second"), other))

@@ -257,7 +257,8 @@ def test_a_limit_loses_no_rows_while_it_bounds_the_work(
         words = [f"the first {rows} rows are brought up to date, more than {limit}: the features before have {stop}"]
     if new and rows < stop:
         words = [
-            f"{rows} rows only, where the features before have {stop}; `headstart extract` without --limit makes the others"
+            f"{rows} rows only, where the features before have {stop}; the same `headstart extract` without "
+            "--limit makes the others"
         ]
     assert [note for note in observer.notes if "features before" in note] == [f"{asked.title}: {text}" for text in words]
 
@@ -343,7 +344,7 @@ def test_a_set_of_a_newer_layout_is_refused_and_left_as_it_is(store: FeatureStor
     before = everything(folder)
     message = (
         rf"manifest\.json: .* version {VERSION + 1}, expected 'headstart feature set' {VERSION}\); use the headstart "
-        r"that made it, or .*--force"
+        r"that made it; .*--force"
     )
     for ask in (lambda: run(tiny(**config), store), lambda: survey(tiny(**config), store)):
         with pytest.raises(FeaturesOfAnotherVersion, match=message):

@@ -163,7 +163,7 @@ def test_a_set_of_another_version_is_not_called_damaged(features: FeatureSet) ->
     (entry,) = survey(FeatureStore(features.folder.parent))
     assert entry.state == "of another version"
     said = listing([entry], datetime.datetime.now(datetime.UTC))
-    assert "of another version: use the headstart that made it, or `headstart extract --force`" in said
+    assert "of another version: use the headstart that made it; the `headstart extract` that made the set" in said
 
 
 def test_a_set_is_called_by_its_name_or_as_extract_prints_it(features: FeatureSet, monkeypatch: pytest.MonkeyPatch) -> None:

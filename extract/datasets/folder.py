@@ -15,6 +15,7 @@ from headstart.core.cache.text import listed
 from headstart.core.extract.datasets import kind_hint
 from headstart.core.extract.images import Images
 from headstart.core.extract.images.files import FileImages
+from headstart.core.extract.images.labels import pictures_of
 from headstart.core.extract.pictures.formats import suffixes
 from headstart.core.extract.pictures.layout import Layout, layout, subfolders
 from headstart.core.extract.pictures.walk import Found, counted, refuse, walk
@@ -64,7 +65,7 @@ def images(found: Layout, split: str) -> Images:
         targets=tuple(targets),
         top=found.top,
         remarks=(
-            _summary(split, len(paths), classes, left_out),
+            pictures_of(split, targets, classes) + (f"; {counted(left_out)}" if left_out else ""),
             *found.remarks,
             *_of_classes(classes, set(targets), split),
         ),
@@ -127,13 +128,6 @@ def _pictures(found: Layout, split: str, classes: Sequence[str]) -> tuple[list[s
         targets += [index] * len(inside.pictures)
         left_out += inside.left_out
     return paths, targets, left_out
-
-
-def _summary(split: str, rows: int, classes: Sequence[str], left_out: collections.Counter[str]) -> str:
-    which = "" if split == "all" else f"{split}: "
-    kinds = f"of {len(classes):,} {'class' if len(classes) == 1 else 'classes'}" if classes else "without labels"
-    total = f"{which}{rows:,} {'picture' if rows == 1 else 'pictures'} {kinds}"
-    return f"{total}; {counted(left_out)}" if left_out else total
 
 
 def _of_classes(classes: Sequence[str], filled: Collection[int], split: str) -> list[str]:

@@ -56,14 +56,21 @@ def ascii_only(name: str) -> str:
     return name if name.isascii() else ascii(name)[1:-1]
 
 
+def pictures_of(split: str, targets: Sequence[int], classes: Sequence[str]) -> str:
+    """How many pictures of how many classes a split has: of those that it lacks none is counted."""
+    rows, which = len(targets), "" if split == "all" else f"{split}: "
+    filled, known = len({*targets} - {-1}), len(classes)
+    of = f"{filled:,} of {known:,}" if filled < known else f"{known:,}"
+    kinds = f"of {of} {'class' if known == 1 else 'classes'}" if filled else "without labels"
+    return f"{which}{rows:,} {'picture' if rows == 1 else 'pictures'} {kinds}"
+
+
 def summary(split: str, targets: Sequence[int], classes: Sequence[str], more: str = "") -> list[str]:
     """How many pictures of how many classes a split has, with what is left out, and what is odd about its labels."""
     rows, which = len(targets), "" if split == "all" else f"{split}: "
-    filled = len({*targets} - {-1})
-    kinds = f"of {len(classes):,} {'class' if len(classes) == 1 else 'classes'}" if filled else "without labels"
-    found = [f"{which}{rows:,} {'picture' if rows == 1 else 'pictures'} {kinds}{more}"]
+    found = [f"{pictures_of(split, targets, classes)}{more}"]
     unknown = sum(target < 0 for target in targets)
-    if filled and unknown:
+    if 0 < unknown < rows:
         found.append(f"{which}{unknown:,} of {rows:,} pictures {'has' if unknown == 1 else 'have'} no label")
     by_case = collections.Counter(name.casefold() for name in classes)
     if alike := [name for name in classes if by_case[name.casefold()] > 1]:

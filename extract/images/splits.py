@@ -38,8 +38,9 @@ def splits_of(kinds: Iterable[Kind], where: object) -> Splits:
         return Splits({"train": "train", "val": "val", "test": "test"})
     if there == {"train", "val"}:
         remark = (
-            "the data set has no test pictures: heads are chosen on its validation pictures and tested by cross-validation "
-            "of its training pictures; call the validation pictures test to test on them instead"
+            "the data set has no test pictures: heads are tested by cross-validation, and chosen on its validation "
+            "pictures if these are 100 or more and both splits have all classes (else they may be training pictures too); "
+            "call the validation pictures test to test on them instead"
         )
         return Splits({"train": "train", "val": "val"}, (remark,))
     if there == {"train", "test"}:

@@ -6,6 +6,7 @@ left over beside splits: such a folder is refused, since it could be meant in tw
 
 import dataclasses
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def layout(top: Path) -> Layout:
         raise DataInvalid(
             f"{top}: {listed(splits)} has class folders, but {listed(flat)} holds pictures without class folders; expected "
             f"{top / flat[0]}/CLASS/PICTURE.jpg; --dataset folder:{top / splits[0]} takes {safe(splits[0])}/ alone, and "
-            f"`headstart predict {top / flat[0]}` labels pictures of unknown classes"
+            f"`headstart predict {shlex.quote(str(top / flat[0]))}` labels pictures of unknown classes"
         )
     if others:
         raise DataInvalid(
@@ -131,8 +132,9 @@ def _of_splits(top: Path, names: Sequence[str]) -> Layout:
         return Layout(top, {"train": train, "val": val, "test": test})
     if train and val:
         remark = (
-            f"the folder has no test pictures: heads are chosen on {safe(val)}/ and tested by cross-validation of "
-            f"{safe(train)}/; call {safe(val)}/ test/ to test on it instead"
+            f"the folder has no test pictures: heads are tested by cross-validation, and chosen on {safe(val)}/ if it has "
+            f"100 pictures or more and both folders have all classes (else it may join {safe(train)}/); call {safe(val)}/ "
+            f"test/ to test on it instead"
         )
         return Layout(top, {"train": train, "val": val}, remarks=(remark,))
     if train and test:

@@ -1,6 +1,7 @@
 """A line of the report's table of heads: what was trained, how long it took, and how good it is."""
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -126,6 +127,36 @@ def row_of(group: Group, timing: Timing | None, interval: tuple[float, float] | 
         evaluated_by=run.evaluated_by,
         curve=next((one.curve for one in group.runs if one.curve), None),
     )
+
+
+def comparable(rows: Sequence[Row]) -> list[Row]:
+    """The heads that may be ranked: of those with an accuracy, the ones tested on the images that most were."""
+    groups: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        if math.isfinite(row.accuracy):
+            groups.setdefault((row.test_used, row.test_rows), []).append(row)
+    return max(groups.values(), key=len, default=[])
+
+
+def best_of(rows: Sequence[Row]) -> Row | None:
+    """Of those that may be ranked the head with the highest accuracy, of equal ones that with the least log loss; None
+    without any."""
+    return min(comparable(rows), key=rank, default=None)
+
+
+def rank(row: Row) -> tuple[float, float]:
+    """What heads on the same images are put in order by, the best first."""
+    loss = row.measures.get("log_loss")
+    return -round(row.accuracy, 12), math.inf if loss is None else loss  # means of equal shares may differ in a last digit
+
+
+def tie(best: Row, rows: Sequence[Row]) -> str:
+    """What must be said beside the best head where others that may be ranked are as often right; empty where none is."""
+    others = [rank(row)[1] for row in comparable(rows) if row is not best and rank(row)[0] == rank(best)[0]]
+    if not others:
+        return ""
+    many = f"{len(others)} other{' has' if len(others) == 1 else 's have'} the same accuracy"
+    return f"{many} and a higher log loss" if rank(best)[1] < min(others) < math.inf else many
 
 
 def _means(runs: Sequence[Run]) -> dict[str, float | None]:

@@ -129,10 +129,11 @@ def _check_views(heads: Sequence[TrainedHead]) -> None:
     """Raise RunNotFound where a head was trained without views."""
     for head in heads:
         if not head.checkpoint.head.config.views:
-            again = shlex.join(trained_by(head.checkpoint.key, RECIPES["standard"]))
+            options = trained_by(head.checkpoint.key, RECIPES["standard"])
+            again = shlex.join(["headstart", "train-head", *options, "--views"])
             raise RunNotFound(
                 f"{head.name}: was trained without views, so that --views has none to average over; "
-                f"`headstart train-head {again} --views` trains one with those that are kept"
+                f"`{again}` trains one with those that are kept"
             )
 
 

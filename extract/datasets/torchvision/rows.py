@@ -16,6 +16,7 @@ from headstart.core.extract.datasets.torchvision.sets import TorchvisionSet
 from headstart.core.extract.images import Images, Labels, Pixels
 from headstart.core.extract.images.arrays import ArrayImages
 from headstart.core.extract.images.files import FileImages
+from headstart.core.extract.images.labels import pictures_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,14 +88,14 @@ def _files(facts: _Split, paths: Sequence[Path]) -> Images:
     for path in relative:
         if path.startswith(os.pardir + os.sep):
             raise ValueError(f"{path} lies outside of it")
-    which = "" if facts.split == "all" else f"{facts.split}: "
+    targets = facts.labels.tolist()
     return FileImages(
         name=facts.name,
         split=facts.split,
         classes=facts.classes,
         root=root,
         paths=relative,
-        targets=tuple(facts.labels.tolist()),
+        targets=tuple(targets),
         notes=facts.notes,
-        remarks=(f"{which}{len(relative):,} pictures of {len(facts.classes):,} classes",),
+        remarks=(pictures_of(facts.split, targets, facts.classes),),
     ).stratified()

@@ -10,7 +10,7 @@ from headstart.core.heads.report.markdown.measures import measures
 from headstart.core.heads.report.markdown.pictures import pictures
 from headstart.core.heads.report.markdown.text import one_line, table
 from headstart.core.heads.report.published import PublishedStudy
-from headstart.core.heads.report.row import Inference, Row
+from headstart.core.heads.report.row import Inference, Row, best_of, comparable, tie
 from headstart.core.heads.report.units import percent, seconds
 
 
@@ -31,7 +31,7 @@ def _section(section: Section) -> str:
     published = section.published
     blocks = [_best(section.rows), _table_1(section.rows, published is not None)]
     blocks += [_published_table(published)] if published else []
-    blocks += [measures(section), pictures(section, _best_of(section.rows))]
+    blocks += [measures(section), pictures(section, best_of(section.rows))]
     if any(line.losses for line in section.rows):
         blocks.append("## Mean training loss of each epoch\n\n" + _losses(section.rows))
     if section.photos:
@@ -40,24 +40,13 @@ def _section(section: Section) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _alike(rows: Sequence[Row]) -> list[Row]:
-    """The heads that may be ranked: those tested on the images that most were."""
-    groups: dict[tuple[str, int], list[Row]] = {}
-    for line in rows:
-        groups.setdefault((line.test_used, line.test_rows), []).append(line)
-    return max(groups.values(), key=len, default=[])
-
-
-def _best_of(rows: Sequence[Row]) -> Row | None:
-    return max(_alike(rows), key=lambda line: line.accuracy, default=None)
-
-
 def _best(rows: Sequence[Row]) -> str:
     """The best head of those on the same test images, and how to use it."""
-    alike, best = _alike(rows), _best_of(rows)
+    alike, best = comparable(rows), best_of(rows)
     if best is None:
         return ""
     of = f", the highest of {len(alike)} heads on these {best.test_rows:,} images" if len(alike) > 1 else ""
+    of += f" ({tied})" if (tied := tie(best, rows)) else ""
     use = f"`headstart predict --head {shlex.quote(best.folder or f'runs/{best.run}')} PICTURES...`"
     return f"Best: {title(best)} with {_accuracy(best)}{of}. Use it: {use}"
 

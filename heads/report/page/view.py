@@ -5,9 +5,9 @@ import itertools
 from collections.abc import Callable, Iterator
 
 from headstart.core.heads.report.facts import HeadResults, Section
-from headstart.core.heads.report.page.html import Frame, Html, known
+from headstart.core.heads.report.page.html import Frame, Html
 from headstart.core.heads.report.published import Published
-from headstart.core.heads.report.row import Row
+from headstart.core.heads.report.row import Row, best_of, comparable
 from headstart.core.heads.study.results import Analyses
 
 
@@ -54,16 +54,12 @@ class View(Frame):
         return list(dict.fromkeys(note for row in self.section.rows for note in row.notes))
 
     def comparable(self) -> list[Row]:
-        """The heads that may be ranked: of those with an accuracy, the ones tested on the images that most were."""
-        groups: dict[tuple[str, int], list[Row]] = {}
-        for row in self.section.rows:
-            if known(row.accuracy):
-                groups.setdefault((row.test_used, row.test_rows), []).append(row)
-        return max(groups.values(), key=len, default=[])
+        """The heads that may be ranked."""
+        return comparable(self.section.rows)
 
     def best(self) -> Row | None:
-        """The head with the highest accuracy on the same test images; None without any."""
-        return max(self.comparable(), key=lambda row: row.accuracy, default=None)
+        """The best head of these; None without any."""
+        return best_of(self.section.rows)
 
     def published_of(self, row: Row) -> Published | None:
         """The published figures of a row's backbone, if it is trained as the study trained its own."""

@@ -59,7 +59,8 @@ def unneeded(entries: Sequence[Entry], dry_run: bool) -> str:
 
 _HINTS = {
     "not complete": "the `headstart extract` that began the set goes on from there",
-    "of another version": "use the headstart that made it, or `headstart extract --force` to compute it anew",
+    "of another version": "use the headstart that made it; the `headstart extract` that made the set computes it anew, "
+    "with --force",
     "damaged": "`headstart cache verify` says where, the `headstart extract` that made the set mends it",
 }
 

@@ -24,7 +24,7 @@ from headstart.core.heads.report.page.html import (
 from headstart.core.heads.report.page.sections.labels.mistakes import contact_sheet
 from headstart.core.heads.report.page.view import Part, View
 from headstart.core.heads.report.page.words import seeds_of, title_of
-from headstart.core.heads.report.row import Row
+from headstart.core.heads.report.row import Row, tie
 from headstart.core.heads.study.results import CurvePoint
 
 FIRST_MISTAKES = 6
@@ -59,8 +59,9 @@ def _good(view: View, best: Row) -> Html:
     low, high = best.interval
     text += " That is wide: with more test images it would be narrower." if high - low > WIDE else ""
     if len(rows) > 1:
+        tied = f" ({said})" if (said := tie(best, rows)) else ""
         text += (
-            f" It is the highest of {count(len(rows))} heads on these images, so expect a little less on new ones "
+            f" It is the highest of {count(len(rows))} heads on these images{tied}, so expect a little less on new ones "
             f"({link(view, 'table-1', 'all heads')})."
         )
     return Html(text + (" Read it with its notes below the table." if best.notes else ""))

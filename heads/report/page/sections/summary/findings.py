@@ -21,7 +21,7 @@ from headstart.core.heads.report.page.html import (
 )
 from headstart.core.heads.report.page.view import Part, View
 from headstart.core.heads.report.page.words import range_of, seeds_of, settings_words
-from headstart.core.heads.report.row import Row
+from headstart.core.heads.report.row import Row, rank
 from headstart.core.heads.study.results import Analyses, CurvePoint
 
 SHOWN_PAIRS = 6
@@ -47,7 +47,7 @@ def _best(view: View) -> Said:
     for row in view.comparable():
         by_settings.setdefault(row.settings, []).append(row)
     for recipe, rows in by_settings.items():
-        ordered = sorted(rows, key=lambda row: -row.accuracy)
+        ordered = sorted(rows, key=rank)
         ends = [ordered[0], *ordered[-1:]] if len(ordered) > 1 else ordered
         places = ("first ", "last ") if len(ordered) > 1 else ("",)
         listed_ = ", ".join(
