@@ -6,7 +6,7 @@ all that they depend on.
 
 import dataclasses
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,7 @@ from headstart.inference.trained import of_run
 from headstart.observer import Observer
 from headstart.requests import InferenceOptions, ReportRequest
 from headstart.tested import completed, tested
-from headstart.tidying import outdated
+from headstart.tidying import outdated as older_of
 from headstart.workspace import Workspace
 
 THUMBNAIL = 96
@@ -54,8 +54,8 @@ THUMBNAIL = 96
 
 @dataclasses.dataclass(frozen=True)
 class _Sources:
-    """Where a report's facts come from: the feature sets by digest, the heads with their timings, the analyses, and the
-    files of outside photographs."""
+    """Where a report's facts come from: the feature sets by digest, the heads with their timings, the analyses, the files
+    of outside photographs, and the names of heads that are older than their features."""
 
     workspace: Workspace
     request: ReportRequest
@@ -64,6 +64,11 @@ class _Sources:
     store: RunStore
     analyses: AnalysisStore
     photos: Sequence[Path]
+    older: Collection[str]
+
+    def is_older(self, part: GroupedRuns) -> bool:
+        """Whether all its heads are."""
+        return all(run.name in self.older for group in part.groups for run in group.runs)
 
 
 def report(workspace: Workspace, request: ReportRequest, observer: Observer) -> Report:
@@ -89,24 +94,38 @@ def compare(workspace: Workspace, runs: Sequence[Run], request: ReportRequest, o
 
 def _gathered(workspace: Workspace, runs: Sequence[Run], request: ReportRequest, observer: Observer) -> Report:
     photos = expand([str(request.photos)]) if request.photos is not None else []
-    older = outdated(workspace, runs)
+    older = older_of(workspace, runs)
     runs = [dataclasses.replace(run, notes=(*run.notes, older[run.name])) if run.name in older else run for run in runs]
     sets = {found.manifest.digest: found for found in FeatureStore(workspace.features_dir).sets()}
     store, analyses = RunStore(workspace.runs_dir), AnalysisStore(workspace.runs_dir)
-    sources = _Sources(workspace, request, observer, sets, store, analyses, photos)
+    sources = _Sources(workspace, request, observer, sets, store, analyses, photos, older.keys())
     found = grouped(runs, {digest: features.manifest for digest, features in sets.items()})
+    current = [part for part in found if not sources.is_older(part)]
+    replaced = [part for part in reversed(found) if sources.is_older(part)]
+    images = [(part, _images(part, sources)) for part in (*current, *replaced)]
+    if changed := sum(it is None for part, (it, _) in images if sources.is_older(part)):
+        which, theirs = ("1 older snapshot", "its part") if changed == 1 else (f"{changed} older snapshots", "their parts")
+        observer.note(
+            f"the pictures of {which} are no longer there as they were: {theirs} of the report "
+            f"{'has' if changed == 1 else 'have'} no pictures"
+        )
+    sections = [_section(part, its, sources) for part, its in images]
+    there = {part.dataset for part in current}
     return Report(
-        sections=tuple(_section(part, sources) for part in found),
+        sections=tuple(
+            dataclasses.replace(section, replaced=sources.is_older(part) and part.dataset in there)
+            for section, (part, _) in zip(sections, images, strict=True)
+        ),
         hardware="; ".join(dict.fromkeys(run.device for run in runs)),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         versions=versions(),
     )
 
 
-def _section(part: GroupedRuns, sources: _Sources) -> Section:
+def _section(part: GroupedRuns, its_images: tuple[Images | None, str], sources: _Sources) -> Section:
     tested = [_tested(group, sources) for group in part.groups]
     timed = [_timing(sources.store, group) for group in part.groups]
-    images, place = _images(part, sources)
+    images, place = its_images
     rows = tuple(_row(*one, place, sources) for one in zip(part.groups, timed, tested, strict=True))
     there = [found for found in tested if found is not None]
     photos = _labelled(part, sources) if sources.photos else []
@@ -153,7 +172,8 @@ def _row(group: Group, timing: Timing | None, tested: Predictions | None, place:
     options = made_by(group.first.key, place, tuple(there))
     folder = str(sources.store.root / group.first.name)
     again = trained_by(group.first.key, group.first.config)
-    return dataclasses.replace(row, folder=folder, place=place, made_by=options, trained_by=again)
+    outdated = any(run.name in sources.older for run in group.runs)
+    return dataclasses.replace(row, folder=folder, place=place, made_by=options, trained_by=again, outdated=outdated)
 
 
 def _timing(store: RunStore, group: Group) -> Timing | None:
@@ -222,7 +242,8 @@ def _images(part: GroupedRuns, sources: _Sources) -> tuple[Images | None, str]:
             reasons.append(f"{images.source} holds other images than the features are of")
         except (HeadstartError, OSError) as error:
             reasons.append(str(error))
-    sources.observer.note(f"no images of {part.title} in the report: {reasons[0]}; say where they are with --dataset")
+    if not sources.is_older(part):  # what is older is said of all of them at once
+        sources.observer.note(f"no images of {part.title} in the report: {reasons[0]}; say where they are with --dataset")
     return None, unknown
 
 

@@ -192,8 +192,38 @@ def test_a_head_of_a_folder_that_was_divided_in_another_way_since_is_reported_as
     assert said in place.run("cache", "ls").stderr
     found = place.run("report")
     assert said in found.stdout
-    why = f"folder:{root} is divided into train, test by now" if first == "all" else "--split test: "
-    assert f"no images of folder-pets in the report: {why}" in found.stderr
+    why = "the pictures of 1 older snapshot are no longer there as they were: its part of the report has no pictures"
+    assert f"{why}\n" in found.stderr
+    assert "say where they are" not in found.stderr
+
+
+def test_the_newest_pictures_come_first_and_older_snapshots_are_said_in_one_line(place: Place) -> None:
+    root = write_splits(place.root / "pets", 2, 20, 10)
+    for folder in ("train", "test", "test"):
+        place.run("extract", "--dataset", f"folder:{root}", *SMALL)
+        place.run("train-head", "--head", "ridge", "--penalty", "1")
+        next((root / folder).rglob("*.png")).unlink()
+        if folder == "train":  # one section, with a current head beside an outdated one
+            place.run("extract", "--dataset", f"folder:{root}", *SMALL)
+            place.run("train-head", "--head", "ridge", "--penalty", "2")
+            (rows,) = [section["rows"] for section in place.report()]
+            assert [row["outdated"] for row in rows] == [True, False]
+            assert "Best: " in (best := place.run("report").stdout.split("Use it: ")[0])
+            assert "heads on these" not in best
+    place.run("extract", "--dataset", f"folder:{root}", *SMALL)
+    place.run("train-head", "--head", "ridge", "--penalty", "1")
+    found = place.run("report")
+    lines = [line for line in found.stderr.splitlines() if "older snapshots" in line or "no images of" in line]
+    assert lines == [
+        "the pictures of 2 older snapshots are no longer there as they were: their parts of the report have no pictures"
+    ]
+    sections = place.report()
+    assert [section["rows"][0]["test_rows"] for section in sections] == [18, 19, 20]
+    assert [any(row["outdated"] for row in section["rows"]) for section in sections] == [False, True, True]
+    text, page = ((place.root / f"runs/report/report.{kind}").read_text(encoding="utf-8") for kind in ("md", "html"))
+    assert text.count("Best: ") == 1
+    assert text.index("Best: ") < text.index("These heads are of an earlier snapshot of folder-pets; a section above has")
+    assert page.count("These heads are of an earlier snapshot of folder-pets") == 2
 
 
 def test_a_folder_of_pictures_is_found_where_it_was_and_told_by_its_content(place: Place) -> None:

@@ -12,7 +12,7 @@ from headstart.core.heads.statistics.measures import NAMES
 
 _NOT_IN_CSV = ("folder",
     "runs", "seeds", "accuracies", "deviation", "interval_over", "inference", "interval", "losses", "notes", "test_used",
-    "sigmoid", "measures", "selection", "evaluated_by", "curve", "trained_by",
+    "sigmoid", "measures", "selection", "evaluated_by", "curve", "trained_by", "outdated",
 )  # fmt: skip
 
 

@@ -137,7 +137,8 @@ class Section:
 
     `heads` stand model by model, and only those whose features are there; `not_compared` says in words which of them were
     tested on other images. `maps` and `stages` (seconds per image of each stage of inference) are by model. `published` are
-    the published study's figures where they may stand beside ours.
+    the published study's figures where they may stand beside ours. `replaced` says that all its heads are of earlier
+    snapshots, and that another section has heads of the data set as it is now: none of these is then recommended.
     """
 
     title: str
@@ -157,6 +158,14 @@ class Section:
     batch_norm: BatchNormResults | None = None
     preprocessing: Preprocessing | None = None
     published: PublishedStudy | None = None
+    replaced: bool = False
+
+    @property
+    def instead(self) -> str:
+        """What is said where its best head would be recommended."""
+        return (
+            f"These heads are of an earlier snapshot of {self.dataset}; a section above has those of its present pictures."
+        )
 
     def measures(self) -> list[str]:
         """The measures by name that any of the rows has, in the order in which they are shown."""

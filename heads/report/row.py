@@ -40,6 +40,7 @@ class Row:
     not defined. `selection` says what was tried before the run that stands for them, `evaluated_by` on which rows it was
     tested. `place` is where its images are, as `--dataset` takes it, `made_by` the options that make its features, and
     `trained_by` those that train such a head. `curve` is the few-shot curve of the first of the runs that has one.
+    `outdated` says that a later snapshot of its data set is there.
     """
 
     run: str
@@ -75,6 +76,7 @@ class Row:
     made_by: tuple[str, ...] = ()
     trained_by: tuple[str, ...] = ()
     curve: Curve | None = None
+    outdated: bool = False
 
     @property
     def trained_in_s(self) -> float | None:
@@ -130,9 +132,10 @@ def row_of(group: Group, timing: Timing | None, interval: tuple[float, float] | 
 
 
 def comparable(rows: Sequence[Row]) -> list[Row]:
-    """The heads that may be ranked: of those with an accuracy, the ones tested on the images that most were."""
+    """The heads that may be ranked: of those with an accuracy, the ones tested on the images that most were; none that is
+    outdated where others are there."""
     groups: dict[tuple[str, int], list[Row]] = {}
-    for row in rows:
+    for row in [row for row in rows if not row.outdated] or rows:
         if math.isfinite(row.accuracy):
             groups.setdefault((row.test_used, row.test_rows), []).append(row)
     return max(groups.values(), key=len, default=[])

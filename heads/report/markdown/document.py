@@ -29,7 +29,8 @@ _HEADING = re.compile("^##(?= )", re.MULTILINE)
 
 def _section(section: Section) -> str:
     published = section.published
-    blocks = [_best(section.rows), _table_1(section.rows, published is not None)]
+    first = one_line(section.instead) if section.replaced else _best(section.rows)
+    blocks = [first, _table_1(section.rows, published is not None)]
     blocks += [_published_table(published)] if published else []
     blocks += [measures(section), pictures(section, best_of(section.rows))]
     if any(line.losses for line in section.rows):

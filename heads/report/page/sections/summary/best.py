@@ -16,6 +16,7 @@ from headstart.core.heads.report.page.html import (
     link,
     listed,
     name,
+    paragraph,
     points,
     section,
     share,
@@ -33,6 +34,8 @@ WIDE = 0.1
 
 
 def _best(view: View) -> Html:
+    if view.section.replaced:
+        return section(view, "best", "The best head", paragraph(view.section.instead))
     best = view.best()
     if best is None:
         return Html("")
