@@ -28,7 +28,7 @@ from headstart.core.cache.errors import WeightsMismatch, WeightsNotFound
 from headstart.core.extract import plan
 from headstart.core.extract.backbones import Backbone, HubFile, get_backbone, known, names, sketch
 from headstart.core.extract.backbones import timm as source
-from headstart.core.extract.config import ExtractionRequest
+from headstart.core.extract.config import ExtractConfig, ExtractionRequest
 from headstart.core.extract.network.body import Body, pooled
 from headstart.core.extract.weights import hub, lacking, load, locate, usual
 from headstart.core.extract.weights.licences import caution, licence
@@ -445,7 +445,8 @@ def test_extract_says_that_weights_are_not_for_commercial_use(
     hub_cache: Callable[[str, str, STATE], Path], tmp_path: Path
 ) -> None:
     hub_cache("timm/convnextv2_atto.fcmae_ft_in1k", "model.safetensors", {"unread": torch.zeros(1)})
-    request, observer = ExtractionRequest(("timm/convnextv2_atto.fcmae_ft_in1k",), "digits"), Remarks()
+    config = ExtractConfig(precision="fp32")  # where bf16 is fast, `auto` compares it with fp32 and reads the file
+    request, observer = ExtractionRequest(("timm/convnextv2_atto.fcmae_ft_in1k",), "digits", config=config), Remarks()
     extraction.plan(Workspace(tmp_path, tmp_path, tmp_path, "cpu"), request, observer)
     expected = "their licence is cc-by-nc-4.0: not for commercial use, nor is what is made with them"
     assert f"timm/convnextv2_atto fcmae_ft_in1k: {expected}" in observer.found
