@@ -1,11 +1,11 @@
 """The key: how a feature is computed, by value. Which pictures make up a data set is another question (`manifest`)."""
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headstart.core.cache.files import canonical_json, sha256
+from headstart.core.cache.views import views_in_words
 
 FEATURE_VERSION = 1
 """Raised whenever a change to our code changes what a feature's value is: old sets are then not found again."""
@@ -17,10 +17,6 @@ POOLINGS: Mapping[str, str] = {
     "max": "global maximum",
 }
 """What `pooling` is for each way of pooling that has a name of its own."""
-FLIP = "flip"
-"""What `view` is for pictures mirrored left to right."""
-RANDOM_CROP = re.compile(r"crop area=0\.25-1 ratio=3/4-4/3 seed=(0|[1-9][0-9]*) number=([1-9][0-9]*)")
-"""What `view` is for random crops (`extract.pictures.views`): the seed and the number."""
 AT = " at "
 """What stands in `pooling` between the way and an inner layer."""
 
@@ -193,21 +189,3 @@ def _expect_each(found: Mapping[str, Any], names: tuple[str, ...], kind: type | 
     for name in names:
         if not all(isinstance(x, kind) and not isinstance(x, bool) for x in found[name]):
             raise ValueError(f"key: {name} is {found[name]!r}, expected {kind} in it")
-
-
-def views_in_words(views: Sequence[str]) -> str:
-    """Some views for people: `flip, crops 1 to 4 of seed 0`; those that this version does not know as keys have them."""
-    crops, others = dict[str, list[int]](), list[str]()
-    for view in views:
-        found = RANDOM_CROP.fullmatch(view)
-        if found:
-            crops.setdefault(found[1], []).append(int(found[2]))
-        else:
-            others.append(view)
-    for seed, numbers in sorted(crops.items(), key=lambda one: int(one[0])):
-        first, last = min(numbers), max(numbers)
-        if last - first + 1 == len(numbers) > 1:
-            others.append(f"crops {first} to {last} of seed {seed}")
-        else:
-            others += [f"crop {number} of seed {seed}" for number in sorted(numbers)]
-    return ", ".join(others)

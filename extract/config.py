@@ -10,9 +10,8 @@ from typing import Literal, get_args
 
 from headstart.core.cache.arguments import choice, flag, text, whole
 from headstart.core.cache.errors import ArgumentInvalid
-from headstart.core.cache.key import FLIP
 from headstart.core.cache.shard_plan import DEFAULT_SHARD_ROWS
-from headstart.core.extract.pictures.views import crop
+from headstart.core.cache.views import FLIP, crop
 
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 Engine = Literal["auto", "eager", "compiled"]

@@ -10,13 +10,13 @@ from headstart.commands import made_by
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import listed
+from headstart.core.cache.views import asked_by
 from headstart.core.extract import plan as jobs
 from headstart.core.extract import reuse
 from headstart.core.extract import run as runs
 from headstart.core.extract.config import Download, ExtractConfig, ExtractionRequest
 from headstart.core.extract.job import Job
 from headstart.core.extract.pictures.preprocess import Preprocessing
-from headstart.core.extract.pictures.views import asked_by
 from headstart.core.extract.reuse import Outlook
 from headstart.core.extract.run import Outcome
 from headstart.core.extract.weights.licences import caution, licence

@@ -14,9 +14,9 @@ from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.store import FeatureStore, newest, parted
 from headstart.core.cache.text import by_commands, listed
 from headstart.core.cache.verify import NOT_COMPLETE, Entry, survey
+from headstart.core.cache.views import asked_by
 from headstart.core.extract import datasets
 from headstart.core.extract.pictures.layout import kind as split_word
-from headstart.core.extract.pictures.views import asked_by
 from headstart.core.extract.rows.newer import newer
 from headstart.core.heads import data
 from headstart.core.heads.data import Pair

@@ -13,9 +13,8 @@ from cli_samples import Place
 from PIL import Image
 
 import headstart as hs
-from headstart import extraction
 from headstart.core.cache.errors import ArgumentInvalid, FeaturesInvalid, FeaturesNotFound
-from headstart.core.extract.config import ExtractConfig, ExtractionRequest
+from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.featurise import featurise, outside
 from headstart.core.extract.network.extractor import FeatureExtractor
 from headstart.core.extract.network.interface import TuningState
@@ -27,7 +26,6 @@ from headstart.core.heads.training.train import probabilities
 from headstart.inference import views
 from headstart.inference.trained import TrainedHead, of_run
 from headstart.inference.views import Viewed, versions
-from headstart.observer import Observer
 from headstart.requests import InferenceOptions
 from headstart.workspace import Workspace
 
@@ -39,23 +37,11 @@ def workspace_of(place: Place) -> Workspace:
     return Workspace(place.root / "features", place.root / "runs", place.root / "data", "cpu")
 
 
-def keep_view(place: Place, view: str = "flip", config: ExtractConfig = CONFIG, split: str | None = None) -> None:
-    """Extract a view of the digits, as a job whose transform says it."""
-    workspace, request = (
-        workspace_of(place),
-        ExtractionRequest(("resnet18",), "digits", split, ("random:0",), config=config),
-    )
-    for job in extraction.plan(workspace, request, Observer()):
-        own = dataclasses.replace(job, preprocessing=dataclasses.replace(job.preprocessing, view=view))
-        extraction.run_job(workspace, own, (), Observer())
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A place with features of 120 and 120 digits, a view of each, and a head that was trained with it."""
     found = Place(tmp_path_factory.mktemp("place"))
-    found.run("extract", "-m", "resnet18", *SMALL, "--limit", "120")
-    keep_view(found)
+    found.run("extract", "-m", "resnet18", *SMALL, "--limit", "120", "--views", "flip")
     found.run("train-head", "--head", "logreg", "--views")
     return found
 
@@ -112,7 +98,7 @@ def test_no_views_is_an_error_with_a_command(tmp_path: Path) -> None:
     found.run("extract", "-m", "resnet18", *SMALL, "--limit", "40")
     line = found.fails("train-head", "--views")
     assert "no view of its pictures is kept; `headstart extract -m resnet18 --dataset digits --weights random:0" in line
-    keep_view(found, config=dataclasses.replace(CONFIG, limit=40), split="train")
+    found.run("extract", "-m", "resnet18", *SMALL, "--limit", "40", "--split", "train", "--views", "flip")
     found.run("train-head", "--head", "logreg", "--views")
     found.run("extract", "-m", "resnet18", *SMALL, "--limit", "60")
     assert "the view flip is of other pictures, labels or rows than" in found.fails("train-head", "--views")

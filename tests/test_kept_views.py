@@ -12,6 +12,7 @@ from heads_samples import one_thread as one_thread
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, FeaturesStale
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.views import crop
 from headstart.core.heads import data
 from headstart.core.heads.config import RECIPES, TrainConfig, refusal
 from headstart.core.heads.data import Labelled, Pair
@@ -22,7 +23,7 @@ from headstart.core.heads.settings import settings_label
 from headstart.core.heads.statistics.accuracy import Score
 from headstart.core.heads.training.averaging import averaged_score
 
-CROP = "crop 0.8 seed=0 number=1"
+CROP = crop(0, 1)
 VIEWS = (CROP, "flip")
 
 
@@ -182,7 +183,7 @@ def test_all_parts_have_the_views_of_their_pictures(pair: Pair) -> None:
         assert part.views.dtype == np.float32
         np.testing.assert_allclose(part.views[0], part.features + 0.5, rtol=1e-6)
         np.testing.assert_allclose(part.views[1], part.features + 0.25, rtol=1e-6)
-    assert f"trained on views of each picture too: {CROP}, flip" in parts.notes
+    assert "trained on views of each picture too: flip, crop 1 of seed 0" in parts.notes
     without = data.load(pair, make_config())
     assert without.training.views is None
     assert without.notes == ()
@@ -229,7 +230,7 @@ def test_a_record_says_which_views_and_how_good_averages_are(pair: Pair, runs: R
     assert run.config.views == VIEWS
     assert run.averaged is not None
     assert run.averaged.total == 30
-    assert f"trained on views of each picture too: {CROP}, flip" in run.notes
+    assert "trained on views of each picture too: flip, crop 1 of seed 0" in run.notes
     assert settings_label(run.config) == f"{SMALL}, views {CROP} + flip"
     assert read(runs.root / run.name / "run.json") == run
     facts = json.loads((runs.root / run.name / "run.json").read_text())
@@ -376,7 +377,8 @@ def test_a_validation_split_judges_pictures_as_they_are(pair: Pair, store: Featu
 def test_a_validation_split_that_joins_needs_its_views(pair: Pair, store: FeatureStore, runs: RunStore) -> None:
     write_validation(store, blobs(12, seed=5), views=False)
     with pytest.raises(
-        FeaturesNotFound, match=r"-val-.*its view crop 0.8 .* is not kept; `headstart extract .* --views flip` makes"
+        FeaturesNotFound,
+        match=r"-val-.*its view crop 1 of seed 0 is not kept; `headstart extract .* --views 1 --seed 0` makes",
     ):
         trained(only_pair(store), runs)
     write_validation(store, blobs(12, seed=5), views=True)
@@ -390,7 +392,7 @@ def test_a_validation_split_that_joins_needs_its_views(pair: Pair, store: Featur
 def test_the_command_that_makes_crops_names_number_and_seed(store: FeatureStore) -> None:
     write_pair(store.root)
     for number in (1, 2, 3):
-        write_view(store, blobs(60), "train", f"crop area=0.25-1 ratio=3/4-4/3 seed=7 number={number}")
+        write_view(store, blobs(60), "train", crop(7, number))
     write_set(store, shifted(blobs(61), 0.0), "train", make_key(), snapshot=True)
     found = only_pair(store)
     with pytest.raises(FeaturesStale, match=r"`headstart extract .* --views 3 --seed 7` brings it up to date"):

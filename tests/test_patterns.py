@@ -83,6 +83,7 @@ def test_what_is_not_there_is_told_with_what_is(tmp_path: Path) -> None:
         given("")
 
 
+# no mode keeps root from reading, and no fake of `os.scandir` would show what the kernel refuses
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path) -> None:
     tree(tmp_path, "in/a.csv")

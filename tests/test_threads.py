@@ -88,10 +88,11 @@ def study(seeds: int, **changes: Any) -> list[TrainConfig]:
     return [dataclasses.replace(RECIPES["study"], epochs=1, seed=seed, **changes) for seed in range(seeds)]
 
 
-@pytest.mark.parametrize("dim", [512, 2048])
-def test_a_seed_names_its_head_bit_for_bit_among_thirty_as_alone(dim: int) -> None:
+@pytest.mark.parametrize(("dim", "views"), [(512, 0), (2048, 0), (2048, 2)])
+def test_a_seed_names_its_head_bit_for_bit_among_thirty_as_alone(dim: int, views: int) -> None:
     # side by side, where the initial weights were once drawn from one generator of the process
     data, configs = rows(128, dim), study(30)
+    data = data.with_views((data.features + 1 + view for view in range(views)), views) if views else data
     alone = [train(data, 3, config, "cpu", silent) for config in configs]
     state = torch.get_rng_state()
     torch.set_num_threads(4)

@@ -194,7 +194,7 @@ def test_other_features_of_the_network_are_those_of_extract(here: Path, pool: Po
     assert np.array_equal(backbone.transform(batch), features.X)
     assert (backbone.dim, backbone.digest) == (dim, features.key.feature_key.digest)
     assert backbone.get_feature_names_out()[-1] == f"resnet18_{dim - 1}"
-    again = pickle.loads(pickle.dumps(backbone))
+    again = pickle.loads(pickle.dumps(backbone))  # as joblib sends it to its workers; the bytes are this test's own
     assert (again.pool, again.layer, again.digest) == (pool, layer, backbone.digest)
     assert backbone.digest != small(preprocessing="squash").digest
     assert small(pool="avg").digest == small().digest  # its own way by another word

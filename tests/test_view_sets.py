@@ -29,8 +29,9 @@ from run_samples import PIXELS, assert_equal, expected_rows, job, run, run_findi
 import headstart as hs
 from headstart.core.cache.errors import ArgumentInvalid, ImageUnreadable, WeightsMismatch
 from headstart.core.cache.feature_set import FeatureSet
-from headstart.core.cache.key import FLIP, FeatureKey
+from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.views import FLIP, crop
 from headstart.core.extract import plan as plans
 from headstart.core.extract import weights
 from headstart.core.extract.config import MOST_VIEWS, ExtractConfig, ExtractionRequest
@@ -38,7 +39,6 @@ from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.network import loaded
 from headstart.core.extract.network.interface import EngineConfig
-from headstart.core.extract.pictures.views import crop
 from headstart.core.extract.restore import restore
 from headstart.core.extract.reuse import older_views
 from headstart.core.extract.run import extract

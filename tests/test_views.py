@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from headstart.api.pictures import Pictures
-from headstart.core.cache.key import FLIP, RANDOM_CROP
+from headstart.core.cache.views import FLIP, RANDOM_CROP, asked_by, crop
 from headstart.core.extract import datasets
 from headstart.core.extract.images import Images, Pixels
 from headstart.core.extract.images.arrays import ArrayImages, fingerprint
 from headstart.core.extract.pictures.decode import decode_at
 from headstart.core.extract.pictures.framing import framed
 from headstart.core.extract.pictures.preprocess import Preprocessing, prepare
-from headstart.core.extract.pictures.views import AREA, RATIO, RandomCrop, Window, asked_by, crop, random_crop
+from headstart.core.extract.pictures.views import AREA, RATIO, RandomCrop, Window, random_crop
 
 SQUASH, PRESET = Preprocessing(16), Preprocessing(16, resize=20, crop="center", interpolation="bicubic")
 BORDER = Preprocessing(16, resize=20, crop="border")

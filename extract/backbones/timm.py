@@ -228,9 +228,8 @@ def _measured(architecture: str, tag: str) -> tuple[Shape, Sizes]:
         )
     try:
         shape = shape_of(model, height)
-    except (
-        NotImplementedError
-    ) as error:  # torch.nn.Module's own for a forward that a class lacks: timm's encoders without one
+    # torch.nn.Module raises it for a class without a forward, as some of timm's encoders are
+    except NotImplementedError as error:
         raise WeightsMismatch(f"model {PREFIX}{architecture} gives no features ({error}); choose another") from error
     least = config.get("min_input_size") or (3, 32, 32)
     if not config.get("fixed_input_size") and not hasattr(model, "patch_embed"):

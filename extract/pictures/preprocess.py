@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from headstart.core.cache.key import FLIP, FeatureKey
+from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.views import FLIP
 from headstart.core.extract.pictures import views
 from headstart.core.extract.pictures.resampling import BITS, weights
 

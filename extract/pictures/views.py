@@ -8,20 +8,17 @@ What is drawn depends on seed, number and the picture's content alone, so that e
 data set, order or batch, and features are found again by content.
 """
 
-import contextlib
 import dataclasses
 import math
 import random
-from collections.abc import Sequence
 
 from headstart.core.cache.files import sha256
-from headstart.core.cache.key import FLIP, RANDOM_CROP
+from headstart.core.cache.views import FLIP, RANDOM_CROP, crop
 
 AREA, RATIO = (0.25, 1.0), (3 / 4, 4 / 3)
 """From and to: the part of the picture's area that a crop covers, and its width by its height."""
 TRIES = 10
 """Crops that are drawn before one is taken from the middle."""
-_CROP = "crop area=0.25-1 ratio=3/4-4/3 seed={seed} number={number}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,28 +52,12 @@ class RandomCrop:
         return dataclasses.replace(found, mirrored=drawn.random() < 0.5)
 
 
-def crop(seed: int, number: int) -> str:
-    """The view of the `number`-th crop, from 1 on."""
-    return _CROP.format(seed=seed, number=number)
-
-
-def asked_by(views: Sequence[str]) -> list[tuple[str, ...]]:
-    """The options of `extract` that ask for some views, all that are known: one list for each command that it takes."""
-    crops, flip = dict[int, int](), FLIP in views
-    for view in views:
-        with contextlib.suppress(ValueError):
-            if (found := random_crop(view)) is not None:
-                crops[found.seed] = max(found.number, crops.get(found.seed, 0))
-    numbered = [("--views", str(number), "--seed", str(seed)) for seed, number in sorted(crops.items())]
-    return [*([("--views", FLIP)] if flip else []), *numbered]
-
-
 def random_crop(view: str) -> RandomCrop | None:
     """The crop that a view is; None where it is none. Raises ValueError for a view that this version does not know."""
     if view in ("", FLIP):
         return None
     if (found := RANDOM_CROP.fullmatch(view)) is None:
-        raise ValueError(f"view is {view!r}, expected none, {FLIP} or '{_CROP.format(seed='S', number='K')}'")
+        raise ValueError(f"view is {view!r}, expected none, {FLIP} or '{crop('S', 'K')}'")
     return RandomCrop(int(found[1]), int(found[2]))
 
 

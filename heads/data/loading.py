@@ -7,10 +7,10 @@ import numpy.typing as npt
 
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, FeaturesStale
 from headstart.core.cache.feature_set import FeatureSet
-from headstart.core.cache.key import views_in_words
 from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.shard import Rows
 from headstart.core.cache.text import listed
+from headstart.core.cache.views import views_in_words
 from headstart.core.heads.config import RECIPES, TEST_FRACTION, TrainConfig
 from headstart.core.heads.data import folds, sampling
 from headstart.core.heads.data.groups import grouped

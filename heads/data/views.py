@@ -1,6 +1,7 @@
 """The kept views of a pair's pictures: which are meant, whether they are of the same pictures, and their rows."""
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -8,8 +9,8 @@ import numpy.typing as npt
 
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, FeaturesStale
 from headstart.core.cache.feature_set import FeatureSet
-from headstart.core.cache.key import FLIP, RANDOM_CROP
 from headstart.core.cache.text import by_commands
+from headstart.core.cache.views import FLIP, asked_by, views_in_words
 from headstart.core.heads.config import TrainConfig, refusal
 from headstart.core.heads.data.labelled import Labelled
 from headstart.core.heads.data.selection import Pair, extract_command
@@ -74,9 +75,8 @@ def of_rows(part: Labelled, pair: Pair, plain: FeatureSet, config: TrainConfig) 
     """
     there = _by_words(pair.views_of(plain))
     if missing := [words for words in config.views if words not in there]:
-        raise FeaturesNotFound(
-            f"{plain.folder}: its view {missing[0]} is not kept; {by_commands(_renewed(pair, missing[:1]), 'make', 'it')}"
-        )
+        words, way = views_in_words(missing[:1]), by_commands(_renewed(pair, missing[:1]), "make", "it")
+        raise FeaturesNotFound(f"{plain.folder}: its view {words} is not kept; {way}")
     for words in config.views:
         _check(there[words], plain, pair, _renewed)
     return [_rows_of(there[words], part) for words in config.views]
@@ -144,10 +144,5 @@ def _by_words(sets: Sequence[FeatureSet]) -> Mapping[str, FeatureSet]:
 
 
 def _renewed(pair: Pair, views: Sequence[str]) -> Sequence[str]:
-    """The command in short, with the views that `extract` makes in one go."""
-    option, crops = FLIP, [found for words in views if (found := RANDOM_CROP.fullmatch(words))]
-    if crops and len(crops) == len(views):
-        seed = crops[0][1]
-        number = max(int(found[2]) for found in crops if found[1] == seed)
-        option = f"{number}{f' --seed {seed}' * (seed != '0')}"
-    return [extract_command(pair.key, f"--views {option}")]
+    """The commands in short."""
+    return [extract_command(pair.key, shlex.join(options)) for options in asked_by(views) or [()]]

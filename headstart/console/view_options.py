@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from headstart.console.options import SEED
-from headstart.core.cache.key import FLIP
+from headstart.core.cache.views import FLIP
 from headstart.core.extract.config import MOST_VIEWS
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from headstart.commands import trained_by
 from headstart.core.cache.errors import RunNotFound
-from headstart.core.cache.key import FeatureKey, views_in_words
+from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.views import views_in_words
 from headstart.core.extract.featurise import expand, featurise, outside
 from headstart.core.extract.network.extractor import FeatureExtractor
 from headstart.core.heads.config import RECIPES

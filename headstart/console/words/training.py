@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from headstart.core.cache.key import views_in_words
 from headstart.core.cache.text import columns
+from headstart.core.cache.views import views_in_words
 from headstart.core.heads.config import stated
 
 if TYPE_CHECKING:
