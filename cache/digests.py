@@ -44,6 +44,7 @@ class Wanted:
     `contents` (N,) numbers the content of each row; `first` (U,) is the first row of each content. `source` and `row` (U,)
     say in which source it was found, -1 where in none, and in which row of it. With `heads` (U,), their first bytes in
     rising order, these are 24 bytes a row beside the digests. What is looked through comes in parts, none of which is kept.
+    `start` is the number that the first of the N has in its split.
     """
 
     digests: Digests
@@ -52,6 +53,7 @@ class Wanted:
     heads: npt.NDArray[np.uint64]
     source: npt.NDArray[np.int32]
     row: npt.NDArray[np.int32]
+    start: int = 0
 
     @classmethod
     def of(cls, digests: Digests) -> "Wanted":
@@ -94,6 +96,26 @@ class Wanted:
             place[left] += 1
             left = left[place[left] < len(self.heads)]
         return found
+
+    def part(self, start: int, stop: int) -> "Wanted":
+        """Those of the rows `start` to `stop` of the split alone, with what was found of them."""
+        own = slice(start - self.start, stop - self.start)
+        kept, first, contents = np.unique(self.contents[own], return_index=True, return_inverse=True)
+        found = self.source[kept], self.row[kept]
+        numbers = contents.astype(np.int32), first.astype(np.int32)
+        return Wanted(self.digests[own], *numbers, self.heads[kept], *found, start)
+
+    def content(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+        """The numbers of the contents of some rows (n,) of the split."""
+        return self.contents[numbers - self.start]
+
+    def digest(self, numbers: npt.NDArray[np.int64]) -> Digests:
+        """The digests (n, 32) of some rows (n,) of the split."""
+        return self.digests[numbers - self.start]
+
+    def missing(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Those of some rows (n,) of the split whose content was not found."""
+        return numbers[self.source[self.content(numbers)] < 0]
 
     @property
     def found(self) -> npt.NDArray[np.bool_]:

@@ -17,6 +17,7 @@
     ├── WeightsMismatch    (ValueError)         weights that don't fit the backbone, or are not the recorded ones
     ├── OutOfMemory        (MemoryError)        the device has no room for a batch of this size
     ├── DeviceUnavailable  (RuntimeError)       the device or precision asked for is not there
+    ├── WorkerLost         (RuntimeError)       processes that compute died, again and again
     ├── RunNotFound        (FileNotFoundError)  no trained head answers
     └── RunDamaged         (ValueError)         a head or its record is altered or not of our layout
 
@@ -90,6 +91,10 @@ class DeviceUnavailable(HeadstartError, RuntimeError):
 
 class OutOfMemory(HeadstartError, MemoryError):
     """The device has no room for a batch of this size; a smaller one may fit."""
+
+
+class WorkerLost(HeadstartError, RuntimeError):
+    """A process that computes died, and others that took its place did so too."""
 
 
 class RunNotFound(HeadstartError, FileNotFoundError):

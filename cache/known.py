@@ -20,11 +20,13 @@ Told = Callable[[Shard], Digests | None]
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A shard that may give rows: its file, what vouches for its bytes, and the digest of the key that it must have."""
+    """A shard that may give rows: its file, what vouches for its bytes, and the digest of the key that it must have. `told`
+    is what its rows are of (n, 32), where it does not say so itself and it was found out."""
 
     path: Path
     record: ShardRecord
     key: str
+    told: Digests | None = None
 
     def read(self, tell: Told) -> Rows | None:
         """Its rows, each with what it is of; None where the shard is gone, altered, of another key, or does not say."""
@@ -32,7 +34,9 @@ class Source:
             shard = decode_shard(checked_bytes(self.path, self.record), str(self.path))
         except (FeaturesDamaged, OSError):
             return None
-        digests = tell(shard) if shard.rows.digests is None else shard.rows.digests
+        digests = shard.rows.digests
+        if digests is None:
+            digests = tell(shard) if self.told is None else self.told
         return None if shard.key != self.key or digests is None else dataclasses.replace(shard.rows, digests=digests)
 
 
@@ -58,8 +62,16 @@ class Known:
             return 0
         found = self.wanted.look_in(rows.digests, len(self.sources))
         if found:
-            self.sources.append(source)
+            self.sources.append(dataclasses.replace(source, told=rows.digests))
         return found
+
+    def part(self, start: int, stop: int) -> "Known":
+        """What was found of the rows `start` to `stop` alone, for another process: it needs nobody to be asked."""
+        wanted = self.wanted.part(start, stop)
+        used, places = np.unique(wanted.source, return_inverse=True)
+        renumbered = (places - np.count_nonzero(used < 0)).astype(np.int32)
+        own = dataclasses.replace(wanted, source=renumbered)
+        return Known(own, nobody, [self.sources[source] for source in used[used >= 0].tolist()])
 
     @property
     def complete(self) -> bool:
@@ -72,7 +84,7 @@ class Known:
         What can't be had any more, since its shard is gone or altered by now, stays as it is.
         """
         wanted = self.wanted
-        contents = wanted.contents[numbers]
+        contents = wanted.content(numbers)
         sources = np.where(filled, -1, wanted.source[contents])
         for source in np.unique(sources[sources >= 0]).tolist():
             rows = self.sources[source].read(self.tell)
@@ -80,7 +92,7 @@ class Known:
             there = wanted.row[contents[places]]
             if rows is None or rows.digests is None or rows.features.shape[1:] != features.shape[1:]:
                 continue
-            same = (rows.digests[there] == wanted.digests[numbers[places]]).all(axis=1)
+            same = (rows.digests[there] == wanted.digest(numbers[places])).all(axis=1)
             if rows.features.dtype == features.dtype:
                 features[places[same]] = rows.features[there[same]]
                 filled[places[same]] = True

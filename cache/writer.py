@@ -21,12 +21,27 @@ from headstart.core.cache.shard import MOST_BYTES, Shard, ShardFacts, encode_sha
 from headstart.core.cache.shard_plan import Part, shard_number
 
 
-class SetWriter:
+class ShardWriter:
+    """Puts shards into a set's folder. Several processes may do so at once, for a shard is there whole or not at all, and
+    whoever makes one from the same pictures makes the same bytes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put(self, shard: Shard, index: int, inputs_stat: str | None, elapsed_s: float) -> ShardRecord:
+        """Write a shard durably under its final name and return what the manifest will say of it. Raises OSError."""
+        part = Part(index, shard.start, shard.stop)
+        content = encode_shard(shard)
+        write_durably(self.folder / part.file, content)
+        return _record(part, shard.facts, content, inputs_stat, elapsed_s)
+
+
+class SetWriter(ShardWriter):
     """One snapshot open for writing; exists only while its data set's lock is held (see `FeatureStore.writing`). `free` is
     the folder of the next one."""
 
     def __init__(self, folder: Path, key: NamedKey, split: str, free: Path | None = None) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.key = key
         self.split = split
         self.damaged: list[str] = []
@@ -57,13 +72,6 @@ class SetWriter:
             found = {i: self._valid(listed.get(i), i, path, foreign) for i, path in sorted(paths.items())}
         self.damaged += [record.file for index, record in listed.items() if index not in paths]
         return {index: record for index, record in found.items() if record is not None}
-
-    def put(self, shard: Shard, index: int, inputs_stat: str | None, elapsed_s: float) -> ShardRecord:
-        """Write a shard durably under its final name and return what the manifest will say of it. Raises OSError."""
-        part = Part(index, shard.start, shard.stop)
-        content = encode_shard(shard)
-        write_durably(self.folder / part.file, content)
-        return _record(part, shard.facts, content, inputs_stat, elapsed_s)
 
     def commit(
         self,

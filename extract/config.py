@@ -88,6 +88,49 @@ class ExtractConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ExecutorConfig:
+    """Who computes (`extract.executors`), and what that needs: `num` processes or actors, None for one for each GPU or as
+    many as make sense; `task` (i, n), the i-th of n tasks of a job array, counted from 1; the `address` of a Ray cluster.
+    Raises ArgumentInvalid."""
+
+    name: str = "local"
+    num: int | None = None
+    task: tuple[int, int] | None = None
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        text("executor", self.name)
+        if self.num is not None:
+            object.__setattr__(self, "num", whole("num", self.num, 1))
+        if self.task is not None:
+            object.__setattr__(self, "task", _task(self.task))
+        if self.address is not None:
+            text("address", self.address)
+
+    def refuse(self, *fields: str) -> None:
+        """Raise ArgumentInvalid where one of these is given, which does nothing for this executor."""
+        for name in fields:
+            if getattr(self, name) is not None:
+                raise ArgumentInvalid(f"--{name} does nothing with --executor {self.name}; leave it out")
+
+
+LOCAL = ExecutorConfig()
+
+
+def _task(value: object) -> tuple[int, int]:
+    """A task's number and how many there are, from `i/n` too. Raises ArgumentInvalid."""
+    given = tuple(value.split("/")) if isinstance(value, str) else value
+    expected = f"task is {value!r}, expected I/N: the I-th of N tasks, counted from 1, such as 3/16"
+    try:
+        number, count = (int(one) for one in given)  # type: ignore[attr-defined]  # what can't be iterated is refused
+    except (TypeError, ValueError):
+        raise ArgumentInvalid(expected) from None
+    if not 1 <= number <= count:
+        raise ArgumentInvalid(expected)
+    return number, count
+
+
+@dataclasses.dataclass(frozen=True)
 class ExtractionRequest:
     """Features of a data set by several backbones.
 

@@ -3,6 +3,7 @@
 This module imports no torch, so that a run which finds everything already there never pays for it.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import functools
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from headstart.core.cache.change import Change, Difference
-from headstart.core.cache.errors import FeaturesInvalid, FeaturesStale, ImageUnreadable
+from headstart.core.cache.errors import FeaturesStale, ImageUnreadable
 from headstart.core.cache.execution import Execution
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.known import Source
@@ -19,6 +20,8 @@ from headstart.core.cache.manifest import NAME as MANIFEST
 from headstart.core.cache.manifest import Manifest, Provenance, ShardRecord
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.writer import SetWriter
+from headstart.core.extract.config import LOCAL, ExecutorConfig
+from headstart.core.extract.executors import Crew, Made, Network, Work, named
 from headstart.core.extract.images.contents import Contents
 from headstart.core.extract.job import Job, Observer
 from headstart.core.extract.network.interface import EngineConfig
@@ -35,9 +38,9 @@ from headstart.core.extract.reuse import (
     whole_path,
 )
 from headstart.core.extract.rows.changes import changes, difference
-from headstart.core.extract.rows.computing import Backbone, Load
+from headstart.core.extract.rows.computing import Load
 from headstart.core.extract.rows.lookup import Found, look_up
-from headstart.core.extract.rows.making import Maker
+from headstart.core.extract.rows.making import to_compute
 from headstart.core.extract.shards import refuse_left_out
 from headstart.core.extract.tuning.request import engine_request
 from headstart.core.extract.tuning.trials import EngineRequest
@@ -56,15 +59,22 @@ class Outcome:
     change: Change | None = None
 
 
-def extract(job: Job, load: Load, store: FeatureStore, observer: Observer, later: Sequence[Job] = ()) -> Outcome:
+def extract(
+    job: Job,
+    load: Load,
+    store: FeatureStore,
+    observer: Observer,
+    later: Sequence[Job] = (),
+    executor: ExecutorConfig = LOCAL,
+) -> Outcome:
     """Make the feature set complete for the job's rows, as they are now. Rows that are kept in a complete set of the same
     key are taken from there, whatever their data set, place or label; a set whose pictures have changed is replaced by
     another snapshot, of no fewer rows as far as that costs no more than the job's `limit` (`reuse.reaching`).
 
     `load` builds the backbone and is called only when a row is nowhere. `later` are the jobs that the same command does
-    after this one: engine and batch size are chosen for all their rows together. Raises FeaturesStale where the parameters
-    are no longer those of the rows that are kept, and with `frozen` where pictures have changed; ImageUnreadable (also
-    where all images were left out), FeaturesInvalid, OutOfMemory, OSError.
+    after this one: engine and batch size are chosen for all their rows together. `executor` says who computes. Raises
+    FeaturesStale where the parameters are no longer those of the rows that are kept, and with `frozen` where pictures have
+    changed; ImageUnreadable (also where all images were left out), FeaturesInvalid, OutOfMemory, WorkerLost, OSError.
     """
     contents = known_contents(job, store)
     on_wait = functools.partial(_tell_of_wait, job, store, observer)
@@ -75,27 +85,38 @@ def extract(job: Job, load: Load, store: FeatureStore, observer: Observer, later
     longer, remark = reaching(job, store, contents)
     if remark is not None:
         observer.note(remark)
-    try:
-        return _extract(longer, load, store, observer, later, contents)
-    except ImageUnreadable as error:
-        if longer.rows == job.rows:
-            raise
-        observer.note(f"{job.title}: of the first {job.rows:,} rows alone: {error}")
-        return _extract(job, load, store, observer, later, contents)
+    around = _Around(store, observer, later, contents)
+    with contextlib.closing(named(executor.name).crew(executor, job, load, observer)) as crew:
+        try:
+            return _extract(longer, crew, around)
+        except ImageUnreadable as error:
+            if longer.rows == job.rows:
+                raise
+            observer.note(f"{job.title}: of the first {job.rows:,} rows alone: {error}")
+            return _extract(job, crew, around)
 
 
 def _tell_of_wait(job: Job, store: FeatureStore, observer: Observer) -> None:
     observer.note(f"another process is writing {store.folder(job.named, job.images.split)}; waiting for it")
 
 
-def _extract(
-    job: Job, load: Load, store: FeatureStore, observer: Observer, later: Sequence[Job], contents: Contents
-) -> Outcome:
+@dataclasses.dataclass(frozen=True)
+class _Around:
+    """What a run has beside its job, as `extract` has it."""
+
+    store: FeatureStore
+    observer: Observer
+    later: Sequence[Job]
+    contents: Contents
+
+
+def _extract(job: Job, crew: Crew, around: _Around) -> Outcome:
     """What `extract` does where the last snapshot is not complete or no longer right."""
-    found, extractor = None, None
+    store, observer, contents, found = around.store, around.observer, around.contents, None
     if not store.folders(job.named, job.images.split):  # weights that are refused must leave no new folder behind
         found = look_up(job, store, contents, job.rows)
-        extractor = None if found.known.complete else load(job)
+        if not found.known.complete:
+            crew.load()
     last_complete(job, store)  # where a newer headstart made it, nothing is made beside it either
     on_wait = functools.partial(_tell_of_wait, job, store, observer)
     with store.writing(job.named, job.images.split, on_wait) as writer:
@@ -112,8 +133,7 @@ def _extract(
             found = look_up(job, store, contents, present.stop, begun)
         if found.left_out:
             observer.note(f"{job.title}: {found.left_out} sets of other data sets are too large to look for rows in")
-        backbone = Backbone(job, load, writer, observer, extractor)
-        outcome = _Run(job, writer, observer, contents, found, backbone).complete(present, last, (later, store))
+        outcome = _Run(job, writer, around, found, crew).complete(present, last)
         store.remove_begun(job.named, job.images.split, but=outcome.features.folder)
         return outcome
 
@@ -171,88 +191,64 @@ class _Run:
 
     job: Job
     writer: SetWriter
-    observer: Observer
-    contents: Contents
+    around: _Around
     found: Found
-    backbone: Backbone
+    crew: Crew
 
-    def complete(self, present: Present, last: FeatureSet | None, around: tuple[Sequence[Job], FeatureStore]) -> Outcome:
+    def complete(self, present: Present, last: FeatureSet | None) -> Outcome:
         """Make what is missing and write the manifest."""
-        job, backbone, origin = self.job, self.backbone, present.before or self.found.origin
-        maker = Maker(job, self.found.known, self.contents, backbone.compute)
-        todo = maker.to_compute(present.missing)
-        backbone.expected, backbone.rows = origin.provenance.parameters if origin else None, present.stop
-        backbone.request = functools.partial(self._request, todo, present.stop, last, around)
-        if todo:
-            backbone.ready()
-        elif origin is None:  # a killed run made all, and only its manifest is missing
-            backbone.loaded()
-        self.observer.begin(job.title, present.stop, present.stop - todo)
-        made = maker.make(present.missing, self.writer)
-        try:
-            if backbone.extractor is not None:
-                backbone.extractor.check_frozen()
-        except FeaturesInvalid:
-            self.writer.discard(made)  # nobody can say which of them still came from the right network
-            raise
-        records = sorted([*present.kept.values(), *made], key=lambda record: record.start)
+        job, origin, contents = self.job, present.before or self.found.origin, self.around.contents
+        expected = origin.provenance.parameters if origin else None
+        request = functools.partial(self._request, present.stop, last)
+        known = self.found.known
+        work = Work(job, self.writer, self.around.observer, contents, known, present.stop, expected, request)
+        todo = to_compute(known, present.missing)
+        made = self.crew.make(work, present.missing, todo)
+        records = sorted([*present.kept.values(), *made.records], key=lambda record: record.start)
         if not any(record.rows for record in records):
             self.writer.remove()
         _refuse_empty(job, records)
-        change = self._change(present, last, sum(len(record.skipped) for record in records))
-        provenance = _provenance(job, self._origin(origin, bool(made)))
+        change = self._change(present, last, made.computed, sum(len(record.skipped) for record in records))
+        provenance = _provenance(job, self._origin(origin, made))
         recorded = change or (present.before.change if present.before else None)
-        self.writer.remember(self.contents.known_files(present.stop))
+        self.writer.remember(contents.known_files(present.stop))
         features = self.writer.commit(records, job.backbone.feature_dim, job.dtype, provenance, recorded)
-        self.observer.end()  # after the manifest: a first signal must not cut its writing
-        if (remark := backbone.pace.remark(job.config.workers)) is not None:
-            self.observer.note(f"{job.title}: {remark}")
-        return Outcome(features, backbone.computed, sum(record.elapsed_s or 0.0 for record in made), change)
+        self.around.observer.end()  # after the manifest: a first signal must not cut its writing
+        for remark in made.remarks:
+            self.around.observer.note(f"{job.title}: {remark}")
+        return Outcome(features, made.computed, made.elapsed_s, change)
 
-    def _request(
-        self, todo: int, rows: int, last: FeatureSet | None, around: tuple[Sequence[Job], FeatureStore]
-    ) -> EngineRequest:
+    def _request(self, rows: int, last: FeatureSet | None, todo: int) -> EngineRequest:
         """How to compute: as the run that began this set, else as the rows that are kept were computed."""
-        recorded, (later, store) = self.writer.execution(), around
+        recorded, around = self.writer.execution(), self.around
         kept = last.manifest if last is not None else self.found.origin
         if recorded is None and kept is not None and not self.job.config.force:
             recorded = dataclasses.replace(Execution.of(kept), rows=max(kept.stop, rows))
-        return engine_request(self.job, store, recorded, (todo, rows), later, self.observer.note)
+        return engine_request(self.job, around.store, recorded, (todo, rows), around.later, around.observer.note)
 
-    def _origin(self, kept: Manifest | None, made: bool) -> "_Origin":
+    def _origin(self, kept: Manifest | None, made: Made) -> Network:
         """By what the features were computed: this run's network, else that of the rows which are kept."""
-        extractor, recorded, device = self.backbone.extractor, self.writer.execution(), self.job.device.description
-        if extractor is None or not self.backbone.computed:
-            if kept is not None:
-                origin = kept.provenance
-                return _Origin(origin.parameters, origin.device, EngineConfig(origin.engine, origin.batch_size))
-            if extractor is None:
-                raise AssertionError("neither a network nor rows that are kept")
-        config = EngineConfig(extractor.engine, extractor.batch_size)
-        if not made and recorded:
-            config = EngineConfig(recorded.engine, recorded.batch_size)
-        return _Origin(extractor.parameters, device, config)
+        network, recorded = made.network, self.writer.execution()
+        if kept is not None and (network is None or not made.computed):
+            origin = kept.provenance
+            return Network(origin.parameters, origin.device, EngineConfig(origin.engine, origin.batch_size))
+        if network is None:
+            raise AssertionError("neither a network nor rows that are kept")
+        if not made.records and recorded:
+            return dataclasses.replace(network, config=EngineConfig(recorded.engine, recorded.batch_size))
+        return network
 
-    def _change(self, present: Present, last: FeatureSet | None, unreadable: int) -> Change | None:
+    def _change(self, present: Present, last: FeatureSet | None, computed: int, unreadable: int) -> Change | None:
         """What the new snapshot changed of the last one; None for one that is extended or mended, and for a first one of
         which no row was kept elsewhere."""
         if self.job.config.force or (last is not None and last.folder == self.writer.folder):
             return None
-        computed, rows = self.backbone.computed, present.stop
+        rows = present.stop
         if last is None and not self.found.known.wanted.found.any():
             return None
-        found = Difference() if last is None else difference(self.job, last, self.contents, rows)
+        found = Difference() if last is None else difference(self.job, last, self.around.contents, rows)
         digest, kept = last.manifest.digest if last else "", max(0, rows - computed - unreadable)
         return Change(digest, rows, kept, computed, unreadable=unreadable, **vars(found))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Origin:
-    """What computed a set's features: parameters by their digest, the device, engine and batch size."""
-
-    parameters: str
-    device: str
-    config: EngineConfig
 
 
 def _refuse_kept(job: Job, records: Iterable[ShardRecord]) -> None:
@@ -271,7 +267,7 @@ def _refuse_empty(job: Job, records: Sequence[ShardRecord]) -> None:
     )
 
 
-def _provenance(job: Job, origin: _Origin) -> Provenance:
+def _provenance(job: Job, origin: Network) -> Provenance:
     packages = dict.fromkeys(("headstart", "torch", "torchvision", "h5py", "numpy", "pillow", *job.backbone.packages))
     return Provenance(
         split_rows=job.images.rows,

@@ -1,6 +1,7 @@
 """What the rows of a split are by content: each picture is hashed once in a run, and only where that is asked for; and
 whether they are still those that features were made from."""
 
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -16,6 +17,19 @@ from headstart.core.extract.images import Images, rows_digest, stat_digest
 
 _BLOCK = 4096
 """Rows of small arrays that are hashed together."""
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownRows:
+    """What is known of the n rows from `start` on: digests (n, 32) and which were `hashed` (n,), by row the reasons of
+    files that can't be read, facts (n, 4) and which were `asked` for (n,)."""
+
+    start: int
+    digests: Digests
+    hashed: npt.NDArray[np.bool_]
+    unreadable: dict[int, str]
+    facts: Facts
+    asked: npt.NDArray[np.bool_]
 
 
 class Contents:
@@ -57,6 +71,21 @@ class Contents:
             self._unreadable[row] = mark
         else:
             self._digests[row] = np.frombuffer(bytes.fromhex(mark), dtype=np.uint8)
+
+    def known(self, start: int, stop: int) -> KnownRows:
+        """What is known of some rows, for another process or from one."""
+        own = slice(start, stop)
+        unreadable = {row: reason for row, reason in self._unreadable.items() if start <= row < stop}
+        return KnownRows(start, self._digests[own], self._hashed[own], unreadable, self._facts[own], self._asked[own])
+
+    def take(self, known: KnownRows) -> None:
+        """Know what another process knows of some rows."""
+        own = slice(known.start, known.start + len(known.hashed))
+        self._digests[own], self._hashed[own] = known.digests, known.hashed
+        self._facts[own], self._asked[own] = known.facts, known.asked
+        for row in range(own.start, own.stop):
+            self._unreadable.pop(row, None)
+        self._unreadable.update(known.unreadable)
 
     def inputs(self, start: int, stop: int) -> str:
         """The digest of some rows that a shard is reused by. Raises DataNotFound, DataInvalid."""

@@ -2,60 +2,56 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from headstart.core.cache.errors import FeaturesStale, OutOfMemory
-from headstart.core.cache.execution import Execution
-from headstart.core.cache.writer import SetWriter
 from headstart.core.extract.job import Job, Observer
 from headstart.core.extract.network.interface import EngineConfig, Extractor
 from headstart.core.extract.reading import Pace
-from headstart.core.extract.reuse import whole_path
 from headstart.core.extract.shards import Computed, compute_rows
 from headstart.core.extract.tuning.trials import EngineRequest, tune
 
 Load = Callable[[Job], Extractor]
 
 
+def refuse_other(parameters: str, expected: str | None, job: Job, folder: Path) -> None:
+    """Raise FeaturesStale where a network's parameters are not those that the rows which are kept came from."""
+    if expected not in (None, parameters):
+        raise FeaturesStale(
+            f"{folder}: made with other parameters than {job.weights.origin} gives now; --force computes the set anew, "
+            f"another --features-dir keeps both"
+        )
+
+
 @dataclasses.dataclass
 class Backbone:
-    """The network of a run, loaded when the first row is to be computed, and in batches that fit into memory."""
+    """The network of a run, loaded when the first row is to be computed, and in batches that fit into memory. `request`
+    says how to compute, `begun` is told what was chosen, before the first row."""
 
     job: Job
     load: Load
-    writer: SetWriter
     observer: Observer
     extractor: Extractor | None = None
-    request: Callable[[], EngineRequest] | None = None
-    expected: str | None = None
-    rows: int = 0
+    request: Callable[[], EngineRequest] = lambda: EngineRequest(1)
+    begun: Callable[[Extractor], None] = lambda _: None
     computed: int = 0
     pace: Pace = dataclasses.field(default_factory=Pace)
     _ready: bool = False
 
     def loaded(self) -> Extractor:
-        """The network. Raises FeaturesStale where its parameters are not those that the rows which are kept came from."""
+        """The network. Raises what loading raises."""
         if self.extractor is None:
             self.extractor = self.load(self.job)
-        if self.expected not in (None, self.extractor.parameters):
-            raise FeaturesStale(
-                f"{self.writer.folder}: made with other parameters than {self.job.weights.origin} gives now; --force "
-                f"computes the set anew, another --features-dir keeps both"
-            )
         return self.extractor
 
     def ready(self) -> Extractor:
-        """The network as requested, which is recorded on the disk before the first shard."""
-        if self._ready and self.extractor is not None:
-            return self.extractor
-        request = self.request() if self.request else EngineRequest(1)
-        tuned, rows = tune(self.loaded(), request, self.observer.note), self.rows
-        recorded = self.writer.execution()
-        if recorded and (tuned.engine, tuned.batch_size) == (recorded.engine, recorded.batch_size):
-            rows = max(rows, recorded.rows)  # a longer run that was killed goes on in the same way too
-        device, place = self.job.device.description, whole_path(self.job.images.source)
-        self.writer.record_execution(Execution(tuned.engine, tuned.batch_size, rows, device, place))
-        self.extractor, self._ready = tuned, True
-        return tuned
+        """The network as requested."""
+        if not self._ready:
+            loaded = self.loaded()
+            self.extractor = tune(loaded, self.request(), self.observer.note)
+            self.begun(self.extractor)
+            self._ready = True
+        return self.loaded()
 
     def compute(self, numbers: Sequence[int]) -> Computed:
         """These rows. Where memory runs out they are computed in batches of half the size, which the next ones keep."""

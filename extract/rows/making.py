@@ -14,7 +14,7 @@ from headstart.core.cache.known import Known, Source
 from headstart.core.cache.manifest import ShardRecord
 from headstart.core.cache.shard import Shard, Skipped
 from headstart.core.cache.shard_plan import Part
-from headstart.core.cache.writer import SetWriter
+from headstart.core.cache.writer import ShardWriter
 from headstart.core.extract.images.contents import Contents
 from headstart.core.extract.job import Job
 from headstart.core.extract.shards import Computed, assembled
@@ -53,7 +53,7 @@ class Maker:
     contents: Contents
     compute: Compute
 
-    def make(self, parts: Sequence[Part], writer: SetWriter) -> list[ShardRecord]:
+    def make(self, parts: Sequence[Part], writer: ShardWriter) -> list[ShardRecord]:
         """The shards, each written by a thread while the next one is made."""
         writing: list[Future[ShardRecord]] = []
         with ThreadPoolExecutor(max_workers=1) as thread:
@@ -69,11 +69,6 @@ class Maker:
                         record = future.result()
                         self.known.add(Source(writer.folder / record.file, record, self.job.key.digest))
             return [future.result() for future in writing]
-
-    def to_compute(self, parts: Sequence[Part]) -> int:
-        """How many rows of these parts will have to go through the backbone."""
-        wanted, numbers = self.known.wanted, _numbers(parts)
-        return len(np.unique(wanted.contents[numbers[~wanted.found[numbers]]]))
 
     def _groups(self, parts: Sequence[Part]) -> Iterator[_Group]:
         """The parts one by one; several at once where rows are copied."""
@@ -106,9 +101,9 @@ class Maker:
     def _computed(self, group: _Group, span: slice) -> list[Skipped]:
         """Compute what a part lacks, of equal pictures one; then what is still open, which was left out, or of a file that
         changed since it was hashed. Those left out."""
-        contents, skipped = self.known.wanted.contents, list[Skipped]()
+        wanted, skipped = self.known.wanted, list[Skipped]()
         lacking = group.numbers[span][~group.filled[span]]
-        first = np.sort(np.unique(contents[lacking], return_index=True)[1])
+        first = np.sort(np.unique(wanted.content(lacking), return_index=True)[1])
         self._take(group, lacking[first], skipped)
         left_out = [image.row for image in skipped]
         self._take(group, np.setdiff1d(group.numbers[span][~group.filled[span]], left_out), skipped)
@@ -124,20 +119,25 @@ class Maker:
         skipped += found.skipped
         places = np.searchsorted(group.numbers, found.numbers)
         group.features[places], group.filled[places] = found.features, True
-        expected = to_hex(wanted.digests[found.numbers])
+        expected = to_hex(wanted.digest(found.numbers))
         pairs = zip(found.numbers.tolist(), expected, strict=True)
         sure = np.array([found.fingerprints[row] == mark for row, mark in pairs], dtype=np.bool_)
-        given, first = np.unique(wanted.contents[found.numbers[sure]], return_index=True)
-        others = np.flatnonzero(~group.filled & np.isin(wanted.contents[group.numbers], given))
-        own = places[sure][first][np.searchsorted(given, wanted.contents[group.numbers[others]])]
+        given, first = np.unique(wanted.content(found.numbers[sure]), return_index=True)
+        others = np.flatnonzero(~group.filled & np.isin(wanted.content(group.numbers), given))
+        own = places[sure][first][np.searchsorted(given, wanted.content(group.numbers[others]))]
         group.features[others], group.filled[others] = group.features[own], True
 
     def _wanted_later(self, group: _Group, parts: Sequence[Part]) -> bool:
         """Whether a later part has a picture that was computed in this group."""
         wanted = self.known.wanted
         later = _numbers([part for part in parts if part.index > group.parts[-1].index])
-        nowhere = later[~wanted.found[later]]
-        return bool(np.isin(wanted.contents[nowhere], wanted.contents[group.numbers]).any())
+        nowhere = wanted.content(wanted.missing(later))
+        return bool(np.isin(nowhere, wanted.content(group.numbers)).any())
+
+
+def to_compute(known: Known, parts: Sequence[Part]) -> int:
+    """How many rows of these parts will have to go through the backbone."""
+    return len(np.unique(known.wanted.content(known.wanted.missing(_numbers(parts)))))
 
 
 def _numbers(parts: Sequence[Part]) -> npt.NDArray[np.int64]:
