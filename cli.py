@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from headstart import requests
-from headstart.console import group, options, study_options, training_options, view_options, words
+from headstart.console import executor_options, group, options, study_options, training_options, view_options, words
 from headstart.console.options import POSITIVE, Settings, command, shown
 from headstart.console.signals import Signals
 from headstart.console.terminal import Terminal
@@ -69,7 +69,7 @@ SIGNALS = Signals(lambda said: os.write(2, said))
 
 def terminal(settings: Settings) -> Terminal:
     """What shows the user how a command goes."""
-    return Terminal(out, note, lambda: sys.stderr, SIGNALS, settings.verbose)
+    return Terminal(out, note, lambda: sys.stderr, SIGNALS, settings.verbose, emit_json if settings.json else None)
 
 
 class Commands(group.Commands):
@@ -105,6 +105,7 @@ def cli() -> None:
 @options.on_error_option
 @options.change_options
 @view_options.view_options
+@executor_options.executor_options
 @click.option("--dry-run", is_flag=True, help="Say what would be done and what is there.")
 def extract_command(
     settings: Settings,
@@ -126,7 +127,8 @@ def extract_command(
     from headstart import extraction
 
     models = models or ExtractionRequest.models
-    asked = (dataset, split, weights, no_splits, ExtractConfig(**config), views, view_seed)
+    executor = executor_options.executor_of(config)
+    asked = (dataset, split, weights, no_splits, ExtractConfig(**config), views, view_seed, executor)
     request = ExtractionRequest(models, *asked)
     if dry_run:
         found = extraction.prospect(settings, request, terminal(settings))

@@ -137,7 +137,7 @@ class ExtractionRequest:
     `split` None means all that the data set has. `weights` are `VALUE` or `MODEL=VALUE`; a model that none concern gets
     those of `config`. With `no_splits` each sub-folder of `folder:PATH` is a class. `views` are features kept beside those
     of the pictures as they are: of each picture mirrored (`flip`), or of that many random crops of it, drawn from
-    `view_seed` (None is 0). Raises ArgumentInvalid.
+    `view_seed` (None is 0). `executor` says who computes them. Raises ArgumentInvalid.
     """
 
     models: tuple[str, ...] = ("resnet50",)
@@ -148,6 +148,7 @@ class ExtractionRequest:
     config: ExtractConfig = ExtractConfig()
     views: Views | None = None
     view_seed: int | None = None
+    executor: ExecutorConfig = LOCAL
 
     def __post_init__(self) -> None:
         for name in self.models:

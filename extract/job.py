@@ -1,13 +1,15 @@
 """An extraction as decided: one split of one data set through one backbone; and who is told how it goes."""
 
 import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from headstart.core.cache.key import FeatureKey, NamedKey
 from headstart.core.extract.backbones import Backbone
-from headstart.core.extract.config import ExtractConfig
+from headstart.core.extract.config import ExtractConfig, ExtractionRequest
 from headstart.core.extract.images import Images
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.loaded import NetworkSpec
@@ -30,6 +32,29 @@ class Observer(Protocol):
     def end(self) -> None:
         """The work announced by `begin` is over."""
 
+    def shards(self, done: "ShardsDone") -> None:
+        """Several workers have made so much."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardsDone:
+    """How far several workers are: shards made, of how many, how often a worker was lost, and the images per second of each
+    worker on its last shard."""
+
+    done: int
+    total: int
+    lost: int
+    rates: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a job was planned from, for whoever has to plan it again: the request, of this model and split alone and with
+    all that was decided, and where data sets are."""
+
+    request: ExtractionRequest
+    data_dir: Path
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -41,6 +66,7 @@ class Job:
     preprocessing: Preprocessing
     device: Device
     config: ExtractConfig
+    asked: Asked | None = None
 
     @property
     def network(self) -> NetworkSpec:

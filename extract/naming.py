@@ -147,12 +147,16 @@ def _called(name: str, jobs: Sequence[Job], top: Path) -> list[Job]:
     plain = jobs[0].images.name
     other = "folder" if plain.startswith("folder-") else "place"
     remark = f"features of {safe(top)} are called {safe(name)}: {safe(plain)} is of another {other}"
-    renamed = {
-        id(images): dataclasses.replace(images, name=name, remarks=(*images.remarks, remark))
-        for images in (job.images for job in jobs)
-        if isinstance(images, FileImages | PackedImages | ArrayImages)
-    }
+    renamed = {id(images): called(images, name, remark) for images in (job.images for job in jobs)}
     return [dataclasses.replace(job, images=renamed[id(job.images)]) for job in jobs]
+
+
+def called(images: Images, name: str, *remarks: str) -> Images:
+    """The same images under another name, with remarks on that."""
+    if name == images.name:
+        return images
+    assert isinstance(images, FileImages | PackedImages | ArrayImages)
+    return dataclasses.replace(images, name=name, remarks=(*images.remarks, *remarks))
 
 
 def _manifests(name: str, store: FeatureStore) -> Iterator[Manifest]:

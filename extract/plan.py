@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from headstart.core.cache.errors import DataInvalid, WeightsMismatch
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets, weights
 from headstart.core.extract.backbones import Backbone, get_backbone, is_model
-from headstart.core.extract.config import STUDY_MODELS, Download, ExtractConfig, ExtractionRequest
+from headstart.core.extract.config import STUDY_MODELS, Download, ExtractConfig, ExtractionRequest, Precision, Split
 from headstart.core.extract.images import Images
-from headstart.core.extract.job import Job
+from headstart.core.extract.job import Asked, Job
 from headstart.core.extract.naming import as_kept
 from headstart.core.extract.network.devices import resolve
 from headstart.core.extract.network.loaded import NetworkSpec, load_network
@@ -117,8 +117,20 @@ def plan(request: ExtractionRequest, data_dir: Path, store: FeatureStore | None 
         spec = _network(get_backbone(model), own, images[0], store)
         for view in ("", *request.view_names):
             seen = dataclasses.replace(spec.preprocessing, view=view)
-            jobs += [Job(part, spec.backbone, spec.weights, seen, spec.device, own) for part in images]
+            for part in images:
+                asked = Asked(_alone(request, model, part, own, spec), data_dir)
+                jobs.append(Job(part, spec.backbone, spec.weights, seen, spec.device, own, asked))
     return jobs if store is None else as_kept(jobs, store)
+
+
+def _alone(
+    request: ExtractionRequest, model: str, images: Images, own: ExtractConfig, spec: NetworkSpec
+) -> ExtractionRequest:
+    """The request for one model and split, which leaves nothing to be decided again."""
+    precision = cast(Precision, spec.device.precision)
+    config = dataclasses.replace(own, precision=precision, device=spec.device.name)
+    split = cast(Split, images.split)
+    return dataclasses.replace(request, models=(model,), split=split, weights=(own.weights,), config=config)
 
 
 def _network(backbone: Backbone, config: ExtractConfig, images: Images, store: FeatureStore | None = None) -> NetworkSpec:

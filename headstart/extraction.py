@@ -14,7 +14,7 @@ from headstart.core.cache.views import asked_by
 from headstart.core.extract import plan as jobs
 from headstart.core.extract import reuse
 from headstart.core.extract import run as runs
-from headstart.core.extract.config import Download, ExtractConfig, ExtractionRequest
+from headstart.core.extract.config import LOCAL, Download, ExecutorConfig, ExtractConfig, ExtractionRequest
 from headstart.core.extract.job import Job
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.reuse import Outlook
@@ -66,7 +66,7 @@ def extract(workspace: Workspace, request: ExtractionRequest, observer: Observer
     Raises what `extract.plan.plan` and `extract.run.extract` raise.
     """
     found = checked(workspace, request, observer)
-    made = run(workspace, found, observer)
+    made = run(workspace, found, observer, request.executor)
     for text in _older_views(workspace, request, found, made):
         observer.note(text)
     return made
@@ -161,18 +161,19 @@ def warn_if_untrained(key: FeatureKey, observer: Observer) -> None:
         observer.warn(f"{key.backbone} has UNTRAINED weights ({key.weights}): good for trying things out only")
 
 
-def run(workspace: Workspace, found: Sequence[Job], observer: Observer) -> list[Outcome]:
+def run(workspace: Workspace, found: Sequence[Job], observer: Observer, executor: ExecutorConfig = LOCAL) -> list[Outcome]:
     """Run a command's jobs in their order; the way of computing is chosen for all of them together."""
-    return [run_job(workspace, job, found[place + 1 :], observer) for place, job in enumerate(found)]
+    return [run_job(workspace, job, found[place + 1 :], observer, executor) for place, job in enumerate(found)]
 
 
-def run_job(workspace: Workspace, job: Job, later: Sequence[Job], observer: Observer) -> Outcome:
+def run_job(
+    workspace: Workspace, job: Job, later: Sequence[Job], observer: Observer, executor: ExecutorConfig = LOCAL
+) -> Outcome:
     """Run one job, which `later` ones follow."""
+    store = FeatureStore(workspace.features_dir)
     observer.extraction_starts(job)
     try:
-        outcome = runs.extract(
-            job, lambda job: jobs.load(job, observer.note), FeatureStore(workspace.features_dir), observer, later
-        )
+        outcome = runs.extract(job, lambda job: jobs.load(job, observer.note), store, observer, later, executor)
     finally:
         observer.end()
     observer.extracted(job, outcome)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from headstart.core.cache.key import NamedKey
-    from headstart.core.extract.job import Job
+    from headstart.core.extract.job import Job, ShardsDone
     from headstart.core.extract.run import Outcome
     from headstart.core.heads.config import TrainConfig
     from headstart.core.heads.runs import Run
@@ -77,6 +77,9 @@ class Observer:
 
     def end(self) -> None:
         """The work announced by `begin` is over, or failed."""
+
+    def shards(self, done: ShardsDone) -> None:
+        """Several workers have made so many shards."""
 
     def extraction_starts(self, job: Job) -> None:
         """A split is extracted next."""

@@ -114,6 +114,12 @@ def _choose(device: str) -> tuple[str, tuple[str, ...]]:
     return device, ()
 
 
+def count(kind: str) -> int:
+    """How many devices of a kind are here: `cuda` or `xpu`."""
+    there = _has_cuda() if kind == "cuda" else _has_xpu()
+    return getattr(_torch(), kind).device_count() if there else 0
+
+
 def _torch() -> Any:
     import torch
 

@@ -19,7 +19,7 @@ class Progress:
 
     def begin(self, title: str, rows: int, done: int) -> None:
         """Work on `rows` images starts, `done` of which are there already."""
-        self._title, self._rows, self._first, self._done = title, rows, done, done
+        self._title, self._rows, self._first, self._done, self._more = title, rows, done, done, ""
         self._started = self._said = time.monotonic()
         if self._stream().isatty():
             self._bar = _rich_bar(self._stream())
@@ -28,18 +28,25 @@ class Progress:
         else:
             self._note(f"{title}: {rows - done:,} of {rows:,} images to do")
 
+    def more(self, text: str) -> None:
+        """What is said of the work beside its rows, from now on."""
+        self._more = f"; {text}"
+
     def advance(self, rows: int) -> None:
         """`rows` more are done; below 0 where rows are done anew."""
         self._done += rows
         now = time.monotonic()
         speed = (self._done - self._first) / max(now - self._started, 1e-9)
         if self._bar:
-            self._bar.update(self._task, completed=self._done, speed=f"{speed:.1f} images/s")
+            said = f"{speed:.1f} images/s{self._more}"
+            self._bar.update(self._task, completed=self._done, speed=said)
         elif now - self._said > PLAIN_EVERY_S:
             self._said = now
-            # after rows that are done anew the speed can be 0
+            # the speed can be 0 after rows that are done anew
             left = clock((self._rows - self._done) / speed) if speed > 0 else "unknown"
-            self._note(f"{self._title}: {self._done:,}/{self._rows:,} images, {speed:.1f} images/s, {left} left")
+            self._note(
+                f"{self._title}: {self._done:,}/{self._rows:,} images, {speed:.1f} images/s, {left} left{self._more}"
+            )
 
     def end(self) -> None:
         """The work is over, or never began."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from headstart.console import words
 from headstart.console.progress import Progress
@@ -12,7 +12,7 @@ from headstart.console.signals import Signals
 from headstart.observer import Answers, ModelPlan, Observer, TrainingStart
 
 if TYPE_CHECKING:
-    from headstart.core.extract.job import Job
+    from headstart.core.extract.job import Job, ShardsDone
     from headstart.core.extract.run import Outcome
     from headstart.core.heads.runs import Run
     from headstart.core.heads.timings import Timing
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 class Terminal(Observer):
-    """Gives `out` lines of results and `note` lines about the run; `stream` is where a progress bar goes.
+    """Gives `out` lines of results and `note` lines about the run; `stream` is where a progress bar goes. `event` takes
+    what several workers have done, as JSON values, where a program wants to follow them.
 
     While work is under way signals are deferred to the end of a batch.
     """
@@ -33,9 +34,10 @@ class Terminal(Observer):
         stream: Callable[[], TextIO],
         signals: Signals,
         verbose: bool = False,
+        event: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self._out, self._note, self._signals, self._verbose = out, note, signals, verbose
-        self._progress = Progress(note, stream)
+        self._progress, self._event = Progress(note, stream), event
         self._several = False
 
     def note(self, text: str) -> None:
@@ -58,6 +60,11 @@ class Terminal(Observer):
     def end(self) -> None:
         self._signals.deferred = False
         self._progress.end()
+
+    def shards(self, done: ShardsDone) -> None:
+        self._progress.more(words.extraction.shards(done))
+        if self._event is not None:
+            self._event(words.extraction.shards_json(done))
 
     def extraction_starts(self, job: Job) -> None:
         if self._verbose:

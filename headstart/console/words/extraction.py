@@ -10,7 +10,7 @@ from headstart.core.cache.text import megabytes
 
 if TYPE_CHECKING:
     from headstart.core.extract.config import Download
-    from headstart.core.extract.job import Job
+    from headstart.core.extract.job import Job, ShardsDone
     from headstart.core.extract.run import Outcome
     from headstart.extraction import Prospect, Survey
 
@@ -25,6 +25,18 @@ def outcome(job: Job, done: Outcome) -> str:
     else:
         did = "already there"
     return f"{job.title}: {shape(done.features)}; {did}; {done.features.folder}"
+
+
+def shards(done: ShardsDone) -> str:
+    """How far several workers are."""
+    rates = ", ".join(f"{name} {rate:.1f}" for name, rate in sorted(done.rates.items()))
+    lost = f", {done.lost} lost and made anew" if done.lost else ""
+    return f"{done.done:,} of {done.total:,} shards{lost}; images/s: {rates}"
+
+
+def shards_json(done: ShardsDone) -> dict[str, Any]:
+    """The same as JSON values."""
+    return {"event": "shards", **dataclasses.asdict(done)}
 
 
 def outcome_json(done: Outcome) -> dict[str, Any]:

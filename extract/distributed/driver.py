@@ -1,0 +1,272 @@
+"""The driver of several workers: it hands out shards, takes back what the manifest says of them, and outlives workers.
+
+What is left to do is always the plan less the shards that are there, so that whatever dies costs the shards in hand.
+"""
+
+import concurrent.futures
+import dataclasses
+import queue
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+from headstart.core.cache.errors import DeviceUnavailable, FeaturesInvalid, WorkerLost
+from headstart.core.cache.manifest import ShardRecord
+from headstart.core.cache.shard_plan import Part
+from headstart.core.extract.distributed.worker import Answer, Finished, Task
+from headstart.core.extract.executors import Made, Network, Work
+from headstart.core.extract.executors.local import Alone
+from headstart.core.extract.job import Job, ShardsDone
+from headstart.core.extract.reading import Pace
+from headstart.core.extract.rows.computing import Load
+from headstart.core.extract.tuning.trials import EngineRequest
+
+MOST_LOSSES = 4
+"""How often a shard's worker may die before the shard is held to be the reason."""
+MOST_STARTS = 3
+"""How often a worker may die before it has done anything, without any other having done something meanwhile."""
+LOOK_S = 0.2
+"""Seconds between two looks at what the user wants."""
+WAITING_S = 30.0
+"""Seconds without any worker after which it is said that one is waited for."""
+
+Advanced = queue.SimpleQueue[tuple[str, int]]
+"""Rows that a worker, by its name, has done of the shard in hand."""
+
+
+class Hand(Protocol):
+    """A worker, wherever it is. `name` is for people."""
+
+    @property
+    def name(self) -> str: ...
+
+    def ask(self, what: str, *given: Any) -> "Future[Answer]":
+        """Have a method of `Worker` called. The future raises WorkerLost where the worker has died."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
+class Hands(Protocol):
+    """Where workers come from: `count` of them at once."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def advanced(self) -> Advanced: ...
+
+    def start(self, place: int) -> Hand:
+        """A new worker in one of the places, from 0. Returns before it is ready."""
+        ...
+
+    def close(self) -> None:
+        """End what was started for all of them."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """A worker that was asked for something: for a shard, or (None) to become ready."""
+
+    place: int
+    hand: Hand
+    part: Part | None
+    since: float
+
+
+class Team:
+    """Several workers that make a job's shards: an `extract.executors.Crew`."""
+
+    def __init__(self, job: Job, loader: Load, hands: Hands) -> None:
+        self._job, self._loader, self._hands = job, loader, hands
+        self._first: Hand | None = None
+
+    def load(self) -> None:
+        for attempt in range(MOST_STARTS):
+            try:
+                self._leader().ask("load").result().get()
+                return
+            except WorkerLost:
+                self._first = None
+                if attempt == MOST_STARTS - 1:
+                    raise
+
+    def make(self, work: Work, parts: Sequence[Part], todo: int) -> Made:
+        if not todo:  # rows are copied, which no other process does better
+            return Alone(work.job, self._loader).make(work, parts, todo)
+        started = time.perf_counter()
+        network, notes = self._leader().ask("prepare", work.request(todo)).result().get()
+        for text in notes:
+            work.observer.note(text)
+        work.begin(network)
+        work.observer.begin(work.job.title, work.rows, work.rows - todo)
+        shift = _Shift(work, network, self._hands, deque(parts))
+        try:
+            shift.run(self._leader(), len(parts))
+        finally:
+            shift.close()
+            self._first = None
+        remark = shift.pace.remark(work.job.config.workers)
+        remarks = () if remark is None else (remark,)
+        return Made(shift.records, shift.computed, time.perf_counter() - started, network, remarks)
+
+    def close(self) -> None:
+        if self._first is not None:
+            self._first.close()
+            self._first = None
+        self._hands.close()
+
+    def _leader(self) -> Hand:
+        """The worker that is there first: it loads and measures before the others start."""
+        if self._first is None:
+            self._first = self._hands.start(0)
+        return self._first
+
+
+@dataclasses.dataclass
+class _Shift:
+    """One run of the workers over the parts that are left."""
+
+    work: Work
+    network: Network
+    hands: Hands
+    left: deque[Part]
+    records: list[ShardRecord] = dataclasses.field(default_factory=list)
+    computed: int = 0
+    pace: Pace = dataclasses.field(default_factory=Pace)
+    asked: "dict[Future[Answer], _Asked]" = dataclasses.field(default_factory=dict)
+    idle: dict[int, Hand] = dataclasses.field(default_factory=dict)
+    losses: Counter[Part] = dataclasses.field(default_factory=Counter)
+    starts: int = 0
+    told: Counter[str] = dataclasses.field(default_factory=Counter)
+    rates: dict[str, float] = dataclasses.field(default_factory=dict)
+    busy_at: float = dataclasses.field(default_factory=time.monotonic)
+
+    def run(self, first: Hand, total: int) -> None:
+        """Until all parts are made. Raises WorkerLost, and what a worker's answer raises."""
+        self.idle[0] = first
+        for place in range(1, min(self.hands.count, total)):
+            self._start(place)
+        while len(self.records) < total:
+            while self.left and self.idle:
+                place, hand = self.idle.popitem()
+                part = self.left.popleft()
+                self._ask(place, hand, part, "make", self._task(part))
+            done, _ = concurrent.futures.wait(self.asked, LOOK_S, concurrent.futures.FIRST_COMPLETED)
+            self._advance()
+            for future in done:
+                self._take(future, self.asked.pop(future), total)
+            self._say_if_none_works()
+        self._check()
+
+    def close(self) -> None:
+        """End all workers."""
+        for hand in [*self.idle.values(), *(one.hand for one in self.asked.values())]:
+            hand.close()
+
+    def _ask(self, place: int, hand: Hand, part: Part | None, what: str, *given: Any) -> None:
+        self.asked[hand.ask(what, *given)] = _Asked(place, hand, part, time.monotonic())
+
+    def _start(self, place: int) -> None:
+        config = self.network.config
+        request = EngineRequest(1, config.engine, config.batch_size)
+        self._ask(place, self.hands.start(place), None, "prepare", request)
+
+    def _task(self, part: Part) -> Task:
+        work = self.work
+        work.contents.stat(part.start, part.stop)  # as the files are before anybody reads them
+        known, contents = work.known.part(part.start, part.stop), work.contents.known(part.start, part.stop)
+        return Task(part, work.writer.folder, self.network.config, known, contents)
+
+    def _take(self, future: "Future[Answer]", asked: _Asked, total: int) -> None:
+        """What a worker answered, or its end."""
+        try:
+            answer = future.result()
+        except WorkerLost as error:
+            self._lost(asked, error)
+            return
+        self.starts, self.idle[asked.place] = 0, asked.hand
+        if asked.part is None:
+            self._same(asked.hand, answer.get()[0])
+            return
+        found: Finished = answer.get()
+        self.records.append(found.record)
+        self.computed += found.computed
+        self.work.contents.take(found.contents)
+        self.pace.reading_s += found.pace.reading_s
+        self.pace.total_s += found.pace.total_s
+        self.pace.images += found.pace.images
+        self.rates[asked.hand.name] = found.computed / max(time.monotonic() - asked.since, 1e-9)
+        self._advance()
+        self.work.observer.advance(found.computed - self.told.pop(asked.hand.name, 0))
+        self._say(total)
+
+    def _lost(self, asked: _Asked, error: WorkerLost) -> None:
+        """Another takes the place of a worker that has died, and the shard is made anew."""
+        observer, part = self.work.observer, asked.part
+        observer.advance(-self.told.pop(asked.hand.name, 0))
+        asked.hand.close()
+        if part is None:
+            self.starts += 1
+            if self.starts >= MOST_STARTS * self.hands.count:
+                raise WorkerLost(f"{asked.hand.name} was {error}, and so were others, before they could begin") from None
+        else:
+            self.losses[part] += 1
+            if self.losses[part] >= MOST_LOSSES:
+                raise WorkerLost(
+                    f"{self.work.job.title}: rows {part.start:,} to {part.stop:,} have cost {MOST_LOSSES} workers, the "
+                    f"last one {error}; is memory too small for --num {self.hands.count}, or does one of these pictures "
+                    f"end it? What is done is kept, and the same command goes on from there"
+                ) from None
+            self.left.appendleft(part)
+            observer.note(f"{asked.hand.name} was {error}; shard {part.index} is made anew")
+        self._start(asked.place)
+
+    def _same(self, hand: Hand, network: Network) -> None:
+        """Raise DeviceUnavailable where a worker would compute other bits."""
+        ours = self.network
+        if (network.parameters, network.device) != (ours.parameters, ours.device):
+            raise DeviceUnavailable(
+                f"{hand.name}: {network.device}, where the first worker has {ours.device}, or other weights; workers "
+                f"must be alike to give the same features"
+            )
+
+    def _advance(self) -> None:
+        """Tell the observer of what was done since; it may want to end here."""
+        self.work.observer.advance(0)
+        while True:
+            try:
+                name, rows = self.hands.advanced.get_nowait()
+            except queue.Empty:
+                return
+            self.told[name] += rows
+            self.work.observer.advance(rows)
+
+    def _say(self, total: int) -> None:
+        done = ShardsDone(len(self.records), total, self.losses.total(), dict(self.rates))
+        self.work.observer.shards(done)
+
+    def _say_if_none_works(self) -> None:
+        now = time.monotonic()
+        if any(one.part is not None for one in self.asked.values()):
+            self.busy_at = now
+        elif self.left and now - self.busy_at > WAITING_S:
+            self.busy_at = now
+            self.work.observer.note(f"{len(self.left):,} shards wait for a worker to start")
+
+    def _check(self) -> None:
+        """Whether all networks stayed what they were. Raises FeaturesInvalid; then no shard of this run is kept."""
+        asked = [hand.ask("check") for hand in self.idle.values()]
+        try:
+            for future in asked:
+                try:
+                    future.result().get()
+                except WorkerLost:
+                    continue  # nobody can ask it any more, as after a kill
+        except FeaturesInvalid:
+            self.work.writer.discard(self.records)
+            raise

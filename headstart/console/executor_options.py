@@ -1,0 +1,29 @@
+"""The options that say who computes features: this process, several, a job array or a Ray cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from headstart.console.options import POSITIVE, shown
+from headstart.core.extract.config import ExecutorConfig
+
+
+def executor_options(function: Any) -> Any:
+    """`ExecutorConfig` has a field for each."""
+    executor = shown(
+        "--executor",
+        default=ExecutorConfig.name,
+        help="Who computes: local, this process; processes, one for each GPU or --num; array, one --task of a job array; "
+        "ray, the actors of a cluster.",
+    )
+    num = click.option("--num", type=POSITIVE, help="Processes or actors. [default: one for each GPU or node]")
+    task = click.option("--task", metavar="I/N", help="The I-th of N tasks of a job array, counted from 1.")
+    address = click.option("--address", help="The Ray cluster: HOST:PORT, auto, or local for one on this machine alone.")
+    return executor(num(task(address(function))))
+
+
+def executor_of(given: dict[str, Any]) -> ExecutorConfig:
+    """What they say, taken out of the options given."""
+    return ExecutorConfig(*(given.pop(name) for name in ("executor", "num", "task", "address")))
