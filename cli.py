@@ -134,6 +134,10 @@ def extract_command(
         found = extraction.prospect(settings, request, terminal(settings))
         out(words.extraction.prospect(found))
         document(settings, words.extraction.prospect_json(found))
+    elif executor.name == "array":
+        shares = extraction.share(settings, request, terminal(settings))
+        out("\n".join(map(words.extraction.share, shares)))
+        document(settings, [words.extraction.share_json(one) for one in shares])
     else:
         made = extraction.extract(settings, request, terminal(settings))
         document(settings, [words.extraction.outcome_json(outcome) for outcome in made])
@@ -457,6 +461,31 @@ def export_command(settings: Settings, name: str, path: Path, dtype: str | None)
     for file in written:
         out(file)
     document(settings, [str(file) for file in written])
+
+
+@command(cache, "missing", "headstart cache missing cifar10-train-resnet50-1a2b3c4d --array", hidden=options.NO_HEADS)
+@click.argument("name")
+@click.option("--array", is_flag=True, help="Only the numbers of the tasks, as Slurm and PBS take them: 3,17-19.")
+@click.option("--array-size", type=POSITIVE, help="How many tasks share the shards. [default: as many as shards]")
+def missing_command(settings: Settings, name: str, array: bool, array_size: int | None) -> None:
+    """What is left of a set that the tasks of a job array make. Nothing is printed for --array where nothing is left."""
+    from headstart.core.cache.assembly import missing
+
+    found = missing(store_of(settings), name, array_size)
+    if found.array or not array:
+        out(found.array if array else words.extraction.missing(found))
+    document(settings, words.extraction.missing_json(found))
+
+
+@command(cache, "assemble", "headstart cache assemble cifar10-train-resnet50-1a2b3c4d", hidden=options.NO_HEADS)
+@click.argument("name")
+def assemble_command(settings: Settings, name: str) -> None:
+    """Check the shards that the tasks of a job array have made, and write the set's manifest; the last task does it too."""
+    from headstart.core.cache.assembly import assemble
+
+    found = assemble(store_of(settings), name, lambda: note("another process is writing the set; waiting for it"))
+    out(words.sets.description(found))
+    document(settings, words.sets.set_json(found))
 
 
 def main() -> None:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+TEMPORARY, SHARED = ".tmp", ".shared"
+"""The endings of files that are being written: by who holds the folder's lock, and by tasks that share the folder."""
 MAX_JSON_BYTES = 64 * 2**20  # a manifest of a million shards' worth of rows stays far below this
 
 
@@ -30,9 +32,9 @@ def sha256_file(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _temporary_beside(path: Path) -> Iterator[tuple[int, Path]]:
+def _temporary_beside(path: Path, ending: str) -> Iterator[tuple[int, Path]]:
     """A new file in `path`'s own folder, removed again unless it was renamed: os.replace can't cross file systems."""
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}.tmp"
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}{ending}"
     try:  # the name comes first: a signal's exception right after the file is there must find it
         # 0o666 less the umask, or what the folder's default access list says: who may read is the user's to decide
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -45,16 +47,16 @@ def _temporary_beside(path: Path) -> Iterator[tuple[int, Path]]:
             os.unlink(temporary)
 
 
-def write_durably(path: Path, content: bytes | memoryview) -> None:
+def write_durably(path: Path, content: bytes | memoryview, ending: str = TEMPORARY) -> None:
     """Put `content` at `path` so that after a crash either the old file or the whole new one is there.
 
-    Temporary file in the same folder, write, fsync, rename, fsync of the folder: without the last one the rename itself
-    can be lost (https://man7.org/linux/man-pages/man2/fsync.2.html). Raises OSError, with the path and the bytes; the old
+    Temporary file in the same folder, with this `ending`, write, fsync, rename, fsync of the folder: without the last one
+    the rename itself can be lost (https://man7.org/linux/man-pages/man2/fsync.2.html). Raises OSError, with the path and the bytes; the old
     file is then still whole, or, where only the last step failed, the new one is.
     """
     make_folder(path.parent)
     try:
-        with _temporary_beside(path) as (descriptor, temporary):
+        with _temporary_beside(path, ending) as (descriptor, temporary):
             view = memoryview(content)
             while view:
                 view = view[os.write(descriptor, view) :]

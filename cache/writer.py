@@ -1,6 +1,5 @@
 """One feature set open for writing: shards are put, the manifest is written last, and what is damaged is found."""
 
-import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,16 @@ from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid, Featur
 from headstart.core.cache.execution import NAME as EXECUTION
 from headstart.core.cache.execution import Execution, read_execution
 from headstart.core.cache.feature_set import FeatureSet, checked_bytes
-from headstart.core.cache.files import MAX_JSON_BYTES, make_folder, read_regular, sha256, sync_folder, write_durably
+from headstart.core.cache.files import (
+    MAX_JSON_BYTES,
+    SHARED,
+    TEMPORARY,
+    make_folder,
+    read_regular,
+    sha256,
+    sync_folder,
+    write_durably,
+)
 from headstart.core.cache.foreign import ForeignReader
 from headstart.core.cache.key import FeatureKey, NamedKey
 from headstart.core.cache.known import Source
@@ -19,20 +27,23 @@ from headstart.core.cache.known_files import KnownFiles
 from headstart.core.cache.manifest import NAME, Manifest, Provenance, ShardRecord, read_manifest
 from headstart.core.cache.shard import MOST_BYTES, Shard, ShardFacts, encode_shard
 from headstart.core.cache.shard_plan import Part, shard_number
+from headstart.core.cache.task_plan import read_task_plan, remove_task_plan
 
 
 class ShardWriter:
     """Puts shards into a set's folder. Several processes may do so at once, for a shard is there whole or not at all, and
-    whoever makes one from the same pictures makes the same bytes."""
+    whoever makes one from the same pictures makes the same bytes. Where they do so without the set's lock the folder is
+    `shared`: whoever has the lock then leaves their temporary files alone."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shared: bool = False) -> None:
         self.folder = folder
+        self._ending = SHARED if shared else TEMPORARY
 
     def put(self, shard: Shard, index: int, inputs_stat: str | None, elapsed_s: float) -> ShardRecord:
         """Write a shard durably under its final name and return what the manifest will say of it. Raises OSError."""
         part = Part(index, shard.start, shard.stop)
         content = encode_shard(shard)
-        write_durably(self.folder / part.file, content)
+        write_durably(self.folder / part.file, content, self._ending)
         return _record(part, shard.facts, content, inputs_stat, elapsed_s)
 
 
@@ -91,6 +102,8 @@ class SetWriter(ShardWriter):
                 f"{MAX_JSON_BYTES:,}; take the unreadable pictures out of the data set"
             )
         write_durably(self.folder / NAME, content)
+        if self._planned() <= manifest.stop:
+            remove_task_plan(self.folder)
         begun = read_execution(self.folder)
         if begun is None or begun.rows <= manifest.stop:  # a longer run that was killed still needs its own
             (self.folder / EXECUTION).unlink(missing_ok=True)
@@ -129,6 +142,8 @@ class SetWriter(ShardWriter):
         sync_folder(self.folder)
         for path in (*self._shards(), self.folder / EXECUTION, self.folder / FILES):
             path.unlink(missing_ok=True)
+        remove_task_plan(self.folder)
+        self.remove_shared()
 
     def manifest(self) -> Manifest | None:
         """The manifest that is there, or None; a damaged one counts as none, since the shards can vouch for themselves.
@@ -144,6 +159,19 @@ class SetWriter(ShardWriter):
         except FeaturesDamaged:
             self.damaged = list(dict.fromkeys([*self.damaged, NAME]))
             return None
+
+    def _planned(self) -> int:
+        """The rows that tasks of an array have planned to make; 0 where there is no plan that can be used."""
+        try:
+            plan = read_task_plan(self.folder)
+        except FeaturesDamaged:
+            plan = None
+        return 0 if plan is None else plan.stops[-1]
+
+    def remove_shared(self) -> None:
+        """Remove the temporary files of tasks that were killed, once no task has anything to do. Raises OSError."""
+        for path in self.folder.glob(f".*{SHARED}"):
+            path.unlink(missing_ok=True)
 
     def _listed(self) -> Sequence[ShardRecord]:
         manifest = self.manifest()
@@ -165,7 +193,7 @@ class SetWriter(ShardWriter):
         return sorted(path for path in self.folder.glob("shard-*.h5") if shard_number(path.name) is not None)
 
     def _remove_temporaries(self) -> None:
-        for path in self.folder.glob(".*.tmp"):  # left by a killed run: we hold the lock, so nobody is writing them
+        for path in self.folder.glob(f".*{TEMPORARY}"):  # left by a killed run: we hold the lock, so nobody is writing them
             path.unlink(missing_ok=True)
 
 
@@ -180,10 +208,18 @@ def begun_shards(folder: Path, key: FeatureKey) -> list[Source]:
     found = list[Source]()
     with ForeignReader() as foreign:
         for path, number in numbered:
-            with contextlib.suppress(FeaturesDamaged, ValueError, FileNotFoundError):
-                if number is not None and (record := _vouched(path, number, key, foreign)) is not None:
-                    found.append(Source(path, record, key.digest))
+            if number is not None and (record := vouched(path, number, key, foreign)) is not None:
+                found.append(Source(path, record, key.digest))
     return found
+
+
+def vouched(path: Path, index: int, key: FeatureKey, foreign: ForeignReader) -> ShardRecord | None:
+    """The record of a shard that vouches for itself; None where it is missing, damaged, or of another key. Raises
+    OSError."""
+    try:
+        return _vouched(path, index, key, foreign)
+    except (FeaturesDamaged, ValueError, FileNotFoundError):
+        return None
 
 
 def _vouched(path: Path, index: int, key: FeatureKey, foreign: ForeignReader) -> ShardRecord | None:

@@ -209,7 +209,7 @@ class _Run:
             self.writer.remove()
         _refuse_empty(job, records)
         change = self._change(present, last, made.computed, sum(len(record.skipped) for record in records))
-        provenance = _provenance(job, self._origin(origin, made))
+        provenance = provenance_of(job, self._origin(origin, made))
         recorded = change or (present.before.change if present.before else None)
         self.writer.remember(contents.known_files(present.stop))
         features = self.writer.commit(records, job.backbone.feature_dim, job.dtype, provenance, recorded)
@@ -267,7 +267,8 @@ def _refuse_empty(job: Job, records: Sequence[ShardRecord]) -> None:
     )
 
 
-def _provenance(job: Job, origin: Network) -> Provenance:
+def provenance_of(job: Job, origin: Network) -> Provenance:
+    """Where the features of a job come from, that `origin` computes."""
     packages = dict.fromkeys(("headstart", "torch", "torchvision", "h5py", "numpy", "pillow", *job.backbone.packages))
     return Provenance(
         split_rows=job.images.rows,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shlex
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from headstart.commands import made_by
 from headstart.core.cache.key import FeatureKey
@@ -22,6 +24,9 @@ from headstart.core.extract.run import Outcome
 from headstart.core.extract.weights.licences import caution, licence
 from headstart.observer import Observer
 from headstart.workspace import Workspace
+
+if TYPE_CHECKING:
+    from headstart.core.extract.executors.array import Share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +75,24 @@ def extract(workspace: Workspace, request: ExtractionRequest, observer: Observer
     for text in _older_views(workspace, request, found, made):
         observer.note(text)
     return made
+
+
+def share(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> list[Share]:
+    """Make one task's share of each feature set asked for; the last task completes them. Raises what
+    `extract.executors.array.share` raises."""
+    from headstart.core.extract.executors import array
+
+    found, store = checked(workspace, request, observer), FeatureStore(workspace.features_dir)
+    load = functools.partial(jobs.load, say=observer.note)
+
+    def one(place: int, job: Job) -> Share:
+        observer.extraction_starts(job)
+        try:
+            return array.share(request.executor, job, load, store, observer, found[place + 1 :])
+        finally:
+            observer.end()
+
+    return [one(place, job) for place, job in enumerate(found)]
 
 
 def _older_views(

@@ -9,7 +9,9 @@ from headstart.console.words.sets import changed, key_facts, shape
 from headstart.core.cache.text import megabytes
 
 if TYPE_CHECKING:
+    from headstart.core.cache.assembly import Missing
     from headstart.core.extract.config import Download
+    from headstart.core.extract.executors.array import Share
     from headstart.core.extract.job import Job, ShardsDone
     from headstart.core.extract.run import Outcome
     from headstart.extraction import Prospect, Survey
@@ -37,6 +39,35 @@ def shards(done: ShardsDone) -> str:
 def shards_json(done: ShardsDone) -> dict[str, Any]:
     """The same as JSON values."""
     return {"event": "shards", **dataclasses.asdict(done)}
+
+
+def share(done: Share) -> str:
+    """What one task of an array has done, and what is left."""
+    did = f"{done.made:,} shards, {done.rows:,} rows in {done.elapsed_s:.1f} s" if done.made else "nothing left to do"
+    if done.features is not None:
+        return f"{done.folder.name}: {did}; complete, {shape(done.features)}; {done.folder}"
+    left = f"{len(done.left.parts):,} of {done.left.shards:,} shards left, for the tasks {done.left.array} of {done.left.array_size or done.left.shards}"
+    return f"{done.folder.name}: {did}; {left}; {done.folder}"
+
+
+def share_json(done: Share) -> dict[str, Any]:
+    """The same as JSON values."""
+    own = {"folder": str(done.folder), "made": done.made, "rows": done.rows, "elapsed_s": done.elapsed_s}
+    return {**own, "complete": done.features is not None, **missing_json(done.left)}
+
+
+def missing(found: Missing) -> str:
+    """What is left of a set that an array makes."""
+    if not found.parts:
+        return f"{found.folder.name}: all of its {found.shards:,} shards are there"
+    size = found.array_size or found.shards
+    return f"{found.folder.name}: {len(found.parts):,} of {found.shards:,} shards missing; tasks {found.array} of {size:,}"
+
+
+def missing_json(found: Missing) -> dict[str, Any]:
+    """The same as JSON values."""
+    shards = [part.index for part in found.parts]
+    return {"missing": shards, "shards": found.shards, "tasks": found.tasks, "of": found.array_size or found.shards}
 
 
 def outcome_json(done: Outcome) -> dict[str, Any]:

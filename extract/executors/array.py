@@ -1,0 +1,222 @@
+"""A job array: each command makes the shards of one task, wherever it runs, and the last of them writes the manifest.
+
+The tasks share a features directory and nothing else. The first that comes plans for all; whoever comes later makes what
+its share of that plan lacks, so a task that was killed is started again as it was.
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from headstart.core.cache.assembly import Missing, assembled, missing
+from headstart.core.cache.digests import SIZE, Digests, Wanted
+from headstart.core.cache.errors import ArgumentInvalid, FeaturesDamaged, FeaturesInvalid, FeaturesStale
+from headstart.core.cache.feature_set import FeatureSet
+from headstart.core.cache.foreign import ForeignReader
+from headstart.core.cache.known import Known, nobody
+from headstart.core.cache.manifest import NAME as MANIFEST
+from headstart.core.cache.shard_plan import Part
+from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.task_plan import TaskPlan, read_task_plan, write_record, write_task_plan
+from headstart.core.cache.writer import SetWriter, ShardWriter, vouched
+from headstart.core.extract.config import ExecutorConfig
+from headstart.core.extract.distributed.brief import images_digest
+from headstart.core.extract.executors import Network, Work
+from headstart.core.extract.images.contents import Contents
+from headstart.core.extract.job import Job, Observer
+from headstart.core.extract.network.interface import EngineConfig, Extractor
+from headstart.core.extract.reuse import complete_set, known_contents, look, nothing, unchanged
+from headstart.core.extract.rows.computing import Backbone, Load, refuse_other
+from headstart.core.extract.rows.making import Maker
+from headstart.core.extract.run import provenance_of
+from headstart.core.extract.tuning.request import engine_request
+from headstart.core.extract.tuning.trials import EngineRequest
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """What one task has done of a set: the shards and rows that it made, in how many seconds, what is left for others, and
+    the set where nothing is."""
+
+    folder: Path
+    made: int
+    rows: int
+    elapsed_s: float
+    left: Missing
+    features: FeatureSet | None
+
+
+def crew(config: ExecutorConfig, job: Job, load: Load, observer: Observer) -> NoReturn:
+    """No crew: a command makes one task's share. Raises ArgumentInvalid."""
+    raise ArgumentInvalid(
+        "--executor array: each command makes the share of one task; say which with --task I/N, as `headstart extract "
+        "--executor array --task 1/16` does"
+    )
+
+
+def share(
+    config: ExecutorConfig, job: Job, load: Load, store: FeatureStore, observer: Observer, later: Sequence[Job] = ()
+) -> Share:
+    """Make what the task's share of a job's set lacks, and the manifest where nothing is left after that.
+
+    Pictures that are kept in other sets are computed all the same: to look for them every task would have to read them all.
+    Raises ArgumentInvalid, FeaturesStale where a complete set is there whose pictures have changed, or one begun of others;
+    and what `extract.run.extract` raises.
+    """
+    config.refuse("num", "address")
+    if config.task is None:
+        crew(config, job, load, observer)
+    if job.config.force:
+        _refuse_force(job, store)
+    contents = known_contents(job, store)
+    on_wait = functools.partial(_tell_of_wait, job, observer)
+    if (there := complete_set(job, store, contents, on_wait)) is not None:
+        return Share(there.folder, 0, 0, 0.0, Missing(there.folder, (), len(there.manifest.shards)), there)
+    task = _Task(job, load, store, observer, contents, config.task)
+    with store.writing(job.named, job.images.split, on_wait) as writer:
+        folder, plan = task.agree(writer, later)
+    made, rows, elapsed_s = task.make(folder, plan)
+    features = None
+    if not missing(store, folder.name).parts:
+        with store.writing(job.named, job.images.split, on_wait) as writer:
+            features = assembled(writer.at(folder), plan)
+    return Share(folder, made, rows, elapsed_s, missing(store, folder.name, task.number[1]), features)
+
+
+def _refuse_force(job: Job, store: FeatureStore) -> NoReturn:
+    raise ArgumentInvalid(
+        f"--force: tasks of an array would compute each other's shards anew; remove what is there of "
+        f"{store.folder(job.named, job.images.split).name} with `headstart cache rm`, and leave --force out"
+    )
+
+
+def _tell_of_wait(job: Job, observer: Observer) -> None:
+    observer.note(f"{job.title}: another task is planning, or writes the manifest; waiting for it")
+
+
+@dataclasses.dataclass
+class _Task:
+    """One task's work."""
+
+    job: Job
+    loader: Load
+    store: FeatureStore
+    observer: Observer
+    contents: Contents
+    number: tuple[int, int]
+    backbone: Backbone | None = None
+
+    def agree(self, writer: SetWriter, later: Sequence[Job]) -> tuple[Path, TaskPlan]:
+        """The set's folder and the plan of all tasks: that which is there, else this task's. The lock is held. Raises
+        FeaturesStale."""
+        job, images = self.job, images_digest(self.job.images, self.job.rows)
+        plan = read_task_plan(writer.folder)
+        if plan is not None:
+            if (plan.images, plan.stops[-1]) != (images, job.rows):
+                raise FeaturesStale(
+                    f"{writer.folder}: tasks have begun it for {plan.stops[-1]:,} rows of other pictures than are there "
+                    f"now ({job.rows:,} rows); go on with those, or `headstart cache rm {writer.folder.name}` begins anew"
+                )
+            self._loaded(writer, plan)
+            return writer.folder, plan
+        present = look(job, writer, self.contents)
+        if present is None and (writer.folder / MANIFEST).exists():
+            self._refuse_changed(writer)
+        if present is None:
+            writer, present = writer.next(), nothing(job)
+        network = self._prepared(writer, present.stop, len(present.missing), later)
+        provenance = provenance_of(job, network)
+        stops = tuple(part.stop for part in present.parts)
+        plan = TaskPlan(job.named, job.images.split, job.backbone.feature_dim, job.dtype, stops, images, provenance)
+        write_task_plan(writer.folder, plan)
+        return writer.folder, plan
+
+    def make(self, folder: Path, plan: TaskPlan) -> tuple[int, int, float]:
+        """Make what this task's share lacks: shards, rows and seconds."""
+        own = plan.of_task(*self.number)
+        with ForeignReader() as foreign:
+            left = [part for part in own if not self._is_there(folder, part, foreign)]
+        if not left or self.backbone is None:
+            return 0, 0, 0.0
+        number, count = self.number
+        self.observer.begin(f"{self.job.title}, task {number} of {count}", sum(part.rows for part in left), 0)
+        started = time.perf_counter()
+        writer = ShardWriter(folder, shared=True)
+        made = [self._make(part, writer) for part in left]
+        try:
+            self.backbone.loaded().check_frozen()
+        except FeaturesInvalid:
+            for part in left:
+                (folder / part.file).unlink(missing_ok=True)
+            raise
+        self.observer.end()
+        return len(made), sum(made), time.perf_counter() - started
+
+    def _make(self, part: Part, writer: ShardWriter) -> int:
+        """One shard and its record; the rows that it has."""
+        assert self.backbone is not None
+        self.contents.stat(part.start, part.stop)
+        wanted = dataclasses.replace(Wanted.of(_different(part.rows)), start=part.start)
+        maker = Maker(self.job, Known(wanted, nobody), self.contents, self.backbone.compute)
+        (record,) = maker.make([part], writer)
+        write_record(writer.folder, record)
+        return record.rows
+
+    def _is_there(self, folder: Path, part: Part, foreign: ForeignReader) -> bool:
+        return vouched(folder / part.file, part.index, self.job.key, foreign) is not None
+
+    def _refuse_changed(self, writer: SetWriter) -> None:
+        """Raise FeaturesStale: a change is computed by one command, which knows what is kept."""
+        before = writer.manifest()
+        if before is None:
+            raise FeaturesDamaged(f"{writer.folder / MANIFEST}: damaged; the same command without --executor mends it")
+        if unchanged(self.job, before, self.contents) is None:
+            raise FeaturesStale(
+                f"{writer.folder}: {self.job.images.source} is no longer what it was made from; the same command without "
+                f"--executor array computes only what changed"
+            )
+
+    def _prepared(self, writer: SetWriter, rows: int, shards: int, later: Sequence[Job]) -> Network:
+        """The network of the first task, as all tasks will run it; what was chosen is on the disk."""
+        job, recorded = self.job, writer.execution()
+
+        def request() -> EngineRequest:
+            return engine_request(job, self.store, recorded, (rows, rows), later, self.observer.note)
+
+        def begun(extractor: Extractor) -> None:
+            work.begin(_network(job, extractor))
+
+        before = writer.manifest()
+        expected = before.provenance.parameters if before is not None else None
+        known = Known(Wanted.of(_different(0)), nobody)
+        work = Work(job, writer, self.observer, self.contents, known, rows, expected, lambda _: request())
+        self.backbone = Backbone(job, self.loader, self.observer, None, request, begun)
+        return _network(job, self.backbone.ready())
+
+    def _loaded(self, writer: SetWriter, plan: TaskPlan) -> None:
+        """The network of a later task, as the first one runs it."""
+        origin = plan.provenance
+        request = functools.partial(EngineRequest, 1, origin.engine, origin.batch_size)
+        self.backbone = Backbone(self.job, self.loader, self.observer, None, request)
+        refuse_other(self.backbone.ready().parameters, origin.parameters, self.job, writer.folder)
+        if self.job.device.description != origin.device:
+            self.observer.note(
+                f"{self.job.title}: {self.job.device.description} computes this share, {origin.device} the first one; the "
+                f"last digits of features may differ between them"
+            )
+
+
+def _different(rows: int) -> Digests:
+    """Digests of rows of which none is known: each is like no other."""
+    found = np.zeros((rows, SIZE), dtype=np.uint8)
+    found[:, :8] = np.arange(rows, dtype=np.uint64)[:, None].view(np.uint8).reshape(rows, 8)
+    return found
+
+
+def _network(job: Job, extractor: Extractor) -> Network:
+    return Network(extractor.parameters, job.device.description, EngineConfig(extractor.engine, extractor.batch_size))
