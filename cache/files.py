@@ -51,8 +51,8 @@ def write_durably(path: Path, content: bytes | memoryview, ending: str = TEMPORA
     """Put `content` at `path` so that after a crash either the old file or the whole new one is there.
 
     Temporary file in the same folder, with this `ending`, write, fsync, rename, fsync of the folder: without the last one
-    the rename itself can be lost (https://man7.org/linux/man-pages/man2/fsync.2.html). Raises OSError, with the path and the bytes; the old
-    file is then still whole, or, where only the last step failed, the new one is.
+    the rename itself can be lost (https://man7.org/linux/man-pages/man2/fsync.2.html). Raises OSError, with the path and
+    the bytes; the old file is then still whole, or, where only the last step failed, the new one is.
     """
     make_folder(path.parent)
     try:

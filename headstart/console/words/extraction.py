@@ -46,7 +46,8 @@ def share(done: Share) -> str:
     did = f"{done.made:,} shards, {done.rows:,} rows in {done.elapsed_s:.1f} s" if done.made else "nothing left to do"
     if done.features is not None:
         return f"{done.folder.name}: {did}; complete, {shape(done.features)}; {done.folder}"
-    left = f"{len(done.left.parts):,} of {done.left.shards:,} shards left, for the tasks {done.left.array} of {done.left.array_size or done.left.shards}"
+    size = done.left.array_size or done.left.shards
+    left = f"{len(done.left.parts):,} of {done.left.shards:,} shards left, for the tasks {done.left.array} of {size:,}"
     return f"{done.folder.name}: {did}; {left}; {done.folder}"
 
 
