@@ -172,9 +172,7 @@ class _Shift:
         self.asked[hand.ask(what, *given)] = _Asked(place, hand, part, time.monotonic())
 
     def _start(self, place: int) -> None:
-        config = self.network.config
-        request = EngineRequest(1, config.engine, config.batch_size)
-        self._ask(place, self.hands.start(place), None, "prepare", request)
+        self._ask(place, self.hands.start(place), None, "prepare", EngineRequest.just(self.network.config))
 
     def _task(self, part: Part) -> Task:
         work = self.work
@@ -229,10 +227,10 @@ class _Shift:
     def _same(self, hand: Hand, network: Network) -> None:
         """Raise DeviceUnavailable where a worker would compute other bits."""
         ours = self.network
-        if (network.parameters, network.device) != (ours.parameters, ours.device):
+        if network != ours:
             raise DeviceUnavailable(
-                f"{hand.name}: {network.device}, where the first worker has {ours.device}, or other weights; workers "
-                f"must be alike to give the same features"
+                f"{hand.name}: {_worded(network)}, where the first worker has {_worded(ours)}; workers must be alike, to "
+                f"give the same features"
             )
 
     def _advance(self) -> None:
@@ -270,3 +268,8 @@ class _Shift:
         except FeaturesInvalid:
             self.work.writer.discard(self.records)
             raise
+
+
+def _worded(network: Network) -> str:
+    config = network.config
+    return f"{network.device}, {config.engine} in batches of {config.batch_size}, parameters {network.parameters[:12]}…"

@@ -201,7 +201,7 @@ class _Task:
     def _loaded(self, writer: SetWriter, plan: TaskPlan) -> None:
         """The network of a later task, as the first one runs it."""
         origin = plan.provenance
-        request = functools.partial(EngineRequest, 1, origin.engine, origin.batch_size)
+        request = functools.partial(EngineRequest.just, EngineConfig(origin.engine, origin.batch_size))
         self.backbone = Backbone(self.job, self.loader, self.observer, None, request)
         refuse_other(self.backbone.ready().parameters, origin.parameters, self.job, writer.folder)
         if self.job.device.description != origin.device:

@@ -8,6 +8,7 @@ import logging
 import math
 import pickle
 import queue
+import socket
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -22,6 +23,8 @@ from headstart.core.extract.executors.processes import python_path
 from headstart.core.extract.job import Job, Observer
 from headstart.core.extract.rows.computing import Load
 
+KNOCK_S = 5.0
+"""Seconds for a cluster to answer at all."""
 LOCAL = "local"
 """The address of a cluster that is started for one command, on this machine alone."""
 
@@ -49,16 +52,25 @@ def _connect(ray: Any, address: str) -> None:
     """Join the cluster. Raises DeviceUnavailable."""
     quiet: dict[str, Any] = {"logging_level": logging.WARNING, "configure_logging": False}
     try:
+        _knock(address)
         if address == LOCAL:  # without the address the ports would be open to the network
             ray.init(address=LOCAL, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
         else:
             ray.init(address=address, **quiet)
-    except Exception as error:  # ConnectionError, RuntimeError, ValueError and ray's own, by what is wrong
+    except Exception as error:  # OSError, RuntimeError, ValueError and ray's own, by what is wrong
         why = str(error).strip().partition("\n")[0]
         raise DeviceUnavailable(
             f"--address {address}: no Ray cluster answers there ({why}); `ray start --head` begins one, --address local "
             f"starts one for this command alone"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Ray tries for minutes to reach an address where nobody listens. Raises OSError, ValueError."""
+    host, colon, port = address.rpartition(":")
+    if colon and "://" not in address:
+        with socket.create_connection((host.strip("[]"), int(port)), KNOCK_S):
+            pass
 
 
 def _shares(ray: Any, number: int | None, job: Job) -> Sequence[dict[str, float]]:

@@ -49,6 +49,11 @@ class EngineRequest:
     batch_size: int | None = None
     most: int | None = None
 
+    @classmethod
+    def just(cls, config: EngineConfig) -> "EngineRequest":
+        """To run as another process runs, without any trial."""
+        return cls(1, config.engine, config.batch_size, config.batch_size)
+
     def candidates(self, device: Device) -> dict[str, tuple[int, ...]]:
         """The batch sizes worth trying with each engine, the usual ones first."""
         engines = device.engines if self.engine == "auto" else (self.engine,)
