@@ -60,8 +60,8 @@ def _connect(ray: Any, address: str) -> None:
     except Exception as error:  # OSError, RuntimeError, ValueError and ray's own, by what is wrong
         why = str(error).strip().partition("\n")[0]
         raise DeviceUnavailable(
-            f"--address {address}: no Ray cluster answers there ({why}); `ray start --head` begins one, --address local "
-            f"starts one for this command alone"
+            f"--address {address}: no Ray cluster answers there, or it wants the token that `ray get-auth-token` prints on "
+            f"its head ({why}); `ray start --head` begins one, --address local starts one for this command alone"
         ) from error
 
 
