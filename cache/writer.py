@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from headstart.core.cache.change import Change
@@ -21,16 +21,28 @@ from headstart.core.cache.shard import MOST_BYTES, Shard, ShardFacts, encode_sha
 from headstart.core.cache.shard_plan import Part, shard_number
 
 
+def always_held() -> None:
+    """The check of a lock that can't be lost."""
+
+
 class SetWriter:
     """One snapshot open for writing; exists only while its data set's lock is held (see `FeatureStore.writing`). `free` is
-    the folder of the next one."""
+    the folder of the next one; `check` raises OSError where the lock was lost."""
 
-    def __init__(self, folder: Path, key: NamedKey, split: str, free: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        key: NamedKey,
+        split: str,
+        free: Path | None = None,
+        check: Callable[[], None] = always_held,
+    ) -> None:
         self.folder = folder
         self.key = key
         self.split = split
         self.damaged: list[str] = []
         self._free = free
+        self._check = check
         self._remove_temporaries()
 
     def next(self) -> "SetWriter":
@@ -42,7 +54,7 @@ class SetWriter:
 
     def at(self, folder: Path) -> "SetWriter":
         """Another snapshot of the same data set, under the same lock."""
-        return SetWriter(folder, self.key, self.split, self._free)
+        return SetWriter(folder, self.key, self.split, self._free, self._check)
 
     def present(self) -> dict[int, ShardRecord]:
         """The valid shards by number. Those that can't be used are named in `damaged`, and are to be computed again.
@@ -62,6 +74,7 @@ class SetWriter:
         """Write a shard durably under its final name and return what the manifest will say of it. Raises OSError."""
         part = Part(index, shard.start, shard.stop)
         content = encode_shard(shard)
+        self._check()
         write_durably(self.folder / part.file, content)
         return _record(part, shard.facts, content, inputs_stat, elapsed_s)
 
@@ -82,6 +95,7 @@ class SetWriter:
                 f"{self.folder / NAME}: {manifest.skipped:,} images left out make {len(content):,} bytes, expected at most "
                 f"{MAX_JSON_BYTES:,}; take the unreadable pictures out of the data set"
             )
+        self._check()
         write_durably(self.folder / NAME, content)
         begun = read_execution(self.folder)
         if begun is None or begun.rows <= manifest.stop:  # a longer run that was killed still needs its own
