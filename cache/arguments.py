@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 
 from headstart.core.cache.errors import ArgumentInvalid
-from headstart.core.cache.places import ObjectPath
+from headstart.core.cache.objects import ObjectPath
 
 
 def whole(name: str, value: object, least: int) -> int:

@@ -28,7 +28,8 @@ from pathlib import Path
 
 from headstart.core.cache.errors import ArgumentInvalid
 from headstart.core.cache.files import parse_json, pretty_json
-from headstart.core.cache.places import Entry, ObjectPath, stored
+from headstart.core.cache.objects import Entry, ObjectPath
+from headstart.core.cache.places import stored
 
 FORMAT, VERSION = "headstart lease", 1
 VARIABLE, DEAD_AFTER_S = "HEADSTART_LEASE_S", 60.0
@@ -147,7 +148,7 @@ class Lease:
 
 def _acquired(folder: ObjectPath, on_wait: Callable[[], None], dead_s: float) -> Lease:
     """Wait for the lock and take it."""
-    mine = State(f"{socket.gethostname()}, process {os.getpid()}", secrets.token_hex(16), dead_s, **_whereabouts())
+    mine = _own(dead_s)
     look_s, told = min(1.0, dead_s / _BEATS), False
     seen, since, theirs = Entry("", False), 0.0, mine
     while True:
@@ -219,10 +220,11 @@ def _last(folder: ObjectPath) -> Entry | None:
     return max(_leases(folder), key=lambda entry: entry.name, default=None)
 
 
-def _whereabouts() -> dict[str, str | int]:
-    """Where this process runs, as far as a later process of the same machine can look it up."""
-    machine = _machine()
-    return {"machine": machine, "process": os.getpid(), "began": _began(os.getpid())} if machine else {}
+def _own(dead_s: float) -> State:
+    """That of this process, and where it runs, as far as a later process of the same machine can look it up."""
+    process, machine = os.getpid(), _machine()
+    state = State(f"{socket.gethostname()}, process {process}", secrets.token_hex(16), dead_s, machine=machine)
+    return dataclasses.replace(state, process=process, began=_began(process)) if machine else state
 
 
 def _machine() -> str:

@@ -16,7 +16,7 @@ from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.known import Source
 from headstart.core.cache.manifest import NAME as MANIFEST
 from headstart.core.cache.manifest import Manifest, ShardRecord
-from headstart.core.cache.places import names
+from headstart.core.cache.places import exists, names
 from headstart.core.cache.shard_plan import Part, plan
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.writer import SetWriter
@@ -75,7 +75,7 @@ def _moved(job: Job, before: Manifest) -> Manifest:
     """The manifest with the place where its pictures are now, if they are no longer where they were: when they change
     there, it is this data set that has changed."""
     here = whole_path(job.images.origin)
-    if Path(before.provenance.data_from).exists() or not Path(here).exists():
+    if exists(before.provenance.data_from) or not exists(here):
         return before
     return dataclasses.replace(before, provenance=dataclasses.replace(before.provenance, data_from=here))
 

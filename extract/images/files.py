@@ -14,11 +14,16 @@ from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.cache.files import sha256
 from headstart.core.cache.known_files import NO_FACTS, Facts
 from headstart.core.cache.manifest import Order
+from headstart.core.cache.objects import Listing
+from headstart.core.cache.places import stored
 from headstart.core.extract.images import Batch, Labels, Pixels, batch_of, stat_digest
 from headstart.core.extract.images.order import stratified
 from headstart.core.extract.pictures.decode import decode_at
 from headstart.core.extract.pictures.files import content, fingerprint, printable
 from headstart.core.extract.pictures.preprocess import Preprocessing
+
+_REQUESTS = 16
+"""Pictures that are fetched from a store at a time, to be hashed."""
 
 
 class Tally:
@@ -67,6 +72,7 @@ class FileImages:
     groups: tuple[str, ...] = ()
     lost: str = ""
     tally: Tally = dataclasses.field(default_factory=Tally, compare=False, repr=False)
+    listing: Listing = dataclasses.field(default_factory=Listing, compare=False, repr=False)
 
     @property
     def rows(self) -> int:
@@ -112,11 +118,20 @@ class FileImages:
         return [name.encode("utf-8", "surrogateescape") for name in names]
 
     def fingerprints(self, start: int, stop: int) -> list[str]:
-        return [fingerprint(self.root / path) for path in self.paths[start:stop]]
+        places = [self.root / path for path in self.paths[start:stop]]
+        if stored(self.root) is None:
+            return [fingerprint(place) for place in places]
+        with ThreadPoolExecutor(max_workers=_REQUESTS) as pool:
+            return list(pool.map(fingerprint, places))
 
     def facts(self, start: int, stop: int) -> Facts:
-        found = [facts_of(self.root / path) for path in self.paths[start:stop]]
+        found = [self._facts(self.root / path) for path in self.paths[start:stop]]
         return np.array(found, dtype=np.int64).reshape(len(found), len(NO_FACTS))
+
+    def _facts(self, path: Path) -> tuple[int, int, int, int]:
+        if (place := stored(path)) is None:
+            return facts_of(path)
+        return NO_FACTS if (entry := self.listing.entry(place)) is None else entry.facts
 
     def stat(self, start: int, stop: int) -> str | None:
         return stat_digest(self, (start, stop), self.facts(start, stop))
@@ -128,10 +143,13 @@ class FileImages:
         return alike
 
     def _size(self, row: int) -> int:
+        nowhere = -1 - row  # which no other has: it is left out, or the run ends there
+        if (place := stored(self.root / self.paths[row])) is not None:
+            return entry.nbytes if (entry := self.listing.entry(place)) is not None else nowhere
         try:
             return (self.root / self.paths[row]).stat().st_size
         except OSError:
-            return -1 - row  # which no other has: it is left out, or the run ends there
+            return nowhere
 
     def pick(self, rows: Sequence[int], transform: Preprocessing, workers: int) -> Batch:
         return self._batch(0, rows, transform, workers)

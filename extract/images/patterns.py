@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headstart.core.cache.errors import DataNotFound
+from headstart.core.cache.places import exists, is_url
 from headstart.core.cache.text import listed, safe
 from headstart.core.extract.pictures.walk import refuse
 
@@ -91,6 +92,8 @@ def files(given: Argument, suffixes: Sequence[str]) -> tuple[Path, ...]:
 def is_there(origin: str) -> bool:
     """Whether a folder, a file, or a file of a pattern is where a data set was made from; columns after `#` don't count."""
     path = origin.rpartition("#")[0] or origin
+    if is_url(origin):
+        return exists(origin)
     return any(Path(one).exists() or bool(glob.glob(_RANGE.sub("*", one), recursive=True)) for one in (origin, path))
 
 
