@@ -26,7 +26,7 @@ _CONNECTIONS = 32
 """Requests at a time: pictures are read by threads."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
     """What a listing says of an object, or of a prefix, which has no size, time or tag."""
 
@@ -46,16 +46,34 @@ class Entry:
         return self.nbytes, first, modified, second
 
 
+class Listing:
+    """What a store said of the objects right below prefixes, each of which was listed once. Another process lists anew."""
+
+    def __init__(self) -> None:
+        self._found: dict[ObjectPath, dict[str, Entry]] = {}
+
+    def __reduce__(self) -> "tuple[type[Listing], tuple[()]]":
+        return Listing, ()
+
+    def below(self, path: "ObjectPath") -> Mapping[str, Entry]:
+        """The entries right below a prefix by name, in their order. Raises OSError."""
+        if path not in self._found:
+            self._found[path] = {entry.name: entry for entry in dataclasses.replace(path, listing=None).entries()}
+        return self._found[path]
+
+
 @dataclasses.dataclass(frozen=True, order=True)
 class ObjectPath:
     """An object of a store or a prefix, by bucket and key. A store has no folders: a prefix is one while it has objects.
 
-    Every question is a request, and no answer is kept, since another machine may have changed it. Each may raise OSError,
-    which says what, where, and what to do; a question whose request failed is never answered with no.
+    Every question is a request, and no answer is kept, since another machine may have changed it; unless the place is
+    `listed`. Each may raise OSError, which says what, where, and what to do; a question whose request failed is never
+    answered with no.
     """
 
     scheme: str
     key: PurePosixPath
+    listing: Listing | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.key}"
@@ -65,6 +83,10 @@ class ObjectPath:
 
     def __truediv__(self, name: str | PurePosixPath) -> Self:
         return dataclasses.replace(self, key=self.key / name)
+
+    def listed(self) -> Self:
+        """The same place, where what is below it stays as it was when first asked for: for thousands of pictures."""
+        return dataclasses.replace(self, listing=Listing())
 
     @property
     def name(self) -> str:
@@ -111,6 +133,8 @@ class ObjectPath:
 
     def entry(self) -> Entry | None:
         """What is said of it; None where there is no such object, nor any below it."""
+        if self.listing is not None and self.parent != self:
+            return self.listing.below(self.parent).get(self.name)
         try:
             with _told(self):
                 return _entry(self._client.info(str(self.key)))
@@ -134,6 +158,8 @@ class ObjectPath:
     def entries(self) -> list[Entry]:
         """The objects and prefixes right below it, by name; none where there is nothing. Raises OSError where the bucket is
         not there."""
+        if self.listing is not None:
+            return list(self.listing.below(self).values())
         try:
             with _told(self):
                 found = self._client.ls(str(self.key), detail=True)
@@ -189,19 +215,6 @@ class ObjectPath:
         except ImportError as error:
             raise ArgumentInvalid(f"{self}: {self.scheme}:// needs {module}; pip install 'headstart[{extra}]'") from error
         return _client(self.scheme, os.getpid())
-
-
-class Listing:
-    """What a store said of objects when it was first asked: each prefix is listed once, for thousands of pictures."""
-
-    def __init__(self) -> None:
-        self._found: dict[ObjectPath, dict[str, Entry]] = {}
-
-    def entry(self, path: ObjectPath) -> Entry | None:
-        """What it says of an object; None where there is none. Raises OSError."""
-        if path.parent not in self._found:
-            self._found[path.parent] = {entry.name: entry for entry in path.parent.entries()}
-        return self._found[path.parent].get(path.name)
 
 
 @functools.lru_cache(maxsize=8)

@@ -42,6 +42,12 @@ def place(text: str) -> Path:
     return cast(Path, ObjectPath(scheme, key))  # has what we use of a Path, and is none: os.open must not take it
 
 
+def listed_place(text: str) -> Path:
+    """The same for pictures: what is below it stays as it was when first asked for. Raises ArgumentInvalid."""
+    found = place(text)
+    return found if (there := stored(found)) is None else cast(Path, there.listed())
+
+
 def stored(path: Path) -> "ObjectPath | None":
     """The path, where it is in an object store; None for one of this machine."""
     found: object = path

@@ -14,7 +14,6 @@ from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.cache.files import sha256
 from headstart.core.cache.known_files import NO_FACTS, Facts
 from headstart.core.cache.manifest import Order
-from headstart.core.cache.objects import Listing
 from headstart.core.cache.places import stored
 from headstart.core.extract.images import Batch, Labels, Pixels, batch_of, stat_digest
 from headstart.core.extract.images.order import stratified
@@ -72,7 +71,6 @@ class FileImages:
     groups: tuple[str, ...] = ()
     lost: str = ""
     tally: Tally = dataclasses.field(default_factory=Tally, compare=False, repr=False)
-    listing: Listing = dataclasses.field(default_factory=Listing, compare=False, repr=False)
 
     @property
     def rows(self) -> int:
@@ -125,13 +123,8 @@ class FileImages:
             return list(pool.map(fingerprint, places))
 
     def facts(self, start: int, stop: int) -> Facts:
-        found = [self._facts(self.root / path) for path in self.paths[start:stop]]
+        found = [facts_of(self.root / path) for path in self.paths[start:stop]]
         return np.array(found, dtype=np.int64).reshape(len(found), len(NO_FACTS))
-
-    def _facts(self, path: Path) -> tuple[int, int, int, int]:
-        if (place := stored(path)) is None:
-            return facts_of(path)
-        return NO_FACTS if (entry := self.listing.entry(place)) is None else entry.facts
 
     def stat(self, start: int, stop: int) -> str | None:
         return stat_digest(self, (start, stop), self.facts(start, stop))
@@ -145,7 +138,7 @@ class FileImages:
     def _size(self, row: int) -> int:
         nowhere = -1 - row  # which no other has: it is left out, or the run ends there
         if (place := stored(self.root / self.paths[row])) is not None:
-            return entry.nbytes if (entry := self.listing.entry(place)) is not None else nowhere
+            return nowhere if (entry := place.entry()) is None else entry.nbytes
         try:
             return (self.root / self.paths[row]).stat().st_size
         except OSError:
@@ -181,10 +174,12 @@ class FileImages:
 
 
 def facts_of(path: Path) -> tuple[int, int, int, int]:
-    """What the file system says of a file, `NO_FACTS` of one that is not there.
+    """What the file system or the store says of a file, `NO_FACTS` of one that is not there.
 
     As git's index: anyone can set a modification time, nobody the time of the change itself; the inode tells apart files
-    that an archive gave one time and whose folders were exchanged."""
+    that an archive gave one time and whose folders were exchanged. Raises OSError where a store can't be asked."""
+    if (place := stored(path)) is not None:
+        return NO_FACTS if (entry := place.entry()) is None else entry.facts
     try:
         file = path.stat()
     except OSError:

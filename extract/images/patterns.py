@@ -51,6 +51,11 @@ def argument(word: str, text: str, example: str) -> Argument:
     """The parts of an argument. A `#` in the name of a file that is there belongs to the name. Raises DataNotFound."""
     if not text:
         raise DataNotFound(f"--dataset {word}: no path; expected --dataset {word}:{example}")
+    if is_url(text):
+        raise DataNotFound(
+            f"--dataset {word}:{safe(text)}: expected a file of this machine, or a mounted one; in an object store may be "
+            f"the pictures of folder:, and those that a list names by their URLs"
+        )
     path, mark, columns = text.rpartition("#")
     if not mark or Path(text).expanduser().exists():
         path, columns = text, ""
