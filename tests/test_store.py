@@ -243,8 +243,11 @@ def test_the_lock_is_given_back_after_an_error(store: FeatureStore, monkeypatch:
     made = []
     real = filelock.FileLock
 
-    def kept(path: Path) -> filelock.BaseFileLock:
-        made.append(real(path))  # a lock that nobody holds on to gives itself back, and would hide that we don't
+    def kept(path: Path, *, fallback_to_soft: bool) -> filelock.BaseFileLock:
+        assert not fallback_to_soft  # a file that is there would go on locking after a kill
+        made.append(
+            real(path, fallback_to_soft=fallback_to_soft)
+        )  # a lock that nobody holds on to gives itself back, and would hide that we don't
         return made[-1]
 
     monkeypatch.setattr(filelock, "FileLock", kept)
