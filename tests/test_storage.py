@@ -1,11 +1,13 @@
 """Commands whose features or pictures are in an object store, against a real server: as on a disk, kills included."""
 
+import dataclasses
+import errno
 import json
 import random
 import signal
 import sys
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import click
@@ -29,9 +31,11 @@ from test_lease import ELSEWHERE
 
 import headstart as hs
 from headstart.core import cli
-from headstart.core.cache.errors import ArgumentInvalid
+from headstart.core.cache.errors import ArgumentInvalid, DataNotFound
 from headstart.core.cache.files import folder_bytes, read_regular, remove_folder, write_durably
+from headstart.core.cache.objects import ObjectPath
 from headstart.core.cache.places import stored
+from headstart.core.extract.pictures.files import content, fingerprint
 
 NETWORK = ("-m", "resnet18", "--weights", "random:0", "--image-size", "32", "--precision", "fp32", "--engine", "eager")
 DIGITS = ("extract", *NETWORK, "--batch-size", "8", "--dataset", "digits", "--shard-rows", "64")
@@ -236,6 +240,18 @@ def test_python_takes_the_url(kept: Path, s3: Server, tmp_path: Path) -> None:
     assert found.X.shape == (160, 512)
     assert found.folders == (folder,)
     assert hs.open(found.folders[0]).X.shape == (160, 512)
+    again = hs.extract(
+        "digits",
+        model="resnet18",
+        split="test",
+        weights="random:0",
+        image_size=32,
+        precision="fp32",
+        limit=160,
+        device="cpu",
+        features_dir=str(kept),
+    )
+    assert again.folders == (folder,)
     with pytest.raises(ArgumentInvalid, match=r"data_dir s3://b/x: expected a folder or file of this machine"):
         hs.extract("digits", model="resnet18", data_dir="s3://b/x")
 
@@ -278,6 +294,34 @@ def test_of_pictures_in_a_store_only_new_ones_are_read_and_computed(pets: Path, 
     assert "report.html" in run(tmp_path / "f", tmp_path, "report").stderr
 
 
+def test_each_folder_in_a_store_may_be_a_class(pets: Path, s3: Server, tmp_path: Path) -> None:
+    s3.put(f"{pets.parent.name}/pets/train/x.png", samples(1, "x", seed=77)[0].content)
+    for words in (("--dataset", f"classes:{pets}"), ("--dataset", f"folder:{pets}", "--no-splits")):
+        assert "11 pictures of 4 classes" in run(tmp_path / "f", tmp_path, "extract", *NETWORK, *words).stderr
+
+
+@dataclasses.dataclass(frozen=True)
+class Failing(ObjectPath):
+    """An object that can't be had."""
+
+    error: Exception = dataclasses.field(default_factory=OSError)
+
+    def read(self, most: int) -> bytes:
+        raise self.error
+
+
+def test_a_network_that_fails_says_nothing_of_a_picture() -> None:
+    """Else `--on-error skip` would leave out all pictures that come after it."""
+
+    def failing(error: Exception) -> Any:
+        return Failing("s3", PurePosixPath("b/x.png"), error=error)
+
+    with pytest.raises(DataNotFound, match=r"s3://b/x\.png: the store can't be reached"):
+        content(failing(OSError(errno.EHOSTUNREACH, "the store can't be reached", "s3://b/x.png")))
+    assert fingerprint(failing(FileNotFoundError(errno.ENOENT, "no such object"))) == "unreadable: no such object"
+    assert fingerprint(failing(ValueError("has more than 9 bytes"))) == "unreadable: has more than 9 bytes"
+
+
 def test_a_list_names_pictures_in_a_store(pets: Path, s3: Server, tmp_path: Path) -> None:
     urls = [(str(path), "cat" if path.parent.name == "cat" else "other") for path in sorted(pets.glob("*/*.png"))]
     listed = write_csv(tmp_path / "own.csv", ("path", "label"), *(row for row in urls if "/.hidden" not in row[0]))
@@ -296,7 +340,7 @@ def test_a_list_names_pictures_in_a_store(pets: Path, s3: Server, tmp_path: Path
         (("s3://b/x.png", "y.png"), "y.png is a path, others are URLs; expected paths alone or URLs alone"),
         (("s3://b/x.png", "s3://c/x.png"), "pictures in 2 buckets, b, c; expected one"),
         (("s3://",), "line 2: s3://: names no bucket"),
-        (("https://x/y.png",), "line 2: https://x/y.png: https:// is no store that is known here"),
+        (("https://x/y.png",), "line 2: https://x/y.png is an address; download the pictures"),
     ],
 )
 def test_a_list_says_what_is_wrong_with_its_urls(tmp_path: Path, paths: tuple[str, ...], said: str) -> None:

@@ -2,7 +2,10 @@
 
 import contextlib
 import dataclasses
+import errno
+import fcntl
 import multiprocessing
+import os
 import shutil
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -256,6 +259,18 @@ def test_the_lock_is_given_back_after_an_error(store: FeatureStore, monkeypatch:
     with store.writing(make_key(), "train", never_wait) as writer:
         assert writer.present() == {}
     assert [lock.is_locked for lock in made] == [False, False]
+
+
+def test_a_file_system_without_locks_is_an_error(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with (
+        pytest.raises(OSError, match=r"so the set can't be locked and written; choose another --features-dir"),
+        store.writing(make_key(), "train", never_wait),
+    ):
+        raise AssertionError("was locked")
 
 
 SEED = 5

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headstart.core.cache.errors import ArgumentInvalid, DataInvalid, DataNotFound
+from headstart.core.cache.objects import STORES
 from headstart.core.cache.places import is_url, listed_place, place, stored
 from headstart.core.cache.text import listed, safe
 from headstart.core.extract.images import Images
@@ -157,7 +158,7 @@ def _asked(wanted: Sequence[str], path: Path) -> dict[str, str]:
 def _check_path(text: str, where: str) -> None:
     if not text.strip():
         raise DataInvalid(f"{where}: has no path; remove the line")
-    if is_url(text):
+    if is_url(text) and text.partition(":")[0].lower() in STORES:
         try:
             place(text)
         except ArgumentInvalid as error:
