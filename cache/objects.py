@@ -47,13 +47,15 @@ class Entry:
 
 
 class Listing:
-    """What a store said of the objects right below prefixes, each of which was listed once. Another process lists anew."""
+    """What a store said of the objects right below `top` and its prefixes, each of which was listed once. What is above may
+    hold other people's objects, or be closed to us. Another process lists anew."""
 
-    def __init__(self) -> None:
+    def __init__(self, top: PurePosixPath) -> None:
+        self.top = top
         self._found: dict[ObjectPath, dict[str, Entry]] = {}
 
-    def __reduce__(self) -> "tuple[type[Listing], tuple[()]]":
-        return Listing, ()
+    def __reduce__(self) -> "tuple[type[Listing], tuple[PurePosixPath]]":
+        return Listing, (self.top,)
 
     def below(self, path: "ObjectPath") -> Mapping[str, Entry]:
         """The entries right below a prefix by name, in their order. Raises OSError."""
@@ -86,7 +88,7 @@ class ObjectPath:
 
     def listed(self) -> Self:
         """The same place, where what is below it stays as it was when first asked for: for thousands of pictures."""
-        return dataclasses.replace(self, listing=Listing())
+        return dataclasses.replace(self, listing=Listing(self.key))
 
     @property
     def name(self) -> str:
@@ -133,7 +135,7 @@ class ObjectPath:
 
     def entry(self) -> Entry | None:
         """What is said of it; None where there is no such object, nor any below it."""
-        if self.listing is not None and self.parent != self:
+        if self.listing is not None and self.listing.top in self.key.parents:
             return self.listing.below(self.parent).get(self.name)
         try:
             with _told(self):

@@ -202,10 +202,11 @@ class FeatureStore:
             raise self.no_such(name)
         if folder.is_symlink():
             raise FeaturesNotFound(f"{folder}: a link to {folder.readlink()}; remove the link, or the set where it lies")
-        with self._lock(parted(name)[0], on_wait):
+        with self._lock(parted(name)[0], on_wait) as check:
             if other := _no_set(folder):
                 raise FeaturesNotFound(f"{folder}: {other}; nothing was removed, `headstart cache ls` lists the sets")
             freed = folder_bytes(folder)
+            check()
             (folder / NAME).unlink(missing_ok=True)
             sync_folder(folder)
             remove_folder(folder)
@@ -219,7 +220,7 @@ class FeatureStore:
 
     @contextlib.contextmanager
     def _lock(self, name: str, on_wait: Callable[[], None]) -> Iterator[Callable[[], None]]:
-        """Gives what to call before a manifest is written: it raises OSError where the lock was lost."""
+        """Gives what to call before anything is changed: it raises OSError where the lock was lost."""
         path = self.root / f".{name}.lock"
         if stored(path) is not None:
             with leased(path, on_wait) as lease:

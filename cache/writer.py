@@ -131,6 +131,7 @@ class SetWriter:
 
     def remove(self) -> None:
         """Remove the set: the manifest first, so that no reader takes what is left for a complete set. Raises OSError."""
+        self._check()
         (self.folder / NAME).unlink(missing_ok=True)
         sync_folder(self.folder)
         for path in (*self._shards(), self.folder / EXECUTION, self.folder / FILES):

@@ -145,6 +145,8 @@ def test_a_listed_place_stays_as_it_was(top: ObjectPath, s3: Server) -> None:
     assert not (listed / "a" / "y").exists()
     assert [path.name for path in (listed / "a").iterdir()] == ["x"]
     assert len(s3.requests()) == before + 1  # the one that put it
+    above = f"GET /{top.parts[0]}?list-type=2&prefix=&"  # which may hold other people's objects
+    assert not [text for text in s3.requests() if text.startswith(above)]
     assert (top.listed() / "a" / "y").exists()
 
 
