@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import random
+import re
 import signal
 import sys
 import time
@@ -13,8 +14,10 @@ from typing import Any
 import click
 import numpy as np
 import pytest
+from cli_samples import parse
 from click.testing import CliRunner, Result
 from dataset_samples import samples, write_csv, write_folder
+from heads_samples import ROOT
 from storage_samples import (
     BEGUN,
     PATIENCE_S,
@@ -33,6 +36,7 @@ import headstart as hs
 from headstart.core import cli
 from headstart.core.cache.errors import ArgumentInvalid, DataNotFound
 from headstart.core.cache.files import folder_bytes, read_regular, remove_folder, write_durably
+from headstart.core.cache.lease import DEAD_AFTER_S, VARIABLE
 from headstart.core.cache.objects import ObjectPath
 from headstart.core.cache.places import stored
 from headstart.core.extract.pictures.files import content, fingerprint
@@ -384,3 +388,17 @@ def test_a_folder_that_is_not_there_is_called_so(bucket: Path, tmp_path: Path) -
     assert f"--dataset folder:{bucket}/no: no such folder" in line(
         tmp_path / "f", tmp_path, "extract", *NETWORK, "--dataset", f"folder:{bucket}/no"
     )
+
+
+DOCUMENT = (ROOT / "docs/storage.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("words", re.findall(r"^\$ (headstart .*)$", DOCUMENT, re.MULTILINE))
+def test_a_command_of_the_document_parses(words: str) -> None:
+    parse(words)
+
+
+def test_the_document_has_the_defaults() -> None:
+    assert DEAD_AFTER_S == 60.0
+    assert "has not changed for a minute" in DOCUMENT
+    assert VARIABLE in DOCUMENT
