@@ -261,7 +261,7 @@ def predict_command(
 @command(cli, "report", "headstart report --photos holiday/")
 @options.photos_option
 @click.option("--dataset", help="Where the test images are, to show some. [default: the one the heads were trained on]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the files. [default: RUNS_DIR/report]")
+@click.option("-o", "--output", type=options.Place("--output"), help="Folder for the files. [default: RUNS_DIR/report]")
 @options.recorded_weights_option
 def report_command(settings: Settings, **given: Any) -> None:
     """Every run in one comparison beside the published study: Markdown on stdout; .html, .md, .csv and .json files."""
@@ -447,7 +447,7 @@ def gc_command(settings: Settings, dry_run: bool) -> None:
 
 @command(cache, "export", "headstart cache export cifar10-train-resnet50-1a2b3c4d features.npy", hidden=options.NO_HEADS)
 @click.argument("name")
-@click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("path", type=options.Place("PATH", dir_okay=False))
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), help="Of the features. [default: as they are kept]")
 def export_command(settings: Settings, name: str, path: Path, dtype: str | None) -> None:
     """One set in one piece for other tools: PATH ends in .h5, .npy (a pair of files) or .parquet (needs pyarrow).

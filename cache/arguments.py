@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 
 from headstart.core.cache.errors import ArgumentInvalid
+from headstart.core.cache.objects import ObjectPath
 
 
 def whole(name: str, value: object, least: int) -> int:
@@ -27,7 +28,7 @@ def choice(name: str, value: object, known: Sequence[str]) -> str:
 
 def text(name: str, value: object) -> str:
     """A text that is not empty, or a path, as text. Raises ArgumentInvalid."""
-    found = os.fspath(value) if isinstance(value, os.PathLike) else value
+    found = os.fspath(value) if isinstance(value, os.PathLike) else str(value) if isinstance(value, ObjectPath) else value
     if not isinstance(found, str) or not found:
         raise ArgumentInvalid(f"{name} is {value!r}, expected a text")
     return found

@@ -1,4 +1,8 @@
-"""Bytes on disk: durable writes, SHA-256, and JSON read strictly."""
+"""Bytes on disk or in an object store: durable writes, reads of at most so many bytes, SHA-256, and JSON read strictly.
+
+A store (`cache/places.py`) needs less than a disk: to put an object is one step that nobody sees half of, and what the
+store has confirmed is kept. So there are no temporary files, no folders to make and nothing to sync.
+"""
 
 import contextlib
 import errno
@@ -7,10 +11,13 @@ import json
 import math
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from headstart.core.cache.places import stored
 
 TEMPORARY, SHARED = ".tmp", ".shared"
 """The endings of files that are being written: by who holds the folder's lock, and by tasks that share the folder."""
@@ -54,6 +61,9 @@ def write_durably(path: Path, content: bytes | memoryview, ending: str = TEMPORA
     the rename itself can be lost (https://man7.org/linux/man-pages/man2/fsync.2.html). Raises OSError, with the path and
     the bytes; the old file is then still whole, or, where only the last step failed, the new one is.
     """
+    if (place := stored(path)) is not None:
+        place.write(bytes(content))
+        return
     make_folder(path.parent)
     try:
         with _temporary_beside(path, ending) as (descriptor, temporary):
@@ -71,7 +81,7 @@ def write_durably(path: Path, content: bytes | memoryview, ending: str = TEMPORA
 def make_folder(folder: Path) -> None:
     """Make `folder` and the parents it lacks, so that their names survive a power cut too. Raises OSError, which says what
     is there where it is no folder."""
-    if folder.is_dir():
+    if stored(folder) is not None or folder.is_dir():
         return
     make_folder(folder.parent)
     try:
@@ -86,6 +96,8 @@ def make_folder(folder: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make renames and removals in `folder` survive a power cut. Raises OSError."""
+    if stored(folder) is not None:
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -95,6 +107,8 @@ def sync_folder(folder: Path) -> None:
 
 def read_regular(path: Path, most: int) -> bytes:
     """The bytes of a file that anybody may have put there, `most` of them at most. Raises OSError, ValueError."""
+    if (place := stored(path)) is not None:
+        return place.read(most)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would block us
     try:
         status = os.fstat(descriptor)
@@ -106,6 +120,33 @@ def read_regular(path: Path, most: int) -> bytes:
             return file.read()
     finally:
         os.close(descriptor)
+
+
+def folder_bytes(folder: Path) -> int:
+    """The size of the files in a folder, in bytes; those that another process takes away meanwhile count nothing. Raises
+    OSError."""
+    if (place := stored(folder)) is not None:
+        return sum(entry.nbytes for entry in place.entries())
+    total = 0
+    with contextlib.suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                status = path.stat()
+                total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return total
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and all that is in it. Raises OSError."""
+    place = stored(folder)
+    if place is None:
+        shutil.rmtree(folder)
+        return
+    for entry in place.entries():
+        if entry.is_folder:
+            remove_folder(folder / entry.name)
+        else:
+            (place / entry.name).unlink()
 
 
 def canonical_json(value: Any) -> bytes:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -13,16 +12,18 @@ from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound, Featu
 from headstart.core.cache.execution import NAME as EXECUTION
 from headstart.core.cache.execution import Execution, read_execution
 from headstart.core.cache.feature_set import FeatureSet
-from headstart.core.cache.files import make_folder, sync_folder
+from headstart.core.cache.files import folder_bytes, make_folder, remove_folder, sync_folder
 from headstart.core.cache.key import FeatureKey, NamedKey
 from headstart.core.cache.known import Source
 from headstart.core.cache.known_files import NAME as FILES
 from headstart.core.cache.known_files import KnownFiles, nothing_known, read_known_files
+from headstart.core.cache.lease import leased
 from headstart.core.cache.manifest import NAME, VERSION, Manifest, read_manifest
+from headstart.core.cache.places import stored, within
 from headstart.core.cache.shard_plan import shard_number
 from headstart.core.cache.task_plan import NAME as TASKS
 from headstart.core.cache.text import did_you_mean, listed
-from headstart.core.cache.writer import SetWriter, begun_shards
+from headstart.core.cache.writer import SetWriter, always_held, begun_shards
 
 
 def _spelled(name: str) -> str:
@@ -116,6 +117,8 @@ class FeatureStore:
 
     def called(self, name: str) -> str:
         """The name of a set that is given by its name or, as `extract` prints it, by its folder in this directory."""
+        if stored(self.root) is not None:
+            return within(self.root, name) or name
         given = Path(name).expanduser()
         inside = len(given.parts) > 1 and given.parent.resolve() == self.root.resolve()
         return given.name if inside and given.name != ".." else name
@@ -161,14 +164,15 @@ class FeatureStore:
         """The last snapshot open for writing, by one process at a time: complete, begun or new, with which another can be
         begun (`SetWriter.next`). `on_wait` is called once before waiting for another.
 
-        The lock is the operating system's (flock), so a killed process leaves nothing locked. Raises OSError.
+        The lock is the operating system's (flock), so a killed process leaves nothing locked; in an object store it is a
+        lease (`cache/lease.py`), which runs out after a kill. Raises OSError.
         """
         base = self.folder(key, split)
-        with self._lock(base.name, on_wait):
+        with self._lock(base.name, on_wait) as check:
             own = [folder for folder in self.folders(key, split) if _may_be_of(folder, key, split)]
             free = self.free(key, split)
             make_folder(chosen := own[0] if own else free)
-            yield SetWriter(chosen, key, split, free)
+            yield SetWriter(chosen, key, split, free, check)
 
     def begun(self, key: NamedKey, split: str, but: Path | None) -> list[Source]:
         """The valid shards that killed runs left in the folders of a data set's split `but` for one. Raises OSError."""
@@ -199,13 +203,14 @@ class FeatureStore:
             raise self.no_such(name)
         if folder.is_symlink():
             raise FeaturesNotFound(f"{folder}: a link to {folder.readlink()}; remove the link, or the set where it lies")
-        with self._lock(parted(name)[0], on_wait):
+        with self._lock(parted(name)[0], on_wait) as check:
             if other := _no_set(folder):
                 raise FeaturesNotFound(f"{folder}: {other}; nothing was removed, `headstart cache ls` lists the sets")
-            freed = sum(path.stat().st_size for path in folder.iterdir())
+            freed = folder_bytes(folder)
+            check()
             (folder / NAME).unlink(missing_ok=True)
             sync_folder(folder)
-            shutil.rmtree(folder)
+            remove_folder(folder)
         return freed
 
     def no_such(self, name: str) -> FeaturesNotFound:
@@ -215,10 +220,15 @@ class FeatureStore:
         return FeaturesNotFound(f"{self.root / name}: no such feature set{hint}; `headstart cache ls` lists them")
 
     @contextlib.contextmanager
-    def _lock(self, name: str, on_wait: Callable[[], None]) -> Iterator[None]:
+    def _lock(self, name: str, on_wait: Callable[[], None]) -> Iterator[Callable[[], None]]:
+        """Gives what to call before anything is changed: it raises OSError where the lock was lost."""
         path = self.root / f".{name}.lock"
+        if stored(path) is not None:
+            with leased(path, on_wait) as lease:
+                yield lease.check
+            return
         make_folder(self.root)
-        lock = filelock.FileLock(path)
+        lock = filelock.FileLock(path, fallback_to_soft=False)  # a file that is there is no lock: kills would leave it
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
@@ -228,7 +238,7 @@ class FeatureStore:
             what = f"{error.strerror or error}, so the set can't be locked and written; choose another --features-dir"
             raise OSError(error.errno, what, str(path)) from error
         try:
-            yield
+            yield always_held
         finally:
             lock.release()
 

@@ -101,7 +101,7 @@ def remove_task_plan(folder: Path) -> None:
 
 
 def _beside(folder: Path, file: str) -> Path:
-    return (folder / file).with_suffix(".json")
+    return folder / f"{file.removesuffix('.h5')}.json"
 
 
 def _rising(numbers: Sequence[int]) -> bool:

@@ -1,14 +1,13 @@
 """Whether a feature set is whole: everything is read, every digest compared, and what is wrong is named."""
 
-import contextlib
 import dataclasses
 import shlex
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion
 from headstart.core.cache.feature_set import MEND, REPLACED, FeatureSet
+from headstart.core.cache.files import folder_bytes
 from headstart.core.cache.manifest import NAME, read_manifest
 from headstart.core.cache.store import FeatureStore, newest
 
@@ -40,7 +39,7 @@ def survey(store: FeatureStore) -> list[Entry]:
 
 
 def _entry(folder: Path) -> Entry:
-    nbytes = _nbytes(folder)
+    nbytes = folder_bytes(folder)
     try:
         return Entry(folder, FeatureSet(folder, read_manifest(folder)), "complete", nbytes)
     except FileNotFoundError:
@@ -55,17 +54,6 @@ def state(folder: Path, faults: Sequence[str]) -> str:
     """A set's state after its `problems` were looked for, in the words of `Entry`; `whole` where all was read and right."""
     found = _entry(folder).state
     return found if found != "complete" else "damaged" if faults else "whole"
-
-
-def _nbytes(folder: Path) -> int:
-    """The size of the files in a folder, in bytes; those that another process takes away meanwhile count nothing."""
-    total = 0
-    with contextlib.suppress(FileNotFoundError):
-        for path in folder.iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                status = path.stat()
-                total += status.st_size if stat.S_ISREG(status.st_mode) else 0
-    return total
 
 
 def problems(folder: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """One feature set open for writing: shards are put, the manifest is written last, and what is damaged is found."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from headstart.core.cache.change import Change
@@ -30,29 +30,42 @@ from headstart.core.cache.shard_plan import Part, shard_number
 from headstart.core.cache.task_plan import read_task_plan, remove_task_plan
 
 
+def always_held() -> None:
+    """The check of a lock that can't be lost."""
+
+
 class ShardWriter:
     """Puts shards into a set's folder. Several processes may do so at once, for a shard is there whole or not at all, and
     whoever makes one from the same pictures makes the same bytes. Where they do so without the set's lock the folder is
-    `shared`: whoever has the lock then leaves their temporary files alone."""
+    `shared`: whoever has the lock then leaves their temporary files alone. `check` raises OSError where the lock was lost."""
 
-    def __init__(self, folder: Path, shared: bool = False) -> None:
+    def __init__(self, folder: Path, shared: bool = False, check: Callable[[], None] = always_held) -> None:
         self.folder = folder
         self._ending = SHARED if shared else TEMPORARY
+        self._check = check
 
     def put(self, shard: Shard, index: int, inputs_stat: str | None, elapsed_s: float) -> ShardRecord:
         """Write a shard durably under its final name and return what the manifest will say of it. Raises OSError."""
         part = Part(index, shard.start, shard.stop)
         content = encode_shard(shard)
+        self._check()
         write_durably(self.folder / part.file, content, self._ending)
         return _record(part, shard.facts, content, inputs_stat, elapsed_s)
 
 
 class SetWriter(ShardWriter):
     """One snapshot open for writing; exists only while its data set's lock is held (see `FeatureStore.writing`). `free` is
-    the folder of the next one."""
+    the folder of the next one; `check` raises OSError where the lock was lost."""
 
-    def __init__(self, folder: Path, key: NamedKey, split: str, free: Path | None = None) -> None:
-        super().__init__(folder)
+    def __init__(
+        self,
+        folder: Path,
+        key: NamedKey,
+        split: str,
+        free: Path | None = None,
+        check: Callable[[], None] = always_held,
+    ) -> None:
+        super().__init__(folder, check=check)
         self.key = key
         self.split = split
         self.damaged: list[str] = []
@@ -68,7 +81,7 @@ class SetWriter(ShardWriter):
 
     def at(self, folder: Path) -> "SetWriter":
         """Another snapshot of the same data set, under the same lock."""
-        return SetWriter(folder, self.key, self.split, self._free)
+        return SetWriter(folder, self.key, self.split, self._free, self._check)
 
     def present(self) -> dict[int, ShardRecord]:
         """The valid shards by number. Those that can't be used are named in `damaged`, and are to be computed again.
@@ -101,6 +114,7 @@ class SetWriter(ShardWriter):
                 f"{self.folder / NAME}: {manifest.skipped:,} images left out make {len(content):,} bytes, expected at most "
                 f"{MAX_JSON_BYTES:,}; take the unreadable pictures out of the data set"
             )
+        self._check()
         write_durably(self.folder / NAME, content)
         if self._planned() <= manifest.stop:
             remove_task_plan(self.folder)
@@ -138,6 +152,7 @@ class SetWriter(ShardWriter):
 
     def remove(self) -> None:
         """Remove the set: the manifest first, so that no reader takes what is left for a complete set. Raises OSError."""
+        self._check()
         (self.folder / NAME).unlink(missing_ok=True)
         sync_folder(self.folder)
         for path in (*self._shards(), self.folder / EXECUTION, self.folder / FILES):

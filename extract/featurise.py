@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.core.cache.errors import DataNotFound
+from headstart.core.cache.places import is_url
 from headstart.core.cache.shard import Skipped
 from headstart.core.extract.images import Batch, Readable
 from headstart.core.extract.images.files import FileImages
@@ -37,6 +38,8 @@ def expand(patterns: Sequence[str], say: Callable[[str], None] = lambda _: None)
     """
     found: list[Path] = []
     for pattern in patterns:
+        if is_url(pattern):
+            raise DataNotFound(f"{pattern}: expected a file, folder or pattern of this machine, or mounted; download them")
         path = Path(pattern).expanduser()
         if path.is_dir():
             inside = walk(path)

@@ -10,14 +10,15 @@ import itertools
 import os
 import re
 from collections.abc import Container, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from headstart.core.cache.errors import DataInvalid, DataNotFound, FeaturesDamaged, FeaturesStale
+from headstart.core.cache.errors import ArgumentInvalid, DataInvalid, DataNotFound, FeaturesDamaged, FeaturesStale
 from headstart.core.cache.execution import read_execution
 from headstart.core.cache.files import read_regular
 from headstart.core.cache.foreign import ForeignReader
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.manifest import Manifest, Order, read_manifest
+from headstart.core.cache.places import is_url, place
 from headstart.core.cache.shard import MOST_BYTES
 from headstart.core.cache.shard_plan import Part
 from headstart.core.cache.store import FeatureStore
@@ -49,7 +50,7 @@ def known_as(dataset: str, store: FeatureStore) -> list[str]:
     if (own := given(dataset) if colon else None) is not None:
         path, names = own.path.stem, _of_place(own.name, Path(own.origin), store)
     elif path != dataset or "/" in dataset or dataset in (".", ".."):
-        top = Path(path).expanduser().resolve()
+        top = place(path).expanduser().resolve()
         names = _of_place(f"folder-{top.name}", top, store)
     else:
         wanted = dataset.replace(":", "-", 1).lower()
@@ -76,12 +77,12 @@ def splits_meant(dataset: str) -> tuple[str, ...] | None:
     word, colon, argument = dataset.partition(":")
     if word.lower() == "classes":
         return ("all",)
-    top = Path(argument).expanduser()
     try:
+        top = place(argument).expanduser()
         if word.lower() == "folder":
             return tuple(layout(top).splits) if top.is_dir() else None
         return splits(dataset, None, Path()) if colon and given(dataset) else None
-    except (DataInvalid, DataNotFound):
+    except (ArgumentInvalid, DataInvalid, DataNotFound):
         return None
 
 
@@ -174,8 +175,13 @@ def _is_from(found: Manifest, top: Path) -> bool:
 
 
 def _is_place(path: str, top: Path) -> bool:
-    place, top = Path(os.path.realpath(path)), Path(os.path.realpath(top))
-    return place == top or (place.parent == top and kind(place.name) is not None)
+    place, whole = _real(path), _real(str(top))
+    return place == whole or (place.parent == whole and kind(place.name) is not None)
+
+
+def _real(path: str) -> PurePath:
+    """A path without links; a URL as it is."""
+    return PurePath(path) if is_url(path) else Path(os.path.realpath(path))
 
 
 def _may_be_the_same(found: Manifest, classes: Sequence[str], top: Path) -> bool:

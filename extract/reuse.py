@@ -16,6 +16,7 @@ from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.known import Source
 from headstart.core.cache.manifest import NAME as MANIFEST
 from headstart.core.cache.manifest import Manifest, ShardRecord
+from headstart.core.cache.places import exists, names
 from headstart.core.cache.shard_plan import Part, plan
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.writer import SetWriter
@@ -74,7 +75,7 @@ def _moved(job: Job, before: Manifest) -> Manifest:
     """The manifest with the place where its pictures are now, if they are no longer where they were: when they change
     there, it is this data set that has changed."""
     here = whole_path(job.images.origin)
-    if Path(before.provenance.data_from).exists() or not Path(here).exists():
+    if exists(before.provenance.data_from) or not exists(here):
         return before
     return dataclasses.replace(before, provenance=dataclasses.replace(before.provenance, data_from=here))
 
@@ -117,7 +118,8 @@ def survey(job: Job, store: FeatureStore) -> Outlook:
     features = None if job.config.force else store.open(job.named, job.images.split)
     kept = unchanged(job, features.manifest, contents) if features else None
     changed = changes(job, features, contents) if features is not None and kept is None else None
-    there = [record for record in kept or () if features and (features.folder / record.file).is_file()]
+    files = names(features.folder) if features else ()
+    there = [record for record in kept or () if record.file in files]
     parts = _plan(job, None, there, job.config.shard_rows)
     missing = [part for part in parts if not any(_covers(record, part) for record in there)]
     rows = parts[-1].stop
@@ -151,7 +153,8 @@ def rows_to_compute(job: Job, store: FeatureStore) -> int:
         features = None if job.config.force else store.open(job.named, job.images.split)
     except HeadstartError:  # damaged, or of a newer headstart: that job will say so itself
         return job.rows
-    there = [one for one in features.manifest.shards if (features.folder / one.file).is_file()] if features else []
+    files = names(features.folder) if features else ()
+    there = [one for one in features.manifest.shards if one.file in files] if features else []
     parts = _plan(job, None, there, job.config.shard_rows)
     return sum(part.rows for part in parts if not any(_covers(record, part) for record in there))
 

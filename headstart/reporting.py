@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.commands import made_by, trained_by
+from headstart.core.cache import places
 from headstart.core.cache.errors import HeadstartError, RunNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import canonical_json, write_durably
@@ -251,7 +252,7 @@ def _places(name: str, manifest: Manifest) -> list[str]:
     """Where a data set may be, as `--dataset` would say it: a folder of pictures where it was when they were read."""
     if (kind := datasets.kind_of(name)) != "folder":
         return [f"{kind}:{manifest.provenance.data_from}" if kind else name]
-    root = Path(manifest.provenance.data_from)
+    root = places.place(manifest.provenance.data_from)
     folders = (root, root.parent) if manifest.split == "all" else (root.parent, root)  # a split is mostly a sub-folder
     whole = [f"classes:{root}"] if manifest.split == "all" else []
     return [*(f"folder:{folder}" for folder in folders), *whole]

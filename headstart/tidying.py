@@ -11,6 +11,7 @@ from headstart.commands import made_by
 from headstart.core.cache.errors import FeaturesDamaged, HeadstartError, RunDamaged
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
+from headstart.core.cache.places import place
 from headstart.core.cache.store import FeatureStore, newest, parted
 from headstart.core.cache.text import by_commands, listed
 from headstart.core.cache.verify import NOT_COMPLETE, Entry, survey
@@ -132,7 +133,7 @@ def _places(features: FeatureSet) -> list[str]:
     if (kind := datasets.kind_of(name)) != "folder":
         return [f"list:{origin}"] if kind == "list" else []
     called = re.sub(r"-\d+$", "", name)
-    tops = [top for top in (Path(origin), Path(origin).parent) if f"folder-{top.resolve().name}" in (name, called)]
+    tops = [top for top in (place(origin), place(origin).parent) if f"folder-{top.resolve().name}" in (name, called)]
     by_hand = manifest.split == "all" and any(split_word(one) for one in manifest.classes)  # by --no-splits
     return [f"{'classes' if by_hand else 'folder'}:{top}" for top in tops[:1]]
 

@@ -1,6 +1,7 @@
 """Fixtures for what is large or not everywhere: the shared real data, CIFAR-10 files of the right size, a GPU."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before anything imports torch: its threads wait for each other by spinning, and where several tests share the cores
@@ -11,6 +12,7 @@ import hypothesis
 import numpy as np
 import pytest
 from extract_samples import ROOT, cifar_records, write_records
+from storage_samples import Server, serving
 
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.network.devices import Device, resolve
@@ -47,6 +49,28 @@ def cifar_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("cifar")
     first, second = (write_records(folder / f"{seed}.bin", cifar_records(seed)) for seed in (1, 2))
     return first, second
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An S3 server of this process's own."""
+    with serving(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """The same, which clients in this process find."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    return s3_server
+
+
+@pytest.fixture
+def bucket(s3: Server) -> Path:
+    """A new bucket."""
+    return s3.bucket(f"test-{os.urandom(8).hex()}")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,10 @@
 
 import contextlib
 import dataclasses
+import errno
+import fcntl
 import multiprocessing
+import os
 import shutil
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -243,8 +246,11 @@ def test_the_lock_is_given_back_after_an_error(store: FeatureStore, monkeypatch:
     made = []
     real = filelock.FileLock
 
-    def kept(path: Path) -> filelock.BaseFileLock:
-        made.append(real(path))  # a lock that nobody holds on to gives itself back, and would hide that we don't
+    def kept(path: Path, *, fallback_to_soft: bool) -> filelock.BaseFileLock:
+        assert not fallback_to_soft  # a file that is there would go on locking after a kill
+        made.append(
+            real(path, fallback_to_soft=fallback_to_soft)
+        )  # a lock that nobody holds on to gives itself back, and would hide that we don't
         return made[-1]
 
     monkeypatch.setattr(filelock, "FileLock", kept)
@@ -253,6 +259,18 @@ def test_the_lock_is_given_back_after_an_error(store: FeatureStore, monkeypatch:
     with store.writing(make_key(), "train", never_wait) as writer:
         assert writer.present() == {}
     assert [lock.is_locked for lock in made] == [False, False]
+
+
+def test_a_file_system_without_locks_is_an_error(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with (
+        pytest.raises(OSError, match=r"so the set can't be locked and written; choose another --features-dir"),
+        store.writing(make_key(), "train", never_wait),
+    ):
+        raise AssertionError("was locked")
 
 
 SEED = 5

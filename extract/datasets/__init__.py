@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from headstart.core.cache.errors import ArgumentInvalid, DataNotFound
+from headstart.core.cache.objects import STORES
 from headstart.core.cache.text import did_you_mean, safe
 from headstart.core.extract.config import Download
 from headstart.core.extract.images import Images
@@ -121,6 +122,8 @@ def _hint(name: str) -> str:
         return f" ({name} is what features of {what} are called: say where it is with --dataset {kind}:{argument})"
     if hint := kind_hint(name):
         return hint
+    if name in STORES:
+        return f" (pictures in a store are --dataset folder:{name}://BUCKET/PREFIX)"
     if name and ("/" in name or Path(name).expanduser().is_dir()):
         return f" (did you mean --dataset folder:{safe(name)}?)"
     from headstart.core.extract.datasets.torchvision.sets import SETS  # which imports no torch

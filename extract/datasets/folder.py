@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from headstart.core.cache.errors import DataInvalid, DataNotFound
+from headstart.core.cache.places import listed_place
 from headstart.core.cache.text import listed
 from headstart.core.extract.datasets import kind_hint
 from headstart.core.extract.images import Images
@@ -41,7 +42,7 @@ def top_folder(argument: str) -> Path:
     """The folder that `folder:ARGUMENT` names, from the root of the file system on. Raises DataNotFound."""
     if not argument:
         raise DataNotFound("--dataset folder: no path; expected --dataset folder:PATH")
-    top = Path(argument).expanduser().absolute()
+    top = listed_place(argument).expanduser().absolute()
     try:
         if not top.is_dir():
             raise DataNotFound(f"--dataset folder:{argument}: no such folder{kind_hint(argument)}")

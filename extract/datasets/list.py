@@ -1,7 +1,8 @@
 """Pictures that a table lists: `list:FILE.csv`, .tsv, .jsonl or .parquet, with a column of paths and one of labels.
 
-Paths are relative to the list. A column `split` says train, val or test, one called `group` which pictures belong together:
-a row's id ends in it then. `#path,label` after the file says which columns are meant.
+Paths are relative to the list, or all are URLs of an object store. A column `split` says train, val or test, one called
+`group` which pictures belong together: a row's id ends in it then. `#path,label` after the file says which columns are
+meant.
 """
 
 import dataclasses
@@ -10,7 +11,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from headstart.core.cache.errors import DataInvalid, DataNotFound
+from headstart.core.cache.errors import ArgumentInvalid, DataInvalid, DataNotFound
+from headstart.core.cache.objects import STORES
+from headstart.core.cache.places import is_url, listed_place, place, stored
 from headstart.core.cache.text import listed, safe
 from headstart.core.extract.images import Images
 from headstart.core.extract.images.files import FileImages, facts_of
@@ -45,22 +48,23 @@ def lacking(argument: str, data_dir: Path) -> None:
 
 def open_split(argument: str, split: str, data_dir: Path) -> Images:
     """The pictures of one split; files are looked for, not read. Raises DataNotFound, DataInvalid."""
-    place = given(argument)
-    found = _read(place)
+    named = given(argument)
+    found = _read(named)
+    found = dataclasses.replace(found, root=listed_place(str(found.root)))
     there = splits_of((row.kind for row in found.rows), found.path)
     classes = class_names((row.label for row in found.rows if row.kind in there.training), found.path)
     own = [row for row in found.rows if row.kind == there.splits[split]]
     targets = indices([row.label for row in own], classes, found.path, f"the {split} split")
     return FileImages(
-        name=place.name,
+        name=named.name,
         split=split,
         classes=classes,
         root=found.root,
         paths=tuple(row.path for row in own),
         targets=tuple(targets),
         groups=tuple(row.group for row in own) if found.grouped else (),
-        top=Path(place.origin),
-        made_from=place.origin,
+        top=Path(named.origin),
+        made_from=named.origin,
         lost=_lost(own, found),
         remarks=(*summary(split, targets, classes), *found.remarks, *there.remarks),
     ).stratified()
@@ -89,9 +93,9 @@ class _List:
     remarks: tuple[str, ...]
 
 
-def _read(place: Argument) -> _List:
-    path = one_file(place, _SUFFIXES)
-    return _parsed(path, place.columns, facts_of(path))
+def _read(named: Argument) -> _List:
+    path = one_file(named, _SUFFIXES)
+    return _parsed(path, named.columns, facts_of(path))
 
 
 @functools.lru_cache(maxsize=4)
@@ -105,7 +109,8 @@ def _parsed(path: Path, wanted: tuple[str, ...], facts: tuple[int, ...]) -> _Lis
     lines, none = [line for line, _ in table.rows], [""] * len(table.rows)
     for line, text in zip(lines, cells["path"], strict=True):
         _check_path(text, f"{path}, {table.line} {line}")
-    root, paths = _below(path.parent, cells["path"])
+    urls = any(map(is_url, cells["path"]))
+    root, paths = _in_store(path, cells["path"]) if urls else _below(path.parent, cells["path"])
     labels = spelled(cells.get("label", none))
     words = cells.get("split", none)
     kinds = [kind_of_word(word, f"{path}, {table.line} {line}") for word, line in zip(words, lines, strict=True)]
@@ -153,7 +158,12 @@ def _asked(wanted: Sequence[str], path: Path) -> dict[str, str]:
 def _check_path(text: str, where: str) -> None:
     if not text.strip():
         raise DataInvalid(f"{where}: has no path; remove the line")
-    if "://" in text:
+    if is_url(text) and text.partition(":")[0].lower() in STORES:
+        try:
+            place(text)
+        except ArgumentInvalid as error:
+            raise DataInvalid(f"{where}: {safe(error)}") from None
+    elif "://" in text:
         raise DataInvalid(f"{where}: {safe(text)[:100]} is an address; download the pictures, and list where they are")
     if "\0" in text:
         raise DataInvalid(f"{where}: the path holds a NUL character; write it anew")
@@ -175,6 +185,20 @@ def _below(folder: Path, paths: Sequence[str]) -> tuple[Path, list[str]]:
     outside = any(not path.startswith(inside) for path in whole)
     root = os.path.commonpath([os.path.split(path)[0] for path in whole]) if outside else str(folder)
     return Path(root), [os.path.relpath(path, root) for path in whole]
+
+
+def _in_store(path: Path, paths: Sequence[str]) -> tuple[Path, list[str]]:
+    """The same of pictures in an object store. Raises DataInvalid for others beside them, and for several buckets."""
+    if beside := [text for text in paths if not is_url(text)]:
+        raise DataInvalid(f"{path}: {safe(beside[0])} is a path, others are URLs; expected paths alone or URLs alone")
+    objects = [found for text in paths if (found := stored(place(text))) is not None]
+    buckets = sorted({one.parts[0] for one in objects})
+    if len(buckets) > 1:
+        raise DataInvalid(
+            f"{path}: pictures in {len(buckets):,} buckets, {listed(buckets)}; expected one; list each by itself"
+        )
+    top = os.path.commonpath([str(one.parent.key) for one in objects])
+    return place(f"{objects[0].scheme}://{top}"), [str(one.key.relative_to(top)) for one in objects]
 
 
 def _once(rows: Sequence[_Row], path: Path, line: str) -> tuple[Sequence[_Row], list[str]]:
@@ -199,9 +223,14 @@ def _once(rows: Sequence[_Row], path: Path, line: str) -> tuple[Sequence[_Row], 
     return list(first.values()), [f"{count} and {'counts' if len(again) == 1 else 'count'} once, first {line} {again[0]}"]
 
 
+def _is_there(path: Path) -> bool:
+    """Whether there is a file, or a link to one that may not be there."""
+    return os.path.lexists(path) if stored(path) is None else path.exists()
+
+
 def _lost(rows: Sequence[_Row], found: _List) -> str:
     """What is said of files that are not there."""
-    gone = [row for row in rows if not os.path.lexists(os.path.join(found.root, row.path))]
+    gone = [row for row in rows if not _is_there(found.root / row.path)]
     if not gone:
         return ""
     more = f" ({len(gone):,} of {len(rows):,} pictures are not there)" if len(gone) > 1 else ""

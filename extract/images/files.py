@@ -14,11 +14,15 @@ from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.cache.files import sha256
 from headstart.core.cache.known_files import NO_FACTS, Facts
 from headstart.core.cache.manifest import Order
+from headstart.core.cache.places import stored
 from headstart.core.extract.images import Batch, Labels, Pixels, batch_of, stat_digest
 from headstart.core.extract.images.order import stratified
 from headstart.core.extract.pictures.decode import decode_at
 from headstart.core.extract.pictures.files import content, fingerprint, printable
 from headstart.core.extract.pictures.preprocess import Preprocessing
+
+_REQUESTS = 16
+"""Pictures that are fetched from a store at a time, to be hashed."""
 
 
 class Tally:
@@ -112,7 +116,11 @@ class FileImages:
         return [name.encode("utf-8", "surrogateescape") for name in names]
 
     def fingerprints(self, start: int, stop: int) -> list[str]:
-        return [fingerprint(self.root / path) for path in self.paths[start:stop]]
+        places = [self.root / path for path in self.paths[start:stop]]
+        if stored(self.root) is None:
+            return [fingerprint(place) for place in places]
+        with ThreadPoolExecutor(max_workers=_REQUESTS) as pool:
+            return list(pool.map(fingerprint, places))
 
     def facts(self, start: int, stop: int) -> Facts:
         found = [facts_of(self.root / path) for path in self.paths[start:stop]]
@@ -128,10 +136,13 @@ class FileImages:
         return alike
 
     def _size(self, row: int) -> int:
+        nowhere = -1 - row  # which no other has: it is left out, or the run ends there
+        if (place := stored(self.root / self.paths[row])) is not None:
+            return nowhere if (entry := place.entry()) is None else entry.nbytes
         try:
             return (self.root / self.paths[row]).stat().st_size
         except OSError:
-            return -1 - row  # which no other has: it is left out, or the run ends there
+            return nowhere
 
     def pick(self, rows: Sequence[int], transform: Preprocessing, workers: int) -> Batch:
         return self._batch(0, rows, transform, workers)
@@ -163,10 +174,12 @@ class FileImages:
 
 
 def facts_of(path: Path) -> tuple[int, int, int, int]:
-    """What the file system says of a file, `NO_FACTS` of one that is not there.
+    """What the file system or the store says of a file, `NO_FACTS` of one that is not there.
 
     As git's index: anyone can set a modification time, nobody the time of the change itself; the inode tells apart files
-    that an archive gave one time and whose folders were exchanged."""
+    that an archive gave one time and whose folders were exchanged. Raises OSError where a store can't be asked."""
+    if (place := stored(path)) is not None:
+        return NO_FACTS if (entry := place.entry()) is None else entry.facts
     try:
         file = path.stat()
     except OSError:

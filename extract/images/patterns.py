@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headstart.core.cache.errors import DataNotFound
+from headstart.core.cache.places import exists, is_url
 from headstart.core.cache.text import listed, safe
 from headstart.core.extract.pictures.walk import refuse
 
@@ -50,6 +51,11 @@ def argument(word: str, text: str, example: str) -> Argument:
     """The parts of an argument. A `#` in the name of a file that is there belongs to the name. Raises DataNotFound."""
     if not text:
         raise DataNotFound(f"--dataset {word}: no path; expected --dataset {word}:{example}")
+    if is_url(text):
+        raise DataNotFound(
+            f"--dataset {word}:{safe(text)}: expected a file of this machine, or a mounted one; in an object store may be "
+            f"the pictures of folder:, and those that a list names by their URLs"
+        )
     path, mark, columns = text.rpartition("#")
     if not mark or Path(text).expanduser().exists():
         path, columns = text, ""
@@ -91,6 +97,8 @@ def files(given: Argument, suffixes: Sequence[str]) -> tuple[Path, ...]:
 def is_there(origin: str) -> bool:
     """Whether a folder, a file, or a file of a pattern is where a data set was made from; columns after `#` don't count."""
     path = origin.rpartition("#")[0] or origin
+    if is_url(origin):
+        return exists(origin)
     return any(Path(one).exists() or bool(glob.glob(_RANGE.sub("*", one), recursive=True)) for one in (origin, path))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from headstart.core.cache.errors import DataNotFound
+from headstart.core.cache.places import stored
 from headstart.core.extract.pictures.formats import UNREAD, suffixes
 
 SYSTEM = frozenset(
@@ -72,7 +73,13 @@ def entries(folder: Path) -> list[tuple[str, bool, bool]]:
 
 
 def _entries(folder: Path) -> Generator[tuple[str, bool, bool], None, None]:
-    """As `entries`, in the file system's order; nothing is held of what was seen."""
+    """As `entries`, in the file system's order; nothing is held of what was seen. Raises OSError where a store can't be
+    asked."""
+    if (place := stored(folder)) is not None:
+        for found in place.entries():
+            if not (found.name.startswith(".") or found.name.lower() in SYSTEM_FILES or found.name in SYSTEM):
+                yield found.name, found.is_folder, False
+        return
     try:
         with os.scandir(folder) as scan:
             for entry in scan:

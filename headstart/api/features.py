@@ -16,6 +16,7 @@ from headstart.core.cache.arguments import text
 from headstart.core.cache.errors import ArgumentInvalid, FeaturesInvalid, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import NamedKey
+from headstart.core.cache.places import on_this_machine, place
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.config import (
@@ -277,8 +278,8 @@ def open(path: str | os.PathLike[str]) -> Features:  # noqa: A001  # called as h
     >>> hs.open("features/cifar10-train-resnet50-0cb4db1c").X.shape  # doctest: +SKIP
     (24000, 2048)
     """
-    place = Path(text("path", path)).expanduser().absolute()
-    found = Features([FeatureStore(place.parent).get(place.name)])
+    where = place(text("path", path)).expanduser().absolute()
+    found = Features([FeatureStore(where.parent).get(where.name)])
     len(found.X)  # read and checked now
     return found
 
@@ -293,4 +294,5 @@ def folder(given: str | os.PathLike[str] | None, name: str) -> Path:
     ArgumentInvalid."""
     if given is not None:
         text(f"{name}_dir", given)
-    return Path(given or os.environ.get(f"HEADSTART_{name.upper()}") or name).expanduser()
+    found = str(given or os.environ.get(f"HEADSTART_{name.upper()}") or name)
+    return place(found).expanduser() if name == "features" else on_this_machine(found, f"{name}_dir").expanduser()

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from headstart.core.cache.places import is_url, on_this_machine, place
 from headstart.core.extract.config import (
     ENGINES,
     MIN_IMAGE_SIZE,
@@ -68,13 +69,33 @@ def _common_params(hidden: Collection[str]) -> list[click.Parameter]:
     return found
 
 
-def _folder(flag: str, variable: str, default: str, what: str) -> Option:
-    kind = click.Path(path_type=Path, file_okay=False)
+class Place(click.Path):
+    """A folder or file of this machine, or where that may be `remote` a folder in an object store, by its URL."""
+
+    def __init__(self, option: str, *, remote: bool = False, **kind: Any) -> None:
+        super().__init__(path_type=Path, **kind)
+        self.option, self.remote = option, remote
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Raises click.BadParameter for a file; ArgumentInvalid for a URL that can't be used."""
+        if isinstance(value, str) and is_url(value):
+            return place(value) if self.remote else on_this_machine(value, self.option)
+        return super().convert(value, param, ctx)
+
+
+def _folder(flag: str, variable: str, default: str, what: str, *, remote: bool = False) -> Option:
+    kind = Place(flag, remote=remote, file_okay=False)
     return click.option(flag, type=kind, default=default, envvar=variable, show_default=True, show_envvar=True, help=what)
 
 
 COMMON = (
-    _folder("--features-dir", "HEADSTART_FEATURES", "features", "Where feature sets are kept."),
+    _folder(
+        "--features-dir",
+        "HEADSTART_FEATURES",
+        "features",
+        "Where feature sets are kept: a folder, or s3://BUCKET/PREFIX.",
+        remote=True,
+    ),
     _folder("--runs-dir", "HEADSTART_RUNS", "runs", "Where trained heads and reports are kept."),
     _folder("--data-dir", "HEADSTART_DATA", "data", "Where data sets are, or are downloaded to."),
     click.option("--device", default=ExtractConfig.device, show_default=True, help="auto, cpu, cuda[:N], xpu[:N] or mps."),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from headstart.console.options import POSITIVE, SEED, Finite, Option, choice_of, group_by_option, shown
+from headstart.console.options import POSITIVE, SEED, Finite, Option, Place, choice_of, group_by_option, shown
 from headstart.core.heads.config import CLASS_WEIGHTS, HEADS, RECIPES, TrainConfig, changed, refusal
 from headstart.requests import EVERY_HEAD, TrainingRequest
 
@@ -86,7 +85,7 @@ _OPTIONS = (
     ),
     click.option(
         "--predictions",
-        type=click.Path(path_type=Path),
+        type=Place("--predictions"),
         help="CSV file for id, label and probabilities of each test row.",
     ),
     click.option(

@@ -28,6 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from extract_samples import QuarterMeans, There, array_images, no_body, noise  # noqa: E402
 
 from headstart import extraction  # noqa: E402
+from headstart.console.options import Place  # noqa: E402
 from headstart.core import cli  # noqa: E402
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound  # noqa: E402
 from headstart.core.cache.feature_set import FeatureSet  # noqa: E402
@@ -207,7 +208,7 @@ def work() -> None:
 
 
 @work.command("extract")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=Place("FOLDER", remote=True))
 @click.argument("rows", type=int)
 @click.argument("shard_rows", type=int)
 @click.option("--delay", type=float, default=0.0, help="Seconds that each batch takes at least.")
