@@ -110,7 +110,6 @@ class Attempt:
     number: int
     part: Part
     fate: str = dataclasses.field(compare=False)
-    first: bool = dataclasses.field(compare=False, default=True)
 
 
 class Journal:
@@ -154,17 +153,24 @@ class Workers:
             self.begin(part, first=False)
 
     def begin(self, part: Part, first: bool = True) -> None:
-        """Deliver a part to a worker; by mistake to a second one, too, who may be long after the first."""
+        """Deliver a part to a worker; by mistake to a second one, too."""
         fleet, rng = self.fleet, self.rng
         seconds = rng.lognormal(0.0, 0.2) * (STRAGGLES if rng.random() < fleet.stragglers else 1.0)
         fate = FATES[rng.integers(len(FATES))] if rng.random() < fleet.fail else "made"
         self._number += 1
         self.work += seconds
-        attempt = Attempt(self.now + seconds + LEASE * (fate == "silent"), self._number, part, fate, first)
+        attempt = Attempt(self.now + seconds + LEASE * (fate == "silent"), self._number, part, fate)
         heapq.heappush(self.in_flight, attempt)
-        if first and rng.random() < fleet.duplicates:
-            self._number += 1
-            heapq.heappush(self.late, Attempt(self.now + rng.random() * LATE, self._number, part, "made", False))
+        if first:
+            self.survive([part])
+
+    def survive(self, parts: Sequence[Part]) -> None:
+        """Have some of these made once more, some time: delivered twice, or by workers of a driver that was killed."""
+        for part in parts:
+            if self.rng.random() < self.fleet.duplicates:
+                self._number += 1
+                ends = self.now + self.rng.random() * LATE
+                heapq.heappush(self.late, Attempt(ends, self._number, part, "made"))
 
     def end(self) -> Attempt:
         """The attempt that ends next."""
@@ -186,6 +192,7 @@ def drive(root: Path, fleet: Fleet, turn: int) -> None:
         kept = {part.index: found[part.index] for part in parts if part.index in found and found[part.index].part == part}
         workers = Workers(fleet, [part for part in parts if part.index not in kept], rng)
         missing = len(workers.waiting)
+        workers.survive([part for part in parts if part.index in kept])
         while len(kept) < len(parts):
             workers.fill(kept)
             _ended(workers, writer, kept, journal)

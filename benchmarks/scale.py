@@ -48,7 +48,7 @@ def live(root: Path, fleet: Fleet, kills: int) -> int:
 
 
 def _wait(journal: Path, moment: int | None, before: int, process: BaseProcess) -> None:
-    """Until so many things happened in all, or, where that is None, until the driver begins to write the manifest."""
+    """Until so many things happened in all; or, with None, until the driver begins to write the manifest."""
     while process.is_alive():
         size = journal.stat().st_size // LINE if journal.exists() else 0
         if (moment is not None and size >= moment) or (moment is None and events(journal)["commit"] > before):
@@ -57,8 +57,8 @@ def _wait(journal: Path, moment: int | None, before: int, process: BaseProcess) 
 
 
 def verify(root: Path, fleet: Fleet) -> int:
-    """The bytes of the manifest of the set, whose every shard and row was found right. Raises AssertionError or what reading
-    a set raises."""
+    """The bytes of the manifest of the set, whose every shard and row was found right. Raises AssertionError, or what
+    reading a set raises."""
     found = FeatureStore(root / "features").open(KEY, SPLIT)
     if found is None:
         raise AssertionError("no complete set is there")
