@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from headstart.core.cache.store import FeatureStore
     from headstart.core.extract.config import Views
     from headstart.core.heads.report.facts import Report
+    from headstart.extraction import Prospect
 
 BENCH, STUDY = BenchConfig(), requests.StudyRequest()
 
@@ -105,6 +106,7 @@ def cli() -> None:
 @options.on_error_option
 @options.change_options
 @view_options.view_options
+@options.executor_option
 @click.option("--dry-run", is_flag=True, help="Say what would be done and what is there.")
 def extract_command(
     settings: Settings,
@@ -116,6 +118,7 @@ def extract_command(
     dry_run: bool,
     views: Views | None,
     view_seed: int | None,
+    executor: str | None,
     **config: Any,
 ) -> None:
     """Stage one: run a backbone over a data set once and keep the pooled features.
@@ -128,13 +131,28 @@ def extract_command(
     models = models or ExtractionRequest.models
     asked = (dataset, split, weights, no_splits, ExtractConfig(**config), views, view_seed)
     request = ExtractionRequest(models, *asked)
+    if executor is not None and not dry_run:
+        raise click.UsageError("--executor goes with --dry-run: it says what the work would take")
     if dry_run:
         found = extraction.prospect(settings, request, terminal(settings))
         out(words.extraction.prospect(found))
-        document(settings, words.extraction.prospect_json(found))
+        estimates = _estimates(settings, found, executor)
+        document(settings, [*words.extraction.prospect_json(found), *estimates])
     else:
         made = extraction.extract(settings, request, terminal(settings))
         document(settings, [words.extraction.outcome_json(outcome) for outcome in made])
+
+
+def _estimates(settings: Settings, found: Prospect, executor: str | None) -> list[dict[str, Any]]:
+    """Print what a dry run's jobs would take where that was asked for, and give the same as JSON values."""
+    if executor is None:
+        return []
+    from headstart.estimating.jobs import estimates
+
+    each = estimates(settings, found.surveys, terminal(settings))
+    for one in each:
+        out(words.estimates.estimate(one, executor))
+    return [words.estimates.estimate_json(one, executor) for one in each]
 
 
 @command(cli, "choose", "headstart choose --dataset folder:PATH --models resnet18,resnet50", hidden=("runs_dir",))

@@ -202,6 +202,14 @@ photos_option = click.option(
 )
 
 
+EXECUTORS = ("local", "processes", "array", "ray")
+executor_option = click.option(
+    "--executor",
+    type=click.Choice(EXECUTORS),
+    help="With --dry-run: shards, bytes, device hours and decoding cores, from rates measured here.",
+)
+
+
 def network_options(function: Any) -> Any:
     """The options that say which network computes features, and how: `ExtractConfig` has a field for each."""
     options = (
