@@ -117,9 +117,8 @@ def measure_shard(rows: int, folder: Path) -> None:
     watch = Watch(f"{rows:,} x 2048", rows)
     before = peak_bytes()
     content = watch("encode", lambda: encode_shard(shard), memory=False)
-    click.echo(
-        f"{rows:,} x 2048: file {len(content):,} bytes, encoding took {(peak_bytes() - before) / 1e6:,.0f} MB beside the rows"
-    )
+    grown = (peak_bytes() - before) / 1e6
+    click.echo(f"{rows:,} x 2048: file {len(content):,} bytes, encoding took {grown:,.0f} MB beside the rows")
     with tempfile.TemporaryDirectory(dir=folder) as name:
         writer = SetWriter(Path(name), KEY, "train")
         record = watch("put, with two fsyncs", lambda: writer.put(shard, 0, None, 1.0), memory=False)
