@@ -17,6 +17,8 @@ from headstart.core.cache.known import Source
 from headstart.core.cache.known_files import NAME as FILES
 from headstart.core.cache.known_files import KnownFiles
 from headstart.core.cache.manifest import NAME, Manifest, Provenance, ShardRecord, read_manifest
+from headstart.core.cache.receipts import NAME as RECEIPTS
+from headstart.core.cache.receipts import Receipts
 from headstart.core.cache.shard import MOST_BYTES, Shard, ShardFacts, encode_shard
 from headstart.core.cache.shard_plan import Part, shard_number
 
@@ -31,6 +33,7 @@ class SetWriter:
         self.split = split
         self.damaged: list[str] = []
         self._free = free
+        self._receipts = Receipts(folder, key.feature_key.digest)
         self._remove_temporaries()
 
     def next(self) -> "SetWriter":
@@ -47,14 +50,18 @@ class SetWriter:
     def present(self) -> dict[int, ShardRecord]:
         """The valid shards by number. Those that can't be used are named in `damaged`, and are to be computed again.
 
-        Shards that a manifest lists are checked against it; those of a run that never wrote one by their own checksums,
-        and since anyone may have put them there, in another process. Raises OSError.
+        Shards that a manifest lists are checked against it; those of a run that never wrote one by its `receipts`, else by
+        their own checksums, and since anyone may have put them there, in another process. Raises OSError.
         """
         listed = {record.part.index: record for record in self._listed()}
+        noted = self._receipts.known()
         paths = {index: path for path in self._shards() if (index := shard_number(path.name)) is not None}
         self.damaged = [name for name in self.damaged if name == NAME]
         with ForeignReader() as foreign:
-            found = {i: self._valid(listed.get(i), i, path, foreign) for i, path in sorted(paths.items())}
+            found = {
+                i: noted[i] if i in noted and i not in listed else self._valid(listed.get(i), i, path, foreign)
+                for i, path in sorted(paths.items())
+            }
         self.damaged += [record.file for index, record in listed.items() if index not in paths]
         return {index: record for index, record in found.items() if record is not None}
 
@@ -63,7 +70,9 @@ class SetWriter:
         part = Part(index, shard.start, shard.stop)
         content = encode_shard(shard)
         write_durably(self.folder / part.file, content)
-        return _record(part, shard.facts, content, inputs_stat, elapsed_s)
+        record = _record(part, shard.facts, content, inputs_stat, elapsed_s)
+        self._receipts.add(record)
+        return record
 
     def commit(
         self,
@@ -86,6 +95,7 @@ class SetWriter:
         begun = read_execution(self.folder)
         if begun is None or begun.rows <= manifest.stop:  # a longer run that was killed still needs its own
             (self.folder / EXECUTION).unlink(missing_ok=True)
+            (self.folder / RECEIPTS).unlink(missing_ok=True)
         return FeatureSet(self.folder, manifest)
 
     def execution(self) -> Execution | None:
@@ -119,7 +129,7 @@ class SetWriter:
         """Remove the set: the manifest first, so that no reader takes what is left for a complete set. Raises OSError."""
         (self.folder / NAME).unlink(missing_ok=True)
         sync_folder(self.folder)
-        for path in (*self._shards(), self.folder / EXECUTION, self.folder / FILES):
+        for path in (*self._shards(), self.folder / EXECUTION, self.folder / RECEIPTS, self.folder / FILES):
             path.unlink(missing_ok=True)
 
     def manifest(self) -> Manifest | None:
