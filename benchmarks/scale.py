@@ -94,6 +94,8 @@ def report(fleet: Fleet, killed: int, happened: dict[str, int], last: dict[str, 
             f"failures             {sum(failures.values()):,} ({kinds})",
             f"made again           {happened.get('again', 0):,} (delivered twice, late, or a straggler's)",
             f"driver               killed {killed} times; the last one found {last['missing']:,} shards missing",
+            f"simulated time       {last['makespan']:.0f} shard times of the last driver; its attempts alone "
+            f"{last['work'] / fleet.workers:.0f} on all workers",
             f"seconds              {facts['seconds']:.1f} in all; of the last driver {last['seconds']:.1f}, of which "
             f"{last['look_s']:.1f} to check what is there, {last['commit_s']:.2f} for the manifest",
             f"manifest             {facts['manifest_bytes']:,} bytes, verified with every row in {facts['verify_s']:.1f} s",
