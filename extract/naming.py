@@ -28,6 +28,7 @@ from headstart.core.extract.images.arrays import ArrayImages
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.images.packed import PackedImages
 from headstart.core.extract.images.patterns import is_there
+from headstart.core.extract.images.ranged.images import RangedImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.pictures.layout import kind, layout
 
@@ -150,7 +151,7 @@ def _called(name: str, jobs: Sequence[Job], top: Path) -> list[Job]:
     renamed = {
         id(images): dataclasses.replace(images, name=name, remarks=(*images.remarks, remark))
         for images in (job.images for job in jobs)
-        if isinstance(images, FileImages | PackedImages | ArrayImages)
+        if isinstance(images, FileImages | PackedImages | ArrayImages | RangedImages)
     }
     return [dataclasses.replace(job, images=renamed[id(job.images)]) for job in jobs]
 
