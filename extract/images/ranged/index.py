@@ -96,7 +96,7 @@ class _Building:
 
     def __init__(self, table: Table, what: Sequence[str], check: Check) -> None:
         self.table, self.what, self.check = table, what, check
-        self.labels: dict[Kind, collections.Counter[str]] = {}
+        self.labels = collections.defaultdict[Kind, collections.Counter[str]](collections.Counter)
         self._kinds: dict[str, Kind] = {}
         self._common: str | None = None
         self._outside = False
@@ -107,9 +107,9 @@ class _Building:
         path, label, split = place["path"], place.get("label"), place.get("split")
         for line, cells in rows:
             self.check(cells[path], f"{self.table.path}, {self.table.line} {line}")
-            folders.add(os.path.split(cells[path])[0])
+            folders.add(_folder(cells[path]))
             kind = self._kind("" if split is None else cells[split], line)
-            self.labels.setdefault(kind, collections.Counter())["" if label is None else cells[label]] += 1
+            self.labels[kind]["" if label is None else cells[label]] += 1
         if sum(map(len, self.labels.values())) > MOST_LABELS:
             raise DataInvalid(f"{self.table.path}: more than {MOST_LABELS:,} different labels; say which column has them")
         self._below(folders)
@@ -129,6 +129,11 @@ class _Building:
     def root(self) -> Path:
         """The table's own folder, and where a picture lies outside of it the deepest one that all are below."""
         return Path(self._common or "/") if self._outside else self.table.path.parent
+
+
+def _folder(path: str) -> str:
+    """As `os.path.split` has it, but for separators at its end, which go later. A billion rows are split."""
+    return path.rpartition(os.sep)[0] if not path.startswith(os.sep) else os.path.split(path)[0]
 
 
 def whole_folder(folder: str, above: str) -> str:
