@@ -153,6 +153,13 @@ def test_a_long_extraction_of_the_same_network_says_how_fast_it_is(tmp_path: Pat
     assert found[1] == (
         f"long-train-resnet18-{job.key.digest8}: 1,000 images in 10.0 s on {job.device.description}, reading included"
     )
+    assert not found[2]
+    kept(store, job, job.images.name)
+    kept(store, job, "longer", 5000)
+    same = by_sets(job, store)
+    assert same is not None
+    assert same[1].startswith(f"digits-train-resnet18-{job.key.digest8}: 1,000 images")
+    assert same[2]
     other = dataclasses.replace(job, device=dataclasses.replace(job.device, precision="fp32"))
     assert by_sets(other, store) is None
 

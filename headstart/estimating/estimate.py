@@ -15,7 +15,7 @@ class Rates:
     """What was measured: images per second of one device with the backbone, None where it can't be run, and pictures that
     one core decodes and prepares in a second. `device_from` and `decode_from` say how, for people; `cores` are those that
     this process may use. `shared` says that the device is these cores themselves, `reading` that the device's rate is that
-    of an extraction, which read its pictures meanwhile."""
+    of an extraction which read these pictures meanwhile."""
 
     images_per_s: float | None
     device_from: str

@@ -30,8 +30,11 @@ def measured(job: Job, store: FeatureStore, note: Callable[[str], None]) -> Rate
     DataInvalid, ImageUnreadable, and what loading a network raises."""
     decoded_per_s, decode_from = decoded(job)
     kept, here = by_sets(job, store), job.device.description
-    rate, said = (images_per_s(job, note), f"two rounds of batches on {here}") if kept is None else kept
-    return Rates(rate, said, decoded_per_s, decode_from, cores(), job.device.kind == "cpu", kept is not None)
+    if kept is None:
+        rate, said, reading = images_per_s(job, note), f"two rounds of batches on {here}", False
+    else:
+        rate, said, reading = kept
+    return Rates(rate, said, decoded_per_s, decode_from, cores(), job.device.kind == "cpu", reading)
 
 
 def decoded(job: Job) -> tuple[float, str]:
@@ -56,16 +59,17 @@ def _decode(job: Job, numbers: Sequence[int]) -> int:
     return len(job.images.pick(numbers, job.preprocessing, 1).rows)
 
 
-def by_sets(job: Job, store: FeatureStore) -> tuple[float, str] | None:
+def by_sets(job: Job, store: FeatureStore) -> tuple[float, str, bool] | None:
     """Images per second of the longest extraction that is kept of the same network, precision, picture size and device, all
-    of whose rows went through the network; reading was a part of it. None where there is none of `LEAST_ROWS` rows."""
+    of whose rows went through the network, one of the same data set before others; how that is known, and whether the
+    pictures that were read meanwhile are this data set's. None where there is none of `LEAST_ROWS` rows."""
     found = [one.features for one in survey(store) if one.features is not None and _tells(job, one.features)]
     if not found:
         return None
-    best = max(found, key=lambda one: (one.manifest.rows, one.folder.name))
+    best = max(found, key=lambda one: (one.manifest.dataset == job.images.name, one.manifest.rows, one.folder.name))
     manifest, seconds = best.manifest, best.manifest.elapsed_s or 0.0
     said = f"{best.folder.name}: {manifest.rows:,} images in {seconds:,.1f} s on {job.device.description}, reading included"
-    return manifest.rows / seconds, said
+    return manifest.rows / seconds, said, manifest.dataset == job.images.name
 
 
 def _tells(job: Job, features: FeatureSet) -> bool:
