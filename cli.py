@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from headstart.core.cache.store import FeatureStore
     from headstart.core.extract.config import Views
     from headstart.core.heads.report.facts import Report
+    from headstart.extraction import Prospect
 
 BENCH, STUDY = BenchConfig(), requests.StudyRequest()
 
@@ -117,6 +118,7 @@ def extract_command(
     dry_run: bool,
     views: Views | None,
     view_seed: int | None,
+    executor: str | None,
     **config: Any,
 ) -> None:
     """Stage one: run a backbone over a data set once and keep the pooled features.
@@ -127,20 +129,33 @@ def extract_command(
     from headstart import extraction
 
     models = models or ExtractionRequest.models
-    executor = executor_options.executor_of(config)
-    asked = (dataset, split, weights, no_splits, ExtractConfig(**config), views, view_seed, executor)
+    by = executor_options.executor_of(executor, config)
+    asked = (dataset, split, weights, no_splits, ExtractConfig(**config), views, view_seed, by)
     request = ExtractionRequest(models, *asked)
     if dry_run:
         found = extraction.prospect(settings, request, terminal(settings))
         out(words.extraction.prospect(found))
-        document(settings, words.extraction.prospect_json(found))
-    elif executor.name == "array":
+        estimates = _estimates(settings, found, executor)
+        document(settings, [*words.extraction.prospect_json(found), *estimates])
+    elif by.name == "array":
         shares = extraction.share(settings, request, terminal(settings))
         out("\n".join(map(words.extraction.share, shares)))
         document(settings, [words.extraction.share_json(one) for one in shares])
     else:
         made = extraction.extract(settings, request, terminal(settings))
         document(settings, [words.extraction.outcome_json(outcome) for outcome in made])
+
+
+def _estimates(settings: Settings, found: Prospect, executor: str | None) -> list[dict[str, Any]]:
+    """Print what a dry run's jobs would take where that was asked for, and give the same as JSON values."""
+    if executor is None:
+        return []
+    from headstart.estimating.jobs import estimates
+
+    each = estimates(settings, found.surveys, terminal(settings))
+    for one in each:
+        out(words.estimates.estimate(one, executor))
+    return [words.estimates.estimate_json(one, executor) for one in each]
 
 
 @command(cli, "choose", "headstart choose --dataset folder:PATH --models resnet18,resnet50", hidden=("runs_dir",))

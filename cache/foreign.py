@@ -6,12 +6,14 @@ array is taken.
 """
 
 import json
+import math
 import os
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -45,6 +47,7 @@ class ForeignReader:
         self._command = command or [sys.executable, "-I", "-S", "-c", _CODE, json.dumps(places)]
         self._patience_s = patience_s
         self._process: subprocess.Popen[bytes] | None = None
+        self._watch: _Watch | None = None
 
     def __enter__(self) -> "ForeignReader":
         return self
@@ -76,6 +79,7 @@ class ForeignReader:
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # each thread would reserve address space
             start_new_session=True,  # Ctrl-C in the terminal is for the parent, which ends its child
         )
+        self._watch = _Watch(self._process.kill)  # which ends a read or write that waits for the child, too
         try:
             self._ask(self._process, None, START_S)
         except FeaturesDamaged as error:  # no shard's fault: taken for damage, whole sets would be computed again
@@ -85,14 +89,9 @@ class ForeignReader:
 
     def _ask(self, process: subprocess.Popen[bytes], content: bytes | None, seconds: float) -> bytes:
         """The child's answer, or its greeting where `content` is None. Raises FeaturesDamaged."""
-        late = threading.Event()
-
-        def kill() -> None:
-            late.set()
-            process.kill()  # which ends a read or write that waits below, too
-
-        timer = threading.Timer(seconds, kill)
-        timer.start()
+        assert self._watch is not None
+        watch = self._watch
+        watch.begin(seconds)
         try:
             assert process.stdin is not None
             assert process.stdout is not None
@@ -101,11 +100,10 @@ class ForeignReader:
             answer = receive(process.stdout, min(len(content or b"") + 2**12, MAX_JSON_BYTES))
         except (OSError, EOFError, ValueError) as error:
             self._end()
-            raise FeaturesDamaged(f"took longer than {seconds:g} s" if late.is_set() else _fate(process, error)) from None
+            raise FeaturesDamaged(f"took longer than {seconds:g} s" if watch.late else _fate(process, error)) from None
         finally:
-            timer.cancel()
-            timer.join()
-        if late.is_set():  # in time after all, but the child is gone
+            watch.end()
+        if watch.late:  # in time after all, but the child is gone
             self._end()
         return answer
 
@@ -114,6 +112,53 @@ class ForeignReader:
             self._process.kill()
             with self._process:  # closes the pipes, and waits, so that no zombie is left
                 self._process = None
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+
+class _Watch:
+    """Calls `kill` where what was begun has not ended in time. One thread for a child's whole life: with a
+    `threading.Timer` for each, a small shard took 4.4 to 5.5 ms, now 1.3 to 1.6 (2,000 of 2.6 kB, two shared cores)."""
+
+    def __init__(self, kill: Callable[[], None]) -> None:
+        self.late = False
+        self._kill = kill
+        self._changed = threading.Condition()
+        self._until: float | None = None
+        self._wakes = math.inf
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def begin(self, seconds: float) -> None:
+        """There are so many seconds from now on."""
+        with self._changed:
+            self._until = time.monotonic() + seconds
+            if self._until < self._wakes:  # else it wakes early enough, and finds out then
+                self._changed.notify()
+
+    def end(self) -> None:
+        """It is done, or given up."""
+        with self._changed:
+            self._until = None
+
+    def close(self) -> None:
+        """Nothing is watched any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with self._changed:
+            while not self._closed:
+                now = time.monotonic()
+                if self._until is not None and self._until <= now:
+                    self.late, self._until = True, None
+                    self._kill()
+                self._wakes = math.inf if self._until is None else self._until
+                self._changed.wait(None if self._until is None else self._until - now)
 
 
 def _fate(process: subprocess.Popen[bytes], error: Exception) -> str:

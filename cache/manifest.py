@@ -195,6 +195,14 @@ def read_manifest(folder: Path) -> Manifest:
         raise FeaturesDamaged(f"{path}: not a manifest of ours ({error}); {way_out}") from error
 
 
+def checked_record(found: Mapping[str, Any]) -> ShardRecord:
+    """The record written as JSON, its types and numbers looked at. Raises ValueError, TypeError or KeyError."""
+    record = ShardRecord.from_json(found)
+    _check_record_types(record, record.part.index)
+    _check_rows(record, record.part.index, record.start)
+    return record
+
+
 class _AnotherVersion(ValueError):
     pass
 
@@ -230,11 +238,7 @@ def _check(manifest: Manifest, found: Mapping[str, Any]) -> None:
             raise ValueError(f"{field} is {found[field]!r}, its contents give {value!r}")
     done = 0
     for index, shard in enumerate(manifest.shards):
-        if shard.part != Part(index, done, shard.stop) or shard.rows != shard.stop - done - len(shard.skipped):
-            raise ValueError(f"shard {index}, {shard.file}, has rows {shard.start}-{shard.stop}, expected from {done} on")
-        left_out = {image.row for image in shard.skipped}
-        if len(left_out) != len(shard.skipped) or not all(done <= row < shard.stop for row in left_out):
-            raise ValueError(f"shard {index} leaves out rows that are not its own, or one twice")
+        _check_rows(shard, index, done)
         done = shard.stop
     if not manifest.shards:
         raise ValueError("it lists no shard")
@@ -244,6 +248,14 @@ def _check(manifest: Manifest, found: Mapping[str, Any]) -> None:
         raise ValueError(f"features of {manifest.feature_dim} {manifest.dtype}, expected 1 or more float32 or float16")
     if sha256(canonical_json({name: value for name, value in found.items() if name != "sha256"})) != found["sha256"]:
         raise ValueError("its own sha256 is another")
+
+
+def _check_rows(shard: ShardRecord, index: int, start: int) -> None:
+    if shard.part != Part(index, start, shard.stop) or shard.rows != shard.stop - start - len(shard.skipped):
+        raise ValueError(f"shard {index}, {shard.file}, has rows {shard.start}-{shard.stop}, expected from {start} on")
+    left_out = {image.row for image in shard.skipped}
+    if len(left_out) != len(shard.skipped) or not all(start <= row < shard.stop for row in left_out):
+        raise ValueError(f"shard {index} leaves out rows that are not its own, or one twice")
 
 
 _COUNT, _TEXT, _NOTHING = (int,), (str,), type(None)
@@ -271,9 +283,13 @@ def _check_types(manifest: Manifest) -> None:
     if not all(type(text) is str for text in texts):
         raise ValueError("provenance: its notes or versions are not all text")
     for index, shard in enumerate(manifest.shards):
-        _expect(shard, _SHARD_TYPES, f"shard {index}")
-        for image in shard.skipped:
-            _expect(image, _SKIPPED_TYPES, f"shard {index}, skipped")
+        _check_record_types(shard, index)
+
+
+def _check_record_types(shard: ShardRecord, index: int) -> None:
+    _expect(shard, _SHARD_TYPES, f"shard {index}")
+    for image in shard.skipped:
+        _expect(image, _SKIPPED_TYPES, f"shard {index}, skipped")
 
 
 def _expect(record: object, types: Mapping[str, tuple[type, ...]], where: str) -> None:

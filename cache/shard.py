@@ -113,13 +113,14 @@ def encode_shard(shard: Shard) -> bytes:
             chunks = (min(ROWS_PER_CHUNK, max(1, len(data))), *data.shape[1:])
             room = (max(1, len(data)), *data.shape[1:])  # h5py refuses a chunk that is larger than what it may hold
             file.create_dataset(name, data=data, chunks=chunks, maxshape=room, fletcher32=True)
-        file.attrs["key"] = np.bytes_(shard.key.encode())
-        file.attrs["inputs"] = np.bytes_(shard.inputs.encode())
-        file.attrs["start"] = np.int64(shard.start)
-        file.attrs["stop"] = np.int64(shard.stop)
+        attrs = file.attrs  # h5py opens the root anew each time that it is asked for
+        attrs["key"] = np.bytes_(shard.key.encode())
+        attrs["inputs"] = np.bytes_(shard.inputs.encode())
+        attrs["start"] = np.int64(shard.start)
+        attrs["stop"] = np.int64(shard.stop)
         skipped = canonical_json([dataclasses.asdict(image) for image in shard.skipped])
-        file.attrs["skipped"] = np.frombuffer(skipped, dtype=np.uint8)
-        file.attrs["skipped_sha256"] = np.bytes_(sha256(skipped))  # libhdf5 has no checksum for attributes over 64 KiB
+        attrs["skipped"] = np.frombuffer(skipped, dtype=np.uint8)
+        attrs["skipped_sha256"] = np.bytes_(sha256(skipped))  # libhdf5 has no checksum for attributes over 64 KiB
         file.flush()
         image: bytes = file.id.get_file_image()
     return image
@@ -166,14 +167,15 @@ def _read(file: h5py.File, size: int, into: npt.NDArray[Any] | None) -> Shard:
         raise FeaturesDamaged(f"{', '.join(arrays)} differ in length")
     digests = arrays["digests"][()] if "digests" in arrays else None
     rows = Rows(_features(arrays["features"], into), arrays["labels"][()], arrays["ids"][()], digests)
-    skipped = file.attrs["skipped"].tobytes()
-    if sha256(skipped).encode() != file.attrs["skipped_sha256"]:
+    attrs = file.attrs
+    skipped = attrs["skipped"].tobytes()
+    if sha256(skipped).encode() != attrs["skipped_sha256"]:
         raise FeaturesDamaged("not a readable HDF5 file (the list of skipped images was altered)")
     shard = Shard(
-        key=bytes(file.attrs["key"]).decode(),
-        inputs=bytes(file.attrs["inputs"]).decode(),
-        start=int(file.attrs["start"]),
-        stop=int(file.attrs["stop"]),
+        key=bytes(attrs["key"]).decode(),
+        inputs=bytes(attrs["inputs"]).decode(),
+        start=int(attrs["start"]),
+        stop=int(attrs["stop"]),
         rows=rows,
         skipped=tuple(Skipped(**image) for image in parse_json(skipped)),
     )
@@ -201,7 +203,8 @@ def _allow_members(file: h5py.File) -> None:
             raise FeaturesDamaged(f"{name} is a {type(link).__name__}, expected the data itself")
     if missing := set(_KINDS) - {"digests"} - set(file):
         raise FeaturesDamaged(f"lacks {', '.join(sorted(missing))}")
-    kinds = {name: file.attrs.get_id(name).dtype.kind for name in file.attrs}
+    attrs = file.attrs
+    kinds = {name: attrs.get_id(name).dtype.kind for name in attrs}
     if kinds != _ATTRIBUTES:
         raise FeaturesDamaged(f"has the attributes {sorted(kinds)}, expected {sorted(_ATTRIBUTES)}, or of unreadable types")
 

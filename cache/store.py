@@ -20,6 +20,7 @@ from headstart.core.cache.known_files import KnownFiles, nothing_known, read_kno
 from headstart.core.cache.lease import leased
 from headstart.core.cache.manifest import NAME, VERSION, Manifest, read_manifest
 from headstart.core.cache.places import stored, within
+from headstart.core.cache.receipts import NAME as RECEIPTS
 from headstart.core.cache.shard_plan import shard_number
 from headstart.core.cache.task_plan import NAME as TASKS
 from headstart.core.cache.text import did_you_mean, listed
@@ -265,6 +266,6 @@ def _no_set(folder: Path) -> str | None:
     entries = list(folder.iterdir())
     if folders := [path.name for path in entries if path.is_dir()]:
         return f"no feature set, since it holds the folder {min(folders)}"
-    ours = (NAME, EXECUTION, FILES, TASKS)
+    ours = (NAME, EXECUTION, RECEIPTS, FILES, TASKS)
     known = any(path.name in ours or path.suffix == ".tmp" or shard_number(path.name) is not None for path in entries)
     return None if known or not entries else f"no feature set, since it holds neither {NAME} nor a shard"

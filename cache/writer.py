@@ -25,6 +25,8 @@ from headstart.core.cache.known import Source
 from headstart.core.cache.known_files import NAME as FILES
 from headstart.core.cache.known_files import KnownFiles
 from headstart.core.cache.manifest import NAME, Manifest, Provenance, ShardRecord, read_manifest
+from headstart.core.cache.receipts import NAME as RECEIPTS
+from headstart.core.cache.receipts import Receipts
 from headstart.core.cache.shard import MOST_BYTES, Shard, ShardFacts, encode_shard
 from headstart.core.cache.shard_plan import Part, shard_number
 from headstart.core.cache.task_plan import read_task_plan, remove_task_plan
@@ -37,7 +39,7 @@ def always_held() -> None:
 class ShardWriter:
     """Puts shards into a set's folder. Several processes may do so at once, for a shard is there whole or not at all, and
     whoever makes one from the same pictures makes the same bytes. Where they do so without the set's lock the folder is
-    `shared`: whoever has the lock then leaves their temporary files alone. `check` raises OSError where the lock was lost."""
+    `shared`: whoever has the lock then leaves their temporary files alone. `check` raises OSError where it was lost."""
 
     def __init__(self, folder: Path, shared: bool = False, check: Callable[[], None] = always_held) -> None:
         self.folder = folder
@@ -70,6 +72,7 @@ class SetWriter(ShardWriter):
         self.split = split
         self.damaged: list[str] = []
         self._free = free
+        self._receipts = Receipts(folder, key.feature_key.digest)
         self._remove_temporaries()
 
     def next(self) -> "SetWriter":
@@ -86,16 +89,30 @@ class SetWriter(ShardWriter):
     def present(self) -> dict[int, ShardRecord]:
         """The valid shards by number. Those that can't be used are named in `damaged`, and are to be computed again.
 
-        Shards that a manifest lists are checked against it; those of a run that never wrote one by their own checksums,
-        and since anyone may have put them there, in another process. Raises OSError.
+        Shards that a manifest lists are checked against it; those of a run that never wrote one by its `receipts`, else by
+        their own checksums, and since anyone may have put them there, in another process. Raises OSError.
         """
         listed = {record.part.index: record for record in self._listed()}
+        noted = self._receipts.known()
         paths = {index: path for path in self._shards() if (index := shard_number(path.name)) is not None}
         self.damaged = [name for name in self.damaged if name == NAME]
         with ForeignReader() as foreign:
-            found = {i: self._valid(listed.get(i), i, path, foreign) for i, path in sorted(paths.items())}
+            found = {
+                i: noted[i] if i in noted and i not in listed else self._valid(listed.get(i), i, path, foreign)
+                for i, path in sorted(paths.items())
+            }
         self.damaged += [record.file for index, record in listed.items() if index not in paths]
         return {index: record for index, record in found.items() if record is not None}
+
+    def put(self, shard: Shard, index: int, inputs_stat: str | None, elapsed_s: float) -> ShardRecord:
+        """As `ShardWriter.put`; a run that goes on after a kill need not read it again."""
+        record = super().put(shard, index, inputs_stat, elapsed_s)
+        self.noted(record)
+        return record
+
+    def noted(self, record: ShardRecord) -> None:
+        """A shard was put here, by this process or by a worker of its own."""
+        self._receipts.add(record)
 
     def commit(
         self,
@@ -121,6 +138,7 @@ class SetWriter(ShardWriter):
         begun = read_execution(self.folder)
         if begun is None or begun.rows <= manifest.stop:  # a longer run that was killed still needs its own
             (self.folder / EXECUTION).unlink(missing_ok=True)
+            (self.folder / RECEIPTS).unlink(missing_ok=True)
         return FeatureSet(self.folder, manifest)
 
     def execution(self) -> Execution | None:
@@ -155,7 +173,7 @@ class SetWriter(ShardWriter):
         self._check()
         (self.folder / NAME).unlink(missing_ok=True)
         sync_folder(self.folder)
-        for path in (*self._shards(), self.folder / EXECUTION, self.folder / FILES):
+        for path in (*self._shards(), self.folder / EXECUTION, self.folder / RECEIPTS, self.folder / FILES):
             path.unlink(missing_ok=True)
         remove_task_plan(self.folder)
         self.remove_shared()

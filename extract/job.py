@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from headstart.core.cache import limits
 from headstart.core.cache.key import FeatureKey, NamedKey
 from headstart.core.extract.backbones import Backbone
 from headstart.core.extract.config import ExtractConfig, ExtractionRequest
@@ -113,6 +114,13 @@ class Job:
     def row_bytes(self) -> int:
         """What one row of features takes on disk, in bytes."""
         return self.backbone.feature_dim * np.dtype(self.dtype).itemsize
+
+    def check_size(self) -> None:
+        """Raises ArgumentInvalid where the set could not be read once it is made: too many shards, or too large ones."""
+        itemsize = np.dtype(self.dtype).itemsize
+        limits.check(
+            self.title, self.rows, self.config.shard_rows, self.backbone.feature_dim, itemsize, self.images.classes
+        )
 
     @property
     def title(self) -> str:

@@ -29,6 +29,7 @@ from headstart.core.extract.images.arrays import ArrayImages
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.images.packed import PackedImages
 from headstart.core.extract.images.patterns import is_there
+from headstart.core.extract.images.ranged.images import RangedImages
 from headstart.core.extract.job import Job
 from headstart.core.extract.pictures.layout import kind, layout
 
@@ -156,7 +157,7 @@ def called(images: Images, name: str, *remarks: str) -> Images:
     """The same images under another name, with remarks on that."""
     if name == images.name:
         return images
-    assert isinstance(images, FileImages | PackedImages | ArrayImages)
+    assert isinstance(images, FileImages | PackedImages | ArrayImages | RangedImages)
     return dataclasses.replace(images, name=name, remarks=(*images.remarks, *remarks))
 
 

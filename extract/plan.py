@@ -109,7 +109,7 @@ def plan(request: ExtractionRequest, data_dir: Path, store: FeatureStore | None 
 
     Data sets lie below `data_dir`. `store` is where the features will be kept: what is there already says what a folder of
     pictures is called, and in which order its rows are. Raises WeightsNotFound, WeightsMismatch, DataNotFound, DataInvalid,
-    DeviceUnavailable.
+    DeviceUnavailable, ArgumentInvalid for a set that could not be read once it is made.
     """
     images, jobs = opened(request, data_dir), []
     for model in expand_models(request.models):
@@ -120,6 +120,8 @@ def plan(request: ExtractionRequest, data_dir: Path, store: FeatureStore | None 
             for part in images:
                 asked = Asked(_alone(request, model, part, own, spec), data_dir)
                 jobs.append(Job(part, spec.backbone, spec.weights, seen, spec.device, own, asked))
+    for job in jobs:
+        job.check_size()
     return jobs if store is None else as_kept(jobs, store)
 
 

@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pytest
 from extract_samples import digits_jobs
 
-from headstart.core.cache.errors import WeightsMismatch
+from headstart.core.cache import limits
+from headstart.core.cache.errors import ArgumentInvalid, WeightsMismatch
 from headstart.core.extract import plan as jobs
 from headstart.core.extract.config import STUDY_MODELS
 from headstart.core.extract.job import Job
@@ -166,3 +167,10 @@ def test_networks_that_were_compared_before_are_not_again_but_where_pooled_other
 ) -> None:
     assert plan_with_bf16(monkeypatch, "resnet18", 0.5)[0].key.precision == "bf16"
     assert plan_with_bf16(monkeypatch, "resnet18", 0.5, pool="max")[0].key.precision == "fp32"
+
+
+def test_shards_that_nobody_could_read_are_refused_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "most_shards", lambda _: 3)  # as for 10^8 rows, of which no test has so many
+    with pytest.raises(ArgumentInvalid, match=r"^resnet18 digits train: --shard-rows 2: .* use --shard-rows \d+$"):
+        digits_jobs("resnet18", shard_rows=2)
+    assert digits_jobs("resnet18", shard_rows=2, limit=6)

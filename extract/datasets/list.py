@@ -21,6 +21,9 @@ from headstart.core.extract.images.labels import class_names, indices, spelled, 
 from headstart.core.extract.images.listing import SUFFIXES as _SUFFIXES
 from headstart.core.extract.images.listing import listing
 from headstart.core.extract.images.patterns import Argument, argument, one_file
+from headstart.core.extract.images.ranged.index import Index, indexed
+from headstart.core.extract.images.ranged.opening import LEAST_ROWS, opened_split, splits_there
+from headstart.core.extract.images.ranged.tables import is_longer, table
 from headstart.core.extract.images.splits import Kind, kind_of_word, splits_of
 
 ARGUMENT = "FILE"
@@ -38,6 +41,8 @@ def given(text: str) -> Argument:
 
 def splits(argument: str, data_dir: Path) -> tuple[str, ...]:
     """`train`, `val` and `test` as far as the list says so, or `all`. Raises DataNotFound, DataInvalid."""
+    if (index := _long(given(argument))) is not None:
+        return tuple(splits_there(index).splits)
     found = _read(given(argument))
     return tuple(splits_of((row.kind for row in found.rows), found.path).splits)
 
@@ -49,6 +54,10 @@ def lacking(argument: str, data_dir: Path) -> None:
 def open_split(argument: str, split: str, data_dir: Path) -> Images:
     """The pictures of one split; files are looked for, not read. Raises DataNotFound, DataInvalid."""
     named = given(argument)
+    if (index := _long(named)) is not None:
+        path, columns = index.table.path, dict(index.columns)
+        remarks = (_taken(columns, path, named.columns), *_of_groups(columns), *_of_root(index.root, path))
+        return opened_split(index, split, named.name, named.origin, tuple(filter(None, remarks)))
     found = _read(named)
     found = dataclasses.replace(found, root=listed_place(str(found.root)))
     there = splits_of((row.kind for row in found.rows), found.path)
@@ -96,6 +105,21 @@ class _List:
 def _read(named: Argument) -> _List:
     path = one_file(named, _SUFFIXES)
     return _parsed(path, named.columns, facts_of(path))
+
+
+def _long(place: Argument) -> Index | None:
+    """The index of a list that is too long to be held; None of any other."""
+    path = one_file(place, _SUFFIXES)
+    return _indexed(path, place.columns, facts_of(path), LEAST_ROWS)
+
+
+@functools.lru_cache(maxsize=4)
+def _indexed(path: Path, wanted: tuple[str, ...], facts: tuple[int, ...], least: int) -> Index | None:
+    """The index, made again only where the file has changed."""
+    if path.suffix.lower() not in _SUFFIXES or not is_longer(path, least):
+        return None
+    found = table(path)
+    return indexed(found, _columns(found.columns, wanted, path), _check_path, facts)
 
 
 @functools.lru_cache(maxsize=4)

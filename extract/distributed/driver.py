@@ -193,6 +193,7 @@ class _Shift:
             return
         found: Finished = answer.get()
         self.records.append(found.record)
+        self.work.writer.noted(found.record)
         self.computed += found.computed
         self.work.contents.take(found.contents)
         self.pace.reading_s += found.pace.reading_s

@@ -3,7 +3,7 @@
 import collections
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from headstart.core.cache.errors import DataInvalid
 from headstart.core.cache.text import listed
@@ -56,20 +56,29 @@ def ascii_only(name: str) -> str:
     return name if name.isascii() else ascii(name)[1:-1]
 
 
-def pictures_of(split: str, targets: Sequence[int], classes: Sequence[str]) -> str:
+def pictures_of(split: str, targets: Iterable[int], classes: Sequence[str]) -> str:
     """How many pictures of how many classes a split has: of those that it lacks none is counted."""
-    rows, which = len(targets), "" if split == "all" else f"{split}: "
-    filled, known = len({*targets} - {-1}), len(classes)
+    return _pictures(split, collections.Counter(targets), classes)
+
+
+def _pictures(split: str, counts: Mapping[int, int], classes: Sequence[str]) -> str:
+    rows, which = sum(counts.values()), "" if split == "all" else f"{split}: "
+    filled, known = len({*counts} - {-1}), len(classes)
     of = f"{filled:,} of {known:,}" if filled < known else f"{known:,}"
     kinds = f"of {of} {'class' if known == 1 else 'classes'}" if filled else "without labels"
     return f"{which}{rows:,} {'picture' if rows == 1 else 'pictures'} {kinds}"
 
 
-def summary(split: str, targets: Sequence[int], classes: Sequence[str], more: str = "") -> list[str]:
+def summary(split: str, targets: Iterable[int], classes: Sequence[str], more: str = "") -> list[str]:
     """How many pictures of how many classes a split has, with what is left out, and what is odd about its labels."""
-    rows, which = len(targets), "" if split == "all" else f"{split}: "
-    found = [f"{pictures_of(split, targets, classes)}{more}"]
-    unknown = sum(target < 0 for target in targets)
+    return counted(split, collections.Counter(targets), classes, more)
+
+
+def counted(split: str, counts: Mapping[int, int], classes: Sequence[str], more: str = "") -> list[str]:
+    """The same from the number of rows of each class index, -1 for those without a label."""
+    rows, which = sum(counts.values()), "" if split == "all" else f"{split}: "
+    found = [f"{_pictures(split, counts, classes)}{more}"]
+    unknown = counts.get(-1, 0)
     if 0 < unknown < rows:
         found.append(f"{which}{unknown:,} of {rows:,} pictures {'has' if unknown == 1 else 'have'} no label")
     by_case = collections.Counter(name.casefold() for name in classes)

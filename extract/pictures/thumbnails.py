@@ -18,6 +18,7 @@ from headstart.core.cache.errors import DataInvalid, ImageUnreadable
 from headstart.core.extract.images import Images
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.images.packed import PackedImages
+from headstart.core.extract.images.ranged.images import RangedImages
 from headstart.core.extract.pictures import preprocess
 from headstart.core.extract.pictures.decode import decode
 from headstart.core.extract.pictures.files import content
@@ -91,6 +92,8 @@ def _own(images: Images, row: int) -> Image.Image:
         raise DataInvalid(f"{images.source}: row {row} is not there, expected 0 to {images.rows - 1}; choose another")
     if isinstance(images, FileImages):  # whose `read` resizes
         return _decoded(images.root / images.paths[row])
+    if isinstance(images, RangedImages):
+        return _decoded(images.path(row))
     if isinstance(images, PackedImages):
         return decode(images.content(row), f"{images.source}/{images.ids(row, row + 1)[0].decode('utf-8', 'replace')}")
     return Image.fromarray(_read(images, row, _LARGEST)[0])

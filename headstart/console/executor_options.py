@@ -6,17 +6,16 @@ from typing import Any
 
 import click
 
-from headstart.console.options import POSITIVE, shown
-from headstart.core.extract.config import ExecutorConfig
+from headstart.console.options import POSITIVE
+from headstart.core.extract.config import LOCAL, ExecutorConfig
 
 
 def executor_options(function: Any) -> Any:
     """`ExecutorConfig` has a field for each."""
-    executor = shown(
+    executor = click.option(
         "--executor",
-        default=ExecutorConfig.name,
         help="Who computes: local, this process; processes, one for each GPU or --num; array, one --task of a job array; "
-        "ray, the actors of a cluster.",
+        "ray, the actors of a cluster. With --dry-run: what that takes, from rates measured here.  [default: local]",
     )
     num = click.option("--num", type=POSITIVE, help="Processes or actors. [default: one for each GPU or node]")
     task = click.option("--task", metavar="I/N", help="The I-th of N tasks of a job array, counted from 1.")
@@ -24,6 +23,6 @@ def executor_options(function: Any) -> Any:
     return executor(num(task(address(function))))
 
 
-def executor_of(given: dict[str, Any]) -> ExecutorConfig:
-    """What they say, taken out of the options given."""
-    return ExecutorConfig(*(given.pop(name) for name in ("executor", "num", "task", "address")))
+def executor_of(name: str | None, given: dict[str, Any]) -> ExecutorConfig:
+    """What they say, the others taken out of the options given."""
+    return ExecutorConfig(name or LOCAL.name, *(given.pop(name) for name in ("num", "task", "address")))

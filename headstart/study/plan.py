@@ -9,9 +9,7 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.config import Download
 from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import resolve
-from headstart.core.extract.network.interface import EngineConfig
-from headstart.core.extract.plan import lacking, load
-from headstart.core.extract.tuning.trials import Trials
+from headstart.core.extract.plan import lacking
 from headstart.core.heads import data
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.feature_choice import FeatureChoice
@@ -20,6 +18,7 @@ from headstart.core.heads.sessions.session import same
 from headstart.core.heads.study import estimate
 from headstart.core.heads.study.analysis_store import AnalysisStore
 from headstart.core.heads.study.estimate import Plan
+from headstart.estimating.rates import images_per_s
 from headstart.extraction import Survey, survey_job
 from headstart.inference import timing
 from headstart.observer import ModelPlan, Observer
@@ -79,7 +78,7 @@ def _plan(workspace: Workspace, request: StudyRequest, found: Sequence[Job], obs
         model=found[0].backbone.name,
         missing=missing,
         timed=timed,
-        images_per_s=_images_per_s(found[0], observer) if timed or any(missing.values()) else None,
+        images_per_s=images_per_s(found[0], observer.note) if timed or any(missing.values()) else None,
         heads_s=_heads_s(workspace, request, surveys, [config for config in configs if not done[config.recipe][0]]),
     )
     observer.study_planned(ModelPlan(made, tuple(done), request.seeds, images.split))
@@ -99,13 +98,6 @@ def _heads_s(
         config.recipe: estimate.seconds(estimate.trainings(config, budget, train, test, classes), step_s)
         for config in configs
     }
-
-
-def _images_per_s(job: Job, observer: Observer) -> float | None:
-    """The rate of two batches; None where they can't be run."""
-    extractor = load(job)
-    config = EngineConfig(extractor.engine, extractor.batch_size)
-    return Trials(extractor, observer.note).measure(config) or None
 
 
 def _done(workspace: Workspace, request: StudyRequest, job: Job, config: TrainConfig) -> tuple[bool, bool]:

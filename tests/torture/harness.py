@@ -19,6 +19,7 @@ from headstart.core.cache.execution import NAME as EXECUTION
 from headstart.core.cache.execution import read_execution
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.manifest import NAME, read_manifest
+from headstart.core.cache.receipts import NAME as RECEIPTS
 from headstart.core.cache.shard import decode_shard
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.verify import problems
@@ -203,7 +204,7 @@ def check(group: Workers, least: int = 0) -> None:
             assert path.name.startswith("."), path
         elif path.name == EXECUTION:
             assert read_execution(folder) is not None, path
-        elif path.name != NAME:
+        elif path.name not in (NAME, RECEIPTS):
             _check_shard(path)
 
 
@@ -233,5 +234,6 @@ def check_complete(group: Workers, rows: int, digest: str | None = None) -> None
     check(group, least=rows)
     assert digest in (None, manifest.digest), "the shards are not the reference's, byte for byte"
     expected = {NAME, *(shard.file for shard in manifest.shards)}
-    (group.set_folder() / EXECUTION).unlink(missing_ok=True)  # left by a kill between the manifest's coming and its going
+    for name in (EXECUTION, RECEIPTS):  # left by a kill between the manifest's coming and their going
+        (group.set_folder() / name).unlink(missing_ok=True)
     assert {path.name for path in group.set_folder().iterdir()} == expected

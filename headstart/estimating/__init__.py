@@ -1,0 +1,1 @@
+"""What an extraction would take: shards, bytes, device hours and decoding cores, from measured rates."""
