@@ -1,8 +1,8 @@
 """The rows of a feature set a chunk at a time, in any order, for features that are larger than memory.
 
 A shard's file is read in two ways. `check` reads all of it once, in pieces: its SHA-256 must be the manifest's, and what is
-in it must be what we write (`shard.allowed`). It notes where in the file each chunk of features lies, and which file it was.
-From then on `read` takes single chunks from these places: no other file is followed, since identity, size and times of
+in it must be what we write (`shard.allowed`). It notes where in the file each chunk of features lies, and which file it
+was. From then on `read` takes single chunks from these places: no other file is followed, since identity, size and times of
 change must still be the same, and each chunk has to agree with its own Fletcher-32, so that a disk which has begun to give
 other bytes is found out. SHA-256 again for each of some hundred passes would take longer than the passes (1.7 GB/s), and a
 chunk alone can't be told by it.
@@ -112,7 +112,8 @@ class RowReader:
             os.close(descriptor)
         if len(content) != size + 4 or fletcher32(content[:-4]) != int.from_bytes(content[-4:], "little"):
             raise FeaturesDamaged(
-                f"{place.path}: rows from {place.first + number * place.chunk_rows} on are not what was checked before; {MEND}"
+                f"{place.path}: its rows from {place.first + number * place.chunk_rows} on are not what they were when "
+                f"it was checked; {MEND}"
             )
         count = min(place.chunk_rows, place.rows - number * place.chunk_rows)
         return np.frombuffer(content, self.dtype, count * self.dim).reshape(count, self.dim)
@@ -160,7 +161,9 @@ def _chunks_of(features: h5py.Dataset) -> tuple[int, npt.NDArray[np.int64]]:
     """The rows of a chunk, and where in the file each of them begins."""
     rows, columns = features.chunks
     if columns != features.shape[1]:
-        raise FeaturesInvalid(f"its chunks have {columns} of {features.shape[1]} features, so that rows can't be read alone")
+        raise FeaturesInvalid(
+            f"its chunks have {columns} of {features.shape[1]} features, so that rows can't be read alone"
+        )
     found = [features.id.get_chunk_info_by_coord((first, 0)) for first in range(0, len(features), rows)]
     size = rows * columns * features.dtype.itemsize + 4
     if not all(one.filter_mask == 0 and one.size == size and one.byte_offset is not None for one in found):
@@ -184,11 +187,11 @@ def _sha256(descriptor: int) -> str:
 
 def fletcher32(content: bytes) -> int:
     """HDF5's checksum of an even number of bytes: sums modulo 65,535 of big-endian words of 16 bits, and of these sums
-    (`H5_checksum_fletcher32`, https://github.com/HDFGroup/hdf5/blob/develop/src/H5checksum.c). What its folds leave as 65,535
-    where the sum divides is 0 modulo it; all bytes 0 alone give 0.
+    (`H5_checksum_fletcher32`, https://github.com/HDFGroup/hdf5/blob/develop/src/H5checksum.c). What its folds leave as
+    65,535 where the sum divides is 0 modulo it; all bytes 0 alone give 0.
 
-    The words are weighted by how often each of them is summed up, in doubles: exact below 2^53. Not by a product of BLAS, whose
-    threads would wait for each other.
+    The words are weighted by how often each of them is summed up, in doubles: exact below 2^53. Not by a product of
+    BLAS, whose threads would wait for each other.
     """
     first = second = total = 0
     words = np.frombuffer(content, ">u2")

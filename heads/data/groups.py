@@ -22,10 +22,10 @@ TOLD = 3
 def grouped(training: Labelled, testing: Labelled | None, pattern: str | None) -> Labelled:
     """The training rows with their `groups`, None where each stands alone, and with notes on what was found.
 
-    Rows of the same picture are together (`data.copies`, or by their `contents`), and those in whose ids the regular expression `pattern` finds the
-    same text: its first group, or all that it matched where it has none; without one those of a group that the ids name.
-    Test rows are in no group; how many of them belong to training rows, or to rows that are judging, is told, and how many
-    of the latter to training rows. Raises FeaturesInvalid as `by_pattern`.
+    Rows of the same picture are together (`data.copies`, or by their `contents`), and those in whose ids the regular
+    expression `pattern` finds the same text: its first group, or all that it matched where it has none; without one
+    those of a group that the ids name. Test rows are in no group; how many of them belong to training rows, or to rows
+    that are judging, is told, and how many of the latter to training rows. Raises FeaturesInvalid as `by_pattern`.
     """
     count, said = len(training.labels), f"--group-by {pattern!r}"
     learned = len(training.learning.labels)  # those that are judging stand behind them
@@ -47,7 +47,9 @@ def grouped(training: Labelled, testing: Labelled | None, pattern: str | None) -
 def _same_contents(parts: Sequence[Labelled]) -> Places:
     """What `copies` finds, by the contents of the pictures: those whose bytes differ are not the same."""
     _, first, inverse = np.unique(
-        np.concatenate([part.contents for part in parts if part.contents is not None]), return_index=True, return_inverse=True
+        np.concatenate([part.contents for part in parts if part.contents is not None]),
+        return_index=True,
+        return_inverse=True,
     )
     places: Places = first[inverse].astype(np.int64)
     return places

@@ -127,7 +127,7 @@ def _added(beside: Validation | None, rows: int) -> Labelled | None:
     return None if beside is None else beside.rows.at(np.arange(rows))
 
 
-def testing(source: FeatureSet, config: TrainConfig, read: Read = in_memory) -> Labelled:
+def testing(source: FeatureSet, config: TrainConfig, read: Read = in_memory) -> Labelled:  # noqa: PT028  # no test
     """The test part alone of a test set, or of a set without splits as `load` gives it: `TEST_FRACTION` of it where the
     configuration holds nothing out. No training set is read. Raises FeaturesDamaged, FeaturesInvalid."""
     if source.manifest.split != "test":
