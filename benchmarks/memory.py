@@ -90,7 +90,7 @@ def resident(what: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))
 
 
-def measured(folder: Path, head: str, memory: int | None) -> dict[str, Any]:
+def measured(folder: Path, head: str, memory: int | None, epochs: int | None) -> dict[str, Any]:
     """One training in this process, and what it took."""
     import scipy.optimize  # noqa: F401
     import sklearn.metrics  # noqa: F401
@@ -115,7 +115,7 @@ def measured(folder: Path, head: str, memory: int | None) -> dict[str, Any]:
     RowReader.read = counted  # type: ignore[method-assign]
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak so far is that of the imports
     before, started = resident("VmRSS"), time.perf_counter()
-    config = changed("standard", {"head": head})
+    config = changed("standard", {"head": head, **({} if epochs is None else {"epochs": epochs})})
     with tempfile.TemporaryDirectory() as runs:
         (run,) = session.fit(pair, [config], "cpu", "cpu", RunStore(Path(runs)), lambda _: None, memory=memory)
     took, peak = time.perf_counter() - started, resident("VmHWM") - before
@@ -151,6 +151,7 @@ def plain_reading(folder: Path) -> float:
 @click.option("--rows", default=375_000, show_default=True)
 @click.option("--test-rows", default=10_000, show_default=True)
 @click.option("--dim", default=2048, show_default=True)
+@click.option("--epochs", type=int, help="Of the mlp. [default: as without --epochs]")
 @click.option("--shard-rows", default=2048, show_default=True)
 @click.option("--ordered", is_flag=True, help="Rows sorted by class, as those of folders are.")
 @click.option("--blocks-only", is_flag=True, help="Without the trainings in memory.")
@@ -163,6 +164,7 @@ def main(
     rows: int,
     test_rows: int,
     dim: int,
+    epochs: int | None,
     shard_rows: int,
     ordered: bool,
     blocks_only: bool,
@@ -172,7 +174,7 @@ def main(
 ) -> None:
     """Make the sets, train, and print a line for each training and one JSON document."""
     if one is not None and folder is not None:
-        click.echo(json.dumps(measured(folder, one, nbytes("--memory", memory) if memory else None)))
+        click.echo(json.dumps(measured(folder, one, nbytes("--memory", memory) if memory else None, epochs)))
         return
     with contextlib.nullcontext(folder) if folder else tempfile.TemporaryDirectory() as place:
         where = Path(str(place))
@@ -182,6 +184,7 @@ def main(
         for head in heads:
             for most in (memory,) if blocks_only else (memory, ""):
                 call = [sys.executable, __file__, "--one", head, "--folder", str(where), "--memory", most]
+                call += [] if epochs is None else ["--epochs", str(epochs)]
                 done = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True)
                 found.append(json.loads(done.stdout))
                 click.echo(json.dumps(found[-1]), err=True)

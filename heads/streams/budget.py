@@ -5,16 +5,16 @@ import math
 
 from headstart.core.cache.errors import OutOfMemory
 
-LIBRARIES = 24 * 10**6
-"""Bytes that products and decompositions take for themselves beside what they are given: torch's and its libraries' own
-buffers."""
+LIBRARIES = 48 * 10**6
+"""Bytes that come beside what is counted: parts of libraries that are loaded when they are first used, their buffers, and
+what C's allocator keeps. 20 to 45 MB were seen with 2,048 features (`benchmarks/memory.py`)."""
 OF_A_ROW = 48
 """Bytes of each row beside its features: label, number, place, the picture's content, and to which part it belongs."""
 LEAST_JUDGES = 500
 """Rows that are kept to choose by, at least, where there are so many."""
 _MOST_OF_A_PASS = 4096
 """Rows of a block of which all are used alike: larger ones gain nothing."""
-_SHARE_OF_JUDGES = 0.25
+_SHARE_OF_JUDGES = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,10 +70,11 @@ class Budget:
 
     def with_judges(self, wanted: int, of_each: int, needs: list[Needs]) -> "Budget":
         """The budget in which as many of the `wanted` rows are kept to judge by as there is room for beside the needs, each
-        of so many bytes, but not more than a quarter of all. Raises OutOfMemory where there is no room for the least."""
+        of so many bytes, but they take no more than a fifth of the memory. Raises OutOfMemory where there is no room for
+        the least."""
         room = min(self.memory - self.least(one) for one in needs)
-        quarter = _SHARE_OF_JUDGES * self.memory
-        count = min(wanted, int(min(room, quarter) // of_each))
+        share = _SHARE_OF_JUDGES * self.memory
+        count = min(wanted, int(min(room, share) // of_each))
         found = dataclasses.replace(self, judges=max(count, min(wanted, LEAST_JUDGES)), judge_bytes=of_each)
         if any(found.memory < found.least(one) for one in needs):
             raise OutOfMemory(found.refusal(needs))

@@ -21,6 +21,10 @@ from headstart.core.heads.streams.products import Eigen, Sums
 from headstart.core.heads.training import threads
 
 KINDS = ("logreg", "ridge", "prototype")
+DECOMPOSED = ("logreg", "ridge")
+"""Those that need the decomposition of the features' products."""
+_USEFUL_ROWS = 1024
+"""Rows of a block below which more penalties at once are not worth it."""
 
 
 def needs(name: str, dim: int, classes: int, penalties: int = 1) -> list[Needs]:
@@ -146,8 +150,9 @@ class Closed:
     def _at_once(self, configs: Sequence[TrainConfig]) -> tuple[int, int]:
         """How many penalties have room at once, and the rows of a block beside them."""
         given, budget = self._given, self._given.budget
-        for count in range(len(configs), 1, -1):
+        for parts in range(1, len(configs)):
+            count = -(-len(configs) // parts)
             own = needs("logreg", given.rows.dim, given.classes, count)[-1]
-            if budget.least(own) <= budget.memory:
+            if budget.least(dataclasses.replace(own, least=_USEFUL_ROWS)) <= budget.memory:
                 return count, budget.block_rows(own)
         return 1, budget.block_rows(needs("logreg", given.rows.dim, given.classes)[-1])

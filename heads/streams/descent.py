@@ -33,13 +33,13 @@ class Descended:
     judged: Mask
 
 
-def needs(config: TrainConfig, dim: int, classes: int) -> list[Needs]:
-    """What a training holds beside its blocks."""
+def needs(config: TrainConfig, dim: int, classes: int, beside: int = 0) -> list[Needs]:
+    """What a training holds beside its blocks, where so many bytes are taken already."""
     shapes = layer_shapes(dim, classes, config)
     parameters = sum(inputs * outputs for inputs, outputs in shapes)
     batch = config.batch_size * (4 * dim + 4 * sum(outputs for _, outputs in shapes))
     dropout = min(2**22, 2**14 * config.hidden) if "dropout" in uses(config.head) else 0
-    state = 4 * (8 * parameters + batch) + 6 * dropout
+    state = beside + 4 * (8 * parameters + batch) + 6 * dropout
     return [Needs(f"a {config.head} head", state, least=_LEAST_BATCHES * config.batch_size, most=_MOST_ROWS)]
 
 
@@ -95,7 +95,7 @@ class _Supply:
         self._batch, self._count = config.batch_size, int(learn.sum())
         self._generator, self._rng = generator, np.random.default_rng(config.seed)
         self._labels = torch.from_numpy(given.rows.labels)
-        (own,) = needs(config, given.rows.dim, given.classes)
+        (own,) = needs(config, given.rows.dim, given.classes, given.beside)
         self._rows = given.budget.block_rows(own)
         self._mean = None if weights is None else float(weights[self._labels[torch.from_numpy(learn)]].mean())
 

@@ -14,7 +14,7 @@ from headstart.core.heads.data.weights import balanced
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.kinds.base import Head
 from headstart.core.heads.streams.budget import Budget, Needs
-from headstart.core.heads.streams.on_disk import OnDisk
+from headstart.core.heads.streams.on_disk import OnDisk, room
 
 Mask = npt.NDArray[np.bool_]
 AT_ONCE = 512
@@ -38,13 +38,14 @@ class Scale:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Streamed:
-    """Rows on the disk whose labels are of so many `classes`, how their features are scaled, and the memory that there
-    is."""
+    """Rows on the disk whose labels are of so many `classes`, how their features are scaled, and the memory that there is,
+    of which heads that are there already hold `beside` bytes."""
 
     rows: OnDisk
     classes: int
     scale: Scale
     budget: Budget
+    beside: int = 0
 
     def blocks(
         self, chosen: Mask, most: int, *, rng: np.random.Generator | None = None, spare: int = 0
@@ -78,7 +79,7 @@ class Streamed:
 
 def taken(rows: OnDisk, chosen: Mask, budget: Budget) -> npt.NDArray[np.float32]:
     """The features (n, D) as extracted of rows that are few."""
-    found, done = np.empty((int(chosen.sum()), rows.dim), dtype=np.float32), 0
+    found, done = room((int(chosen.sum()), rows.dim), np.float32), 0
     for block in rows.blocks(chosen, budget.block_rows(Needs("the rows that choose", 0))):
         found[done : done + len(block.places)] = block.features
         done += len(block.places)
@@ -93,9 +94,12 @@ def scaled(rows: OnDisk, learn: Mask, budget: Budget, *, standardise: bool) -> S
     for Computing Sample Variances, 1979).
     """
     count, mean, squares = 0, np.zeros(rows.dim), np.zeros(rows.dim)
-    for block in rows.blocks(learn, budget.block_rows(Needs(MOMENTS, AT_ONCE * rows.dim * 24))):
+    doubles = room((AT_ONCE, rows.dim), np.float64)
+    for block in rows.blocks(learn, budget.block_rows(Needs(MOMENTS, AT_ONCE * rows.dim * 12))):
         for first in range(0, len(block.places), AT_ONCE):
-            part = block.features[first : first + AT_ONCE].astype(np.float64)
+            features = block.features[first : first + AT_ONCE]
+            part = doubles[: len(features)]
+            part[:] = features
             own = part.mean(axis=0)
             apart, total = own - mean, count + len(part)
             part -= own

@@ -12,10 +12,12 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from headstart.core.heads.solvers.losses import Logistic, Loss, Softmax
+from headstart.core.heads.streams.on_disk import room
 from headstart.core.heads.streams.products import Eigen, Sums
 
 _MEMORY = 6
@@ -114,9 +116,10 @@ def _evaluated(problem: Streaming, points: Tensor, exact: bool) -> tuple[Tensor,
     values, bent = points.new_zeros(count), points.new_zeros(count)
     gradients = torch.zeros_like(flat)
     at_once = _rows_at_once(len(flat))
+    doubles = torch.from_numpy(room((at_once, len(mean)), np.float64)) if exact else flat
     for features, labels in problem.blocks():
         for part, of_class in zip(features.split(at_once), labels.split(at_once), strict=True):
-            rows = part.double() if exact else part
+            rows = doubles[: len(part)].copy_(part) if exact else part
             said = (own @ rows.T).double().add_(start[:, None]).view(count, scores, -1)
             loss = _loss(problem, of_class, count)
             values += loss.value(said)

@@ -1,8 +1,10 @@
 """Rows whose features are on the disk, in blocks: one is being used while a thread reads, checks and widens the next."""
 
 import dataclasses
+import mmap
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +14,16 @@ from headstart.core.cache.row_reader import RowReader
 
 Features = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
+Real = TypeVar("Real", np.float32, np.float64)
 IN_FLIGHT = 2
 """Blocks that are in memory at once: one is used, one is filled."""
+
+
+def room(shape: tuple[int, int], dtype: type[Real]) -> npt.NDArray[Real]:
+    """An array that is given back to the system as soon as nobody has it: what C's allocator is given back it may keep,
+    up to 64 MB on Linux (https://man7.org/linux/man-pages/man3/mallopt.3.html, M_TRIM_THRESHOLD)."""
+    count = shape[0] * shape[1]
+    return np.frombuffer(mmap.mmap(-1, max(1, count * np.dtype(dtype).itemsize)), dtype, count).reshape(shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +81,7 @@ class OnDisk:
         if not packs:
             return
         shape = spare + max(most, self.chunk_rows), self.dim
-        rooms = [np.empty(shape, np.float32) for _ in range(min(IN_FLIGHT, len(packs)))]
+        rooms = [room(shape, np.float32) for _ in range(min(IN_FLIGHT, len(packs)))]
         with ThreadPoolExecutor(max_workers=1) as thread:
             ahead = thread.submit(self._filled, packs[0], chosen, rooms[0], spare)
             for number, pack in enumerate(packs[1:], 1):

@@ -91,7 +91,7 @@ class Training:
         """The budget with the rows to choose by: those of the search, and those that choose the epochs of a head in it."""
         parts = [Needs("the rows", 0, least=1)]
         for config in {one.head: one for one in tried}.values():
-            parts += _needs(config, self.rows.dim, self.classes)
+            parts += _needs(config, self.rows.dim, self.classes, _held_by(tried, self.rows.dim))
         rows = int(self.learning.sum())
         wanted = round(rows * search.HELD_OUT) if self.known.judging is None else int(self.known.judging.sum())
         wanted = max(wanted, *(one.held(rows) for one in tried))
@@ -137,12 +137,14 @@ class Training:
             raise FeaturesInvalid(
                 f"{len(judges)} training rows, one of each class, leave none to choose by; give --head and its --penalty"
             )
-        side = _Side(self, given, self.learning & ~judges, given.kept(judges))
+        held = _held_by(tried, self.rows.dim)
+        side = _Side(self, dataclasses.replace(given, beside=held), self.learning & ~judges, given.kept(judges))
         labels = self.known.labels[judges]
         found = search.among(side, tried, labels, 1, self.known.judging is not None, started)
         if found is None:
             raise FeaturesInvalid("no row that was set aside could be predicted; give --head and its --penalty")
-        return _Searched(found, side.closed)
+        again = found.selection.config.head == "logreg"  # whose steps can begin from there
+        return _Searched(found, side.closed if again else None)
 
     def train(self, given: Streamed, learn: Mask, config: TrainConfig, on_epoch: OnEpoch) -> descent.Descended:
         """A head that has epochs."""
@@ -181,10 +183,11 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class _Searched:
-    """What a search found, and what its heads without epochs know of the rows."""
+    """What a search found, and what its logistic regressions know of the rows
+    where one of them was chosen."""
 
     found: search.Found
-    closed: Closed
+    closed: Closed | None
 
 
 class _Side:
@@ -228,9 +231,14 @@ def _closed(rows: Closed, config: TrainConfig) -> Head:
     return head.eval().requires_grad_(False)
 
 
-def _needs(config: TrainConfig, dim: int, classes: int) -> list[Needs]:
+def _held_by(tried: Sequence[TrainConfig], dim: int) -> int:
+    """Bytes of the decomposition that linear heads share and leave in memory, for the last word on one of them."""
+    return 8 * dim**2 if any(one.head in closed.DECOMPOSED for one in tried) else 0
+
+
+def _needs(config: TrainConfig, dim: int, classes: int, beside: int) -> list[Needs]:
     if config.trained_by_gradient:
-        return descent.needs(config, dim, classes)
+        return descent.needs(config, dim, classes, beside)
     return closed.needs(config.head, dim, classes)
 
 

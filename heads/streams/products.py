@@ -2,11 +2,14 @@
 
 import dataclasses
 
+import numpy as np
+import scipy.linalg
 import torch
 from torch import Tensor
 
 from headstart.core.heads.streams.budget import Budget, Needs
 from headstart.core.heads.streams.given import AT_ONCE, Mask, Streamed
+from headstart.core.heads.streams.on_disk import room
 
 _STRIPS = 8
 """Into so many strips the products are divided, of which those below the diagonal are not computed."""
@@ -48,10 +51,9 @@ class Eigen:
 
 
 def needs(dim: int, classes: int, name: str) -> Needs:
-    """What `products` and `decomposed` hold: products, and a few rows in double precision; then the products, the vectors
-    and LAPACK's room for twice as much (`syevd`: 1 + 6 D + 2 D²)."""
+    """What `decomposed` holds: products, and a few rows in double precision; then the products and the vectors."""
     square, sums = 8 * dim**2, 8 * classes * dim * 2
-    return Needs(name, square + sums + AT_ONCE * dim * 16, 4 * square + sums + 64 * dim)
+    return Needs(name, square + sums + AT_ONCE * dim * 16, 2 * square + sums + 512 * dim)
 
 
 def summed(given: Streamed, learn: Mask, weights: Tensor, most: int, into: Tensor | None = None) -> Sums:
@@ -59,10 +61,11 @@ def summed(given: Streamed, learn: Mask, weights: Tensor, most: int, into: Tenso
     of features less the centre is added up `into` a matrix where one is given."""
     labels, centre = torch.from_numpy(given.rows.labels), given.scale.centre
     sums = torch.zeros(given.classes, given.rows.dim, dtype=torch.float64)
+    doubles = torch.from_numpy(room((AT_ONCE, given.rows.dim), np.float64))
     for places, features, _ in given.blocks(learn, most):
         own = labels[torch.from_numpy(places)]
         for part, of_class in zip(features.split(AT_ONCE), own.split(AT_ONCE), strict=True):
-            rows = part.double() - centre
+            rows = doubles[: len(part)].copy_(part).sub_(centre)
             sums.index_add_(0, of_class, rows)
             if into is not None:
                 _add(into, rows.mul_(weights[of_class].sqrt()[:, None]))
@@ -85,5 +88,7 @@ def decomposed(given: Streamed, learn: Mask, weights: Tensor, budget: Budget) ->
     products = torch.zeros(dim, dim, dtype=torch.float64)
     sums = summed(given, learn, weights, most, products)
     products.addr_(sums.offset, sums.offset, alpha=-float(sums.total))
-    values, vectors = torch.linalg.eigh(products, UPLO="U")
-    return sums, Eigen(values.clamp_min_(0), vectors)
+    # torch's takes four times the room of the products (`syevd`), this one overwrites them; LAPACK sees them transposed
+    upper = products.numpy().T
+    values, vectors = scipy.linalg.eigh(upper, lower=True, overwrite_a=True, driver="evr", check_finite=False)
+    return sums, Eigen(torch.from_numpy(values).clamp_min_(0), torch.from_numpy(vectors))
