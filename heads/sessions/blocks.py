@@ -85,8 +85,6 @@ class _Session:
         every = len(parts.training.labels) + len(parts.testing.labels)
         self._budget = Budget(memory, every, self._training_rows.dim, self._training_rows.chunk_rows)
         self._testing_labels, self._classes, self._device = parts.testing.labels, len(pair.key.classes), device
-        # before anything is trained for it
-        self._most_tested = self._budget.block_rows(self._testing)
 
     @property
     def rows(self) -> int:
@@ -102,7 +100,7 @@ class _Session:
     def fitted(self, several: Sequence[Sequence[TrainConfig]], on_epoch: OnEpoch) -> list[Fitted]:
         """The best head of each list of configurations."""
         known = self._place.parts.training
-        training = Training(self._training_rows, known, self._classes, self._budget, self._device)
+        training = Training(self._training_rows, known, self._classes, self._budget, self._device, self._testing)
         try:
             found = training.fit(several, on_epoch)
         except FeaturesInvalid as error:
@@ -114,7 +112,7 @@ class _Session:
     def save(self, config: TrainConfig, found: Fitted) -> Run:
         """Test a head, and write it and its record."""
         head, sure, parts = found.trained.head, found.confidence, self._place.parts
-        scores = said(head, self._testing_rows, self._most_tested, self._device)
+        scores = said(head, self._testing_rows, self._budget.block_rows(self._testing), self._device)
         temperature = sure.temperature if sure else 1.0
         predicted = scores.argmax(dim=1).numpy()
         outcomes = Outcomes(self._testing_labels, predicted, scores.div_(temperature).softmax(dim=1).numpy())

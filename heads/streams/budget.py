@@ -20,12 +20,14 @@ _SHARE_OF_JUDGES = 0.2
 @dataclasses.dataclass(frozen=True)
 class Needs:
     """What a part of a training holds beside its blocks, in bytes: all the time, and what it takes once, without blocks.
-    `least` is the fewest rows that a block of it has, and `most` how many are of use."""
+    `least` is the fewest rows that a block of it has, `of_a_row` what each of them takes beside its features, and `most`
+    how many are of use."""
 
     name: str
     state: int
     once: int = 0
     least: int = 0
+    of_a_row: int = 0
     most: int = _MOST_OF_A_PASS
 
 
@@ -50,14 +52,14 @@ class Budget:
     def block_rows(self, needs: Needs) -> int:
         """Rows of each block. Raises OutOfMemory where there is no room for the least."""
         room = self.memory - self.fixed - needs.state
-        rows = min(room // self._of_a_row, needs.most)
+        rows = min(room // self._of_a_row(needs), needs.most)
         if rows < self._least(needs) or self.memory < self.fixed + needs.once:
             raise OutOfMemory(self.refusal([needs]))
         return int(rows)
 
     def least(self, needs: Needs) -> int:
         """The memory with which these needs can be met, in bytes."""
-        return self.fixed + max(needs.once, needs.state + self._of_a_row * self._least(needs))
+        return self.fixed + max(needs.once, needs.state + self._of_a_row(needs) * self._least(needs))
 
     def refusal(self, several: list[Needs]) -> str:
         """Why the memory is not enough, and how much would be."""
@@ -80,9 +82,8 @@ class Budget:
             raise OutOfMemory(found.refusal(needs))
         return found
 
-    @property
-    def _of_a_row(self) -> int:
-        return 2 * 4 * self.dim + 64  # blocks in flight, and what is known of their rows
+    def _of_a_row(self, needs: Needs) -> int:
+        return 2 * 4 * self.dim + 64 + needs.of_a_row  # blocks in flight, and what is known of their rows
 
     def _least(self, needs: Needs) -> int:
         return max(self.chunk_rows, needs.least)

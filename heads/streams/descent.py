@@ -38,9 +38,11 @@ def needs(config: TrainConfig, dim: int, classes: int, beside: int = 0) -> list[
     shapes = layer_shapes(dim, classes, config)
     parameters = sum(inputs * outputs for inputs, outputs in shapes)
     batch = config.batch_size * (4 * dim + 4 * sum(outputs for _, outputs in shapes))
-    dropout = min(2**22, 2**14 * config.hidden) if "dropout" in uses(config.head) else 0
-    state = beside + 4 * (8 * parameters + batch) + 6 * dropout
-    return [Needs(f"a {config.head} head", state, least=_LEAST_BATCHES * config.batch_size, most=_MOST_ROWS)]
+    dropped = 6 * config.hidden if "dropout" in uses(config.head) else 0
+    state = beside + 4 * (8 * parameters + batch)
+    return [
+        Needs(f"a {config.head} head", state, least=_LEAST_BATCHES * config.batch_size, of_a_row=dropped, most=_MOST_ROWS)
+    ]
 
 
 def descended(

@@ -56,7 +56,8 @@ def opened(config: TrainConfig, rows: int) -> list[TrainConfig]:
 @dataclasses.dataclass(eq=False)
 class Training:
     """Training rows: where they are, what is known of them (features (N, 0)), of how many classes, and the memory for
-    all of it. Those that are `judging` are the last. `judges` is to how many of them the memory
+    all of it. Those that are `judging` are the last. `testing` is what that takes
+    afterwards. `judges` is to how many of them the memory
     limits those that choose, once it is known and if it does."""
 
     rows: OnDisk
@@ -64,6 +65,7 @@ class Training:
     classes: int
     budget: Budget
     device: str
+    testing: Needs
     judges: int | None = None
 
     @functools.cached_property
@@ -76,7 +78,7 @@ class Training:
         FeaturesInvalid, FeaturesDamaged."""
         first, (dim, rows) = several[0][0], (self.rows.dim, len(self.known.labels))
         with memory.known_errors([first], dim, self.classes), torch.no_grad():
-            budget = self._budgeted([one for tried in several for one in tried])
+            budget = self._budgeted(several[0])  # the others differ in their seeds
             scale = scaled(self.rows, self.learning, budget, standardise=first.standardise)
             given, found = Streamed(self.rows, self.classes, scale, budget), dict[tuple[TrainConfig, ...], _Searched]()
             done = list[Fitted]()
@@ -89,7 +91,7 @@ class Training:
 
     def _budgeted(self, tried: Sequence[TrainConfig]) -> Budget:
         """The budget with the rows to choose by: those of the search, and those that choose the epochs of a head in it."""
-        parts = [Needs("the rows", 0, least=1)]
+        parts = [self.testing]
         for config in {one.head: one for one in tried}.values():
             parts += _needs(config, self.rows.dim, self.classes, _held_by(tried, self.rows.dim))
         rows = int(self.learning.sum())
