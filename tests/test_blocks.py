@@ -12,9 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from click.testing import CliRunner, Result
 from heads_samples import ROOT, blobs, make_key, one_thread, only_pair, overlapping, silent
 
-from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid, OutOfMemory
+import headstart
+from headstart.core import cli
+from headstart.core.cache.errors import ArgumentInvalid, FeaturesDamaged, FeaturesInvalid, OutOfMemory
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.shard import Rows, Shard
 from headstart.core.cache.store import FeatureStore
@@ -301,6 +304,46 @@ def test_a_feature_that_is_not_finite_is_named(tmp_path: Path, store: RunStore) 
     written(tmp_path, blobs(60, seed=1), "test")
     with pytest.raises(FeaturesInvalid, match=r"the features of image number 123 of the split are not finite"):
         in_blocks(only_pair(FeatureStore(tmp_path), KEY), store, standard("ridge"))
+
+
+def command(pair: Pair, tmp_path: Path, *words: str) -> Result:
+    """`train-head` on the pair."""
+    folders = ("--features-dir", str(pair.train.folder.parent), "--runs-dir", str(tmp_path / "runs"))
+    return CliRunner().invoke(cli.cli, ["train-head", *folders, "--device", "cpu", *words])
+
+
+def test_the_command_says_how_it_trained(pair: Pair, tmp_path: Path) -> None:
+    done = command(pair, tmp_path, "--memory", "2.5MB", "--head", "ridge", "--penalty", "1", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout.splitlines()[-1])[0]["in_blocks"]["memory"] == 2_500_000
+    assert "note: trained in blocks read from the disk, in 2 MB of memory" in done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--memory", "much"), 2, "'much' is no size, expected bytes, such as 200MB or 1.5GiB."),
+        (("--memory", "2.5MB", "--head", "knn"), 1, "a knn head needs all rows in memory"),
+        (("--memory", "2.5MB", "--curve"), 1, "a few-shot curve is only measured in memory"),
+        (("--memory", "2.5MB", "--predictions", "x.csv"), 1, "--predictions reads all test rows at once"),
+        (("--memory", "1KB", "--head", "ridge"), 1, "is too little for"),
+    ],
+)
+def test_the_command_refuses_in_one_line(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], code: int, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = command(pair, tmp_path, *words)
+    assert (done.exit_code, said in done.output) == (code, True), done.output
+    assert "Traceback" not in done.output
+
+
+def test_python_takes_a_size(pair: Pair) -> None:
+    features = headstart.open(pair.train.folder)
+    head = headstart.train(features, head="ridge", penalty=1.0, memory="2.5MB")
+    assert head.run.in_blocks is not None
+    with pytest.raises(ArgumentInvalid, match="memory is 'lots', expected bytes"):
+        headstart.train(features, memory="lots")
 
 
 CHILD = """
