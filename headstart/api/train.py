@@ -67,10 +67,9 @@ def train(
     passes, batch_size and train_limit in rows, hidden in units; penalty: of ridge, or 1 / C of logreg and svm; neighbours:
     the k of knn; class_weight: "balanced"; group_by: a regular expression, rows in whose ids it finds the same text are
     never on both sides of a division; curve: train on a half, a quarter, ... of the rows too, to see whether more would
-    help (`Classifier.run.curve`); views: train on kept views of the pictures too; memory: bytes, or a text such as
-    "200MB": features that do not fit into it are read in blocks. Raises FeaturesNotFound without training
-    or test rows, or views, FeaturesStale for views of other pictures, FeaturesInvalid for rows that teach nothing,
-    FeaturesDamaged, DeviceUnavailable, OutOfMemory; ArgumentInvalid for settings out of range or without effect.
+    help (`Classifier.run.curve`); views: train on kept views of the pictures too; memory: "200MB" or bytes, features that
+    take more are read in blocks. Raises FeaturesNotFound without training or test rows, or views, FeaturesStale for views
+    of other pictures, FeaturesInvalid, FeaturesDamaged, DeviceUnavailable, OutOfMemory; ArgumentInvalid.
 
     >>> head = hs.train(features, seed=0)  # doctest: +SKIP
     """
@@ -82,8 +81,7 @@ def train(
     }  # fmt: skip
     config, pair = _settled(features, changed(recipe, head, given), views)
     with _store(runs_dir) as store:
-        most = None if memory is None else nbytes("memory", memory)
-        found, run, kept = _fitted(pair, config, device, store, watching(observer), curve=curve, memory=most)
+        found, run, kept = _fitted(pair, config, device, store, watching(observer), curve=curve, memory=memory)
     return Classifier(found, run, kept, device=device, observer=observer)
 
 
@@ -103,7 +101,7 @@ def _settled(features: Features, config: TrainConfig, views: object) -> tuple[Tr
 
 
 def _fitted(
-    pair: Pair, config: TrainConfig, device: str, store: RunStore, watch: Observer, *, curve: bool, memory: int | None
+    pair: Pair, config: TrainConfig, device: str, store: RunStore, watch: Observer, *, curve: bool, memory: int | str | None
 ) -> tuple[Checkpoint, Run, Kept | None]:
     """A head with its record, and what it was tested by where it is cross-validated. Raises ArgumentInvalid for a `curve`
     that is no boolean, and what `session.fit` raises."""
@@ -115,8 +113,8 @@ def _fitted(
         epochs_told(watch, title) as on_epoch,
         folds_told(watch, pair.key, CURVE) as on_draw,
     ):
-        asked = on_draw if curve else None
-        (run,) = session.fit(pair, [config], chosen.name, chosen.description, store, on_epoch, on_fold, asked, memory)
+        asked, most = on_draw if curve else None, None if memory is None else nbytes("memory", memory)
+        (run,) = session.fit(pair, [config], chosen.name, chosen.description, store, on_epoch, on_fold, asked, most)
     for remark in run.notes:
         watch.remark(remark)
     return session.load_head(run, store), run, predictions_file.load(store.root / run.name, run.head_sha256)
