@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,18 @@ import numpy.typing as npt
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound
 from headstart.core.cache.files import read_regular, sha256
 from headstart.core.cache.manifest import NAME, Manifest, ShardRecord, read_manifest
-from headstart.core.cache.shard import MOST_BYTES, Rows, Shard, decode_shard
+from headstart.core.cache.shard import MOST_BYTES, Rows, Shard, ShardFacts, decode_shard
 from headstart.core.cache.shard_plan import shard_number
+
+
+class _Shaped(Protocol):
+    """An array, or a data set of a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> Any: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,12 +111,16 @@ class FeatureSet:
     def _decode(self, index: int, content: bytes, into: npt.NDArray[Any] | None = None) -> Shard:
         record, path = self.manifest.shards[index], self.folder / self.manifest.shards[index].file
         shard = decode_shard(content, str(path), into)
-        found = (shard.key, shard.inputs, shard.start, shard.stop, len(shard.rows), shard.skipped)
-        expected = (self.manifest.shard_key, record.inputs, record.start, record.stop, record.rows, record.skipped)
-        shape = (shard.rows.features.shape[1], str(shard.rows.features.dtype))
-        if found != expected or shape != (self.manifest.feature_dim, self.manifest.dtype):
-            raise FeaturesDamaged(f"{path}: belongs to another set than {NAME} says; {MEND}")
+        self.expect(record, shard.facts, shard.rows.features)
         return shard
+
+    def expect(self, record: ShardRecord, facts: ShardFacts, features: "_Shaped") -> None:
+        """Raise FeaturesDamaged where a shard's facts and the shape (n, D) and dtype of its features are not those that the
+        manifest's record says."""
+        own = (record.inputs, record.start, record.stop, record.rows, record.skipped)
+        shape = (features.shape[1], str(features.dtype))
+        if facts != ShardFacts(self.manifest.shard_key, *own) or shape != (self.manifest.feature_dim, self.manifest.dtype):
+            raise FeaturesDamaged(f"{self.folder / record.file}: belongs to another set than {NAME} says; {MEND}")
 
     def stray_files(self) -> list[Path]:
         """HDF5 files that can't belong to the set. Unlisted shards can: an extension is under way, or was killed."""

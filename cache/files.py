@@ -109,17 +109,24 @@ def read_regular(path: Path, most: int) -> bytes:
     """The bytes of a file that anybody may have put there, `most` of them at most. Raises OSError, ValueError."""
     if (place := stored(path)) is not None:
         return place.read(most)
+    with os.fdopen(open_regular(path, most), "rb") as file:
+        return file.read()
+
+
+def open_regular(path: Path, most: int | None = None) -> int:
+    """The descriptor of a file that anybody may have put there, opened for reading; of `most` bytes at most where that is
+    given. Raises OSError, and ValueError for what is no file or larger."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would block us
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):  # /dev/zero would never end
             raise ValueError("is no regular file")
-        if status.st_size > most:
+        if most is not None and status.st_size > most:
             raise ValueError(f"has {status.st_size:,} bytes, expected at most {most:,}")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read()
-    finally:
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor
 
 
 def folder_bytes(folder: Path) -> int:

@@ -161,28 +161,36 @@ def decode_shard(content: bytes, where: str, into: npt.NDArray[Any] | None = Non
 
 
 def _read(file: h5py.File, size: int, into: npt.NDArray[Any] | None) -> Shard:
+    arrays = allowed(file, size)
+    digests = arrays["digests"][()] if "digests" in arrays else None
+    rows = Rows(_features(arrays["features"], into), arrays["labels"][()], arrays["ids"][()], digests)
+    facts = facts_in(file, len(rows))
+    shard = Shard(facts.key, facts.inputs, facts.start, facts.stop, rows, facts.skipped)
+    _check(shard)
+    return shard
+
+
+def allowed(file: h5py.File, size: int) -> dict[str, h5py.Dataset]:
+    """The data sets of a shard's file of `size` bytes by name, none of them read yet: each is of the kind, the rank and the
+    filters that `encode_shard` writes, within the file, and of as many rows as the others. Raises FeaturesDamaged."""
     _allow_members(file)
     arrays = {name: _allow_dataset(file, name, size) for name in _KINDS if name in file}
     if len({len(array) for array in arrays.values()}) != 1:
         raise FeaturesDamaged(f"{', '.join(arrays)} differ in length")
-    digests = arrays["digests"][()] if "digests" in arrays else None
-    rows = Rows(_features(arrays["features"], into), arrays["labels"][()], arrays["ids"][()], digests)
+    return arrays
+
+
+def facts_in(file: h5py.File, rows: int) -> ShardFacts:
+    """What the attributes of a shard's file, of so many rows, say of it. Raises FeaturesDamaged, and what h5py raises."""
     attrs = file.attrs
     skipped = attrs["skipped"].tobytes()
     if sha256(skipped).encode() != attrs["skipped_sha256"]:
         raise FeaturesDamaged("not a readable HDF5 file (the list of skipped images was altered)")
-    shard = Shard(
-        key=bytes(attrs["key"]).decode(),
-        inputs=bytes(attrs["inputs"]).decode(),
-        start=int(attrs["start"]),
-        stop=int(attrs["stop"]),
-        rows=rows,
-        skipped=tuple(Skipped(**image) for image in parse_json(skipped)),
-    )
-    if not all(isinstance(image.row, int) for image in shard.skipped):
+    images = tuple(Skipped(**image) for image in parse_json(skipped))
+    if not all(isinstance(image.row, int) for image in images):
         raise FeaturesDamaged("skipped images without a row number")
-    _check(shard)
-    return shard
+    key, inputs = (bytes(attrs[name]).decode() for name in ("key", "inputs"))
+    return ShardFacts(key, inputs, int(attrs["start"]), int(attrs["stop"]), rows, images)
 
 
 def _features(data: h5py.Dataset, into: npt.NDArray[Any] | None) -> npt.NDArray[Any]:

@@ -16,6 +16,7 @@ from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT, Protocol
 from headstart.core.heads.selection.record import Selection, Tried
 from headstart.core.heads.settings import settings_label
 from headstart.core.heads.statistics.accuracy import Evaluation, Score
+from headstart.core.heads.streams.record import InBlocks
 
 NAME = "run.json"
 FORMAT, VERSION = "headstart run", 3
@@ -53,7 +54,8 @@ class Run:
     was asked for. `averaged` is how often the probabilities averaged over a test picture and its views were right, None
     where there are none; nothing is chosen by it. `val` are the features of the validation split, None where there is none:
     its rows chose the head and were not trained on, or are among the `train_rows` where a note says so. `kept_views` are
-    the sets of views that it was trained or tested on, by content.
+    the sets of views that it was trained or tested on, by content. `in_blocks` says that the features were not in memory
+    as a whole, None where they were.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Run:
     averaged: Score | None = None
     val: Extraction | None = None
     kept_views: tuple[str, ...] = ()
+    in_blocks: InBlocks | None = None
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -147,6 +150,7 @@ def parse(found: Any) -> Run:
         "selection": None if facts["selection"] is None else _selection(facts["selection"]),
         "evaluated_by": Protocol.from_json(facts["evaluated_by"]),
         "curve": None if facts.get("curve") is None else Curve.from_json(facts["curve"]),
+        "in_blocks": InBlocks.from_json(facts.get("in_blocks")),
         "averaged": None if facts.get("averaged") is None else Score(**facts["averaged"]),
     }
     facts.setdefault("kept_views", ())

@@ -23,7 +23,7 @@ from headstart.core.heads.config import TrainConfig, refusal
 from headstart.core.heads.data import Pair
 from headstart.core.heads.feature_choice import FeatureChoice
 from headstart.core.heads.runs import Run, RunStore
-from headstart.core.heads.sessions import session
+from headstart.core.heads.sessions import room, session
 from headstart.core.heads.sessions.cross_validation import OnFold
 from headstart.core.heads.training.epoch import Epoch, OnEpoch
 from headstart.observer import Observer, TrainingStart
@@ -57,11 +57,13 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
         own = data.with_views(pair, request.config, renewed) if request.views else request.config
         if not request.views and (remark := data.unused(pair)) is not None:
             observer.remark(remark)
+        if request.predictions is not None and request.memory is not None and not room.fits(pair, own, request.memory):
+            raise ArgumentInvalid("--predictions reads all test rows at once; leave it out, or --memory")
         configs = [dataclasses.replace(own, seed=own.seed + i) for i in range(request.seeds)]
         if request.sweep:
-            trained = [sweep_pair(workspace, pair, config, observer) for config in configs]
+            trained = [sweep_pair(workspace, pair, config, observer, memory=request.memory) for config in configs]
         else:
-            trained = train_pair(workspace, pair, configs, observer, curve=request.curve)
+            trained = train_pair(workspace, pair, configs, observer, curve=request.curve, memory=request.memory)
         if request.seeds > 1:
             observer.seeds_trained(trained)
         runs += trained
@@ -139,26 +141,34 @@ def pair_of(workspace: Workspace, made: Sequence[Manifest]) -> Pair:
 
 
 def train_pair(
-    workspace: Workspace, pair: Pair, configs: Sequence[TrainConfig], observer: Observer, *, curve: bool = False
+    workspace: Workspace,
+    pair: Pair,
+    configs: Sequence[TrainConfig],
+    observer: Observer,
+    *,
+    curve: bool = False,
+    memory: int | None = None,
 ) -> list[Run]:
-    """Train heads that differ in their seeds at once; of one head alone a few-shot `curve` can be measured. Raises what
-    `heads.sessions.session.fit` raises."""
+    """Train heads that differ in their seeds at once, within `memory` bytes where that is given; of one head alone a
+    few-shot `curve` can be measured. Raises what `heads.sessions.session.fit` raises."""
     device, on_epoch = _start(workspace, pair, configs[0], len(configs), False, observer)
     store = RunStore(workspace.runs_dir)
     with folds_told(observer, pair.key) as on_fold, folds_told(observer, pair.key, CURVE) as on_draw:
         asked = on_draw if curve else None
-        runs = session.fit(pair, configs, device.name, device.description, store, on_epoch, on_fold, asked)
+        runs = session.fit(pair, configs, device.name, device.description, store, on_epoch, on_fold, asked, memory)
     for run in runs:
         observer.trained(run, workspace.runs_dir / run.name)
     return runs
 
 
-def sweep_pair(workspace: Workspace, pair: Pair, config: TrainConfig, observer: Observer) -> Run:
+def sweep_pair(
+    workspace: Workspace, pair: Pair, config: TrainConfig, observer: Observer, *, memory: int | None = None
+) -> Run:
     """Try learning rates and weight decays and keep the best head. Raises what `heads.sessions.session.sweep` raises."""
     device, on_epoch = _start(workspace, pair, config, 1, True, observer)
     store = RunStore(workspace.runs_dir)
     with folds_told(observer, pair.key) as on_fold:
-        run = session.sweep(pair, config, device.name, device.description, store, on_epoch, on_fold)
+        run = session.sweep(pair, config, device.name, device.description, store, on_epoch, on_fold, memory)
     observer.trained(run, workspace.runs_dir / run.name)
     return run
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart.core.cache.arguments import choice, flag, text, whole
+from headstart.core.cache.arguments import choice, flag, nbytes, text, whole
 from headstart.core.cache.errors import ArgumentInvalid
 
 
@@ -36,3 +36,25 @@ def test_a_flag_is_true_or_false() -> None:
     assert flag("force", True)
     with pytest.raises(ArgumentInvalid, match=r"^force is 'no', expected True or False$"):
         flag("force", "no")
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("200MB", 200 * 10**6),
+        ("1.5GiB", 3 * 2**29),
+        ("64 kb", 64_000),
+        ("7", 7),
+        (7, 7),
+        (np.int64(9), 9),
+        (" 2TB ", 2 * 10**12),
+    ],
+)
+def test_a_size_is_bytes(value: object, found: int) -> None:
+    assert nbytes("memory", value) == found
+
+
+@pytest.mark.parametrize("value", ["", "MB", "-1MB", "200XB", "1e9", "0", "0.1B", 0, 1.5, True, None, "2 0MB", "٣MB"])
+def test_what_is_no_size_is_named(value: object) -> None:
+    with pytest.raises(ArgumentInvalid, match=r"^memory is .*, expected bytes, such as 200MB or 1\.5GiB$"):
+        nbytes("memory", value)

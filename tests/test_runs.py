@@ -88,7 +88,9 @@ def test_the_versions_name_what_makes_a_head() -> None:
     assert set(versions()) == {"headstart", "torch", "numpy", "scikit-learn"}
 
 
-FIELDS = sorted({field.name for field in dataclasses.fields(Run)} - {"together", "curve", "averaged", "val", "kept_views"})
+FIELDS = sorted(
+    {field.name for field in dataclasses.fields(Run)} - {"together", "curve", "averaged", "val", "kept_views", "in_blocks"}
+)
 
 
 @pytest.mark.parametrize("field", [*FIELDS, "format", "version"])

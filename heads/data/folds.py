@@ -42,9 +42,9 @@ def held_out(labels: Rows, groups: Rows | None, count: int, rng: np.random.Gener
     With groups the number that is held out may be another: `count` is exceeded only where every group has more rows. None
     is held out where a class would not stay.
     """
-    members = _members(labels, groups)
-    if len(members) == len(labels) or count < 1:
+    if groups is None or count < 1 or len(np.unique(groups)) == len(labels):
         return sampling.divide(labels, count, rng)
+    members = _members(labels, groups)
     of_row = np.empty(len(labels), dtype=np.int64)
     for group, rows in enumerate(members):
         of_row[rows] = group

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,17 +22,17 @@ TOLD = 3
 def grouped(training: Labelled, testing: Labelled | None, pattern: str | None) -> Labelled:
     """The training rows with their `groups`, None where each stands alone, and with notes on what was found.
 
-    Rows of the same picture are together (`data.copies`), and those in whose ids the regular expression `pattern` finds the
-    same text: its first group, or all that it matched where it has none; without one those of a group that the ids name.
-    Test rows are in no group; how many of them belong to training rows, or to rows that are judging, is told, and how many
-    of the latter to training rows. Raises FeaturesInvalid as `by_pattern`.
+    Rows of the same picture are together (`data.copies`, or by their `contents`), and those in whose ids the regular
+    expression `pattern` finds the same text: its first group, or all that it matched where it has none; without one
+    those of a group that the ids name. Test rows are in no group; how many of them belong to training rows, or to rows
+    that are judging, is told, and how many of the latter to training rows. Raises FeaturesInvalid as `by_pattern`.
     """
     count, said = len(training.labels), f"--group-by {pattern!r}"
     learned = len(training.learning.labels)  # those that are judging stand behind them
     if pattern is None and (pattern := _own_groups(training)) is not None:
         said = "the list's column group (leave it out, and extract again, to train without)"
     parts = [training] if testing is None else [training, testing]
-    same = copies([part.features for part in parts])
+    same = _same_contents(parts) if training.contents is not None else copies([part.features for part in parts])
     found, notes = same[:count], [*_of_copies(same[:learned], training), *_in_both(same, learned, count, "picture")]
     if pattern is not None:
         named = by_pattern(np.concatenate([part.ids for part in parts if part.ids is not None]), pattern, said)
@@ -41,6 +42,17 @@ def grouped(training: Labelled, testing: Labelled | None, pattern: str | None) -
         found = joined(found, named[:count])
     alone = len(np.unique(found)) == count
     return dataclasses.replace(training, groups=None if alone else found, notes=(*training.notes, *notes))
+
+
+def _same_contents(parts: Sequence[Labelled]) -> Places:
+    """What `copies` finds, by the contents of the pictures: those whose bytes differ are not the same."""
+    _, first, inverse = np.unique(
+        np.concatenate([part.contents for part in parts if part.contents is not None]),
+        return_index=True,
+        return_inverse=True,
+    )
+    places: Places = first[inverse].astype(np.int64)
+    return places
 
 
 def _own_groups(data: Labelled) -> str | None:

@@ -22,6 +22,9 @@ class Labelled:
     `views` (V, N, D) float32 are the features of V views of each row's picture, which go wherever the row goes.
     Rows that are `judging` (N,) bool are those of a validation split: heads are chosen by them, and not trained on them;
     without them rows are set aside for that. `images` and `rows` name the images of the others then.
+
+    Rows whose features stay on the disk have features (N, 0), and `contents` (N,) uint64, the same number where the picture
+    is the same, byte for byte.
     """
 
     features: npt.NDArray[np.float32]
@@ -34,6 +37,7 @@ class Labelled:
     groups: npt.NDArray[np.int64] | None = None
     views: npt.NDArray[np.float32] | None = None
     judging: npt.NDArray[np.bool_] | None = None
+    contents: npt.NDArray[np.uint64] | None = None
 
     @property
     def learning(self) -> "Labelled":
@@ -81,6 +85,7 @@ class Labelled:
             groups=None if self.groups is None else self.groups[places],
             judging=judging if judging is not None and judging.any() and not judging.all() else None,
             views=None,
+            contents=None if self.contents is None else self.contents[places],
         )
         return found if self.views is None else found.with_views((one[places] for one in self.views), len(self.views))
 

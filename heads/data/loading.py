@@ -8,13 +8,13 @@ import numpy.typing as npt
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, FeaturesStale
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.manifest import Manifest
-from headstart.core.cache.shard import Rows
 from headstart.core.cache.text import listed
 from headstart.core.cache.views import views_in_words
 from headstart.core.heads.config import RECIPES, TEST_FRACTION, TrainConfig
 from headstart.core.heads.data import folds, sampling
 from headstart.core.heads.data.groups import grouped
 from headstart.core.heads.data.labelled import Labelled
+from headstart.core.heads.data.reading import Read, in_memory
 from headstart.core.heads.data.selection import Pair, extract_command
 from headstart.core.heads.data.validation import Validation, validation
 from headstart.core.heads.data.views import attached, attached_to_tests, with_validation
@@ -58,9 +58,9 @@ class Parts:
         return tuple(dict.fromkeys([*self.training.notes, *(self.testing.notes if self.testing else ())]))
 
 
-def load(pair: Pair, config: TrainConfig) -> Parts:
+def load(pair: Pair, config: TrainConfig, read: Read = in_memory) -> Parts:
     """The training part and the test part, checked, with ids, groups, and notes on what was drawn and which classes are
-    missing or have few rows.
+    missing or have few rows. `read` reads each set.
 
     Of a set without splits `test_fraction` is held out, the same way each time; without one there is no test part. Of the
     training part `train_limit` rows are used: the first ones where the set's order makes them a sample of all, else some
@@ -78,17 +78,17 @@ def load(pair: Pair, config: TrainConfig) -> Parts:
             f"that there is: a test split, or one set that is divided here"
         )
     _check_names(pair)
-    beside = _beside(pair, config)
+    beside = _beside(pair, config, read)
     if limit is not None and limit > manifest.stop + (beside.joins if beside else 0):
         raise FeaturesNotFound(_too_few(pair, limit))
     _check_fraction(pair, config)
     test: Labelled | None
     divided = pair.test is None and config.test_fraction is not None
     if divided:
-        train, test = _divided(pair.train, config, again=beside is not None)
+        train, test = _divided(pair.train, config, again=beside is not None, read=read)
     else:
-        test = testing(pair.test, config) if pair.test is not None else None
-        train = _training(pair.train, None if limit is None else min(limit, manifest.stop))
+        test = testing(pair.test, config, read) if pair.test is not None else None
+        train = _training(pair.train, None if limit is None else min(limit, manifest.stop), read)
     own = len(train.labels)
     train = train if beside is None else beside.beside(train, limit)
     if beside is not None or not divided:
@@ -110,12 +110,12 @@ def _with_views(parts: Parts, pair: Pair, config: TrainConfig) -> Parts:
     return dataclasses.replace(parts, training=with_validation(train, parts.validation, pair, config), testing=test)
 
 
-def _beside(pair: Pair, config: TrainConfig) -> Validation | None:
+def _beside(pair: Pair, config: TrainConfig, read: Read) -> Validation | None:
     """The validation split. Raises FeaturesInvalid for a `val_fraction` where it chooses."""
     if pair.val is None:
         return None
-    labels, classes = pair.train.load().labels, pair.key.classes
-    rows = _part(pair.val, _split_notes(pair.val.manifest, "chosen on", "validation"))
+    labels, classes = pair.train.load().labels if read is in_memory else read(pair.train, None).labels, pair.key.classes
+    rows = _part(pair.val, _split_notes(pair.val.manifest, "chosen on", "validation"), read=read)
     found, recipe = validation(rows, labels[(labels >= 0) & (labels < len(classes))], classes), RECIPES.get(config.recipe)
     if found.reason is None and config.val_fraction not in (0, None if recipe is None else recipe.val_fraction):
         there = f"the data set has a validation split of {len(rows.labels):,} rows, which choose"
@@ -127,12 +127,12 @@ def _added(beside: Validation | None, rows: int) -> Labelled | None:
     return None if beside is None else beside.rows.at(np.arange(rows))
 
 
-def testing(source: FeatureSet, config: TrainConfig) -> Labelled:
+def testing(source: FeatureSet, config: TrainConfig, read: Read = in_memory) -> Labelled:  # noqa: PT028  # no test
     """The test part alone of a test set, or of a set without splits as `load` gives it: `TEST_FRACTION` of it where the
     configuration holds nothing out. No training set is read. Raises FeaturesDamaged, FeaturesInvalid."""
     if source.manifest.split != "test":
-        return _divided(source, config)[1]
-    return _part(source, _split_notes(source.manifest, "tested on", "test"))
+        return _divided(source, config, read=read)[1]
+    return _part(source, _split_notes(source.manifest, "tested on", "test"), read=read)
 
 
 def first(source: FeatureSet, limit: int, group_by: str | None = None) -> Labelled:
@@ -145,9 +145,9 @@ def first(source: FeatureSet, limit: int, group_by: str | None = None) -> Labell
     return dataclasses.replace(found, notes=(*found.notes, *told))
 
 
-def whole(source: FeatureSet) -> Labelled:
+def whole(source: FeatureSet, read: Read = in_memory) -> Labelled:
     """All rows of a set, checked. Raises FeaturesDamaged, FeaturesInvalid."""
-    return _part(source, tuple(_notes(source.manifest)))
+    return _part(source, tuple(_notes(source.manifest)), read=read)
 
 
 def _check_fraction(pair: Pair, config: TrainConfig) -> None:
@@ -186,28 +186,6 @@ def _too_few(pair: Pair, limit: int) -> str:
     return f"{pair.train.folder}: {there}, --train-limit {limit} asks for more; `{more}` adds the missing ones"
 
 
-def _checked(source: FeatureSet, rows: Rows) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    where, classes = source.folder, len(source.manifest.classes)
-    if not len(rows):
-        raise FeaturesInvalid(f"{where}: has no rows")
-    if classes == 0 or (rows.labels < 0).any():
-        count = int((rows.labels < 0).sum())
-        raise FeaturesInvalid(
-            f"{where}: {count} of {len(rows)} rows have no label; a head needs a label of each row, in a folder one "
-            f"sub-folder for each class"
-        )
-    if (rows.labels >= classes).any():
-        raise FeaturesInvalid(f"{where}: label {rows.labels.max()} found, expected 0 to {classes - 1}")
-    features = rows.features.astype(np.float32)
-    bad = ~np.isfinite(features).all(axis=1)
-    if bad.any():
-        name = rows.ids[int(bad.argmax())].decode("utf-8", "replace")
-        raise FeaturesInvalid(
-            f"{where}: the features of image {name} are not finite; `headstart extract --force` makes them anew"
-        )
-    return features, rows.labels
-
-
 def _check_classes(labels: npt.NDArray[np.int64], source: FeatureSet) -> None:
     if len(found := np.unique(labels)) < 2:
         name = source.manifest.classes[int(found[0])]
@@ -216,14 +194,14 @@ def _check_classes(labels: npt.NDArray[np.int64], source: FeatureSet) -> None:
         )
 
 
-def _training(source: FeatureSet, limit: int | None) -> Labelled:
+def _training(source: FeatureSet, limit: int | None, read: Read) -> Labelled:
     """The training rows of a set with splits, or all rows of one without."""
     manifest = source.manifest
     if limit is None or limit == manifest.stop or _begins_with_a_sample(manifest):
         used, there = limit or manifest.stop, manifest.provenance.split_rows
         note = [f"trained on the first {used:,} of {there:,} training images"] if used < there else []
-        return _part(source, (*_notes(manifest), *note), limit)
-    found = whole(source)
+        return _part(source, (*_notes(manifest), *note), limit, read)
+    found = whole(source, read)
     chosen, drawn = _limited(found.labels, np.arange(len(found.labels)), limit, manifest)
     return dataclasses.replace(found.at(chosen), notes=(*found.notes, *drawn))
 
@@ -267,10 +245,12 @@ def held_out(rows: int, fraction: float = TEST_FRACTION) -> int:
     return max(1, round(rows * fraction))
 
 
-def _divided(source: FeatureSet, config: TrainConfig, again: bool = False) -> tuple[Labelled, Labelled]:
+def _divided(
+    source: FeatureSet, config: TrainConfig, again: bool = False, read: Read = in_memory
+) -> tuple[Labelled, Labelled]:
     """The training rows and those held out for testing, each class in its share; one row of each stays for training. Where
     others will be beside them, they are in no groups yet: they will be grouped `again`."""
-    found = whole(source)
+    found = whole(source, read)
     _check_classes(found.labels, source)
     data = grouped(found, None, config.group_by)
     labels, manifest = data.labels, source.manifest
@@ -292,9 +272,6 @@ def _divided(source: FeatureSet, config: TrainConfig, again: bool = False) -> tu
     return first, dataclasses.replace(data.at(test), notes=notes)
 
 
-def _part(source: FeatureSet, notes: tuple[str, ...], limit: int | None = None) -> Labelled:
+def _part(source: FeatureSet, notes: tuple[str, ...], limit: int | None = None, read: Read = in_memory) -> Labelled:
     """The rows of a set, or of its first `limit` images, checked, with their ids and their numbers in the split."""
-    manifest, rows = source.manifest, source.load(limit)
-    features, labels = _checked(source, rows)
-    numbers = manifest.row_numbers()[: len(labels)]
-    return Labelled(features, labels, notes, numbers, manifest.images_digest, ids=rows.ids)
+    return dataclasses.replace(read(source, limit), notes=notes)

@@ -67,6 +67,7 @@ def kept_beside(data: Labelled, first: int, left_out: Labels) -> Labels:
 
 def _appended(one: Labelled, other: Labelled, notes: tuple[str, ...]) -> Labelled:
     ids = None if one.ids is None or other.ids is None else np.concatenate([one.ids, other.ids])
+    both = (one.contents, other.contents)
     return Labelled(
         np.concatenate([one.features, other.features]),
         np.concatenate([one.labels, other.labels]),
@@ -74,4 +75,5 @@ def _appended(one: Labelled, other: Labelled, notes: tuple[str, ...]) -> Labelle
         np.concatenate([one.rows, other.rows]),
         f"{one.images} {other.images}",
         ids=ids,
+        contents=None if both[0] is None or both[1] is None else np.concatenate([both[0], both[1]]),
     )

@@ -39,11 +39,11 @@ class Logreg(PenalisedHead):
         """Fit the head to `tolerance`. Raises FeaturesInvalid where the solution is not reached."""
         if (posed := _posed(rows, self.config)) is None:
             return
-        penalty = self._penalty()
+        penalty = self.strength()
         ways = [*(way for way in sorted(self.penalties, reverse=True) if way > penalty), penalty]
         *_, found = path(posed.problem, ways, [self.path_tolerance] * (len(ways) - 1) + [self.tolerance])
-        _refuse(found, self.tolerance)
-        self._take(found.coefficients, found.intercepts, posed.present)
+        refuse(found, self.tolerance)
+        self.take(found.coefficients, found.intercepts, posed.present)
 
     @classmethod
     def scored(cls, heads: Sequence[Self], rows: Rows, features: Tensor) -> Iterator[tuple[int, Tensor]]:
@@ -52,12 +52,12 @@ class Logreg(PenalisedHead):
         if posed is None:
             yield from super().scored(heads, rows, features)
             return
-        ways = cls._ways([head._penalty() for head in heads])
+        ways = cls._ways([head.strength() for head in heads])
         for found in path(posed.problem, ways, [cls.path_tolerance] * len(ways)):
             for i, head in enumerate(heads):
-                if head._penalty() == found.penalty:
-                    _refuse(found, cls.path_tolerance)
-                    head._take(found.coefficients, found.intercepts, posed.present)
+                if head.strength() == found.penalty:
+                    refuse(found, cls.path_tolerance)
+                    head.take(found.coefficients, found.intercepts, posed.present)
                     yield i, head.score(features)
 
     @classmethod
@@ -76,10 +76,12 @@ class Logreg(PenalisedHead):
         """These penalties and what leads to them, the strongest first."""
         return sorted({*own, *(way for way in cls.penalties if way > min(own))}, reverse=True)
 
-    def _penalty(self) -> float:
+    def strength(self) -> float:
+        """The penalty that it is fitted with."""
         return self.penalty if self.config.penalty is None else self.config.penalty
 
-    def _take(self, coefficients: Tensor, intercepts: Tensor, present: Tensor) -> None:
+    def take(self, coefficients: Tensor, intercepts: Tensor, present: Tensor) -> None:
+        """Take coefficients (n, D) and intercepts (n,) of the n classes that are `present`."""
         with torch.no_grad():
             self.out.weight[present] = coefficients.to(self.out.weight)
             self.out.bias[present] = intercepts.to(self.out.bias)
@@ -104,7 +106,8 @@ def _posed(rows: Rows, config: TrainConfig) -> _Posed | None:
     return _Posed(Problem(features, labels.to(where), weights.to(where).double(), len(present), smoothing), present)
 
 
-def _refuse(found: Solution, tolerance: float) -> None:
+def refuse(found: Solution, tolerance: float) -> None:
+    """Raise FeaturesInvalid where a solution was not reached."""
     if not found.left <= tolerance:
         raise FeaturesInvalid(
             f"logistic regression with the penalty {found.penalty:g} did not converge: after {found.steps} steps its "

@@ -36,7 +36,7 @@ class Ridge(PenalisedHead):
 
     def fit(self, rows: Rows) -> None:
         if self.config.penalty is not None:
-            self._take(*fit_each(rows, self.classes, [self.config.penalty])[0])
+            self.take(*fit_each(rows, self.classes, [self.config.penalty])[0])
             return
         # a picture left out leaves its views out too: the pictures as they are choose
         plain = slice(0, rows.pictures)
@@ -44,9 +44,9 @@ class Ridge(PenalisedHead):
         weights = None if rows.weights is None else rows.versions * rows.weights[plain].cpu().double().numpy()
         *found, penalty = fit_best(features, labels, self.classes, self.penalties, weights)
         if rows.versions == 1:
-            self._take(*(torch.from_numpy(part) for part in found))
+            self.take(*(torch.from_numpy(part) for part in found))
         else:
-            self._take(*fit_each(rows, self.classes, [penalty])[0])
+            self.take(*fit_each(rows, self.classes, [penalty])[0])
 
     @classmethod
     def scored(cls, heads: Sequence[Self], rows: Rows, features: Tensor) -> Iterator[tuple[int, Tensor]]:
@@ -57,7 +57,7 @@ class Ridge(PenalisedHead):
             if head.config.penalty is None:
                 head.fit(rows)
             else:
-                head._take(*found[head.config.penalty])
+                head.take(*found[head.config.penalty])
             yield i, head.score(features)
 
     @classmethod
@@ -69,7 +69,8 @@ class Ridge(PenalisedHead):
                 return
             yield own[found.penalty], found.scores
 
-    def _take(self, weights: Tensor, biases: Tensor) -> None:
+    def take(self, weights: Tensor, biases: Tensor) -> None:
+        """Take coefficients (C, D) and intercepts (C,)."""
         with torch.no_grad():
             self.out.weight.copy_(weights)
             self.out.bias.copy_(biases)

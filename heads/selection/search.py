@@ -1,9 +1,11 @@
 """Choose among configurations by log loss on rows that the heads did not see, and learn how sure the chosen one may be."""
 
+import contextlib
 import dataclasses
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +17,9 @@ from headstart.core.heads.data import Labelled
 from headstart.core.heads.data.folds import folds, held_out
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.selection import temperature
-from headstart.core.heads.selection.divided import Divided, divided
+from headstart.core.heads.selection.divided import Division, divided
 from headstart.core.heads.selection.record import Selection, Tried
+from headstart.core.heads.selection.unseen import Scores
 from headstart.core.heads.statistics.calibration import softmax
 
 Labels = npt.NDArray[np.int64]
@@ -57,7 +60,33 @@ def search(data: Labelled, classes: int, configs: Sequence[TrainConfig], device:
     if not sides:
         return None
     labels = np.concatenate([data.labels[judge] for _, judge in sides])
-    rows, judged = divided(data, sides, classes, device), dict[int, _Judged]()
+    return among(divided(data, sides, classes, device), configs, labels, len(sides), data.judging is not None, started)
+
+
+class Judging(Protocol):
+    """What scores rows that heads did not see: `Divided`, or rows of which the others are on the disk."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether there are several divisions, all of them learned from at once."""
+
+    @property
+    def divisions(self) -> Sequence[Division]:
+        """Rows to learn from and to judge by; only asked for where they are `shared`."""
+
+    def threads(self, config: TrainConfig) -> contextlib.AbstractContextManager[None]:
+        """Threads for heads of this kind."""
+
+    def scores(self, configs: Sequence[TrainConfig], most: int | None = None) -> Iterator[tuple[int, Scores]]:
+        """For configurations of one kind their places, and the scores (n, C) of the rows that are judged."""
+
+
+def among(
+    rows: Judging, configs: Sequence[TrainConfig], labels: Labels, sides: int, split: bool, started: float
+) -> Found | None:
+    """Choose among configurations by rows with these labels (n,), in so many divisions, or of a validation `split`: what
+    `search` says. `started` is when, by `time.perf_counter`."""
+    judged = dict[int, _Judged]()
     for own in _by_kind(configs):
         if not (judged and _lost(rows, [configs[i] for i in own], labels, _least(judged))):
             judged.update(_in_turn(rows, configs, own, labels))
@@ -68,9 +97,8 @@ def search(data: Labelled, classes: int, configs: Sequence[TrainConfig], device:
     near = [place for place, one in enumerate(tried) if one.log_loss - tried[0].log_loss <= one.error]
     chosen = min(near, key=lambda place: (kind(tried[place].config.head).rank, place))
     best = judged[order[chosen]]
-    count = len(sides) if len(sides) > 1 else 1
-    elapsed_s, split = round(time.perf_counter() - started, 4), data.judging is not None
-    selection = Selection(count, len(best.losses), tuple(tried), chosen, elapsed_s, split)
+    elapsed_s = round(time.perf_counter() - started, 4)
+    selection = Selection(max(sides, 1), len(best.losses), tuple(tried), chosen, elapsed_s, split)
     return Found(selection, confidence(best.scores, labels, best.temperature))
 
 
@@ -99,7 +127,7 @@ def _least(judged: "Mapping[int, _Judged]") -> "_Judged":
     return min(judged.values(), key=lambda one: one.log_loss)
 
 
-def _lost(rows: Divided, wanted: Sequence[TrainConfig], labels: Labels, best: "_Judged") -> bool:
+def _lost(rows: Judging, wanted: Sequence[TrainConfig], labels: Labels, best: "_Judged") -> bool:
     """Whether a kind that is `raced` is out after the first of several shared divisions: each of its configurations worse
     there than the best of other kinds by `_HOPELESS` standard errors, as in O. Maron and A. W. Moore, Hoeffding races
     (Advances in Neural Information Processing Systems 6, 1994)."""
@@ -115,7 +143,7 @@ def _lost(rows: Divided, wanted: Sequence[TrainConfig], labels: Labels, best: "_
 
 
 def _in_turn(
-    rows: Divided, configs: Sequence[TrainConfig], own: Sequence[int], labels: Labels
+    rows: Judging, configs: Sequence[TrainConfig], own: Sequence[int], labels: Labels
 ) -> Iterator[tuple[int, "_Judged"]]:
     """The configurations of one kind at the places `own`, each judged on all sides before the next is trained on any.
 

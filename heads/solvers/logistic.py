@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from headstart.core.heads.solvers.axes import Axes
-from headstart.core.heads.solvers.descent import Descent, Point
+from headstart.core.heads.solvers.descent import Descent
 from headstart.core.heads.solvers.losses import Logistic, Loss, Softmax, Squares
 
 
@@ -63,7 +63,7 @@ def path(problem: Problem, penalties: Sequence[float], tolerances: Sequence[floa
     """
     descent = _logistic(problem)
     for point in descent.path(penalties, tolerances):
-        yield _solution(point, descent.mean)
+        yield solution(point.coefficients[0], descent.mean, point.penalty, point.steps, float(point.left[0]))
 
 
 def logistic_scores(problem: Problem, penalties: Sequence[float], tolerance: float) -> Iterator[Scores]:
@@ -112,9 +112,9 @@ def _of_two(difference: Tensor) -> Tensor:
     return torch.cat([-difference, difference], dim=1)
 
 
-def _solution(point: Point, mean: Tensor) -> Solution:
-    """Of the first problem; of two classes each has half of the difference."""
-    own = point.coefficients[0]
+def solution(own: Tensor, mean: Tensor, penalty: float, steps: int, left: float) -> Solution:
+    """That of coefficients (C, D + 1) for features less their mean (D,), the intercepts last; of two classes each has half
+    of the difference (1, D + 1)."""
     own = torch.cat([-own, own]) / 2 if len(own) == 1 else own
     coefficients, intercepts = own[:, :-1], own[:, -1] - own[:, :-1] @ mean
-    return Solution(coefficients, intercepts - intercepts.mean(), point.penalty, point.steps, float(point.left[0]))
+    return Solution(coefficients, intercepts - intercepts.mean(), penalty, steps, left)

@@ -7,7 +7,7 @@ as if it had been trained alone.
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -31,12 +31,13 @@ Judged = tuple[float, float]
 class Part:
     """What one head is given: the pictures it learns from (n,) and those that choose its epoch (v,), int64 row numbers, and
     a generator on the device for order, versions and dropout. `split` says that the latter are of a validation split, and
-    were not set aside."""
+    were not set aside. `mean_weight` is that of all rows which the head learns from, where these are some of them."""
 
     train: Tensor
     val: Tensor
     generator: torch.Generator
     split: bool = False
+    mean_weight: float | None = None
 
     def epochs(self, config: TrainConfig) -> int:
         """The epochs of a training on this part."""
@@ -60,17 +61,24 @@ class History:
     watched: tuple[float, ...] = ()
 
 
+Supply = Callable[[], Iterator[tuple[Rows, Part]]]
+"""An epoch of one head, some rows at a time: rows, and the part of them that it takes its next steps on. All together
+are of as many batches as if they were there at once."""
+
+
 def descend(
     heads: Sequence[GradientHead],
     rows: Rows,
     parts: Sequence[Part],
     on_epoch: OnEpoch,
     watch: Rows | None = None,
+    supply: Supply | None = None,
 ) -> list[History]:
     """Train heads of one shape by cross entropy; with a validation part the best epoch is kept: that of the least loss, or
     by accuracy the earliest of equals.
 
-    `watch` are other rows on which the accuracy is told after each epoch, and by which nothing is chosen. Raises
+    `watch` are other rows on which the accuracy is told after each epoch, and by which nothing is chosen. With a `supply`
+    the one head learns from what that gives: of its part the rows to learn from are counted alone. Raises
     FeaturesInvalid where a loss or a score is not finite.
     """
     config, stack = heads[0].config, _stacked(heads)
@@ -82,7 +90,10 @@ def descend(
     watched: list[list[Judged]] = []
     best = _Best(stack, len(heads), config.epoch_by) if len(parts[0].val) else None
     for number in range(1, epochs + 1):
-        losses.append(_epoch(heads, rows, parts, stack, optimiser))
+        if supply is None:
+            losses.append(_epoch(heads, rows, parts, stack, optimiser))
+        else:
+            losses.append(_supplied(heads, supply, stack, optimiser))
         _refuse(losses[-1], heads, f"the loss is not finite in epoch {number}")
         if best is not None:
             judged.append(_judged(heads[0], rows, [part.val for part in parts], stack))
@@ -186,7 +197,7 @@ def _epoch(
     size = min(heads[0].config.batch_size, count)
     order = torch.stack([part.train[_shuffled(part)] for part in parts])
     seen = order if rows.versions == 1 else order + rows.pictures * torch.stack([_versions(part, rows) for part in parts])
-    weights = _weights(rows, order)
+    weights = _weights(rows, order, parts[0].mean_weight)
     dropout = _Dropout(heads, parts, size)
     sums, room = [], torch.empty(len(heads) * size, rows.features.shape[1], device=rows.features.device)
     for start in range(0, count, size):
@@ -203,13 +214,24 @@ def _epoch(
     return total
 
 
-def _weights(rows: Rows, order: Tensor) -> Tensor | None:
-    """The weights of each head's rows in its order (K, n), with a mean of 1: so batches of n rows add up to the weighted
-    mean of all."""
+def _supplied(
+    heads: Sequence[GradientHead], supply: Supply, stack: Mapping[str, Tensor], optimiser: _Optimiser
+) -> list[float]:
+    """One pass of one head over rows that come in turn; its mean loss."""
+    total, rows = 0.0, 0
+    for own, part in supply():
+        (loss,) = _epoch(heads, own, [part], stack, optimiser)
+        total, rows = total + loss * len(part.train), rows + len(part.train)
+    return [total / rows]
+
+
+def _weights(rows: Rows, order: Tensor, mean: float | None) -> Tensor | None:
+    """The weights of each head's rows in its order (K, n), with a mean of 1, or over the mean of all: so batches of n rows
+    add up to the weighted mean of all."""
     if rows.weights is None:
         return None
     found = rows.weights[order]
-    return (found / found.mean(dim=1, keepdim=True)).float()
+    return (found / (found.mean(dim=1, keepdim=True) if mean is None else mean)).float()
 
 
 def _shuffled(part: Part) -> Tensor:

@@ -14,6 +14,7 @@ from headstart.api.features import Features, folder
 from headstart.api.notebook import watching
 from headstart.api.recipe import changed
 from headstart.api.spoken import in_python, spoken
+from headstart.core.cache.arguments import nbytes
 from headstart.core.cache.errors import ArgumentInvalid, ArgumentOfWrongType, FeaturesNotFound
 from headstart.core.cache.store import FeatureStore, newest
 from headstart.core.extract.config import ExtractConfig
@@ -53,6 +54,7 @@ def train(
     seed: int | None = None,
     curve: bool = False,
     views: bool = False,
+    memory: int | str | None = None,
     device: str = ExtractConfig.device,
     runs_dir: str | os.PathLike[str] | None = None,
     observer: Observer | None = None,
@@ -65,9 +67,9 @@ def train(
     passes, batch_size and train_limit in rows, hidden in units; penalty: of ridge, or 1 / C of logreg and svm; neighbours:
     the k of knn; class_weight: "balanced"; group_by: a regular expression, rows in whose ids it finds the same text are
     never on both sides of a division; curve: train on a half, a quarter, ... of the rows too, to see whether more would
-    help (`Classifier.run.curve`); views: train on kept views of the pictures too. Raises FeaturesNotFound without training
-    or test rows, or views, FeaturesStale for views of other pictures, FeaturesInvalid for rows that teach nothing,
-    FeaturesDamaged, DeviceUnavailable, OutOfMemory; ArgumentInvalid for settings out of range or without effect.
+    help (`Classifier.run.curve`); views: train on kept views of the pictures too; memory: "200MB" or bytes, features that
+    take more are read in blocks. Raises FeaturesNotFound without training or test rows, or views, FeaturesStale for views
+    of other pictures, FeaturesInvalid, FeaturesDamaged, DeviceUnavailable, OutOfMemory; ArgumentInvalid.
 
     >>> head = hs.train(features, seed=0)  # doctest: +SKIP
     """
@@ -79,7 +81,7 @@ def train(
     }  # fmt: skip
     config, pair = _settled(features, changed(recipe, head, given), views)
     with _store(runs_dir) as store:
-        found, run, kept = _fitted(pair, config, device, store, watching(observer), curve=curve)
+        found, run, kept = _fitted(pair, config, device, store, watching(observer), curve=curve, memory=memory)
     return Classifier(found, run, kept, device=device, observer=observer)
 
 
@@ -99,7 +101,7 @@ def _settled(features: Features, config: TrainConfig, views: object) -> tuple[Tr
 
 
 def _fitted(
-    pair: Pair, config: TrainConfig, device: str, store: RunStore, watch: Observer, *, curve: bool
+    pair: Pair, config: TrainConfig, device: str, store: RunStore, watch: Observer, *, curve: bool, memory: int | str | None
 ) -> tuple[Checkpoint, Run, Kept | None]:
     """A head with its record, and what it was tested by where it is cross-validated. Raises ArgumentInvalid for a `curve`
     that is no boolean, and what `session.fit` raises."""
@@ -111,8 +113,8 @@ def _fitted(
         epochs_told(watch, title) as on_epoch,
         folds_told(watch, pair.key, CURVE) as on_draw,
     ):
-        asked = on_draw if curve else None
-        (run,) = session.fit(pair, [config], chosen.name, chosen.description, store, on_epoch, on_fold, asked)
+        asked, most = on_draw if curve else None, None if memory is None else nbytes("memory", memory)
+        (run,) = session.fit(pair, [config], chosen.name, chosen.description, store, on_epoch, on_fold, asked, most)
     for remark in run.notes:
         watch.remark(remark)
     return session.load_head(run, store), run, predictions_file.load(store.root / run.name, run.head_sha256)

@@ -27,7 +27,7 @@ from headstart.core.heads.data import Labelled
 from headstart.core.heads.selection import procedure
 from headstart.core.heads.selection.procedure import Fitted
 from headstart.core.heads.sessions.cross_validation import cross_validate, fold_count
-from headstart.core.heads.sessions.session import UNTRAINED
+from headstart.core.heads.sessions.place import UNTRAINED
 from headstart.core.heads.training.epoch import Epoch
 from headstart.observer import Observer
 from headstart.requests import ChoosingRequest

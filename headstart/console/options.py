@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from headstart.core.cache.arguments import nbytes
+from headstart.core.cache.errors import ArgumentInvalid
 from headstart.core.cache.places import is_url, on_this_machine, place
 from headstart.core.extract.config import (
     ENGINES,
@@ -120,6 +122,14 @@ class Finite(click.FloatRange):
         """Raises click.BadParameter."""
         found: float = super().convert(value, param, ctx)
         return found if math.isfinite(found) else self.fail(f"{value} is not a finite number.", param, ctx)
+
+
+def as_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """The callback of an option for a number of bytes. Raises click.BadParameter."""
+    try:
+        return None if value is None else nbytes("memory", value)
+    except ArgumentInvalid:
+        raise click.BadParameter(f"{value!r} is no size, expected bytes, such as 200MB or 1.5GiB.", ctx, param) from None
 
 
 class Pattern(click.types.StringParamType):
