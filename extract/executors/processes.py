@@ -15,17 +15,19 @@ import headstart
 from headstart.core.cache.errors import ArgumentInvalid, WorkerLost
 from headstart.core.extract.config import ExecutorConfig
 from headstart.core.extract.distributed.brief import Brief, brief_of
-from headstart.core.extract.distributed.driver import Advanced, Team
+from headstart.core.extract.distributed.driver import Team
+from headstart.core.extract.distributed.hands import Advanced
 from headstart.core.extract.distributed.worker import Answer
 from headstart.core.extract.job import Job, Observer
 from headstart.core.extract.network.devices import count, resolve
 from headstart.core.extract.reading import cores
 from headstart.core.extract.rows.computing import Load
 
+OPTIONS = ("num",)
+
 
 def crew(config: ExecutorConfig, job: Job, load: Load, observer: Observer) -> Team:
     """Processes that compute a job. Raises ArgumentInvalid, DeviceUnavailable."""
-    config.refuse("task", "address")
     return Team(job, load, Processes(brief_of(job), _places(config.num, job)))
 
 
@@ -44,7 +46,7 @@ def _places(number: int | None, job: Job) -> Sequence[tuple[str, int]]:
 
 
 class Processes:
-    """Processes of their own, each on its device with its threads: `extract.distributed.driver.Hands`."""
+    """Processes of their own, each on its device with its threads: `extract.distributed.hands.Hands`."""
 
     def __init__(self, brief: Brief, places: Sequence[tuple[str, int]]) -> None:
         self._brief, self._places = brief, places
