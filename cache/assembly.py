@@ -84,8 +84,8 @@ def assembled(writer: SetWriter, plan: TaskPlan) -> FeatureSet:
 
 
 def _lacking(folder: Path, lacking: Sequence[Part], shards: int) -> str:
-    """What must be said where shards are missing or damaged; those that are damaged are removed, so that they are missing to
-    whoever asks for what is left."""
+    """What must be said where shards are missing or damaged; those that are damaged are removed, so that they are missing
+    to whoever asks for what is left."""
     damaged = [part for part in lacking if (folder / part.file).exists()]
     for part in damaged:
         (folder / part.file).unlink(missing_ok=True)

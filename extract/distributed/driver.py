@@ -65,7 +65,7 @@ class Team:
         # no worker knows what another computes, so a picture that two shards have is computed for both
         rows = sum(to_compute(work.known, [part]) for part in parts)
         work.observer.begin(work.job.title, work.rows, work.rows - rows)
-        started, shift = time.perf_counter(), _Shift(work, network, self._hands, deque(parts), notes=set(notes))
+        started, shift = time.perf_counter(), _Shift(work, network, self._hands, deque(parts), rows, notes=set(notes))
         first, self._first = self._leader(), None
         try:
             shift.run(first, len(parts))
@@ -121,12 +121,13 @@ def _none_begins(hand: Hand, error: WorkerLost) -> WorkerLost:
 
 @dataclasses.dataclass
 class _Shift:
-    """One run of the workers over the parts that are left."""
+    """One run of the workers over the parts that are left, of which `rows` have to be computed."""
 
     work: Work
     network: Network
     hands: Hands
     left: deque[Part]
+    rows: int
     records: list[ShardRecord] = dataclasses.field(default_factory=list)
     computed: int = 0
     pace: Pace = dataclasses.field(default_factory=Pace)
@@ -166,8 +167,7 @@ class _Shift:
         self.asked[hand.ask(what, *given)] = _Asked(place, hand, part, time.monotonic())
 
     def _start(self, place: int) -> None:
-        config = self.network.config
-        request = EngineRequest(1, config.engine, config.batch_size)
+        request = EngineRequest.like(self.network.config, self.rows // self.hands.count)
         self._ask(place, self.hands.start(place), None, "prepare", request)
 
     def _task(self, part: Part) -> Task:

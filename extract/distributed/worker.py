@@ -135,7 +135,7 @@ class Worker:
                 f"on storage that all workers share"
             )
         backbone = self._ready()
-        backbone.request = lambda: EngineRequest(1, task.config.engine, task.config.batch_size)
+        backbone.request = lambda: EngineRequest.like(task.config, task.part.rows)
         backbone.pace = Pace()
         contents, before = self._contents or Contents(backbone.job.images), backbone.computed
         contents.take(task.contents)

@@ -146,7 +146,7 @@ class _Task:
             left = [part for part in own if not self._is_there(folder, part, foreign)]
         if not left:
             return 0, 0, 0.0
-        backbone = self.backbone or self._loaded(folder, plan)
+        backbone = self.backbone or self._loaded(folder, plan, sum(part.rows for part in left))
         number, count = self.number
         self.observer.begin(f"{self.job.title}, task {number} of {count}", sum(part.rows for part in left), 0)
         started = time.perf_counter()
@@ -203,11 +203,11 @@ class _Task:
         self.backbone = Backbone(job, self.loader, self.observer, None, request, begun)
         return _network(job, self.backbone.ready())
 
-    def _loaded(self, folder: Path, plan: TaskPlan) -> Backbone:
-        """The network of a later task, as the first one runs it. Raises FeaturesStale."""
+    def _loaded(self, folder: Path, plan: TaskPlan, rows: int) -> Backbone:
+        """The network of a later task, which has `rows` to compute, as the first one runs it. Raises FeaturesStale."""
         origin = plan.provenance
-        request = functools.partial(EngineRequest, 1, origin.engine, origin.batch_size)
-        backbone = Backbone(self.job, self.loader, self.observer, None, request)
+        request = EngineRequest.like(EngineConfig(origin.engine, origin.batch_size), rows)
+        backbone = Backbone(self.job, self.loader, self.observer, None, lambda: request)
         if backbone.ready().parameters != origin.parameters:
             raise FeaturesStale(
                 f"{folder}: tasks have begun it with other parameters than {self.job.weights.origin} gives now; give this "

@@ -49,6 +49,11 @@ class EngineRequest:
     batch_size: int | None = None
     most: int | None = None
 
+    @classmethod
+    def like(cls, config: EngineConfig, rows: int) -> "EngineRequest":
+        """`rows` images as others compute those of the same set, however few are done here."""
+        return cls(rows, config.engine, config.batch_size, max(rows, config.batch_size))
+
     def candidates(self, device: Device) -> dict[str, tuple[int, ...]]:
         """The batch sizes worth trying with each engine, the usual ones first."""
         engines = device.engines if self.engine == "auto" else (self.engine,)
