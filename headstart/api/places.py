@@ -1,0 +1,19 @@
+"""Where things are, as a caller gives it."""
+
+import os
+from pathlib import Path
+
+from headstart.core.cache.arguments import text
+
+
+def named(dataset: object) -> str:
+    """The data set as a command takes it: a Path is a folder of pictures. Raises ArgumentInvalid."""
+    return f"folder:{os.fspath(dataset)}" if isinstance(dataset, os.PathLike) else text("dataset", dataset)
+
+
+def folder(given: str | os.PathLike[str] | None, name: str) -> Path:
+    """The folder given, else that of the environment variable, else `name` in the working directory. Raises
+    ArgumentInvalid."""
+    if given is not None:
+        text(f"{name}_dir", given)
+    return Path(given or os.environ.get(f"HEADSTART_{name.upper()}") or name).expanduser()
