@@ -3,19 +3,19 @@
 import dataclasses
 import itertools
 import json
-import os
+import multiprocessing
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from cache_samples import flip
 from cli_samples import Place
-from extract_samples import ROOT, Interrupted, QuarterMeans, RecordingObserver, file_images, picture, write_picture
+from extract_samples import Interrupted, Pixels, QuarterMeans, RecordingObserver, file_images, picture, write_picture
 from run_samples import job, run, run_finding_all, shards, tiny
 
 from headstart.core.cache.assembly import missing
@@ -305,7 +305,54 @@ def test_the_last_task_finds_damage_and_that_task_mends_it(store: FeatureStore, 
     assert shards(store) == alone
 
 
-# Commands, in processes of their own
+@dataclasses.dataclass
+class Stuck(QuarterMeans):
+    """Says so in its second batch, and does not come out of it."""
+
+    talk: Connection | None = None
+
+    def __call__(self, images: Pixels) -> npt.NDArray[np.float32]:
+        if self.seen and self.talk is not None:
+            self.talk.send("stuck")
+            time.sleep(600)
+        return super().__call__(images)
+
+
+def in_process(number: int, root: Path, images: FileImages, talk: Connection) -> None:
+    """Run in another process: one of three tasks; the second one gets stuck."""
+    done = task(number, 3, job(images), FeatureStore(root), extractor=Stuck(talk=talk if number == 2 else None))
+    talk.send(done.features is not None)
+
+
+def test_tasks_at_once_and_one_killed(store: FeatureStore, tmp_path: Path) -> None:
+    images, own = file_images(tmp_path / "a", 26), FeatureStore(tmp_path / "alone")
+    run(job(images), own)
+    spawn = multiprocessing.get_context("spawn")
+    here, there = zip(*(spawn.Pipe() for _ in range(3)), strict=True)
+    tasks = [
+        spawn.Process(target=in_process, args=(number, store.root, images, end)) for number, end in enumerate(there, 1)
+    ]
+    for one in tasks:
+        one.start()
+    for one in tasks[::2]:
+        one.join(120)
+    assert all(one.poll(60) for one in here)
+    told = [one.recv() for one in here]
+    assert told == [False, "stuck", False]
+    tasks[1].kill()
+    for one in tasks:
+        one.join(60)
+    assert [one.exitcode for one in tasks] == [0, -signal.SIGKILL, 0]
+    assert store.sets() == []
+    (folder,) = (path for path in store.root.iterdir() if path.is_dir())
+    assert missing(store, folder.name, 3).tasks == [2]
+    done = task(2, 3, job(images), store)
+    assert done.features is not None
+    assert shards(store) == shards(own)
+    assert left_beside(store) == ["manifest.json"]
+
+
+# Commands
 
 
 @pytest.fixture(scope="module")
@@ -326,35 +373,6 @@ def words(pets: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def started(pets: Path, root: Path, number: int) -> "subprocess.Popen[bytes]":
-    """A task's command in a process of its own."""
-    here = ["--features-dir", str(root), "--device", "cpu", "--executor", "array", "--task", f"{number}/3"]
-    command = [sys.executable, "-m", "headstart.core.cli", *words(pets), *here]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def test_tasks_at_once_and_one_killed(pets: Path, tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    place.run(*words(pets), "--batch-size", "2")
-    expected = shards(FeatureStore(tmp_path / "features"))
-    together = FeatureStore(tmp_path / "together")
-    tasks = [started(pets, together.root, number) for number in (1, 2, 3)]
-    for one in tasks:
-        while one.poll() is None and not any(together.root.glob("*/tasks.json")):
-            time.sleep(0.05)
-    victim = tasks[1]
-    victim.send_signal(signal.SIGKILL)
-    told = [one.communicate(timeout=120) for one in tasks]
-    if victim.returncode == -signal.SIGKILL:
-        again = started(pets, together.root, 2)
-        told.append(again.communicate(timeout=120))
-        tasks.append(again)
-    assert [one.returncode for one in tasks if one is not victim] == [0] * (len(tasks) - 1), told
-    assert any(b"complete, 13 x 512" in out for out, _ in told)
-    assert shards(together) == expected
-
-
 def test_the_commands_of_an_array(pets: Path, tmp_path: Path) -> None:
     place = Place(tmp_path)
     way = [*words(pets), "--executor", "array", "--task"]
@@ -362,7 +380,7 @@ def test_the_commands_of_an_array(pets: Path, tmp_path: Path) -> None:
     said = place.run(*way, "2/3").stdout
     (folder,) = (path for path in (tmp_path / "features").iterdir() if path.is_dir())
     name = folder.name
-    assert said.startswith(f"{name}: 2 shards, 6 rows in ")
+    assert said.startswith(f"{name}: 2 shards, 4 rows in ")
     assert said.endswith(f" s; 3 of 5 shards left, for the tasks 1,3 of 3; {folder}\n")
     assert place.run("cache", "missing", name).stdout == f"{name}: 3 of 5 shards missing; tasks 1,3-4 of 5\n"
     assert place.run("cache", "missing", name, "--array").stdout == "1,3-4\n"
