@@ -54,9 +54,7 @@ def test_tasks_share_all_shards_and_no_shard_twice(rows: list[int], count: int) 
 def test_a_plan_with_a_changed_bit_is_named(tmp_path: Path, place: int) -> None:
     write_task_plan(tmp_path, make_plan())
     flip(tmp_path / NAME, place % (tmp_path / NAME).stat().st_size)
-    with pytest.raises(
-        FeaturesDamaged, match=r"tasks\.json: not a plan of ours \(.*\); remove the file, and the next"
-    ):
+    with pytest.raises(FeaturesDamaged, match=r"tasks\.json: not a plan of ours \(.*\); remove the file, and the next"):
         read_task_plan(tmp_path)
 
 
