@@ -465,7 +465,7 @@ def export_command(settings: Settings, name: str, path: Path, dtype: str | None)
 
 @command(cache, "missing", "headstart cache missing cifar10-train-resnet50-1a2b3c4d --array", hidden=options.NO_HEADS)
 @click.argument("name")
-@click.option("--array", is_flag=True, help="Only the numbers of the tasks, as Slurm and PBS take them: 3,17-19.")
+@click.option("--array", is_flag=True, help="Only the numbers of the tasks, as Slurm takes them: 3,17-19.")
 @click.option("--array-size", type=POSITIVE, help="How many tasks share the shards. [default: as many as shards]")
 def missing_command(settings: Settings, name: str, array: bool, array_size: int | None) -> None:
     """What is left of a set that the tasks of a job array make. Nothing is printed for --array where nothing is left."""

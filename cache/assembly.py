@@ -34,7 +34,7 @@ class Missing:
 
     @property
     def array(self) -> str:
-        """The same as Slurm and PBS take them: `3,17-19`."""
+        """The same as Slurm takes them: `3,17-19`."""
         return spelled(self.tasks)
 
 

@@ -1,5 +1,6 @@
 """Several processes on this machine: one for each GPU, or on a CPU as many as are asked for, its cores divided."""
 
+import importlib.util
 import os
 import queue
 import socket
@@ -11,7 +12,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import headstart
 from headstart.core.cache.errors import ArgumentInvalid, WorkerLost
 from headstart.core.extract.config import ExecutorConfig
 from headstart.core.extract.distributed.brief import Brief, brief_of
@@ -112,7 +112,9 @@ class Process:
 
 def python_path() -> str:
     """Where another Python finds the very headstart that runs here, before any other."""
-    here = str(Path(headstart.__file__).parents[1])
+    found = importlib.util.find_spec(__name__.partition(".")[0])
+    assert found is not None
+    here = str(Path(str(found.origin)).parents[1])
     return os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
