@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from headstart.core.cache.store import FeatureStore
     from headstart.core.extract.config import Views
     from headstart.core.heads.report.facts import Report
-    from headstart.extraction import Prospect
 
 BENCH, STUDY = BenchConfig(), requests.StudyRequest()
 
@@ -127,6 +126,7 @@ def extract_command(
     only the new ones are computed. The rows of any other set are found by their pictures.
     """
     from headstart import extraction
+    from headstart.estimating.jobs import estimates
 
     models = models or ExtractionRequest.models
     by = executor_options.executor_of(executor, config)
@@ -134,9 +134,10 @@ def extract_command(
     request = ExtractionRequest(models, *asked)
     if dry_run:
         found = extraction.prospect(settings, request, terminal(settings))
-        out(words.extraction.prospect(found))
-        estimates = _estimates(settings, found, executor)
-        document(settings, [*words.extraction.prospect_json(found), *estimates])
+        each = estimates(settings, found.surveys, terminal(settings)) if executor else []
+        out("\n".join([words.extraction.prospect(found), *(words.estimates.estimate(one, by.name) for one in each)]))
+        told = [words.estimates.estimate_json(one, by.name) for one in each]
+        document(settings, [*words.extraction.prospect_json(found), *told])
     elif by.name == "array":
         shares = extraction.share(settings, request, terminal(settings))
         out("\n".join(map(words.extraction.share, shares)))
@@ -144,18 +145,6 @@ def extract_command(
     else:
         made = extraction.extract(settings, request, terminal(settings))
         document(settings, [words.extraction.outcome_json(outcome) for outcome in made])
-
-
-def _estimates(settings: Settings, found: Prospect, executor: str | None) -> list[dict[str, Any]]:
-    """Print what a dry run's jobs would take where that was asked for, and give the same as JSON values."""
-    if executor is None:
-        return []
-    from headstart.estimating.jobs import estimates
-
-    each = estimates(settings, found.surveys, terminal(settings))
-    for one in each:
-        out(words.estimates.estimate(one, executor))
-    return [words.estimates.estimate_json(one, executor) for one in each]
 
 
 @command(cli, "choose", "headstart choose --dataset folder:PATH --models resnet18,resnet50", hidden=("runs_dir",))
@@ -480,15 +469,14 @@ def export_command(settings: Settings, name: str, path: Path, dtype: str | None)
 
 @command(cache, "missing", "headstart cache missing cifar10-train-resnet50-1a2b3c4d --array", hidden=options.NO_HEADS)
 @click.argument("name")
-@click.option("--array", is_flag=True, help="Only the numbers of the tasks, as Slurm and PBS take them: 3,17-19.")
+@click.option("--array", is_flag=True, help="Only the numbers of the tasks, as Slurm takes them: 3,17-19.")
 @click.option("--array-size", type=POSITIVE, help="How many tasks share the shards. [default: as many as shards]")
 def missing_command(settings: Settings, name: str, array: bool, array_size: int | None) -> None:
-    """What is left of a set that the tasks of a job array make. Nothing is printed for --array where nothing is left."""
+    """What is left of a set that the tasks of a job array make. With --array an empty line says that nothing is left."""
     from headstart.core.cache.assembly import missing
 
     found = missing(store_of(settings), name, array_size)
-    if found.array or not array:
-        out(found.array if array else words.extraction.missing(found))
+    out(found.array if array else words.extraction.missing(found))
     document(settings, words.extraction.missing_json(found))
 
 

@@ -36,7 +36,7 @@ from headstart.core.cache.shard_plan import plan
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import plan as jobs
 from headstart.core.extract.config import ExtractConfig, ExtractionRequest
-from headstart.core.extract.job import Job
+from headstart.core.extract.job import Job, ShardsDone
 from headstart.core.extract.run import extract
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Silent:
     def note(self, text: str) -> None: ...
     def begin(self, title: str, rows: int, done: int) -> None: ...
     def advance(self, rows: int) -> None: ...
+    def shards(self, done: ShardsDone) -> None: ...
     def end(self) -> None: ...
 
 

@@ -17,7 +17,7 @@ from rates import device_of, matmul, synchronize
 
 if TYPE_CHECKING:
     from headstart.core.extract.images import Images
-    from headstart.core.extract.job import Job
+    from headstart.core.extract.job import Job, ShardsDone
     from headstart.core.extract.network.extractor import FeatureExtractor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -271,6 +271,7 @@ class Silent:
 
     def begin(self, title: str, rows: int, done: int) -> None: ...
     def advance(self, rows: int) -> None: ...
+    def shards(self, done: ShardsDone) -> None: ...
     def end(self) -> None: ...
 
 

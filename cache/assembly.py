@@ -34,7 +34,7 @@ class Missing:
 
     @property
     def array(self) -> str:
-        """The same as Slurm and PBS take them: `3,17-19`."""
+        """The same as Slurm takes them: `3,17-19`."""
         return spelled(self.tasks)
 
 
@@ -72,11 +72,8 @@ def assembled(writer: SetWriter, plan: TaskPlan) -> FeatureSet:
         found = [_record(folder, part, plan, listed, foreign) for part in plan.parts]
     records = [record for record in found if record is not None]
     if len(records) < len(found):
-        left = [part.index + 1 for part, record in zip(plan.parts, found, strict=True) if record is None]
-        raise FeaturesNotFound(
-            f"{folder}: {len(left):,} of {len(found):,} shards are missing or damaged; the tasks {spelled(left)} of "
-            f"{len(found)} make them, `headstart cache missing {folder.name} --array` lists them"
-        )
+        lacking = [part for part, record in zip(plan.parts, found, strict=True) if record is None]
+        raise FeaturesNotFound(_lacking(folder, lacking, len(found)))
     if not any(record.rows for record in records):
         raise FeaturesInvalid(f"{folder}: none of its {plan.stops[-1]:,} images could be used; no set without rows is kept")
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
@@ -84,6 +81,20 @@ def assembled(writer: SetWriter, plan: TaskPlan) -> FeatureSet:
     features = writer.commit(records, plan.feature_dim, plan.dtype, provenance)
     writer.remove_shared()
     return features
+
+
+def _lacking(folder: Path, lacking: Sequence[Part], shards: int) -> str:
+    """What must be said where shards are missing or damaged; those that are damaged are removed, so that they are missing
+    to whoever asks for what is left."""
+    damaged = [part for part in lacking if (folder / part.file).exists()]
+    for part in damaged:
+        (folder / part.file).unlink(missing_ok=True)
+    removed = f" ({len(damaged):,} of them damaged, and removed now)" if damaged else ""
+    tasks = spelled([part.index + 1 for part in lacking])
+    return (
+        f"{folder}: of {shards:,} shards {len(lacking):,} are missing{removed}; tasks {tasks} of {shards} make what is "
+        f"missing; `headstart cache missing {folder.name} --array` lists them, with --array-size N those of an array of N"
+    )
 
 
 def _record(

@@ -30,14 +30,23 @@ class Source:
 
     def read(self, tell: Told) -> Rows | None:
         """Its rows, each with what it is of; None where the shard is gone, altered, of another key, or does not say."""
+        found = self.asked(tell)
+        return None if found is None else found[0]
+
+    def asked(self, tell: Told) -> tuple[Rows, "Source"] | None:
+        """The same, and the shard as one that need not be asked for again: what it does not say itself is then `told`."""
         try:
             shard = decode_shard(checked_bytes(self.path, self.record), str(self.path))
         except (FeaturesDamaged, OSError):
             return None
-        digests = shard.rows.digests
+        if shard.key != self.key:
+            return None
+        if shard.rows.digests is not None:
+            return shard.rows, self
+        digests = tell(shard) if self.told is None else self.told
         if digests is None:
-            digests = tell(shard) if self.told is None else self.told
-        return None if shard.key != self.key or digests is None else dataclasses.replace(shard.rows, digests=digests)
+            return None
+        return dataclasses.replace(shard.rows, digests=digests), dataclasses.replace(self, told=digests)
 
 
 @dataclasses.dataclass
@@ -57,12 +66,12 @@ class Known:
 
     def add(self, source: Source) -> int:
         """Look for them in one shard."""
-        rows = source.read(self.tell)
-        if rows is None or rows.digests is None:
+        asked = source.asked(self.tell)
+        if asked is None or asked[0].digests is None:
             return 0
-        found = self.wanted.look_in(rows.digests, len(self.sources))
+        found = self.wanted.look_in(asked[0].digests, len(self.sources))
         if found:
-            self.sources.append(dataclasses.replace(source, told=rows.digests))
+            self.sources.append(asked[1])
         return found
 
     def part(self, start: int, stop: int) -> "Known":

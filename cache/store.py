@@ -12,7 +12,7 @@ from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound, Featu
 from headstart.core.cache.execution import NAME as EXECUTION
 from headstart.core.cache.execution import Execution, read_execution
 from headstart.core.cache.feature_set import FeatureSet
-from headstart.core.cache.files import folder_bytes, make_folder, remove_folder, sync_folder
+from headstart.core.cache.files import SHARED, TEMPORARY, folder_bytes, make_folder, remove_folder, sync_folder
 from headstart.core.cache.key import FeatureKey, NamedKey
 from headstart.core.cache.known import Source
 from headstart.core.cache.known_files import NAME as FILES
@@ -267,5 +267,7 @@ def _no_set(folder: Path) -> str | None:
     if folders := [path.name for path in entries if path.is_dir()]:
         return f"no feature set, since it holds the folder {min(folders)}"
     ours = (NAME, EXECUTION, RECEIPTS, FILES, TASKS)
-    known = any(path.name in ours or path.suffix == ".tmp" or shard_number(path.name) is not None for path in entries)
+    known = any(
+        path.name in ours or path.suffix in (TEMPORARY, SHARED) or shard_number(path.name) is not None for path in entries
+    )
     return None if known or not entries else f"no feature set, since it holds neither {NAME} nor a shard"

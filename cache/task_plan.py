@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.cache.errors import FeaturesDamaged
-from headstart.core.cache.files import canonical_json, pretty_json, read_json, sha256, write_durably
+from headstart.core.cache.files import SHARED, canonical_json, pretty_json, read_json, sha256, write_durably
 from headstart.core.cache.key import NamedKey
 from headstart.core.cache.manifest import Provenance, ShardRecord
 from headstart.core.cache.shard_plan import Part
@@ -80,8 +80,9 @@ def write_task_plan(folder: Path, plan: TaskPlan) -> None:
 
 
 def write_record(folder: Path, record: ShardRecord) -> None:
-    """Put what the manifest will say of a shard beside it. Raises OSError."""
-    write_durably(_beside(folder, record.file), _sealed(dataclasses.asdict(record)))
+    """Put what the manifest will say of a shard beside it; whoever holds the set's lock meanwhile lets it happen. Raises
+    OSError."""
+    write_durably(_beside(folder, record.file), _sealed(dataclasses.asdict(record)), SHARED)
 
 
 def read_record(folder: Path, part: Part) -> ShardRecord | None:

@@ -107,12 +107,6 @@ class ExecutorConfig:
         if self.address is not None:
             text("address", self.address)
 
-    def refuse(self, *fields: str) -> None:
-        """Raise ArgumentInvalid where one of these is given, which does nothing for this executor."""
-        for name in fields:
-            if getattr(self, name) is not None:
-                raise ArgumentInvalid(f"--{name} does nothing with --executor {self.name}; leave it out")
-
 
 LOCAL = ExecutorConfig()
 

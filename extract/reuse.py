@@ -19,6 +19,7 @@ from headstart.core.cache.manifest import Manifest, ShardRecord
 from headstart.core.cache.places import exists, names
 from headstart.core.cache.shard_plan import Part, plan
 from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.task_plan import read_task_plan
 from headstart.core.cache.writer import SetWriter
 from headstart.core.extract.images.contents import Contents
 from headstart.core.extract.job import Job
@@ -194,7 +195,8 @@ def look(job: Job, writer: SetWriter, contents: Contents) -> Present | None:
     right = {i: same for i, record in near.items() if (same := _still_right(job, record, contents)) is not None}
     if len(right) < len(found) and (before is None or not job.config.frozen):
         return None
-    parts = _plan(job, before, list(right.values()), job.config.shard_rows)
+    spans = {**_planned(job, writer.folder), **{i: (record.start, record.stop) for i, record in right.items()}}
+    parts = plan(_rows(job, before), spans, job.config.shard_rows)
     kept = {part.index: right[part.index] for part in parts if _covers(right.get(part.index), part)}
     return Present(before, parts, kept)
 
@@ -261,9 +263,24 @@ def retouched(writer: SetWriter, before: Manifest, shards: tuple[ShardRecord, ..
 
 
 def _plan(job: Job, before: Manifest | None, present: Sequence[ShardRecord], shard_rows: int) -> list[Part]:
+    return plan(_rows(job, before), {record.part.index: (record.start, record.stop) for record in present}, shard_rows)
+
+
+def _rows(job: Job, before: Manifest | None) -> int:
     """A set never shrinks: mending one of its shards for a smaller `--limit` keeps all the others."""
-    rows = max(job.rows, before.stop if before else 0)
-    return plan(rows, {record.part.index: (record.start, record.stop) for record in present}, shard_rows)
+    return max(job.rows, before.stop if before else 0)
+
+
+def _planned(job: Job, folder: Path) -> dict[int, tuple[int, int]]:
+    """The ranges that tasks of an array have agreed on and may be making right now: under a shard's name there must not be
+    two of them."""
+    try:
+        found = read_task_plan(folder)
+    except FeaturesDamaged:  # tasks can't go on with it either
+        return {}
+    if found is None or found.stops[-1] > job.images.rows:
+        return {}
+    return {part.index: (part.start, part.stop) for part in found.parts}
 
 
 def _covers(record: ShardRecord | None, part: Part) -> bool:

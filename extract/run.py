@@ -79,8 +79,7 @@ def extract(
     contents = known_contents(job, store)
     on_wait = functools.partial(_tell_of_wait, job, store, observer)
     if not job.config.force and (there := complete_set(job, store, contents, on_wait)) is not None:
-        _refuse_kept(job, there.manifest.shards)
-        _refuse_empty(job, there.manifest.shards)
+        refuse_unusable(job, there.manifest.shards)
         return Outcome(there, 0, 0.0)
     longer, remark = reaching(job, store, contents)
     if remark is not None:
@@ -249,6 +248,12 @@ class _Run:
         found = Difference() if last is None else difference(self.job, last, self.around.contents, rows)
         digest, kept = last.manifest.digest if last else "", max(0, rows - computed - unreadable)
         return Change(digest, rows, kept, computed, unreadable=unreadable, **vars(found))
+
+
+def refuse_unusable(job: Job, records: Sequence[ShardRecord]) -> None:
+    """Raise ImageUnreadable for a complete set that lacks what is asked for now, or that has no rows."""
+    _refuse_kept(job, records)
+    _refuse_empty(job, records)
 
 
 def _refuse_kept(job: Job, records: Iterable[ShardRecord]) -> None:

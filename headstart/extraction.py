@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from headstart.commands import made_by
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import listed
 from headstart.core.cache.views import asked_by
+from headstart.core.extract import executors, reuse
 from headstart.core.extract import plan as jobs
-from headstart.core.extract import reuse
 from headstart.core.extract import run as runs
 from headstart.core.extract.config import LOCAL, Download, ExecutorConfig, ExtractConfig, ExtractionRequest
 from headstart.core.extract.job import Job
@@ -88,9 +89,12 @@ def share(workspace: Workspace, request: ExtractionRequest, observer: Observer) 
     def one(place: int, job: Job) -> Share:
         observer.extraction_starts(job)
         try:
-            return array.share(request.executor, job, load, store, observer, found[place + 1 :])
+            done = array.share(request.executor, job, load, store, observer, found[place + 1 :])
         finally:
             observer.end()
+        if done.features is not None:
+            _tell_of_pictures(job, done.features, observer)
+        return done
 
     return [one(place, job) for place, job in enumerate(found)]
 
@@ -121,6 +125,7 @@ def _older_views(
 
 def prospect(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> Prospect:
     """What `extract` would do; nothing is computed, written or downloaded. Raises what `extract.plan.plan` raises."""
+    executors.check(request.executor)
     models = jobs.expand_models(request.models)
     jobs.check_weights_asked(models, request.weights)
     data_set, files = jobs.lacking(request, workspace.data_dir)
@@ -138,7 +143,9 @@ def survey_job(workspace: Workspace, job: Job) -> Survey:
 
 
 def checked(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> list[Job]:
-    """The jobs asked for. Raises WeightsMismatch too for `MODEL=WEIGHTS` of a model that is not asked for."""
+    """The jobs asked for. Raises WeightsMismatch too for `MODEL=WEIGHTS` of a model that is not asked for, ArgumentInvalid
+    for an executor that there is not, or one that has not all of the options given."""
+    executors.check(request.executor)
     jobs.check_weights_asked(jobs.expand_models(request.models), request.weights)
     return plan(workspace, request, observer)
 
@@ -204,10 +211,15 @@ def run_job(
         observer.note(
             f"{job.title}: the snapshot before is kept as it was; `headstart cache gc` removes what no head needs"
         )
+    _tell_of_pictures(job, outcome.features, observer)
+    return outcome
+
+
+def _tell_of_pictures(job: Job, features: FeatureSet, observer: Observer) -> None:
+    """What must be said of a data set's pictures when all were read."""
     for remark in job.images.noticed():
         observer.remark(remark)
-    if skipped := outcome.features.manifest.skipped:
+    if skipped := features.manifest.skipped:
         what = "image" if skipped == 1 else "images"
-        show = shlex.join(["headstart", "cache", "show", outcome.features.folder.name])
+        show = shlex.join(["headstart", "cache", "show", features.folder.name])
         observer.note(f"{job.title}: {skipped} unreadable {what} left out; `{show}` lists them")
-    return outcome

@@ -16,7 +16,7 @@ from headstart.core.cache.errors import FeaturesInvalid, OutOfMemory
 from headstart.core.extract.config import ExtractConfig, ExtractionRequest
 from headstart.core.extract.images.arrays import ArrayImages
 from headstart.core.extract.images.files import FileImages
-from headstart.core.extract.job import Job
+from headstart.core.extract.job import Job, ShardsDone
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.network.interface import EngineConfig, Pending, TuningState
 from headstart.core.extract.pictures.preprocess import Preprocessing
@@ -198,6 +198,7 @@ class RecordingObserver:
     begun: list[tuple[str, int, int]] = dataclasses.field(default_factory=list)
     advanced: list[int] = dataclasses.field(default_factory=list)
     ended: int = 0
+    told: list[ShardsDone] = dataclasses.field(default_factory=list)
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -212,3 +213,6 @@ class RecordingObserver:
 
     def end(self) -> None:
         self.ended += 1
+
+    def shards(self, done: ShardsDone) -> None:
+        self.told.append(done)

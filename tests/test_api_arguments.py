@@ -22,6 +22,7 @@ BAD: tuple[tuple[str, object], ...] = (
 OF_EXTRACT: tuple[tuple[str, object], ...] = (
     ("limit", 0), ("limit", -1), ("limit", "10"), ("limit", 2.5), ("engine", "x"), ("on_error", "skipp"),
     ("shard_rows", 0), ("split", "trian"), ("force", "no"), ("no_splits", 1), ("features_dir", 3), ("data_dir", 3),
+    ("executor", 3), ("num", 0), ("num", "2"), ("address", 3),
 )  # fmt: skip
 
 
@@ -31,6 +32,35 @@ def test_extract_names_the_argument_and_keeps_nothing(here: Path, name: str, val
     pets(here / "pets", 2)
     with pytest.raises(ArgumentInvalid, match=rf"^{name} is {value!r}, expected "):
         hs.extract("folder:pets", model="resnet18", **given)
+    assert os.listdir(here) == ["pets"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"executor": "array"},
+            r"^executor='array': a call gives all .*`headstart extract --executor array --task",
+        ),
+        (
+            {"executor": "proceses"},
+            r"^executor proceses: unknown \(did you mean processes\?\), expected one of local",
+        ),
+        (
+            {"num": 2},
+            r"^num does nothing with executor='local'; leave it out, or take executor='processes' or ",
+        ),
+        (
+            {"executor": "processes", "address": "auto"},
+            r"^address does nothing with executor='processes'; .*take executor='ray",
+        ),
+        ({"executor": "processes"}, r"^executor='processes' on cpu: say how many with num N"),
+    ],
+)
+def test_an_executor_that_can_not_be_had_is_said_and_keeps_nothing(here: Path, given: dict[str, Any], said: str) -> None:
+    pets(here / "pets", 2)
+    with pytest.raises(ArgumentInvalid, match=said):
+        hs.extract("folder:pets", model="resnet18", **SMALL, **given)
     assert os.listdir(here) == ["pets"]
 
 

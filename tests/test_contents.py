@@ -1,10 +1,13 @@
 """What rows are by content: hashed once, asked of the file system before that, told apart from what is not known."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 from extract_samples import array_images, file_images, noise, write_picture
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headstart.core.cache.digests import from_hex
 from headstart.core.extract.images import rows_digest
@@ -118,3 +121,41 @@ def test_rows_that_were_not_read_stay_remembered(tmp_path: Path) -> None:
     assert again.known_files(4).to_bytes() == known.to_bytes()
     assert len(Contents(images).known_files(4).ids) == 0
     assert len(Contents(array_images(noise(4, 8))).known_files(4).ids) == 0
+
+
+def test_what_one_process_knows_of_some_rows_another_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = file_images(tmp_path, 6)
+    (tmp_path / "03.png").unlink()
+    first, other = Contents(images), Contents(images)
+    stat = first.stat(2, 3)
+    first.read([2, 3])
+    other.learn(3, images.fingerprints(2, 3)[0])  # it knew that row better: what it is told now counts
+    other.take(pickle.loads(pickle.dumps(first.known(2, 5))))
+    write_picture(tmp_path / "02.png", seed=99)
+    assert other.stat(2, 3) == stat != images.stat(2, 3)  # as it was before the file was read
+    assert other.marks(2, 4) == first.marks(2, 4)
+    assert other.marks(4, 5) == images.fingerprints(4, 5)  # nobody had read it
+    first.take(other.known(2, 5))
+    monkeypatch.setattr(FileImages, "fingerprints", lambda *_: pytest.fail("read again"))
+    first.marks(2, 5)
+
+
+@given(
+    hashed=st.lists(st.integers(0, 11), unique=True),
+    unreadable=st.lists(st.integers(0, 11), unique=True),
+    span=st.tuples(st.integers(0, 12), st.integers(0, 12)).map(sorted),
+)
+def test_what_is_told_of_some_rows_concerns_no_other(hashed: list[int], unreadable: list[int], span: list[int]) -> None:
+    images, nothing = array_images(noise(12, 4)), Contents(array_images(noise(12, 4))).digests(12)
+    marks = images.fingerprints(0, 12)
+    there, here = Contents(images), Contents(images)
+    for row in hashed:
+        there.learn(row, "unreadable: gone" if row in unreadable else marks[row])
+    start, stop = span
+    here.take(there.known(start, stop))
+    whole, taken = there.digests(12), here.digests(12)
+    assert np.array_equal(whole[start:stop], taken[start:stop])
+    others = [row for row in range(12) if not start <= row < stop]
+    assert np.array_equal(taken[others], nothing[others])
+    told = [there.known(0, 12).unreadable.get(row) for row in range(start, stop)]
+    assert [here.known(0, 12).unreadable.get(row) for row in range(start, stop)] == told

@@ -47,3 +47,27 @@ def test_the_index_takes_24_bytes_a_row_beside_the_digests() -> None:
     found = Wanted.of(digests_of(list(range(1000))))
     arrays = (found.contents, found.first, found.heads, found.source, found.row)
     assert sum(array.nbytes for array in arrays) == 24 * 1000
+
+
+@given(wanted=few, parts=st.lists(few, max_size=4), heads=st.sampled_from([1, 2, 2**64]), data=st.data())
+def test_a_part_knows_of_its_rows_what_the_whole_does(
+    wanted: list[int], parts: list[list[int]], heads: int, data: st.DataObject
+) -> None:
+    whole = Wanted.of(digests_of(wanted, heads))
+    for source, looked in enumerate(parts):
+        whole.look_in(digests_of(looked, heads), source)
+    start = data.draw(st.integers(0, len(wanted)))
+    stop = data.draw(st.integers(start, len(wanted)))
+    part, rows = whole.part(start, stop), np.arange(start, stop)
+    assert np.array_equal(part.digest(rows), whole.digest(rows))
+    for name in ("source", "row"):
+        assert np.array_equal(getattr(part, name)[part.content(rows)], getattr(whole, name)[whole.content(rows)])
+    assert np.array_equal(part.missing(rows), whole.missing(rows))
+    equal = [[one == other for other in wanted[start:stop]] for one in wanted[start:stop]]
+    assert (part.content(rows)[:, None] == part.content(rows)[None, :]).tolist() == equal
+    again = part.part(start + len(rows) // 2, stop)
+    assert np.array_equal(again.missing(rows[len(rows) // 2 :]), whole.missing(rows[len(rows) // 2 :]))
+    more = [*range(13)]
+    fresh = np.unique(part.content(part.missing(rows)))
+    assert part.look_in(digests_of(more, heads), 9) == len(fresh)
+    assert not len(part.missing(rows))

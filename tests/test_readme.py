@@ -9,12 +9,13 @@ from cli_samples import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXECUTORS = (ROOT / "docs/executors.md").read_text(encoding="utf-8")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def lines_to_type() -> list[str]:
+def lines_to_type(text: str = README) -> list[str]:
     """The lines of console blocks that a user types: those after a dollar sign."""
-    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
     joined = "\n".join(blocks).replace("\\\n", " ")
     return [line.removeprefix("$ ").partition("  #")[0].strip() for line in joined.splitlines() if line.startswith("$ ")]
 
@@ -24,6 +25,21 @@ def test_a_command_of_the_readme_parses(line: str, tmp_path: Path) -> None:
     words = shlex.split(line.removeprefix("python ").replace("cli.py", "headstart", 1))
     existing = [str(tmp_path) if before == "--photos" else word for before, word in zip(["", *words], words, strict=False)]
     parse(shlex.join(existing))
+
+
+@pytest.mark.parametrize("line", lines_to_type(EXECUTORS))
+def test_a_command_of_the_executors_parses(line: str) -> None:
+    parse(line)
+
+
+def test_the_scripts_of_job_arrays_parse() -> None:
+    scripts = "\n".join(re.findall(r"```sh\n(.*?)```", EXECUTORS, re.DOTALL)).replace("\\\n", " ")
+    for variable in ("$SLURM_ARRAY_TASK_ID", "$PBS_ARRAY_INDEX"):
+        scripts = scripts.replace(variable, "16")
+    commands = re.findall(r"^headstart .*|(?<=\$\()headstart [^)]*", scripts, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        parse(command)
 
 
 def test_the_readme_shows_every_main_command() -> None:

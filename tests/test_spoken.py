@@ -16,6 +16,7 @@ from headstart.core.cache.errors import DataNotFound
         ("use `headstart extract --limit 3`; or ask for less with --limit", "use `headstart extract --limit 3`; or ask for "
          "less with limit"),
         ("20 rows can't be divided, or use --test-fraction 0.2", "20 rows can't be divided, or use test_fraction=0.2"),
+        ("--executor local needs none; --num says how many", "executor='local' needs none; num says how many"),
         ("fp32 is used; --precision says another", "fp32 is used; precision says another"),
     ],
 )  # fmt: skip

@@ -10,17 +10,19 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any
 
 from headstart.core.cache.errors import DeviceUnavailable, FeaturesInvalid, WorkerLost
 from headstart.core.cache.manifest import ShardRecord
 from headstart.core.cache.shard_plan import Part
+from headstart.core.extract.distributed.hands import Hand, Hands
 from headstart.core.extract.distributed.worker import Answer, Finished, Task
 from headstart.core.extract.executors import Made, Network, Work
 from headstart.core.extract.executors.local import Alone
 from headstart.core.extract.job import Job, ShardsDone
 from headstart.core.extract.reading import Pace
 from headstart.core.extract.rows.computing import Load
+from headstart.core.extract.rows.making import to_compute
 from headstart.core.extract.tuning.trials import EngineRequest
 
 MOST_LOSSES = 4
@@ -31,41 +33,6 @@ LOOK_S = 0.2
 """Seconds between two looks at what the user wants."""
 WAITING_S = 30.0
 """Seconds without any worker after which it is said that one is waited for."""
-
-Advanced = queue.SimpleQueue[tuple[str, int]]
-"""Rows that a worker, by its name, has done of the shard in hand."""
-
-
-class Hand(Protocol):
-    """A worker, wherever it is. `name` is for people."""
-
-    @property
-    def name(self) -> str: ...
-
-    def ask(self, what: str, *given: Any) -> "Future[Answer]":
-        """Have a method of `Worker` called. The future raises WorkerLost where the worker has died."""
-        ...
-
-    def close(self) -> None:
-        """End it."""
-        ...
-
-
-class Hands(Protocol):
-    """Where workers come from: `count` of them at once."""
-
-    @property
-    def count(self) -> int: ...
-    @property
-    def advanced(self) -> Advanced: ...
-
-    def start(self, place: int) -> Hand:
-        """A new worker in one of the places, from 0. Returns before it is ready."""
-        ...
-
-    def close(self) -> None:
-        """End what was started for all of them."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,39 +53,49 @@ class Team:
         self._first: Hand | None = None
 
     def load(self) -> None:
-        for attempt in range(MOST_STARTS):
-            try:
-                self._leader().ask("load").result().get()
-                return
-            except WorkerLost:
-                self._first = None
-                if attempt == MOST_STARTS - 1:
-                    raise
+        self._led("load")
 
     def make(self, work: Work, parts: Sequence[Part], todo: int) -> Made:
         if not todo:  # rows are copied, which no other process does better
             return Alone(work.job, self._loader).make(work, parts, todo)
-        started = time.perf_counter()
-        network, notes = self._leader().ask("prepare", work.request(todo)).result().get()
+        network, notes = self._led("prepare", work.request(todo))
         for text in notes:
             work.observer.note(text)
         work.begin(network)
-        work.observer.begin(work.job.title, work.rows, work.rows - todo)
-        shift = _Shift(work, network, self._hands, deque(parts))
+        # no worker knows what another computes, so a picture that two shards have is computed for both
+        rows = sum(to_compute(work.known, [part]) for part in parts)
+        work.observer.begin(work.job.title, work.rows, work.rows - rows)
+        started, shift = time.perf_counter(), _Shift(work, network, self._hands, deque(parts), rows, notes=set(notes))
+        first, self._first = self._leader(), None
         try:
-            shift.run(self._leader(), len(parts))
+            shift.run(first, len(parts))
         finally:
             shift.close()
-            self._first = None
+        elapsed_s = time.perf_counter() - started
         remark = shift.pace.remark(work.job.config.workers)
-        remarks = () if remark is None else (remark,)
-        return Made(shift.records, shift.computed, time.perf_counter() - started, network, remarks)
+        config = dataclasses.replace(network.config, batch_size=shift.batch_size)
+        network = dataclasses.replace(network, config=config)
+        records = _by_the_clock(shift.records, elapsed_s)
+        return Made(records, shift.computed, elapsed_s, network, () if remark is None else (remark,))
 
     def close(self) -> None:
         if self._first is not None:
             self._first.close()
             self._first = None
         self._hands.close()
+
+    def _led(self, what: str, *given: Any) -> Any:
+        """What the first worker answers; where it dies another takes its place. Raises WorkerLost, and what it answers."""
+        starts = 0
+        while True:
+            hand, starts = self._leader(), starts + 1
+            try:
+                return hand.ask(what, *given).result().get()
+            except WorkerLost as error:
+                self._first = None
+                hand.close()
+                if starts == MOST_STARTS:
+                    raise _none_begins(hand, error) from None
 
     def _leader(self) -> Hand:
         """The worker that is there first: it loads and measures before the others start."""
@@ -127,14 +104,30 @@ class Team:
         return self._first
 
 
+def _by_the_clock(records: Sequence[ShardRecord], elapsed_s: float) -> list[ShardRecord]:
+    """The shards with their shares of the seconds by the clock: several were made at once, and images per second come from
+    the sum."""
+    spent = sum(record.elapsed_s or 0.0 for record in records)
+    factor = elapsed_s / spent if spent else 0.0
+    return [dataclasses.replace(record, elapsed_s=round((record.elapsed_s or 0.0) * factor, 3)) for record in records]
+
+
+def _none_begins(hand: Hand, error: WorkerLost) -> WorkerLost:
+    return WorkerLost(
+        f"{hand.name} was {error}, and so were others, before they could begin; is there memory for them? --num says how "
+        f"many, and --executor local needs none"
+    )
+
+
 @dataclasses.dataclass
 class _Shift:
-    """One run of the workers over the parts that are left."""
+    """One run of the workers over the parts that are left, of which `rows` have to be computed."""
 
     work: Work
     network: Network
     hands: Hands
     left: deque[Part]
+    rows: int
     records: list[ShardRecord] = dataclasses.field(default_factory=list)
     computed: int = 0
     pace: Pace = dataclasses.field(default_factory=Pace)
@@ -144,11 +137,13 @@ class _Shift:
     starts: int = 0
     told: Counter[str] = dataclasses.field(default_factory=Counter)
     rates: dict[str, float] = dataclasses.field(default_factory=dict)
+    notes: set[str] = dataclasses.field(default_factory=set)
     busy_at: float = dataclasses.field(default_factory=time.monotonic)
+    batch_size: int = 0
 
     def run(self, first: Hand, total: int) -> None:
         """Until all parts are made. Raises WorkerLost, and what a worker's answer raises."""
-        self.idle[0] = first
+        self.idle[0], self.batch_size = first, self.network.config.batch_size
         for place in range(1, min(self.hands.count, total)):
             self._start(place)
         while len(self.records) < total:
@@ -172,7 +167,8 @@ class _Shift:
         self.asked[hand.ask(what, *given)] = _Asked(place, hand, part, time.monotonic())
 
     def _start(self, place: int) -> None:
-        self._ask(place, self.hands.start(place), None, "prepare", EngineRequest.just(self.network.config))
+        request = EngineRequest.like(self.network.config, self.rows // self.hands.count)
+        self._ask(place, self.hands.start(place), None, "prepare", request)
 
     def _task(self, part: Part) -> Task:
         work = self.work
@@ -189,9 +185,13 @@ class _Shift:
             return
         self.starts, self.idle[asked.place] = 0, asked.hand
         if asked.part is None:
-            self._same(asked.hand, answer.get()[0])
+            network, notes = answer.get()
+            self._note(asked.hand, notes)
+            self._same(asked.hand, network)
             return
         found: Finished = answer.get()
+        self._note(asked.hand, found.notes)
+        self.batch_size = min(self.batch_size, found.batch_size)
         self.records.append(found.record)
         self.work.writer.noted(found.record)
         self.computed += found.computed
@@ -212,7 +212,7 @@ class _Shift:
         if part is None:
             self.starts += 1
             if self.starts >= MOST_STARTS * self.hands.count:
-                raise WorkerLost(f"{asked.hand.name} was {error}, and so were others, before they could begin") from None
+                raise _none_begins(asked.hand, error)
         else:
             self.losses[part] += 1
             if self.losses[part] >= MOST_LOSSES:
@@ -224,6 +224,12 @@ class _Shift:
             self.left.appendleft(part)
             observer.note(f"{asked.hand.name} was {error}; shard {part.index} is made anew")
         self._start(asked.place)
+
+    def _note(self, hand: Hand, notes: Sequence[str]) -> None:
+        """What a worker remarks; what all of them do is said once."""
+        for text in notes:
+            if text not in self.notes:
+                self.work.observer.note(f"{hand.name}: {text}")
 
     def _same(self, hand: Hand, network: Network) -> None:
         """Raise DeviceUnavailable where a worker would compute other bits."""

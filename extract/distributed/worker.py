@@ -39,13 +39,15 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """What came of it: the shard as the manifest has it, the rows that were computed, what is known of its rows by now, and
-    what was waited for."""
+    """What came of it: the shard as the manifest has it, the rows that were computed, what is known of its rows by now,
+    what was waited for, what is to be remarked, and the batch size by the end, which gets smaller where memory runs out."""
 
     record: ShardRecord
     computed: int
     contents: KnownRows
     pace: Pace
+    notes: tuple[str, ...]
+    batch_size: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +73,11 @@ class _Told:
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def taken(self) -> list[str]:
+        """The remarks since the last time."""
+        found, self.notes = self.notes, []
+        return found
 
     def begin(self, title: str, rows: int, done: int) -> None:
         """The driver knows."""
@@ -114,10 +121,9 @@ class Worker:
         raises, DeviceUnavailable, OutOfMemory."""
         backbone = self._ready()
         backbone.request = lambda: request
-        extractor, notes = backbone.ready(), self._told.notes
-        self._told.notes = []
+        extractor = backbone.ready()
         config = EngineConfig(extractor.engine, extractor.batch_size)
-        return Network(extractor.parameters, backbone.job.device.description, config), notes
+        return Network(extractor.parameters, backbone.job.device.description, config), self._told.taken()
 
     def make(self, task: Task) -> Finished:
         """Make one shard, and put it where it belongs. Raises what computing rows raises; FeaturesNotFound where the
@@ -129,14 +135,16 @@ class Worker:
                 f"on storage that all workers share"
             )
         backbone = self._ready()
-        backbone.request = lambda: EngineRequest.just(task.config)
+        backbone.request = lambda: EngineRequest.like(task.config, task.part.rows)
         backbone.pace = Pace()
         contents, before = self._contents or Contents(backbone.job.images), backbone.computed
         contents.take(task.contents)
         self._contents = contents
         (record,) = Maker(backbone.job, task.known, contents, backbone.compute).make([task.part], ShardWriter(task.folder))
         known = contents.known(task.part.start, task.part.stop)
-        return Finished(record, backbone.computed - before, known, backbone.pace)
+        size = task.config.batch_size if backbone.extractor is None else backbone.extractor.batch_size
+        notes = tuple(self._told.taken())
+        return Finished(record, backbone.computed - before, known, backbone.pace, notes, size)
 
     def check(self) -> None:
         """Raises FeaturesInvalid where the network did not stay what it was."""

@@ -27,6 +27,9 @@ from headstart.core.extract.reuse import whole_path
 from headstart.core.extract.rows.computing import Load, refuse_other
 from headstart.core.extract.tuning.trials import EngineRequest
 
+OPTIONS = tuple(field.name for field in dataclasses.fields(ExecutorConfig) if field.name != "name")
+"""What can be said of an executor."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Network:
@@ -94,10 +97,12 @@ class Crew(Protocol):
 
 
 class Executor(Protocol):
-    """What a module of this package offers."""
+    """What a module of this package offers. `OPTIONS` are the fields of `ExecutorConfig` that it takes."""
+
+    OPTIONS: tuple[str, ...]
 
     def crew(self, config: ExecutorConfig, job: Job, load: Load, observer: Observer) -> Crew:
-        """Those who compute a job. Raises ArgumentInvalid for options that it can't have, DeviceUnavailable."""
+        """Those who compute a job. Raises ArgumentInvalid, DeviceUnavailable."""
         ...
 
 
@@ -105,6 +110,18 @@ def names() -> list[str]:
     """The executors that there are, the usual one first."""
     found = sorted(module.name for module in pkgutil.iter_modules(__path__))
     return sorted(found, key=lambda name: name != ExecutorConfig.name)
+
+
+def check(config: ExecutorConfig) -> None:
+    """Whether there is such an executor, and whether all that is said of it concerns it: before anything is looked for.
+    Raises ArgumentInvalid."""
+    taken = named(config.name).OPTIONS
+    for field in OPTIONS:
+        if field not in taken and getattr(config, field) is not None:
+            others = [f"--executor {name}" for name in names() if field in named(name).OPTIONS]
+            raise ArgumentInvalid(
+                f"--{field} does nothing with --executor {config.name}; leave it out, or take {' or '.join(others)}"
+            )
 
 
 def named(name: str) -> Executor:

@@ -31,11 +31,13 @@ from headstart.core.extract.images.contents import Contents
 from headstart.core.extract.job import Job, Observer
 from headstart.core.extract.network.interface import EngineConfig, Extractor
 from headstart.core.extract.reuse import complete_set, known_contents, look, nothing, unchanged
-from headstart.core.extract.rows.computing import Backbone, Load, refuse_other
+from headstart.core.extract.rows.computing import Backbone, Load
 from headstart.core.extract.rows.making import Maker
-from headstart.core.extract.run import provenance_of
+from headstart.core.extract.run import provenance_of, refuse_unusable
 from headstart.core.extract.tuning.request import engine_request
 from headstart.core.extract.tuning.trials import EngineRequest
+
+OPTIONS = ("task",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,14 +70,14 @@ def share(
     Raises ArgumentInvalid, FeaturesStale where a complete set is there whose pictures have changed, or one begun of others;
     and what `extract.run.extract` raises.
     """
-    config.refuse("num", "address")
     if config.task is None:
         crew(config, job, load, observer)
     if job.config.force:
-        _refuse_force(job, store)
+        _refuse_force()
     contents = known_contents(job, store)
     on_wait = functools.partial(_tell_of_wait, job, observer)
     if (there := complete_set(job, store, contents, on_wait)) is not None:
+        refuse_unusable(job, there.manifest.shards)
         return Share(there.folder, 0, 0, 0.0, Missing(there.folder, (), len(there.manifest.shards)), there)
     task = _Task(job, load, store, observer, contents, config.task)
     with store.writing(job.named, job.images.split, on_wait) as writer:
@@ -85,13 +87,15 @@ def share(
     if not missing(store, folder.name).parts:
         with store.writing(job.named, job.images.split, on_wait) as writer:
             features = assembled(writer.at(folder), plan)
+            store.remove_begun(job.named, job.images.split, but=folder)
+        refuse_unusable(job, features.manifest.shards)
     return Share(folder, made, rows, elapsed_s, missing(store, folder.name, task.number[1]), features)
 
 
-def _refuse_force(job: Job, store: FeatureStore) -> NoReturn:
+def _refuse_force() -> NoReturn:
     raise ArgumentInvalid(
-        f"--force: tasks of an array would compute each other's shards anew; remove what is there of "
-        f"{store.folder(job.named, job.images.split).name} with `headstart cache rm`, and leave --force out"
+        "--force: tasks of an array would compute each other's shards anew; leave it out, with another --features-dir, or "
+        "after `headstart cache rm` of what is there"
     )
 
 
@@ -122,7 +126,6 @@ class _Task:
                     f"{writer.folder}: tasks have begun it for {plan.stops[-1]:,} rows of other pictures than are there "
                     f"now ({job.rows:,} rows); go on with those, or `headstart cache rm {writer.folder.name}` begins anew"
                 )
-            self._loaded(writer, plan)
             return writer.folder, plan
         present = look(job, writer, self.contents)
         if present is None and (writer.folder / MANIFEST).exists():
@@ -141,15 +144,16 @@ class _Task:
         own = plan.of_task(*self.number)
         with ForeignReader() as foreign:
             left = [part for part in own if not self._is_there(folder, part, foreign)]
-        if not left or self.backbone is None:
+        if not left:
             return 0, 0, 0.0
+        backbone = self.backbone or self._loaded(folder, plan, sum(part.rows for part in left))
         number, count = self.number
         self.observer.begin(f"{self.job.title}, task {number} of {count}", sum(part.rows for part in left), 0)
         started = time.perf_counter()
         writer = ShardWriter(folder, shared=True)
-        made = [self._make(part, writer) for part in left]
+        made = [self._make(part, backbone, writer) for part in left]
         try:
-            self.backbone.loaded().check_frozen()
+            backbone.loaded().check_frozen()
         except FeaturesInvalid:
             for part in left:
                 (folder / part.file).unlink(missing_ok=True)
@@ -157,12 +161,11 @@ class _Task:
         self.observer.end()
         return len(made), sum(made), time.perf_counter() - started
 
-    def _make(self, part: Part, writer: ShardWriter) -> int:
+    def _make(self, part: Part, backbone: Backbone, writer: ShardWriter) -> int:
         """One shard and its record; the rows that it has."""
-        assert self.backbone is not None
         self.contents.stat(part.start, part.stop)
         wanted = dataclasses.replace(Wanted.of(_different(part.rows)), start=part.start)
-        maker = Maker(self.job, Known(wanted, nobody), self.contents, self.backbone.compute)
+        maker = Maker(self.job, Known(wanted, nobody), self.contents, backbone.compute)
         (record,) = maker.make([part], writer)
         write_record(writer.folder, record)
         return record.rows
@@ -174,7 +177,9 @@ class _Task:
         """Raise FeaturesStale: a change is computed by one command, which knows what is kept."""
         before = writer.manifest()
         if before is None:
-            raise FeaturesDamaged(f"{writer.folder / MANIFEST}: damaged; the same command without --executor mends it")
+            raise FeaturesDamaged(
+                f"{writer.folder / MANIFEST}: damaged; the same command without --executor array mends it"
+            )
         if unchanged(self.job, before, self.contents) is None:
             raise FeaturesStale(
                 f"{writer.folder}: {self.job.images.source} is no longer what it was made from; the same command without "
@@ -198,17 +203,22 @@ class _Task:
         self.backbone = Backbone(job, self.loader, self.observer, None, request, begun)
         return _network(job, self.backbone.ready())
 
-    def _loaded(self, writer: SetWriter, plan: TaskPlan) -> None:
-        """The network of a later task, as the first one runs it."""
+    def _loaded(self, folder: Path, plan: TaskPlan, rows: int) -> Backbone:
+        """The network of a later task, which has `rows` to compute, as the first one runs it. Raises FeaturesStale."""
         origin = plan.provenance
-        request = functools.partial(EngineRequest.just, EngineConfig(origin.engine, origin.batch_size))
-        self.backbone = Backbone(self.job, self.loader, self.observer, None, request)
-        refuse_other(self.backbone.ready().parameters, origin.parameters, self.job, writer.folder)
+        request = EngineRequest.like(EngineConfig(origin.engine, origin.batch_size), rows)
+        backbone = Backbone(self.job, self.loader, self.observer, None, lambda: request)
+        if backbone.ready().parameters != origin.parameters:
+            raise FeaturesStale(
+                f"{folder}: tasks have begun it with other parameters than {self.job.weights.origin} gives now; give this "
+                f"task the same weights, or `headstart cache rm {folder.name}` and begin anew"
+            )
         if self.job.device.description != origin.device:
             self.observer.note(
                 f"{self.job.title}: {self.job.device.description} computes this share, {origin.device} the first one; the "
                 f"last digits of features may differ between them"
             )
+        return backbone
 
 
 def _different(rows: int) -> Digests:

@@ -12,10 +12,11 @@ from headstart.core.extract.network.interface import EngineConfig, Extractor
 from headstart.core.extract.rows.computing import Backbone, Load, refuse_other
 from headstart.core.extract.rows.making import Maker
 
+OPTIONS: tuple[str, ...] = ()
+
 
 def crew(config: ExecutorConfig, job: Job, load: Load, observer: Observer) -> "Alone":
-    """This process. Raises ArgumentInvalid for options of other executors."""
-    config.refuse("num", "task", "address")
+    """This process."""
     return Alone(job, load)
 
 

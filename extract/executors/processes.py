@@ -1,5 +1,6 @@
 """Several processes on this machine: one for each GPU, or on a CPU as many as are asked for, its cores divided."""
 
+import importlib.util
 import os
 import queue
 import socket
@@ -11,21 +12,22 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import headstart
 from headstart.core.cache.errors import ArgumentInvalid, WorkerLost
 from headstart.core.extract.config import ExecutorConfig
 from headstart.core.extract.distributed.brief import Brief, brief_of
-from headstart.core.extract.distributed.driver import Advanced, Team
+from headstart.core.extract.distributed.driver import Team
+from headstart.core.extract.distributed.hands import Advanced
 from headstart.core.extract.distributed.worker import Answer
 from headstart.core.extract.job import Job, Observer
 from headstart.core.extract.network.devices import count, resolve
 from headstart.core.extract.reading import cores
 from headstart.core.extract.rows.computing import Load
 
+OPTIONS = ("num",)
+
 
 def crew(config: ExecutorConfig, job: Job, load: Load, observer: Observer) -> Team:
     """Processes that compute a job. Raises ArgumentInvalid, DeviceUnavailable."""
-    config.refuse("task", "address")
     return Team(job, load, Processes(brief_of(job), _places(config.num, job)))
 
 
@@ -44,7 +46,7 @@ def _places(number: int | None, job: Job) -> Sequence[tuple[str, int]]:
 
 
 class Processes:
-    """Processes of their own, each on its device with its threads: `extract.distributed.driver.Hands`."""
+    """Processes of their own, each on its device with its threads: `extract.distributed.hands.Hands`."""
 
     def __init__(self, brief: Brief, places: Sequence[tuple[str, int]]) -> None:
         self._brief, self._places = brief, places
@@ -110,7 +112,9 @@ class Process:
 
 def python_path() -> str:
     """Where another Python finds the very headstart that runs here, before any other."""
-    here = str(Path(headstart.__file__).parents[1])
+    found = importlib.util.find_spec(__name__.partition(".")[0])
+    assert found is not None
+    here = str(Path(str(found.origin)).parents[1])
     return os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 

@@ -17,7 +17,8 @@ from typing import Any
 from headstart.core.cache.errors import ArgumentInvalid, DeviceUnavailable, WorkerLost
 from headstart.core.extract.config import ExecutorConfig
 from headstart.core.extract.distributed.brief import Brief, brief_of
-from headstart.core.extract.distributed.driver import Advanced, Team
+from headstart.core.extract.distributed.driver import Team
+from headstart.core.extract.distributed.hands import Advanced
 from headstart.core.extract.distributed.worker import Answer
 from headstart.core.extract.executors.processes import python_path
 from headstart.core.extract.job import Job, Observer
@@ -25,6 +26,7 @@ from headstart.core.extract.rows.computing import Load
 
 KNOCK_S = 5.0
 """Seconds for a cluster to answer at all."""
+OPTIONS = ("num", "address")
 LOCAL = "local"
 """The address of a cluster that is started for one command, on this machine alone."""
 
@@ -32,7 +34,6 @@ LOCAL = "local"
 def crew(config: ExecutorConfig, job: Job, load: Load, observer: Observer) -> Team:
     """Actors that compute a job. Raises ArgumentInvalid; DeviceUnavailable where the cluster can't be reached, or has no
     room for one actor."""
-    config.refuse("task")
     brief, ray = brief_of(job), _ray()
     own = not ray.is_initialized()
     if own:
@@ -90,7 +91,7 @@ def _shares(ray: Any, number: int | None, job: Job) -> Sequence[dict[str, float]
 
 
 class Actors:
-    """A cluster's actors: `extract.distributed.driver.Hands`."""
+    """A cluster's actors: `extract.distributed.hands.Hands`."""
 
     def __init__(self, ray: Any, brief: Brief, shares: Sequence[dict[str, float]], own: bool) -> None:
         self._ray, self._brief, self._shares, self._own = ray, brief, shares, own

@@ -50,9 +50,9 @@ class EngineRequest:
     most: int | None = None
 
     @classmethod
-    def just(cls, config: EngineConfig) -> "EngineRequest":
-        """To run as another process runs, without any trial."""
-        return cls(1, config.engine, config.batch_size, config.batch_size)
+    def like(cls, config: EngineConfig, rows: int) -> "EngineRequest":
+        """`rows` images as others compute those of the same set, however few are done here."""
+        return cls(rows, config.engine, config.batch_size, max(rows, config.batch_size))
 
     def candidates(self, device: Device) -> dict[str, tuple[int, ...]]:
         """The batch sizes worth trying with each engine, the usual ones first."""

@@ -11,16 +11,18 @@ import numpy.typing as npt
 
 from headstart import extraction
 from headstart.api.notebook import watching
+from headstart.api.places import folder, named
 from headstart.api.spoken import spoken
 from headstart.core.cache.arguments import text
 from headstart.core.cache.errors import ArgumentInvalid, FeaturesInvalid, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import NamedKey
-from headstart.core.cache.places import on_this_machine, place
+from headstart.core.cache.places import place
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.config import (
     Engine,
+    ExecutorConfig,
     ExtractConfig,
     ExtractionRequest,
     OnError,
@@ -238,6 +240,9 @@ def extract(
     layer: str | None = None,
     views: Views | None = None,
     view_seed: int | None = None,
+    executor: str = ExecutorConfig.name,
+    num: int | None = None,
+    address: str | None = None,
     device: str = ExtractConfig.device,
     features_dir: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
@@ -251,17 +256,26 @@ def extract(
     shard_rows in rows of each split. transform: preset, the weights' own resizing and crop; squash, the whole picture
     resized to a square; auto, by data set. pool: auto, what the network's authors classify on; avg, max, cls or cls+avg;
     layer: an inner layer that is pooled. views: features kept too, of each picture mirrored ("flip") or of that many random
-    crops of it, drawn from view_seed (None: 0); those given are of the pictures as they are. The folders are the command's,
-    ./features and ./data, or $HEADSTART_FEATURES and $HEADSTART_DATA. observer: told how it goes; None: a bar in notebooks.
+    crops of it, drawn from view_seed (None: 0); those given are of the pictures as they are. executor: who computes:
+    local, this process; processes, num of them or one for each GPU; ray, num actors of the cluster at address or one for
+    each GPU or node. The folders are the command's, ./features and ./data, or $HEADSTART_FEATURES and $HEADSTART_DATA.
+    observer: told how it goes; None: a bar in notebooks.
 
     Raises HeadstartError: ArgumentInvalid, before any picture is read, DataNotFound, DataInvalid, ImageUnreadable,
-    WeightsNotFound, WeightsMismatch, DeviceUnavailable, FeaturesStale, FeaturesInvalid, OutOfMemory; OSError.
+    WeightsNotFound, WeightsMismatch, DeviceUnavailable, FeaturesStale, FeaturesInvalid, OutOfMemory, WorkerLost;
+    OSError.
 
     >>> features = hs.extract("folder:pets", model="resnet50")  # doctest: +SKIP
     """
     way = (weights, image_size, precision, device, batch_size, engine, workers)
     config = ExtractConfig(*way, limit, shard_rows, on_error, force, frozen, transform, pool, layer)
-    request = ExtractionRequest((model,), _named(dataset), split, (), no_splits, config, views, view_seed)
+    who = ExecutorConfig(executor, num, None, address)
+    if who.name == "array":
+        raise ArgumentInvalid(
+            "--executor array: a call gives all features, and a task makes its share of them; `headstart extract "
+            "--executor array --task 1/16` is one of 16 tasks"
+        )
+    request = ExtractionRequest((model,), named(dataset), split, (), no_splits, config, views, view_seed, who)
     get_backbone(model)  # one: "all" would give features of several kinds
     workspace = Workspace(folder(features_dir, "features"), folder(None, "runs"), folder(data_dir, "data"), device)
     made = [outcome.features for outcome in extraction.extract(workspace, request, watching(observer))]
@@ -282,17 +296,3 @@ def open(path: str | os.PathLike[str]) -> Features:  # noqa: A001  # called as h
     found = Features([FeatureStore(where.parent).get(where.name)])
     len(found.X)  # read and checked now
     return found
-
-
-def _named(dataset: object) -> str:
-    """The data set as a command takes it: a Path is a folder of pictures. Raises ArgumentInvalid."""
-    return f"folder:{os.fspath(dataset)}" if isinstance(dataset, os.PathLike) else text("dataset", dataset)
-
-
-def folder(given: str | os.PathLike[str] | None, name: str) -> Path:
-    """The folder given, else that of the environment variable, else `name` in the working directory. Raises
-    ArgumentInvalid."""
-    if given is not None:
-        text(f"{name}_dir", given)
-    found = str(given or os.environ.get(f"HEADSTART_{name.upper()}") or name)
-    return place(found).expanduser() if name == "features" else on_this_machine(found, f"{name}_dir").expanduser()

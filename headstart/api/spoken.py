@@ -12,8 +12,8 @@ _R = TypeVar("_R")
 
 _COMMAND = re.compile(r"(`[^`]*`)")
 _VALUE = re.compile(
-    r"--(on-error|device|precision|engine|weights|dataset|test-fraction) "
-    r"(fail|skip|auto|cpu|mps|(?:cuda|xpu)(?::\w+)?|bf16|fp16|fp32|tf32|eager|compiled|random(?::\w+)?|digits|[0-9.]*[0-9])"
+    r"--(on-error|executor|device|precision|engine|weights|dataset|test-fraction) "
+    r"(fail|skip|local|processes|array|ray|auto|cpu|mps|(?:cuda|xpu)(?::\w+)?|bf16|fp16|fp32|tf32|eager|compiled|random(?::\w+)?|digits|[0-9.]*[0-9])"
     r"(?![\w.])"
 )
 _FLAG = re.compile(r"--(force|no-splits)\b")

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from headstart.api.classifier import Classifier
-from headstart.api.features import Features, folder
+from headstart.api.features import Features
 from headstart.api.notebook import watching
+from headstart.api.places import folder
 from headstart.api.recipe import changed
 from headstart.api.spoken import in_python, spoken
 from headstart.core.cache.arguments import nbytes

@@ -297,5 +297,4 @@ def feature_options(function: Any) -> Any:
 
 def choice_of(given: dict[str, Any]) -> FeatureChoice:
     """What they say, taken out of the options given."""
-    names = ("precision", "image_size", "weights", "digest", "transform", "pool", "layer")
-    return FeatureChoice(*(given.pop(name) for name in names))
+    return FeatureChoice(*map(given.pop, ("precision", "image_size", "weights", "digest", "transform", "pool", "layer")))

@@ -43,7 +43,8 @@ def shards_json(done: ShardsDone) -> dict[str, Any]:
 
 def share(done: Share) -> str:
     """What one task of an array has done, and what is left."""
-    did = f"{done.made:,} shards, {done.rows:,} rows in {done.elapsed_s:.1f} s" if done.made else "nothing left to do"
+    what = "shard" if done.made == 1 else "shards"
+    did = f"{done.made:,} {what}, {done.rows:,} rows in {done.elapsed_s:.1f} s" if done.made else "nothing left to do"
     if done.features is not None:
         return f"{done.folder.name}: {did}; complete, {shape(done.features)}; {done.folder}"
     size = done.left.array_size or done.left.shards
