@@ -42,6 +42,15 @@ def test_the_scripts_of_job_arrays_parse() -> None:
         parse(command)
 
 
+def test_the_recipe_for_ray_has_a_token_and_an_address_that_the_user_names() -> None:
+    script = "\n".join(re.findall(r"```bash\n(.*?)```", EXECUTORS, re.DOTALL))
+    starts = [line for line in script.splitlines() if line.startswith("ray start")]
+    assert len(starts) == 2
+    assert all("--node-ip-address=" in line and "0.0.0.0" not in line for line in starts)
+    assert script.index("ray get-auth-token --generate") < script.index("export RAY_AUTH_MODE=token")
+    assert script.index("export RAY_AUTH_MODE=token") < script.index(starts[0])
+
+
 def test_the_readme_shows_every_main_command() -> None:
     typed = " ".join(lines_to_type())
     for command in ("extract", "train-head", "bench-inference", "predict", "report", "study", "models", "cache"):
@@ -53,7 +62,7 @@ def test_make_targets_that_documents_name_are_there() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     named = {target for path in DOCUMENTS for target in re.findall(r"\bmake ([a-z]+)\b", path.read_text(encoding="utf-8"))}
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
-    prose = {"it", "sure", "a", "them", "of", "and", "one", "the"}
+    prose = {"it", "sure", "a", "an", "them", "of", "and", "one", "the"}
     assert named - prose <= targets
 
 
