@@ -444,3 +444,18 @@ def test_the_cost_of_changes_is_measured_and_put_into_a_document(tmp_path: Path)
     assert (before.splitlines()[0], after.splitlines()[-1]) == ("before", "after")
     assert table
     assert "what was there" not in document.read_text()
+
+
+def test_training_in_blocks_is_measured(tmp_path: Path) -> None:
+    sizes = ("--rows", 600, "--test-rows", 100, "--dim", 16, "--memory", "100MB", "--head", "ridge")
+    done = run("memory.py", *sizes, "--json", tmp_path / "found.json")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout.splitlines()[-1])
+    assert facts == json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert [(one["head"], one["memory"], one["in_blocks"]) for one in facts["found"]] == [
+        ("ridge", 100_000_000, False),
+        ("ridge", None, False),
+    ]
+    assert facts["found"][0]["accuracy"] == facts["found"][1]["accuracy"]
+    assert all(one["peak_bytes"] > 0 for one in facts["found"])
+    assert facts["plain_bytes_per_s"] > 0

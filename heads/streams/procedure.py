@@ -56,9 +56,8 @@ def opened(config: TrainConfig, rows: int) -> list[TrainConfig]:
 @dataclasses.dataclass(eq=False)
 class Training:
     """Training rows: where they are, what is known of them (features (N, 0)), of how many classes, and the memory for
-    all of it. Those that are `judging` are the last. `testing` is what that takes
-    afterwards. `judges` is to how many of them the memory
-    limits those that choose, once it is known and if it does."""
+    all of it. Those that are `judging` are the last. `testing` is what that takes afterwards. `judges` is to how many
+    rows the memory limits those that choose, once that is known and if it does."""
 
     rows: OnDisk
     known: Labelled

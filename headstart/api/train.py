@@ -67,18 +67,17 @@ def train(
     recipe: standard, whose own head is auto, or study, whose own is the mlp; None leaves the recipe's value. epochs in
     passes, batch_size and train_limit in rows, hidden in units; penalty: of ridge, or 1 / C of logreg and svm; neighbours:
     the k of knn; class_weight: "balanced"; group_by: a regular expression, rows in whose ids it finds the same text are
-    never on both sides of a division; curve: train on a half, a quarter, ... of the rows too, to see whether more would
-    help (`Classifier.run.curve`); views: train on kept views of the pictures too; memory: "200MB" or bytes, features that
-    take more are read in blocks. Raises FeaturesNotFound without training or test rows, or views, FeaturesStale for views
-    of other pictures, FeaturesInvalid, FeaturesDamaged, DeviceUnavailable, OutOfMemory; ArgumentInvalid.
+    never on both sides of a division; curve: train on a half, a quarter, ... of the rows too (`Classifier.run.curve`);
+    views: train on kept views too; memory: "200MB" or bytes, features that take more are read in blocks. Raises
+    FeaturesNotFound, FeaturesStale, FeaturesInvalid, FeaturesDamaged, DeviceUnavailable, OutOfMemory; ArgumentInvalid.
 
     >>> head = hs.train(features, seed=0)  # doctest: +SKIP
     """
     given = {
-        "epochs": epochs, "lr": lr, "batch_size": batch_size, "hidden": hidden, "dropout": dropout,
+        "epochs": epochs, "lr": lr, "batch_size": batch_size, "hidden": hidden, "dropout": dropout, "seed": seed,
         "weight_decay": weight_decay, "val_fraction": val_fraction, "penalty": penalty, "neighbours": neighbours,
-        "class_weight": class_weight, "label_smoothing": label_smoothing, "test_fraction": test_fraction,
-        "group_by": group_by, "train_limit": train_limit, "seed": seed,
+        "class_weight": class_weight, "label_smoothing": label_smoothing, "train_limit": train_limit, "group_by": group_by,
+        "test_fraction": test_fraction,
     }  # fmt: skip
     config, pair = _settled(features, changed(recipe, head, given), views)
     with _store(runs_dir) as store:
