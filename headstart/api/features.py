@@ -256,8 +256,8 @@ def extract(
     from view_seed (None: 0). executor: local, this process computes; processes, num of them or one for each GPU; ray, num
     actors of the cluster at address. The folders are the command's. observer: told how it goes; None: a bar in notebooks.
 
-    Raises OSError, HeadstartError: ArgumentInvalid, before any picture is read, DataNotFound, ImageUnreadable, WorkerLost,
-    WeightsNotFound, WeightsMismatch, DeviceUnavailable, FeaturesStale, FeaturesInvalid, OutOfMemory, DataInvalid."""
+    Raises OSError and HeadstartError, as `headstart extract` ends with it: ArgumentInvalid before any picture is read.
+    >>> features = hs.extract("folder:pets", model="resnet50")  # doctest: +SKIP"""
     way = (weights, image_size, precision, device, batch_size, engine, workers)
     config = ExtractConfig(*way, limit, shard_rows, on_error, force, frozen, transform, pool, layer)
     asked = (split, (), no_splits, config, views, view_seed, ExecutorConfig(executor, num, None, address))
