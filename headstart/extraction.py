@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from headstart.commands import made_by
+from headstart.core.cache.errors import ArgumentInvalid
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.store import FeatureStore
@@ -71,6 +72,11 @@ def extract(workspace: Workspace, request: ExtractionRequest, observer: Observer
 
     Raises what `extract.plan.plan` and `extract.run.extract` raise.
     """
+    if request.executor.name == "array":
+        raise ArgumentInvalid(
+            "--executor array: a call gives all features, and a task makes its share of them; `headstart extract "
+            "--executor array --task 1/16` is one of 16 tasks"
+        )
     found = checked(workspace, request, observer)
     made = run(workspace, found, observer, request.executor)
     for text in _older_views(workspace, request, found, made):

@@ -1,7 +1,11 @@
 """Where a user's work lies."""
 
 import dataclasses
+import os
 from pathlib import Path
+
+from headstart.core.cache.arguments import text
+from headstart.core.cache.places import on_this_machine, place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,3 +16,17 @@ class Workspace:
     runs_dir: Path
     data_dir: Path
     device: str
+
+
+def named(dataset: object) -> str:
+    """The data set as a command takes it: a Path is a folder of pictures. Raises ArgumentInvalid."""
+    return f"folder:{os.fspath(dataset)}" if isinstance(dataset, os.PathLike) else text("dataset", dataset)
+
+
+def folder(given: str | os.PathLike[str] | None, name: str) -> Path:
+    """The folder given, else that of the environment variable, else `name` in the working directory. Raises
+    ArgumentInvalid."""
+    if given is not None:
+        text(f"{name}_dir", given)
+    found = str(given or os.environ.get(f"HEADSTART_{name.upper()}") or name)
+    return place(found).expanduser() if name == "features" else on_this_machine(found, f"{name}_dir").expanduser()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +28,10 @@ from headstart.core.cache.errors import (
     FeaturesStale,
     ImageUnreadable,
 )
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.config import ExecutorConfig
+from headstart.core.extract.executors import array
 from headstart.core.extract.executors.array import Share, share
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.job import Job
@@ -113,6 +116,28 @@ def test_a_task_with_nothing_to_do_loads_no_network(store: FeatureStore) -> None
 
     done = share(ExecutorConfig("array", task=(1, 9)), tiny(), load, store, RecordingObserver())
     assert done.made == 0
+
+
+def test_a_task_that_waits_while_others_complete_the_set_does_nothing(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = array.complete_set, list[Job]()
+
+    def complete_set(job: Job, *rest: Any) -> FeatureSet | None:
+        asked.append(job)
+        if len(asked) > 1:
+            return real(job, *rest)
+        run(job, store)  # between the first look and the lock
+        return None
+
+    def load(_: Job) -> Extractor:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(array, "complete_set", complete_set)
+    done = share(ExecutorConfig("array", task=(1, 2)), tiny(), load, store, RecordingObserver())
+    assert (done.made, len(asked)) == (0, 2)
+    assert done.features == store.sets()[0]
+    assert left_beside(store) == ["manifest.json"]
 
 
 def test_later_tasks_compute_as_the_first(store: FeatureStore) -> None:

@@ -250,6 +250,11 @@ def test_where_processes_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert places(50, cpu) == [("cpu", 1)] * 50
     assert places(None, gpu) == [(f"cuda:{i}", 3) for i in range(4)]
     assert places(2, gpu) == [("cuda:0", 6), ("cuda:1", 6)]
+    named = on(Device("cuda:1", "fp32", "a GPU"), tmp_path)
+    named = dataclasses.replace(named, config=dataclasses.replace(named.config, device="cuda:1"))
+    assert places(None, named) == places(1, named) == [("cuda:1", 12)]
+    with pytest.raises(ArgumentInvalid, match=r"--num 2: --device cuda:1 is one; --device cuda has a process on each"):
+        places(2, named)
     with pytest.raises(ArgumentInvalid, match=r"--executor processes on cpu: say how many with --num N; 12 cores are here"):
         places(None, cpu)
     with pytest.raises(ArgumentInvalid, match=r"--num 2: there is one mps, which one process uses best; --executor local"):

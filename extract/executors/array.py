@@ -81,7 +81,10 @@ def share(
         return Share(there.folder, 0, 0, 0.0, Missing(there.folder, (), len(there.manifest.shards)), there)
     task = _Task(job, load, store, observer, contents, config.task)
     with store.writing(job.named, job.images.split, on_wait) as writer:
-        folder, plan = task.agree(writer, later)
+        agreed = task.agree(writer, later)
+    if agreed is None:
+        return share(config, job, load, store, observer, later)
+    folder, plan = agreed
     made, rows, elapsed_s = task.make(folder, plan)
     features = None
     if not missing(store, folder.name).parts:
@@ -115,9 +118,9 @@ class _Task:
     number: tuple[int, int]
     backbone: Backbone | None = None
 
-    def agree(self, writer: SetWriter, later: Sequence[Job]) -> tuple[Path, TaskPlan]:
-        """The set's folder and the plan of all tasks: that which is there, else this task's. The lock is held. Raises
-        FeaturesStale."""
+    def agree(self, writer: SetWriter, later: Sequence[Job]) -> tuple[Path, TaskPlan] | None:
+        """The set's folder and the plan of all tasks: that which is there, else this task's; None where others completed
+        the set while this one waited for the lock, which is held now. Raises FeaturesStale."""
         job, images = self.job, images_digest(self.job.images, self.job.rows)
         plan = read_task_plan(writer.folder)
         if plan is not None:
@@ -130,6 +133,8 @@ class _Task:
         present = look(job, writer, self.contents)
         if present is None and (writer.folder / MANIFEST).exists():
             self._refuse_changed(writer)
+        if present is not None and present.before is not None and not present.missing:
+            return None
         if present is None:
             writer, present = writer.next(), nothing(job)
         network = self._prepared(writer, present.stop, len(present.missing), later)

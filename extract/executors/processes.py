@@ -34,6 +34,12 @@ def crew(config: ExecutorConfig, job: Job, load: Load, observer: Observer) -> Te
 def _places(number: int | None, job: Job) -> Sequence[tuple[str, int]]:
     """The device and the threads of each process."""
     device = job.device
+    if ":" in job.config.device:  # a device that is named is not joined by others
+        if number not in (None, 1):
+            raise ArgumentInvalid(
+                f"--num {number}: --device {job.config.device} is one; --device {device.kind} has a process on each"
+            )
+        return [(device.name, cores())]
     if device.kind in ("cuda", "xpu"):
         there = number or count(device.kind)
         names = [resolve(f"{device.kind}:{place}", device.precision).name for place in range(there)]

@@ -6,7 +6,6 @@ what a task is and what the manifest says of a shard. An actor that dies is repl
 
 import logging
 import math
-import pickle
 import queue
 import socket
 from collections.abc import Sequence
@@ -106,8 +105,8 @@ class Actors:
         """A new actor, as soon as there is room for it."""
         share = self._shares[place]
         device = "cuda:0" if share["num_gpus"] else "cpu"  # Ray shows an actor no other GPU than its own
-        told = pickle.dumps((self._brief, device)), max(1, int(share["num_cpus"]))
-        return Actor(self._ray, f"actor {place + 1}", _actor_class(self._ray).options(**share).remote(*_way(), *told))
+        made = _actor_class(self._ray).options(**share).remote(*_way(), max(1, int(share["num_cpus"])))
+        return Actor(self._ray, f"actor {place + 1}", made, (self._brief, device))
 
     def close(self) -> None:
         """Leave the cluster, if it was joined for this."""
@@ -124,24 +123,23 @@ def _actor_class(ray: Any) -> Any:
     """The class of our actors. It is sent by value, since a node can't import headstart before it knows where that is."""
 
     class Shards:
-        def __init__(self, path: str, cwd: str, told: bytes, threads: int) -> None:
+        def __init__(self, path: str, cwd: str, threads: int) -> None:
             import os
-            import pickle
             import sys
 
             os.chdir(cwd)
             sys.path[:0] = [each for each in path.split(os.pathsep) if each not in sys.path]
-            from headstart.core.extract.distributed.worker import Worker
-
-            self._worker = Worker(*pickle.loads(told))
             import torch
 
             torch.set_num_threads(threads)
 
-        def answer(self, what: str, given: bytes) -> bytes:
-            import pickle
+        def begin(self, *told: Any) -> None:  # on its own, since `told` can't be read before the path is known
+            from headstart.core.extract.distributed.worker import Worker
 
-            return pickle.dumps(self._worker.answer(what, *pickle.loads(given)))
+            self._worker = Worker(*told)
+
+        def answer(self, what: str, *given: Any) -> Any:
+            return self._worker.answer(what, *given)
 
     return ray.remote(max_restarts=0, max_task_retries=0)(Shards)
 
@@ -149,8 +147,9 @@ def _actor_class(ray: Any) -> Any:
 class Actor:
     """One actor."""
 
-    def __init__(self, ray: Any, name: str, handle: Any) -> None:
+    def __init__(self, ray: Any, name: str, handle: Any, told: tuple[Brief, str]) -> None:
         self.name, self._ray, self._handle = name, ray, handle
+        self._begun = handle.begin.remote(*told).future()
         self.ask("where").add_done_callback(self._named)
 
     def ask(self, what: str, *given: Any) -> "Future[Answer]":
@@ -158,21 +157,29 @@ class Actor:
         found: Future[Answer] = Future()
         found.set_running_or_notify_cancel()
 
-        def done(asked: "Future[bytes]") -> None:
+        def done(asked: "Future[Answer]") -> None:
             error = asked.exception()
             if error is None:
-                found.set_result(pickle.loads(asked.result()))
+                found.set_result(asked.result())
             elif isinstance(error, self._ray.exceptions.RayTaskError):
-                found.set_exception(error)  # a fault of ours
+                found.set_exception(self._unable() or error)  # else a fault of ours
             else:
                 found.set_exception(WorkerLost(f"lost ({type(error).__name__})"))
 
-        self._handle.answer.remote(what, pickle.dumps(given)).future().add_done_callback(done)
+        self._handle.answer.remote(what, *given).future().add_done_callback(done)
         return found
 
     def close(self) -> None:
         """End it: it holds nothing that is not on the disk or to be made anew."""
         self._ray.kill(self._handle)
+
+    def _unable(self) -> DeviceUnavailable | None:
+        """Why it could not begin, where that is so: its node has no headstart, say."""
+        error = self._begun.exception() if self._begun.done() else None
+        if error is None:
+            return None
+        why = str(error).strip().rpartition("\n")[2]
+        return DeviceUnavailable(f"{self.name} can't begin: {why}; every node needs the same headstart, with its extras")
 
     def _named(self, asked: "Future[Answer]") -> None:
         if asked.exception() is None:

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from headstart import extraction
 from headstart.api.notebook import watching
-from headstart.api.places import folder, named
 from headstart.api.spoken import spoken
 from headstart.core.cache.arguments import text
 from headstart.core.cache.errors import ArgumentInvalid, FeaturesInvalid, FeaturesNotFound
@@ -34,7 +33,7 @@ from headstart.core.extract.config import (
 from headstart.core.heads import data
 from headstart.core.heads.config import RECIPES
 from headstart.observer import Observer
-from headstart.workspace import Workspace
+from headstart.workspace import Workspace, folder, named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -251,34 +250,22 @@ def extract(
     """Run a frozen backbone over a data set once, keep the features, and give them: what `headstart extract` does, with the
     same names and defaults. Only what is not there is computed; with frozen, pictures that changed since are an error.
 
-    dataset: cifar10, digits, folder:PATH, classes:PATH, list:FILE, parquet:GLOB, hf:OWNER/NAME, tar:GLOB, npz:FILE or
-    torchvision:NAME, and a Path is a folder; image_size in pixels, None is the size that the weights were made for; limit,
-    shard_rows in rows of each split. transform: preset, the weights' own resizing and crop; squash, the whole picture
-    resized to a square; auto, by data set. pool: auto, what the network's authors classify on; avg, max, cls or cls+avg;
-    layer: an inner layer that is pooled. views: features kept too, of each picture mirrored ("flip") or of that many random
-    crops of it, drawn from view_seed (None: 0); those given are of the pictures as they are. executor: who computes:
-    local, this process; processes, num of them or one for each GPU; ray, num actors of the cluster at address or one for
-    each GPU or node. The folders are the command's, ./features and ./data, or $HEADSTART_FEATURES and $HEADSTART_DATA.
-    observer: told how it goes; None: a bar in notebooks.
+    dataset: as --dataset takes it, and a Path is a folder; image_size in pixels, None: as the weights were made for; limit,
+    shard_rows in rows of each split. transform: preset, the weights' own; squash, the whole picture resized to a square;
+    auto, by data set. pool: auto, what the network's authors classify on; avg, max, cls or cls+avg; layer: an inner one
+    that is pooled. views: features kept too, of each picture mirrored ("flip") or of that many random crops of it, drawn
+    from view_seed (None: 0). executor: local, this process computes; processes, num of them or one for each GPU; ray, num
+    actors of the cluster at address. The folders are the command's. observer: told how it goes; None: a bar in notebooks.
 
-    Raises HeadstartError: ArgumentInvalid, before any picture is read, DataNotFound, DataInvalid, ImageUnreadable,
-    WeightsNotFound, WeightsMismatch, DeviceUnavailable, FeaturesStale, FeaturesInvalid, OutOfMemory, WorkerLost;
-    OSError.
-
-    >>> features = hs.extract("folder:pets", model="resnet50")  # doctest: +SKIP
-    """
+    Raises OSError and HeadstartError, as `headstart extract` ends with it: ArgumentInvalid before any picture is read.
+    >>> features = hs.extract("folder:pets", model="resnet50")  # doctest: +SKIP"""
     way = (weights, image_size, precision, device, batch_size, engine, workers)
     config = ExtractConfig(*way, limit, shard_rows, on_error, force, frozen, transform, pool, layer)
-    who = ExecutorConfig(executor, num, None, address)
-    if who.name == "array":
-        raise ArgumentInvalid(
-            "--executor array: a call gives all features, and a task makes its share of them; `headstart extract "
-            "--executor array --task 1/16` is one of 16 tasks"
-        )
-    request = ExtractionRequest((model,), named(dataset), split, (), no_splits, config, views, view_seed, who)
+    asked = (split, (), no_splits, config, views, view_seed, ExecutorConfig(executor, num, None, address))
+    request = ExtractionRequest((model,), named(dataset), *asked)
     get_backbone(model)  # one: "all" would give features of several kinds
     workspace = Workspace(folder(features_dir, "features"), folder(None, "runs"), folder(data_dir, "data"), device)
-    made = [outcome.features for outcome in extraction.extract(workspace, request, watching(observer))]
+    made = (outcome.features for outcome in extraction.extract(workspace, request, watching(observer)))
     return Features([found for found in made if not found.manifest.key.view], limit)
 
 

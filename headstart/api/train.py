@@ -12,7 +12,6 @@ import numpy as np
 from headstart.api.classifier import Classifier
 from headstart.api.features import Features
 from headstart.api.notebook import watching
-from headstart.api.places import folder
 from headstart.api.recipe import changed
 from headstart.api.spoken import in_python, spoken
 from headstart.core.cache.arguments import nbytes
@@ -30,6 +29,7 @@ from headstart.core.heads.sessions import session
 from headstart.observer import Observer
 from headstart.tidying import renewed
 from headstart.training import CURVE, epochs_told, folds_told
+from headstart.workspace import folder
 
 
 @spoken
