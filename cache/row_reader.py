@@ -25,6 +25,7 @@ from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid
 from headstart.core.cache.feature_set import MEND, REPLACED, FeatureSet
 from headstart.core.cache.files import open_regular
 from headstart.core.cache.manifest import NAME, ShardRecord
+from headstart.core.cache.places import stored
 from headstart.core.cache.shard import MOST_BYTES, allowed, facts_in
 
 _PIECE = 2**20
@@ -57,10 +58,17 @@ class _Place:
 
 
 class RowReader:
-    """The rows of a set, or of its first `limit` images, in chunks. `check` goes before `read`. One thread at a time."""
+    """The rows of a set, or of its first `limit` images, in chunks. `check` goes before `read`. One thread at a time.
+
+    Raises FeaturesInvalid for a set in an object store: each chunk would be a request."""
 
     def __init__(self, source: FeatureSet, limit: int | None = None) -> None:
         manifest = source.manifest
+        if stored(source.folder) is not None:
+            raise FeaturesInvalid(
+                f"{source.folder}: --memory reads rows from files of this machine, and this set is in an object store; "
+                f"copy its folder to a local --features-dir, or leave --memory out"
+            )
         self.source, self.dim, self.dtype = source, manifest.feature_dim, np.dtype(manifest.dtype)
         self._stop = manifest.stop if limit is None else limit
         self._places: list[_Place] = []

@@ -1,5 +1,6 @@
 """Rows of a feature set a chunk at a time: what `FeatureSet.load` gives, and every damage found out."""
 
+import dataclasses
 import itertools
 import os
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid
 from headstart.core.cache.feature_set import FeatureSet
+from headstart.core.cache.places import place
 from headstart.core.cache.row_reader import RowReader, fletcher32
 from headstart.core.cache.store import FeatureStore
 
@@ -142,3 +144,9 @@ def test_chunks_that_cut_rows_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(h5py.Dataset, "chunks", (64, 2))
     with pytest.raises(FeaturesInvalid, match=r"shard-00000\.h5: its chunks have 2 of 3 features"):
         checked(source)
+
+
+def test_a_set_in_an_object_store_is_refused(tmp_path: Path) -> None:
+    source = dataclasses.replace(written(tmp_path), folder=place("s3://bucket/features/a-set"))
+    with pytest.raises(FeaturesInvalid, match="a-set: --memory reads rows from files of this machine.*leave --memory out"):
+        RowReader(source)
