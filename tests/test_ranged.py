@@ -244,6 +244,14 @@ def test_a_list_that_changes_while_it_is_read_is_said(tmp_path: Path) -> None:
             found.ids(7, 8)
 
 
+def test_a_long_list_of_addresses_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "LEAST_ROWS", 1)
+    path = tmp_path / "all.csv"
+    path.write_text("path,label\n" + "".join(f"s3://bucket/{i}.jpg,a\n" for i in range(3)))
+    with pytest.raises(DataInvalid, match=r"s3://bucket/0\.jpg is in an object store.*divide it into lists of fewer rows"):
+        datasets.open_split(f"list:{path}", "all", NOWHERE)
+
+
 # ---- memory, and the command
 
 

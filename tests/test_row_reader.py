@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headstart.core.cache import places
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid
 from headstart.core.cache.feature_set import FeatureSet
-from headstart.core.cache.places import place
 from headstart.core.cache.row_reader import RowReader, fletcher32
 from headstart.core.cache.store import FeatureStore
 
@@ -147,6 +147,6 @@ def test_chunks_that_cut_rows_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_set_in_an_object_store_is_refused(tmp_path: Path) -> None:
-    source = dataclasses.replace(written(tmp_path), folder=place("s3://bucket/features/a-set"))
-    with pytest.raises(FeaturesInvalid, match="a-set: --memory reads rows from files of this machine.*leave --memory out"):
+    source = dataclasses.replace(written(tmp_path), folder=places.place("s3://bucket/features/a-set"))
+    with pytest.raises(FeaturesInvalid, match=r"a-set: --memory reads rows from files of this machine.*leave --memory out"):
         RowReader(source)

@@ -119,7 +119,7 @@ def _indexed(path: Path, wanted: tuple[str, ...], facts: tuple[int, ...], least:
     if path.suffix.lower() not in _SUFFIXES or not is_longer(path, least):
         return None
     found = table(path)
-    return indexed(found, _columns(found.columns, wanted, path), _check_path, facts)
+    return indexed(found, _columns(found.columns, wanted, path), _check_local, facts)
 
 
 @functools.lru_cache(maxsize=4)
@@ -191,6 +191,16 @@ def _check_path(text: str, where: str) -> None:
         raise DataInvalid(f"{where}: {safe(text)[:100]} is an address; download the pictures, and list where they are")
     if "\0" in text:
         raise DataInvalid(f"{where}: the path holds a NUL character; write it anew")
+
+
+def _check_local(text: str, where: str) -> None:
+    """Of a list that is read by range."""
+    _check_path(text, where)
+    if is_url(text):
+        raise DataInvalid(
+            f"{where}: {safe(text)[:100]} is in an object store; a list of more than {LEAST_ROWS:,} rows names files of "
+            f"this machine only, so divide it into lists of fewer rows"
+        )
 
 
 def _below(folder: Path, paths: Sequence[str]) -> tuple[Path, list[str]]:

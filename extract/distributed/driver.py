@@ -51,6 +51,7 @@ class Team:
     def __init__(self, job: Job, loader: Load, hands: Hands) -> None:
         self._job, self._loader, self._hands = job, loader, hands
         self._first: Hand | None = None
+        self._others: dict[int, Hand] = {}
 
     def load(self) -> None:
         self._led("load")
@@ -58,14 +59,17 @@ class Team:
     def make(self, work: Work, parts: Sequence[Part], todo: int) -> Made:
         if not todo:  # rows are copied, which no other process does better
             return Alone(work.job, self._loader).make(work, parts, todo)
-        network, notes = self._led("prepare", work.request(todo))
+        request, _ = work.request(todo), self._leader()
+        self._start_others(len(parts))
+        network, notes = self._led("prepare", request)
         for text in notes:
             work.observer.note(text)
         work.begin(network)
         # no worker knows what another computes, so a picture that two shards have is computed for both
         rows = sum(to_compute(work.known, [part]) for part in parts)
         work.observer.begin(work.job.title, work.rows, work.rows - rows)
-        started, shift = time.perf_counter(), _Shift(work, network, self._hands, deque(parts), rows, notes=set(notes))
+        started, others = time.perf_counter(), self._others
+        shift = _Shift(work, network, self._hands, deque(parts), rows, notes=set(notes), others=others)
         first, self._first = self._leader(), None
         try:
             shift.run(first, len(parts))
@@ -79,9 +83,10 @@ class Team:
         return Made(records, shift.computed, elapsed_s, network, () if remark is None else (remark,))
 
     def close(self) -> None:
-        if self._first is not None:
-            self._first.close()
-            self._first = None
+        for hand in [*([self._first] if self._first is not None else []), *self._others.values()]:
+            hand.close()
+        self._first = None
+        self._others.clear()
         self._hands.close()
 
     def _led(self, what: str, *given: Any) -> Any:
@@ -98,10 +103,16 @@ class Team:
                     raise _none_begins(hand, error) from None
 
     def _leader(self) -> Hand:
-        """The worker that is there first: it loads and measures before the others start."""
+        """The worker that loads and measures first."""
         if self._first is None:
             self._first = self._hands.start(0)
         return self._first
+
+    def _start_others(self, count: int) -> None:
+        """Start those that will be needed, so that they have imported what they need when they are told how to compute."""
+        for place in range(1, min(self._hands.count, count)):
+            if place not in self._others:
+                self._others[place] = self._hands.start(place)
 
 
 def _by_the_clock(records: Sequence[ShardRecord], elapsed_s: float) -> list[ShardRecord]:
@@ -121,7 +132,8 @@ def _none_begins(hand: Hand, error: WorkerLost) -> WorkerLost:
 
 @dataclasses.dataclass
 class _Shift:
-    """One run of the workers over the parts that are left, of which `rows` have to be computed."""
+    """One run of the workers over the parts that are left, of which `rows` have to be computed. `others` have started, and
+    are taken from there."""
 
     work: Work
     network: Network
@@ -140,6 +152,7 @@ class _Shift:
     notes: set[str] = dataclasses.field(default_factory=set)
     busy_at: float = dataclasses.field(default_factory=time.monotonic)
     batch_size: int = 0
+    others: dict[int, Hand] = dataclasses.field(default_factory=dict)
 
     def run(self, first: Hand, total: int) -> None:
         """Until all parts are made. Raises WorkerLost, and what a worker's answer raises."""
@@ -168,7 +181,8 @@ class _Shift:
 
     def _start(self, place: int) -> None:
         request = EngineRequest.like(self.network.config, self.rows // self.hands.count)
-        self._ask(place, self.hands.start(place), None, "prepare", request)
+        hand = self.others.pop(place) if place in self.others else self.hands.start(place)
+        self._ask(place, hand, None, "prepare", request)
 
     def _task(self, part: Part) -> Task:
         work = self.work
