@@ -446,6 +446,19 @@ def test_the_cost_of_changes_is_measured_and_put_into_a_document(tmp_path: Path)
     assert "what was there" not in document.read_text()
 
 
+@pytest.mark.slow
+def test_executors_are_measured_beside_one_process(tmp_path: Path) -> None:
+    path = tmp_path / "executors.json"
+    sizes = ("--limit", 24, "--image-size", 32, "--shard-rows", 8, "--repeats", 1, "--only", "processes 2", "--json", path)
+    done = run("executors.py", *sizes)
+    assert done.returncode == 0, done.stderr
+    assert "all shards are the same" in done.stdout
+    found = {one["way"]: one for one in json.loads(path.read_text())["ways"]}
+    assert [*found] == ["local, half the threads", "local", "processes 2"]
+    assert found["local"]["overhead"] == 0
+    assert found["processes 2"]["overhead"] == found["processes 2"]["pass_s"][0] / found["local"]["pass_s"][0] - 1
+
+
 def test_training_in_blocks_is_measured(tmp_path: Path) -> None:
     sizes = ("--rows", 600, "--test-rows", 100, "--dim", 16, "--memory", "100MB", "--head", "ridge")
     done = run("memory.py", *sizes, "--json", tmp_path / "found.json")
