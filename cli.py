@@ -117,7 +117,7 @@ def extract_command(
     dry_run: bool,
     views: Views | None,
     view_seed: int | None,
-    executor: str | None,
+    executor: str,
     **config: Any,
 ) -> None:
     """Stage one: run a backbone over a data set once and keep the pooled features.
@@ -134,7 +134,7 @@ def extract_command(
     request = ExtractionRequest(models, *asked)
     if dry_run:
         found = extraction.prospect(settings, request, terminal(settings))
-        each = estimates(settings, found.surveys, terminal(settings)) if executor else []
+        each = estimates(settings, found.surveys, terminal(settings)) if executor_options.is_asked() else []
         out("\n".join([words.extraction.prospect(found), *(words.estimates.estimate(one, by.name) for one in each)]))
         told = [words.estimates.estimate_json(one, by.name) for one in each]
         document(settings, [*words.extraction.prospect_json(found), *told])

@@ -51,14 +51,14 @@ def killed_at(write: int, torn: bool) -> Iterator[None]:
     """Every process dies at its `write`-th write: before it, or `torn`, when half of a temporary file is there."""
     count = 0
 
-    def write_or_die(path: Path, content: bytes) -> None:
+    def write_or_die(path: Path, content: bytes, *ending: str) -> None:
         nonlocal count
         count += 1
         if count >= write:
             if torn:
                 path.with_name(f".{path.name}.k1ll3d.tmp").write_bytes(content[: len(content) // 2])
             raise Interrupted
-        write_durably(path, content)
+        write_durably(path, content, *ending)
 
     with mock.patch.object(writer_module, "write_durably", write_or_die), contextlib.suppress(Interrupted):
         yield

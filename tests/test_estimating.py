@@ -199,8 +199,3 @@ def test_a_dry_run_says_what_an_executor_would_need(tmp_path: Path) -> None:
     assert "device hours" not in here.run(*words, "--dry-run").stdout
     here.run(*words)
     assert "device hours" not in here.run(*words, "--dry-run", "--executor", "ray").stdout  # all rows are there
-
-
-def test_an_executor_without_a_dry_run_is_refused(tmp_path: Path) -> None:
-    said = Place(tmp_path).run(*SMALL, "--dataset", "digits", "--executor", "ray", code=2).stderr
-    assert "--executor goes with --dry-run" in said

@@ -6,7 +6,7 @@ import pytest
 
 from headstart import requests
 from headstart.core import cli
-from headstart.core.extract.config import ExtractConfig, ExtractionRequest
+from headstart.core.extract.config import ExecutorConfig, ExtractConfig, ExtractionRequest
 from headstart.core.heads.config import RECIPES, BenchConfig, TrainConfig
 
 
@@ -23,6 +23,7 @@ def defaults(command: str) -> dict[str, object]:
         ("extract", ExtractConfig()),
         ("choose", requests.ChoosingRequest()),
         ("choose", ExtractConfig()),
+        ("extract", ExecutorConfig()),
         ("train-head", requests.TrainingRequest()),
         ("bench-inference", requests.TimingRequest()),
         ("bench-inference", requests.InferenceOptions()),
@@ -34,7 +35,7 @@ def defaults(command: str) -> dict[str, object]:
 )
 def test_an_options_default_is_the_fields(command: str, given: object) -> None:
     fields = {field.name: getattr(given, field.name) for field in dataclasses.fields(given)}  # type: ignore[arg-type]
-    named = {*fields} - {"models", "weights"}  # a command's own words for none
+    named = {*fields} - {"models", "weights", "executor"}  # a command's own words for none; the name of a config
     found = {name: value for name, value in defaults(command).items() if name in named}
     assert found
     assert found == {name: fields[name] for name in found}

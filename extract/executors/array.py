@@ -98,7 +98,7 @@ def share(
 def _refuse_force() -> NoReturn:
     raise ArgumentInvalid(
         "--force: tasks of an array would compute each other's shards anew; leave it out, with another --features-dir, or "
-        "after `headstart cache rm` of what is there"
+        "after `headstart cache rm NAME` of what is there"
     )
 
 
