@@ -135,8 +135,8 @@ def extract_command(
     if dry_run:
         found = extraction.prospect(settings, request, terminal(settings))
         each = estimates(settings, found.surveys, terminal(settings)) if executor_options.is_asked() else []
-        out("\n".join([words.extraction.prospect(found), *(words.estimates.estimate(one, by.name) for one in each)]))
-        told = [words.estimates.estimate_json(one, by.name) for one in each]
+        out("\n".join([words.extraction.prospect(found), *(words.estimates.estimate(one, by) for one in each)]))
+        told = [words.estimates.estimate_json(one, by) for one in each]
         document(settings, [*words.extraction.prospect_json(found), *told])
     elif by.name == "array":
         shares = extraction.share(settings, request, terminal(settings))
@@ -487,7 +487,7 @@ def assemble_command(settings: Settings, name: str) -> None:
     from headstart.core.cache.assembly import assemble
 
     found = assemble(store_of(settings), name, lambda: note("another process is writing the set; waiting for it"))
-    out(words.sets.description(found))
+    out(f"{found.folder.name}: complete, {words.sets.shape(found)}, every shard checked")
     document(settings, words.sets.set_json(found))
 
 

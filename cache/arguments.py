@@ -57,7 +57,7 @@ _UNITS = {
 
 def nbytes(name: str, value: object) -> int:
     """A number of bytes, 1 or more: a whole number, or a text such as 200MB or 1.5GiB. Raises ArgumentInvalid."""
-    expected = f"{name} is {value!r}, expected bytes, such as 200MB or 1.5GiB"
+    expected = f"{name} is {value!r}, expected a whole number of bytes, or a size such as 200MB or 1.5GiB"
     if not isinstance(value, str):
         try:
             return whole(name, value, 1)

@@ -10,6 +10,7 @@ from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid, Featur
 from headstart.core.cache.feature_set import FeatureSet, checked_bytes
 from headstart.core.cache.foreign import ForeignReader
 from headstart.core.cache.manifest import ShardRecord, read_manifest
+from headstart.core.cache.places import names
 from headstart.core.cache.shard_plan import Part
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.task_plan import TaskPlan, read_record, read_task_plan
@@ -42,21 +43,25 @@ def missing(store: FeatureStore, name: str, array_size: int | None = None) -> Mi
     """What is left of a set that tasks of an array make; their files are looked for, not read. Raises FeaturesNotFound,
     FeaturesDamaged."""
     folder = store.root / store.called(name)
+    if not folder.is_dir():
+        raise store.no_such(name)
     plan = read_task_plan(folder)
-    if plan is None:
-        complete = store.get(name)  # raises where there is none
-        return Missing(folder, (), len(complete.manifest.shards), array_size)
-    left = [part for part in plan.parts if not (folder / part.file).is_file()]
-    return Missing(folder, left, len(plan.parts), array_size)
+    parts = [record.part for record in store.get(name).manifest.shards] if plan is None else plan.parts
+    there = names(folder)
+    return Missing(folder, [part for part in parts if part.file not in there], len(parts), array_size)
 
 
 def assemble(store: FeatureStore, name: str, on_wait: Callable[[], None]) -> FeatureSet:
-    """Check every shard and write the manifest; nothing happens to a set that is complete. Raises FeaturesNotFound where
+    """Check every shard and write the manifest; a set that is complete is only checked. Raises FeaturesNotFound where
     shards are missing or damaged, with the array expression of the tasks that make them; FeaturesDamaged, OSError."""
     folder = store.root / store.called(name)
+    if not folder.is_dir():
+        raise store.no_such(name)
     plan = read_task_plan(folder)
     if plan is None:
-        return store.get(name)
+        complete = store.get(name)
+        complete.check()
+        return complete
     with store.writing(plan.key, plan.split, on_wait) as writer:
         return assembled(writer.at(folder), plan)
 
@@ -90,10 +95,11 @@ def _lacking(folder: Path, lacking: Sequence[Part], shards: int) -> str:
     for part in damaged:
         (folder / part.file).unlink(missing_ok=True)
     removed = f" ({len(damaged):,} of them damaged, and removed now)" if damaged else ""
-    tasks = spelled([part.index + 1 for part in lacking])
+    one, tasks = len(lacking) == 1, spelled([part.index + 1 for part in lacking])
+    makes = f"{'task' if one else 'tasks'} {tasks} of {shards} {'makes' if one else 'make'} what is missing"
     return (
-        f"{folder}: of {shards:,} shards {len(lacking):,} are missing{removed}; tasks {tasks} of {shards} make what is "
-        f"missing; `headstart cache missing {folder.name} --array` lists them, with --array-size N those of an array of N"
+        f"{folder}: of {shards:,} shards {len(lacking):,} {'is' if one else 'are'} missing{removed}; {makes}; "
+        f"`headstart cache missing {folder.name} --array` lists them, with --array-size N those of an array of N"
     )
 
 

@@ -49,7 +49,7 @@ class TaskPlan:
 
 
 def read_task_plan(folder: Path) -> TaskPlan | None:
-    """The plan in a set's folder, None where there is none. Raises FeaturesDamaged."""
+    """The plan in a set's folder, None where there is none. Raises FeaturesDamaged, OSError."""
     path = folder / NAME
     try:
         found = _opened(path)
@@ -69,7 +69,7 @@ def read_task_plan(folder: Path) -> TaskPlan | None:
         return plan
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         way_out = "remove the file, and the next task of the array plans anew; shards that are right are kept"
         raise FeaturesDamaged(f"{path}: not a plan of ours ({error}); {way_out}") from error
 

@@ -41,3 +41,9 @@ def megabytes(size: float) -> str:
 def by_commands(commands: Sequence[str], verb: str, rest: str) -> str:
     """What one command does, or several do one after the other: `a` and `b` make them."""
     return f"{' and '.join(f'`{command}`' for command in commands)} {verb}{'s' * (len(commands) == 1)} {rest}"
+
+
+def volume(size: float) -> str:
+    """A size in bytes in the largest unit of which it has one."""
+    units = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+    return next((f"{size / unit:,.1f} {name}" for unit, name in units if size >= unit), f"{size:,.0f} bytes")

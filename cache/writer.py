@@ -230,6 +230,16 @@ class SetWriter(ShardWriter):
             path.unlink(missing_ok=True)
 
 
+def execution_of(folder: Path) -> Execution | None:
+    """How the features of the set in a folder are computed, begun or complete; None where there is none. Raises OSError."""
+    if (found := read_execution(folder)) is not None:
+        return found
+    try:
+        return Execution.of(read_manifest(folder))
+    except (FileNotFoundError, FeaturesDamaged):
+        return None
+
+
 def begun_shards(folder: Path, key: FeatureKey) -> list[Source]:
     """The valid shards in a set's folder that no manifest lists, as an interrupted run left them, or as one that is under
     way has written them. Nothing is locked or removed. Raises OSError, FeaturesDamaged."""

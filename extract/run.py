@@ -18,6 +18,7 @@ from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.known import Source
 from headstart.core.cache.manifest import NAME as MANIFEST
 from headstart.core.cache.manifest import Manifest, Provenance, ShardRecord
+from headstart.core.cache.places import names
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.writer import SetWriter
 from headstart.core.extract.config import LOCAL, ExecutorConfig
@@ -125,7 +126,8 @@ def _extract(job: Job, crew: Crew, around: _Around) -> Outcome:
             raise FeaturesStale(_unsure(writer.folder))
         _refuse_kept(job, present.kept.values())
         for name in dict.fromkeys(writer.damaged):
-            observer.note(f"{writer.folder / name} is damaged and will be made anew")
+            what = "damaged" if name in names(writer.folder) else "missing"
+            observer.note(f"{writer.folder / name} is {what} and will be made anew")
         if present.before is not None and not present.missing and present.before.stop >= present.stop:
             return Outcome(retouched(writer, present.before, present.records, contents), 0, 0.0)
         if found is None or present.stop != job.rows:

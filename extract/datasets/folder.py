@@ -48,6 +48,8 @@ def top_folder(argument: str) -> Path:
             raise DataNotFound(f"--dataset folder:{argument}: no such folder{kind_hint(argument)}")
     except PermissionError as error:
         refuse(error)
+    except OSError as error:  # of a store: no bucket, no server
+        raise DataNotFound(f"--dataset folder:{argument}: {error.strerror or error}") from error
     return top
 
 

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.cache.errors import FeaturesNotFound, HeadstartError
-from headstart.core.cache.execution import read_execution
 from headstart.core.cache.known import Known
 from headstart.core.cache.manifest import ShardRecord
 from headstart.core.cache.shard_plan import Part
-from headstart.core.cache.writer import ShardWriter
+from headstart.core.cache.writer import ShardWriter, execution_of
 from headstart.core.extract import plan
 from headstart.core.extract.distributed.brief import Brief, job_of
 from headstart.core.extract.executors import Network
@@ -128,7 +127,7 @@ class Worker:
     def make(self, task: Task) -> Finished:
         """Make one shard, and put it where it belongs. Raises what computing rows raises; FeaturesNotFound where the
         features' folder is not the driver's."""
-        begun = read_execution(task.folder)
+        begun = execution_of(task.folder)
         if begun is None or begun.engine != task.config.engine:
             raise FeaturesNotFound(
                 f"{task.folder}: not what the driver has begun, as {socket.gethostname()} sees it; --features-dir must be "

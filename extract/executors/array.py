@@ -20,8 +20,10 @@ from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.foreign import ForeignReader
 from headstart.core.cache.known import Known, nobody
 from headstart.core.cache.manifest import NAME as MANIFEST
+from headstart.core.cache.places import names
 from headstart.core.cache.shard_plan import Part
 from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.task_plan import NAME as PLAN
 from headstart.core.cache.task_plan import TaskPlan, read_task_plan, write_record, write_task_plan
 from headstart.core.cache.writer import SetWriter, ShardWriter, vouched
 from headstart.core.extract.config import ExecutorConfig
@@ -124,11 +126,17 @@ class _Task:
         job, images = self.job, images_digest(self.job.images, self.job.rows)
         plan = read_task_plan(writer.folder)
         if plan is not None:
-            if (plan.images, plan.stops[-1]) != (images, job.rows):
+            if plan.stops[-1] != job.rows:
+                raise FeaturesStale(
+                    f"{writer.folder}: its tasks make the first {plan.stops[-1]:,} rows, this one asks for {job.rows:,}; "
+                    f"give --limit as the others do, or `headstart cache rm {writer.folder.name}` and begin anew"
+                )
+            if plan.images != images:
                 raise FeaturesStale(
                     f"{writer.folder}: tasks have begun it for {plan.stops[-1]:,} rows of other pictures than are there "
                     f"now ({job.rows:,} rows); go on with those, or `headstart cache rm {writer.folder.name}` begins anew"
                 )
+            self._tell_of_size(plan)
             return writer.folder, plan
         present = look(job, writer, self.contents)
         if present is None and (writer.folder / MANIFEST).exists():
@@ -137,6 +145,7 @@ class _Task:
             return None
         if present is None:
             writer, present = writer.next(), nothing(job)
+        self._tell_of_others(writer)
         network = self._prepared(writer, present.stop, len(present.missing), later)
         provenance = provenance_of(job, network)
         stops = tuple(part.stop for part in present.parts)
@@ -178,17 +187,42 @@ class _Task:
     def _is_there(self, folder: Path, part: Part, foreign: ForeignReader) -> bool:
         return vouched(folder / part.file, part.index, self.job.key, foreign) is not None
 
+    def _tell_of_size(self, plan: TaskPlan) -> None:
+        """Say that the plan's shards stay as they are, where this task was told another size."""
+        largest, asked = max(part.rows for part in plan.parts), min(self.job.config.shard_rows, self.job.rows)
+        if largest != asked:
+            self.observer.note(
+                f"{self.job.title}: the first task planned shards of up to {largest:,} rows, and they stay so; "
+                f"--shard-rows {self.job.config.shard_rows} is not used"
+            )
+
+    def _tell_of_others(self, writer: SetWriter) -> None:
+        """Say that tasks have begun another set of the same pictures, where this is the first of its own: with other
+        weights or another precision each has its own set, and that may be a slip."""
+        for name in sorted(names(writer.folder.parent)):
+            folder = writer.folder.parent / name
+            if folder == writer.folder or not name.startswith(self.store.prefix(self.job.images.name)):
+                continue
+            other = read_task_plan(folder) if PLAN in names(folder) else None
+            own = (self.job.images.name, self.job.images.split)
+            if other is not None and (other.key.dataset, other.split) == own:
+                differs = "; ".join(self.job.key.differences(other.key.feature_key))
+                self.observer.note(
+                    f"{self.job.title}: this task begins a set of its own, beside that which tasks have begun as {name}: "
+                    f"{differs}"
+                )
+
     def _refuse_changed(self, writer: SetWriter) -> None:
         """Raise FeaturesStale: a change is computed by one command, which knows what is kept."""
         before = writer.manifest()
         if before is None:
             raise FeaturesDamaged(
-                f"{writer.folder / MANIFEST}: damaged; the same command without --executor array mends it"
+                f"{writer.folder / MANIFEST}: damaged; the same command without --executor and --task mends it"
             )
         if unchanged(self.job, before, self.contents) is None:
             raise FeaturesStale(
-                f"{writer.folder}: {self.job.images.source} is no longer what it was made from; the same command without "
-                f"--executor array computes only what changed"
+                f"{writer.folder}: {self.job.images.source} is no longer what it was made from; the same command "
+                f"without --executor and --task computes only what changed"
             )
 
     def _prepared(self, writer: SetWriter, rows: int, shards: int, later: Sequence[Job]) -> Network:

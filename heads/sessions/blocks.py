@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.cache.feature_set import FeatureSet
+from headstart.core.cache.text import volume
 from headstart.core.heads.config import TrainConfig, grid
 from headstart.core.heads.data import Pair, Parts
 from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT
@@ -65,7 +66,7 @@ def _check(pair: Pair, config: TrainConfig, memory: int, *, curve: bool) -> None
 
 
 def _too_large(pair: Pair, memory: int) -> str:
-    return f"{pair.train.folder}: does not fit into --memory {memory / 1e6:,.0f}MB as a whole"
+    return f"{pair.train.folder}: does not fit into --memory of {volume(memory)} as a whole"
 
 
 class _Session:

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from headstart.core.cache.errors import OutOfMemory
+from headstart.core.cache.text import volume
 
 LIBRARIES = 48 * 10**6
 """Bytes that come beside what is counted: parts of libraries that are loaded when they are first used, their buffers, and
@@ -66,7 +67,7 @@ class Budget:
         worst = max(several, key=self.least)
         least = math.ceil(self.least(worst) / 10**6)
         return (
-            f"--memory {self.memory / 1e6:,.0f}MB is too little for {worst.name} of {self.rows:,} rows of {self.dim:,} "
+            f"--memory of {volume(self.memory)} is too little for {worst.name} of {self.rows:,} rows of {self.dim:,} "
             f"features in blocks, expected {least:,}MB or more; use --memory {least}MB"
         )
 

@@ -41,7 +41,7 @@ def needs(config: TrainConfig, dim: int, classes: int, beside: int = 0) -> list[
     dropped = 6 * config.hidden if "dropout" in uses(config.head) else 0
     state = beside + 4 * (8 * parameters + batch)
     return [
-        Needs(f"a {config.head} head", state, least=_LEAST_BATCHES * config.batch_size, of_a_row=dropped, most=_MOST_ROWS)
+        Needs(f"the head {config.head}", state, least=_LEAST_BATCHES * config.batch_size, of_a_row=dropped, most=_MOST_ROWS)
     ]
 
 

@@ -44,7 +44,7 @@ def refusal(config: TrainConfig) -> str | None:
     if config.head in (AUTO, *KINDS):
         return None
     others = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
-    return f"a {config.head} head needs all rows in memory; use --head {others}, or leave --memory out"
+    return f"the head {config.head} needs all rows in memory; use --head {others}, or leave --memory out"
 
 
 def opened(config: TrainConfig, rows: int) -> list[TrainConfig]:

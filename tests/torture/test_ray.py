@@ -18,8 +18,9 @@ pytest.importorskip("ray", reason="the extra headstart[ray] is not installed")
 pytestmark = pytest.mark.torture
 
 PATIENCE_S = 240.0
-FEATURES = "-m resnet18 --weights random:0 --dataset digits --split train --limit 768 --image-size 64 --precision fp32 --device cpu"
-WORDS = [sys.executable, "cli.py", "extract", *FEATURES.split(), "--shard-rows", "64", "--batch-size", "8"]
+FEATURES = "-m resnet18 --weights random:0 --dataset digits --split train --limit 768 --image-size 64 --shard-rows 64"
+ALIKE = "--precision fp32 --device cpu --batch-size 8"
+WORDS = [sys.executable, "cli.py", "extract", *FEATURES.split(), *ALIKE.split()]
 
 
 STARTED: "list[subprocess.Popen[str]]" = []

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from headstart.console.progress import clock
+from headstart.core.cache.text import volume
 
 if TYPE_CHECKING:
+    from headstart.core.extract.config import ExecutorConfig
     from headstart.estimating.estimate import Estimate
 
 
-def estimate(found: Estimate, executor: str) -> str:
+def estimate(found: Estimate, executor: ExecutorConfig) -> str:
     """Shards, bytes, device hours and decoding cores of a job, and what they mean for who is to compute it."""
     size, rates = found.size, found.rates
     shards = "1 shard" if size.shards == 1 else f"{size.shards:,} shards"
@@ -26,36 +28,36 @@ def estimate(found: Estimate, executor: str) -> str:
         f"  decode cores: {number(found.decode_cores or 0.0)} feed one device; a core decodes {rates.decoded_per_s:,.1f} "
         f"pictures a second ({rates.decode_from})",
     ]
-    return "\n".join([*said, f"  {executor}: {_means(found, executor)}"])
+    return "\n".join([*said, f"  {executor.name}: {_means(found, executor)}"])
 
 
-def _means(found: Estimate, executor: str) -> str:
+def _means(found: Estimate, executor: ExecutorConfig) -> str:
     """What the rates mean for an executor."""
     cores, needed, rates = found.rates.cores, found.whole_cores or 1, found.rates
     own = _cores(cores)
-    if executor in ("array", "ray"):
-        worker = "task" if executor == "array" else "actor"
-        spent = clock((found.hours(1, cores if rates.shared else needed) or 0.0) * 3600)
+    if executor.name in ("array", "ray"):
+        worker = "task" if executor.name == "array" else "actor"
+        hours = found.hours(1, cores if rates.shared else needed) or 0.0
         feeds = "cores as here" if rates.shared else f"a device and {_cores(needed)}"
-        return f"each {worker} needs {feeds}; one takes {spent}, N take an N-th of that"
-    spent = clock((found.hours(1, cores) or 0.0) * 3600)
+        count = executor.num or (executor.task[1] if executor.task else None)
+        share = "N take an N-th of that" if count is None else f"{count:,} take {_time(hours / count)} each"
+        return f"each {worker} needs {feeds}; one takes {_time(hours)}, {share}"
+    spent = _time(found.hours(1, cores) or 0.0)
     if rates.shared:
         return f"{spent} on the {own} here, which decode and compute; more processes share them and are no faster"
     devices = cores * rates.decoded_per_s / (rates.images_per_s or 1.0)
-    if executor == "processes":
+    if executor.name == "processes":
         return f"the {own} here feed {number(devices)} devices; one takes {spent}"
     held = "" if devices >= 1 else f", held back by reading: it needs {_cores(needed)}"
     return f"one device takes {spent} with the {own} here{held}"
 
 
+def _time(hours: float) -> str:
+    return "under a second" if hours * 3600 < 1 else clock(hours * 3600)
+
+
 def _cores(count: int) -> str:
     return "1 core" if count == 1 else f"{count:,} cores"
-
-
-def volume(nbytes: float) -> str:
-    """Bytes for people."""
-    units = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
-    return next((f"{nbytes / size:,.1f} {unit}" for size, unit in units if nbytes >= size), f"{nbytes:,.0f} bytes")
 
 
 def number(value: float) -> str:
@@ -65,12 +67,12 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2g}"
 
 
-def estimate_json(found: Estimate, executor: str) -> dict[str, Any]:
+def estimate_json(found: Estimate, executor: ExecutorConfig) -> dict[str, Any]:
     """The same as JSON values."""
     rates, size = found.rates, found.size
     return {
         "estimate": found.title,
-        "executor": executor,
+        "executor": executor.name,
         "rows": size.rows,
         "rows_to_compute": found.computed,
         "shards": size.shards,
