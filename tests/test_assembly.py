@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart.core.cache.assembly import Missing, assemble, missing, spelled
-from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound
+from headstart.core.cache.errors import FeaturesDamaged, FeaturesInvalid, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.shard import Shard
 from headstart.core.cache.shard_plan import Part
@@ -44,7 +44,7 @@ def test_a_set_is_complete_when_its_last_shard_is_there(store: FeatureStore, mad
     for index in (2, 0):
         put(folder, index, made[index])
     assert missing(store, folder.name).array == "2"
-    with pytest.raises(FeaturesNotFound, match=rf"{folder.name}: of 3 shards 1 are missing; tasks 2 of 3 make what"):
+    with pytest.raises(FeaturesNotFound, match=rf"{folder.name}: of 3 shards 1 is missing; task 2 of 3 makes what"):
         assemble(store, folder.name, never_wait)
     put(folder, 1, made[1])
     (folder / ".shard-00001.h5.0123.shared").touch()  # of a task that was killed
@@ -55,7 +55,7 @@ def test_a_set_is_complete_when_its_last_shard_is_there(store: FeatureStore, mad
     assert np.array_equal(found.load().features, np.concatenate([shard.rows.features for shard in made]))
     assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", *(f"shard-0000{i}.h5" for i in range(3))]
     assert assemble(store, folder.name, never_wait) == found
-    assert missing(store, folder.name) == Missing(folder, (), 3)
+    assert missing(store, folder.name) == Missing(folder, [], 3)
     assert store.open(PLAN.key, "train") == found
 
 
@@ -106,13 +106,26 @@ def test_no_set_without_rows_is_kept(store: FeatureStore, rng: np.random.Generat
 
 def test_what_is_not_there_is_named(store: FeatureStore, made: list[Shard]) -> None:
     for ask in (lambda name: missing(store, name), lambda name: assemble(store, name, never_wait)):
-        with pytest.raises(FeaturesNotFound, match="no complete feature set; there are: none"):
+        with pytest.raises(FeaturesNotFound, match="no such feature set; `headstart cache ls` lists them"):
             ask("nothing")
     folder = begin(store)
     (folder / "tasks.json").unlink()
     put(folder, 0, made[0])
     with pytest.raises(FeaturesNotFound, match="not complete; the `headstart extract` that began it goes on"):
         missing(store, folder.name)
+
+
+def test_a_complete_set_is_looked_at_too(store: FeatureStore, made: list[Shard]) -> None:
+    folder = begin(store)
+    for index, shard in enumerate(made):
+        put(folder, index, shard)
+    assemble(store, folder.name, never_wait)
+    assert not missing(store, folder.name).parts
+    assert assemble(store, folder.name, never_wait).folder == folder
+    (folder / "shard-00001.h5").unlink()
+    assert missing(store, folder.name).array == "2"
+    with pytest.raises(FeaturesDamaged, match=r"shard-00001\.h5: missing, though manifest\.json lists it"):
+        assemble(store, folder.name, never_wait)
 
 
 def test_a_set_is_given_by_its_folder_too(store: FeatureStore, made: list[Shard]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cache_samples import flip
 from extract_samples import Interrupted, QuarterMeans, RecordingObserver, file_images
 from run_samples import job, run, run_finding_all, shards, tiny
 
@@ -160,6 +161,16 @@ def test_workers_make_what_one_process_makes(driven: Driven, alone: dict[str, by
     assert manifest.elapsed_s == pytest.approx(outcome.elapsed_s, abs=0.01)  # by the clock, however many there are
     assert manifest.provenance.batch_size == 3
     run_finding_all(hands.job, driven.store)
+
+
+@pytest.mark.parametrize("damage", [flip, Path.unlink])
+def test_a_complete_set_is_mended(driven: Driven, alone: dict[str, bytes], damage: Callable[[Path], object]) -> None:
+    folder = driven.run(FakeHands(tiny(), 2)).features.folder
+    damage(folder / "shard-00003.h5")
+    again = FakeHands(tiny(), 2)
+    driven.run(again)
+    assert again.made == [3]
+    assert shards(driven.store) == alone
 
 
 @pytest.mark.parametrize("place", [0, 1])

@@ -14,18 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart.console.words.estimates import estimate as spoken
-from headstart.console.words.estimates import estimate_json, volume
+from headstart.console.words.estimates import estimate_json
 from headstart.core.cache.change import Change
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.cache.shard import encode_shard
 from headstart.core.cache.shard_plan import plan
 from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.text import volume
+from headstart.core.extract.config import ExecutorConfig
 from headstart.core.extract.job import Job
 from headstart.estimating.estimate import Estimate, Rates, Size
 from headstart.estimating.jobs import size
 from headstart.estimating.rates import LEAST_ROWS, by_sets, decoded, images_per_s
 
 GPU = Rates(2000.0, "measured", 250.0, "64 of its pictures", cores=16)
+PROCESSES = ExecutorConfig("processes")
 BILLION = Size(10**9, 100_000, 2048, 2, 40)
 
 # --- arithmetic ------------------------------------------------------------------------------------------------------
@@ -63,8 +66,8 @@ def test_a_device_that_is_the_cores_themselves_decodes_and_computes_in_turn() ->
 def test_what_cant_be_run_has_a_size_and_no_hours() -> None:
     found = Estimate("here", BILLION, 5, dataclasses.replace(GPU, images_per_s=None))
     assert (found.device_hours, found.decode_cores, found.whole_cores, found.hours(1, 1)) == (None,) * 4
-    assert spoken(found, "ray").endswith("device hours: not known, since the backbone can't be run here")
-    assert json.loads(json.dumps(estimate_json(found, "ray")))["device_hours"] is None
+    assert spoken(found, ExecutorConfig("ray")).endswith("device hours: not known, since the backbone can't be run here")
+    assert json.loads(json.dumps(estimate_json(found, ExecutorConfig("ray"))))["device_hours"] is None
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -73,13 +76,24 @@ def test_what_cant_be_run_has_a_size_and_no_hours() -> None:
 @pytest.mark.parametrize(
     ("executor", "expected"),
     [
-        ("local", "local: one device takes 138:53:20 with the 16 cores here"),
-        ("processes", "processes: the 16 cores here feed 2 devices; one takes 138:53:20"),
-        ("array", "array: each task needs a device and 8 cores; one takes 138:53:20, N take an N-th of that"),
-        ("ray", "ray: each actor needs a device and 8 cores; one takes 138:53:20, N take an N-th of that"),
+        (ExecutorConfig("local"), "local: one device takes 138:53:20 with the 16 cores here"),
+        (PROCESSES, "processes: the 16 cores here feed 2 devices; one takes 138:53:20"),
+        (
+            ExecutorConfig("array"),
+            "array: each task needs a device and 8 cores; one takes 138:53:20, N take an N-th of that",
+        ),
+        (ExecutorConfig("ray"), "ray: each actor needs a device and 8 cores; one takes 138:53:20, N take an N-th of that"),
+        (
+            ExecutorConfig("ray", num=10),
+            "ray: each actor needs a device and 8 cores; one takes 138:53:20, 10 take 13:53:20 each",
+        ),
+        (
+            ExecutorConfig("array", task=(2, 100)),
+            "array: each task needs a device and 8 cores; one takes 138:53:20, 100 take 1:23:20 each",
+        ),
     ],
 )
-def test_what_is_said_of_each_executor(executor: str, expected: str) -> None:
+def test_what_is_said_of_each_executor(executor: ExecutorConfig, expected: str) -> None:
     said = spoken(Estimate("resnet50 list-a train", BILLION, 10**9, GPU), executor).splitlines()
     assert said[0] == ("resnet50 list-a train: 10,000 shards, 4.2 TB with labels, ids and digests, 4.1 MB of manifest")
     assert said[1] == "  device hours: 139 for 1,000,000,000 images at 2,000.0 a second (measured)"
@@ -90,14 +104,14 @@ def test_what_is_said_of_each_executor(executor: str, expected: str) -> None:
 def test_reading_that_holds_a_device_back_is_said() -> None:
     few = Estimate("here", BILLION, 10**6, dataclasses.replace(GPU, cores=1))
     assert "local: one device takes 1:06:40 with the 1 core here, held back by reading: it needs 8 cores" in spoken(
-        few, "local"
+        few, ExecutorConfig("local")
     )
 
 
 def test_a_cpu_is_said_to_be_shared() -> None:
     found = Estimate("here", BILLION, 10**6, dataclasses.replace(GPU, shared=True, cores=2))
-    assert "0:41:40 on the 2 cores here, which decode and compute; more processes share them" in spoken(found, "processes")
-    assert "array: each task needs cores as here; one takes 0:41:40, N take" in spoken(found, "array")
+    assert "0:41:40 on the 2 cores here, which decode and compute; more processes share them" in spoken(found, PROCESSES)
+    assert "array: each task needs cores as here; one takes 0:41:40, N take" in spoken(found, ExecutorConfig("array"))
 
 
 @pytest.mark.parametrize(

@@ -202,8 +202,28 @@ def test_a_complete_shorter_set_is_extended(store: FeatureStore) -> None:
 
 def test_tasks_of_another_limit_are_refused(store: FeatureStore) -> None:
     task(1, 2, tiny(), store)
-    with pytest.raises(FeaturesStale, match=r"tasks have begun it for 18 rows .* \(6 rows\); .*headstart cache rm tiny"):
+    with pytest.raises(FeaturesStale, match=r"its tasks make the first 18 rows, this one asks for 6; give --limit as the"):
         task(2, 2, tiny(limit=6), store)
+
+
+def test_another_size_of_shards_is_said_and_not_used(store: FeatureStore) -> None:
+    task(1, 2, tiny(), store)
+    other, observer = tiny(), RecordingObserver()
+    other = dataclasses.replace(other, config=dataclasses.replace(other.config, shard_rows=7))
+    assert task(2, 2, other, store, observer).features is not None
+    (said,) = observer.notes
+    assert said.endswith("the first task planned shards of up to 4 rows, and they stay so; --shard-rows 7 is not used")
+
+
+def test_a_task_with_other_weights_says_that_it_begins_a_set_of_its_own(store: FeatureStore) -> None:
+    task(1, 2, tiny(), store)
+    other, observer = tiny(), RecordingObserver()
+    other = dataclasses.replace(other, weights=dataclasses.replace(other.weights, label="file", sha256="f" * 64))
+    task(2, 2, other, store, observer)
+    said = [text for text in observer.notes if "begins a set of its own" in text]
+    assert len(said) == 1
+    assert NAME in said[0]
+    assert "weights_sha256 is" in said[0]
 
 
 def test_pictures_that_came_or_went_between_tasks_are_refused(store: FeatureStore, tmp_path: Path) -> None:
@@ -225,7 +245,9 @@ def test_a_picture_that_changed_between_tasks_is_computed_by_the_next_extract(st
     assert outcome.computed == 1
     assert outcome.features.folder != done.features.folder
     write_picture(tmp_path / "a/01.png", seed=78)
-    with pytest.raises(FeaturesStale, match="no longer what it was made from; the same command without --executor array"):
+    with pytest.raises(
+        FeaturesStale, match="no longer what it was made from; the same command without --executor and --task"
+    ):
         task(1, 2, job(images), store)
 
 
@@ -322,7 +344,7 @@ def test_the_last_task_finds_damage_and_that_task_mends_it(store: FeatureStore, 
         task(number, 5, tiny(), store)
     flip(folder / "shard-00001.h5")
     with pytest.raises(
-        FeaturesNotFound, match=r"of 5 shards 1 are missing \(1 of them damaged, and removed now\); tasks 2 of"
+        FeaturesNotFound, match=r"of 5 shards 1 is missing \(1 of them damaged, and removed now\); task 2 of"
     ):
         task(5, 5, tiny(), store)
     assert missing(store, folder.name).array == "2"

@@ -272,7 +272,8 @@ def test_a_damaged_shard_alone_is_made_anew_and_named(store: FeatureStore, damag
     extractor, observer = QuarterMeans(), RecordingObserver()
     outcome = run(tiny(), store, extractor, observer)
     assert (outcome.computed, extractor.seen) == (4, 4)
-    assert observer.notes == [f"{folder / 'shard-00002.h5'} is damaged and will be made anew"]
+    what = "missing" if damage == "gone" else "damaged"
+    assert observer.notes == [f"{folder / 'shard-00002.h5'} is {what} and will be made anew"]
     assert shards(store) == {name: content for name, (content, _) in before.items()}
     assert {name for name, file in files(store).items() if file[1] != before[name][1]} == {"shard-00002.h5"}
     assert_equal(outcome.features.load(), expected_rows(PIXELS))

@@ -126,12 +126,12 @@ class _Task:
         job, images = self.job, images_digest(self.job.images, self.job.rows)
         plan = read_task_plan(writer.folder)
         if plan is not None:
-            if plan.stops[-1] != job.rows:
+            if plan.stops[-1] != job.rows and plan.provenance.split_rows == job.images.rows:
                 raise FeaturesStale(
                     f"{writer.folder}: its tasks make the first {plan.stops[-1]:,} rows, this one asks for {job.rows:,}; "
                     f"give --limit as the others do, or `headstart cache rm {writer.folder.name}` and begin anew"
                 )
-            if plan.images != images:
+            if (plan.images, plan.stops[-1]) != (images, job.rows):
                 raise FeaturesStale(
                     f"{writer.folder}: tasks have begun it for {plan.stops[-1]:,} rows of other pictures than are there "
                     f"now ({job.rows:,} rows); go on with those, or `headstart cache rm {writer.folder.name}` begins anew"
