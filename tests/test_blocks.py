@@ -389,6 +389,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+# the peak of a process can only be set back through this file, and without that it would be the imports' own
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux alone says what was resident at most")
 @pytest.mark.parametrize("head", ["auto"])
 def test_the_memory_that_is_given_is_not_exceeded(large: Path, head: str) -> None:

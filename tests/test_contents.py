@@ -130,6 +130,7 @@ def test_what_one_process_knows_of_some_rows_another_takes(tmp_path: Path, monke
     stat = first.stat(2, 3)
     first.read([2, 3])
     other.learn(3, images.fingerprints(2, 3)[0])  # it knew that row better: what it is told now counts
+    # how it goes to a worker and back; the bytes are this test's own
     other.take(pickle.loads(pickle.dumps(first.known(2, 5))))
     write_picture(tmp_path / "02.png", seed=99)
     assert other.stat(2, 3) == stat != images.stat(2, 3)  # as it was before the file was read

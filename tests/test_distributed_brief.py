@@ -33,6 +33,7 @@ def pets(root: Path, store: FeatureStore | None = None, views: Any = None, **con
 
 def again(job: Job, **changes: Any) -> Job:
     """The job as a worker has it."""
+    # how a child of ours is told, through a socket that no other process has; the bytes are this test's own
     brief = pickle.loads(pickle.dumps(brief_of(job)))
     return job_of(dataclasses.replace(brief, **changes))
 
@@ -107,12 +108,14 @@ def test_the_digest_of_images_is_of_ids_labels_and_classes(tmp_path: Path) -> No
     [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, HeadstartError)],
 )
 def test_every_error_of_ours_comes_through_a_socket_as_it_is(kind: type[HeadstartError]) -> None:
+    # an exception is pickled by its arguments, and one with others would fail only when it is read; bytes of our own
     answer: Answer = pickle.loads(pickle.dumps(Answer(error=kind("a.png: cut off"))))
     with pytest.raises(kind, match=r"^a\.png: cut off$"):
         answer.get()
 
 
 def test_an_error_of_the_system_keeps_its_path() -> None:
+    # the same, with the path that `str` shows; bytes of our own
     answer: Answer = pickle.loads(pickle.dumps(Answer(error=OSError(28, "no space left", "x/y"))))
     with pytest.raises(OSError, match=r"no space left: 'x/y'"):
         answer.get()
