@@ -329,7 +329,7 @@ def test_the_command_says_how_it_trained(pair: Pair, tmp_path: Path) -> None:
         (
             ("--memory", "much"),
             2,
-            "'much' is no size, expected bytes, or such as 1.5GiB.",
+            "'much' is no size, expected bytes, such as 200MB.",
         ),
         (("--memory", "2.5MB", "--head", "knn"), 1, "the head knn needs all rows in memory"),
         (("--memory", "2.5MB", "--curve"), 1, "a few-shot curve is only measured in memory"),

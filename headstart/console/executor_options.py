@@ -19,7 +19,9 @@ def executor_options(function: Any) -> Any:
         help="Who computes: local, this process; processes, one for each GPU or --num; array, one --task of a job array; "
         "ray, the actors of a cluster. With --dry-run: what that takes, from rates measured here.",
     )
-    num = click.option("--num", type=POSITIVE, help="Processes or actors. [default: one for each GPU or node]")
+    num = click.option(
+        "--num", type=POSITIVE, help="Processes or actors. [default: by GPUs or nodes; none for processes on a CPU]"
+    )
     task = click.option("--task", metavar="I/N", help="The I-th of N tasks of a job array, counted from 1.")
     address = click.option("--address", help="The Ray cluster: HOST:PORT, auto, or local for one on this machine alone.")
     return executor(num(task(address(function))))

@@ -129,7 +129,7 @@ def as_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> i
     try:
         return None if value is None else nbytes("memory", value)
     except ArgumentInvalid:
-        raise click.BadParameter(f"{value!r} is no size, expected bytes, or such as 1.5GiB.", ctx, param) from None
+        raise click.BadParameter(f"{value!r} is no size, expected bytes, such as 200MB.", ctx, param) from None
 
 
 class Pattern(click.types.StringParamType):
