@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import contextlib
 import logging
 import os
 import warnings
@@ -18,13 +17,8 @@ RESUMED = ("extract", "study", "demo")
 """The commands that go on where an interrupted one stopped."""
 
 
-class Commands(click.Group, abc.ABC):
-    """Commands in the order of their use. A known error is one line and exit code 1, a signal 128 and its number.
-
-    A subclass says how a line is written, to which stream the results go, and who hears signals.
-    """
-
-    signals: ClassVar[Signals]
+class Section(click.Group):
+    """Commands in the order of their use, the command `otherwise` among them where none is named."""
 
     def __init__(self, *args: Any, otherwise: str | None = None, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -42,6 +36,19 @@ class Commands(click.Group, abc.ABC):
             args = [self.otherwise, *args]
         return super().resolve_command(ctx, args)
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which they are used, not of the alphabet."""
+        return list(self.commands)
+
+
+class Commands(Section, abc.ABC):
+    """The root of all commands. A known error is one line and exit code 1, a signal 128 and its number.
+
+    A subclass says how a line is written, to which stream the results go, and who hears signals.
+    """
+
+    signals: ClassVar[Signals]
+
     @abc.abstractmethod
     def note(self, text: str) -> None:
         """Write a line about the run."""
@@ -52,10 +59,9 @@ class Commands(click.Group, abc.ABC):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and let it end as the class says."""
-        if ctx.parent is None:
-            quiet_pillow()
+        quiet_pillow()
         try:
-            with self.signals if ctx.parent is None else contextlib.nullcontext():
+            with self.signals:
                 return super().invoke(ctx)
         except HeadstartError as error:
             self.note(f"headstart: {' '.join(str(error).split())}")
@@ -70,10 +76,6 @@ class Commands(click.Group, abc.ABC):
             self.note(f"headstart: interrupted{kept}")
             ctx.exit(128 + int(error.args[0]))
         return ctx.exit(1)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order in which they are used, not of the alphabet."""
-        return list(self.commands)
 
 
 def _help(ctx: click.Context) -> list[list[str]]:

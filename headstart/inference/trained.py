@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 from headstart.core.cache.errors import RunNotFound, WeightsMismatch
 from headstart.core.extract import plan
@@ -38,6 +39,19 @@ class TrainedHead:
 def of_run(workspace: Workspace, run: Run) -> TrainedHead:
     """A run's head. Raises RunNotFound, RunDamaged."""
     return TrainedHead(load_head(run, RunStore(workspace.runs_dir)), run, run.name)
+
+
+def called(workspace: Workspace, names: Sequence[str]) -> HeadChoice:
+    """The heads that users name as arguments: a run's folder, its head's file, or a run's name in the runs directory. None
+    named is the newest run."""
+    paths = (
+        workspace.runs_dir / name if not Path(name).exists() and _is_run(workspace, name) else Path(name) for name in names
+    )
+    return HeadChoice(paths=tuple(paths))
+
+
+def _is_run(workspace: Workspace, name: str) -> bool:
+    return Path(name).name == name and (workspace.runs_dir / name).is_dir()
 
 
 def choose(workspace: Workspace, choice: HeadChoice, options: InferenceOptions, observer: Observer) -> list[TrainedHead]:
