@@ -219,6 +219,21 @@ def test_a_first_worker_that_dies_before_it_begins_is_replaced(driven: Driven, a
     assert sorted(hand.place for hand in hands.started) == [0, 0, 0, 1]
 
 
+def test_all_load_before_the_first_one_measures(driven: Driven) -> None:
+    hands = FakeHands(tiny(), 2)
+    driven.run(hands)
+    asked = [(one.place, one.what) for one in hands.asked]
+    assert asked.index((1, "load")) < asked.index((0, "prepare"))
+
+
+def test_one_that_does_not_load_is_not_waited_for(
+    driven: Driven, alone: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "LOADING_S", 0.01)
+    driven.run(FakeHands(tiny(), 2, lambda one: "never" if one.place and one.what in ("load", "prepare") else None))
+    assert shards(driven.store) == alone
+
+
 @pytest.mark.parametrize("what", ["load", "prepare"])
 def test_first_workers_that_never_begin_end_the_run(driven: Driven, what: str) -> None:
     hands = FakeHands(tiny(), 2, lambda one: KILLED if one.what == what else None)

@@ -33,6 +33,8 @@ LOOK_S = 0.2
 """Seconds between two looks at what the user wants."""
 WAITING_S = 30.0
 """Seconds without any worker after which it is said that one is waited for."""
+LOADING_S = 30.0
+"""Seconds for which the first worker waits for the others to load, before it measures and begins."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +54,11 @@ class Team:
         self._job, self._loader, self._hands = job, loader, hands
         self._first: Hand | None = None
         self._others: dict[int, Hand] = {}
+        self._loading: list[Future[Answer]] = []
 
     def load(self) -> None:
+        self._leader()
+        self._start_others(-(-self._job.rows // self._job.config.shard_rows))
         self._led("load")
 
     def make(self, work: Work, parts: Sequence[Part], todo: int) -> Made:
@@ -61,6 +66,8 @@ class Team:
             return Alone(work.job, self._loader).make(work, parts, todo)
         request, _ = work.request(todo), self._leader()
         self._start_others(len(parts))
+        # what they do meanwhile would be measured; one for whom a cluster has no room yet is not waited for
+        concurrent.futures.wait(self._loading, LOADING_S)
         network, notes = self._led("prepare", request)
         for text in notes:
             work.observer.note(text)
@@ -109,10 +116,11 @@ class Team:
         return self._first
 
     def _start_others(self, count: int) -> None:
-        """Start those that will be needed, so that they have imported what they need when they are told how to compute."""
+        """Start those that will be needed and have them load while the first one does, so that they can begin with it."""
         for place in range(1, min(self._hands.count, count)):
             if place not in self._others:
                 self._others[place] = self._hands.start(place)
+                self._loading.append(self._others[place].ask("load"))  # what goes wrong comes again when they are prepared
 
 
 def _by_the_clock(records: Sequence[ShardRecord], elapsed_s: float) -> list[ShardRecord]:
