@@ -19,7 +19,9 @@
     ├── DeviceUnavailable  (RuntimeError)       the device or precision asked for is not there
     ├── WorkerLost         (RuntimeError)       processes that compute died, again and again
     ├── RunNotFound        (FileNotFoundError)  no trained head answers
-    └── RunDamaged         (ValueError)         a head or its record is altered or not of our layout
+    ├── RunDamaged         (ValueError)         a head or its record is altered or not of our layout
+    ├── ModelFileInvalid   (ValueError)         an exported file is altered, not ours, or can't be run
+    └── ModelFileDiffers   (ValueError)         an exported file gives other probabilities than it should
 
 It lives in `cache` because that is the one room which all the others may import.
 """
@@ -103,3 +105,11 @@ class RunNotFound(HeadstartError, FileNotFoundError):
 
 class RunDamaged(HeadstartError, ValueError):
     """A head file or a run record is altered or not of our layout."""
+
+
+class ModelFileInvalid(HeadstartError, ValueError):
+    """An exported file is altered, not of our layout, or can't be run."""
+
+
+class ModelFileDiffers(HeadstartError, ValueError):
+    """An exported file gives other probabilities than those that it should give."""

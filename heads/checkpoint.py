@@ -55,6 +55,13 @@ class Checkpoint:
 
 def save(checkpoint: Checkpoint, path: Path) -> str:
     """Write the head durably; returns the SHA-256 of the file. Raises OSError."""
+    content = to_bytes(checkpoint)
+    write_durably(path, content)
+    return sha256(content)
+
+
+def to_bytes(checkpoint: Checkpoint) -> bytes:
+    """The head as the bytes of its file: the same head gives the same."""
     head, sure = checkpoint.head, checkpoint.confidence
     tensors = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
     if sure is not None:
@@ -75,9 +82,7 @@ def save(checkpoint: Checkpoint, path: Path) -> str:
     }
     # one entry only: safetensors writes several in an order of its own
     text = canonical_json({**facts, "sha256": _digest(facts, tensors)}).decode()
-    content = save_tensors(tensors, metadata={"headstart": text})
-    write_durably(path, content)
-    return sha256(content)
+    return save_tensors(tensors, metadata={"headstart": text})
 
 
 def load(path: Path) -> Checkpoint:
