@@ -147,6 +147,34 @@ class ExportRequest:
         return self.path.suffix.lower()
 
 
+@dataclasses.dataclass(frozen=True)
+class CheckRequest:
+    """An exported file to be run again on the test pictures in it, and on `pictures` beside `predict`. A .pt2 file, which can
+    run anything when it is loaded, needs the `sha256` that it has to have. Raises ArgumentInvalid."""
+
+    path: Path
+    pictures: tuple[str, ...] = ()
+    sha256: str | None = None
+    weights: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        runs = (".onnx", ".pt2")
+        if self.kind not in runs:
+            raise ArgumentInvalid(f"{self.path}: --check runs files that end in {' or '.join(runs)}")
+        if self.kind == ".pt2" and self.sha256 is None:
+            raise ArgumentInvalid(
+                f"{self.path}: a .pt2 file can run any code when it is loaded; give --sha256 with the SHA-256 that export said "
+                f"when it was made, or check an .onnx file"
+            )
+        if self.kind == ".onnx" and self.sha256 is not None:
+            raise ArgumentInvalid("--sha256 is for .pt2 files, which must not be loaded unknown; leave it out")
+
+    @property
+    def kind(self) -> str:
+        """The suffix of the file."""
+        return self.path.suffix.lower()
+
+
 INPUTS = ("pixels", "resized")
 EXPORT_PRECISIONS = ("fp32", "fp16", "int8")
 EXPORTS = {

@@ -11,27 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.cache.errors import ModelFileDiffers
 from headstart.core.cache.files import sha256, write_durably
 from headstart.core.extract.featurise import expand
 from headstart.core.heads.checkpoint import to_bytes
-from headstart.export import comparison, proof
-from headstart.export.agreement import Agreement
+from headstart.export import proof
+from headstart.export.measuring import comparison
+from headstart.export.measuring.agreement import TOLERANCES, Agreement
 from headstart.export.files import onnx_file
-from headstart.export.files.facts import Facts, Picture
+from headstart.export.files.facts import STRICT, Facts, Picture
 from headstart.export.making import make
-from headstart.export.reference import Reference, Shares, exact, own
+from headstart.export.measuring.reference import Reference, Shares, exact, own
 from headstart.export.results import Checked, Exported
-from headstart.export.rows import on_rows
-from headstart.export.running.process import Runner, running
+from headstart.export.measuring.rows import on_rows
+from headstart.export.running.process import running
 from headstart.inference.trained import TrainedHead
 from headstart.observer import Observer
 from headstart.requests import ExportRequest
 from headstart.workspace import Workspace
-
-TOLERANCES = {"fp32": 1e-4, "fp16": 0.05, "int8": 0.5}
-"""How far a probability may be from that of `predict` in fp32."""
-
 
 def export(workspace: Workspace, head: TrainedHead, request: ExportRequest, observer: Observer) -> Exported:
     """Write a head and its backbone as one file, once it gives what `predict` gives; nothing is written where it does not.
@@ -137,7 +133,7 @@ def _facts(head: TrainedHead, request: ExportRequest, reference: Reference, test
         licence=checkpoint.licence or "unknown",
         made_by=f"headstart {importlib.metadata.version('headstart')}",
         made_from="pictures given" if request.embed else "generated pictures",
-        tolerance=TOLERANCES["fp32"],
+        tolerance=STRICT[request.precision],
         pictures=tests.pictures(tests.expected),
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 from headstart.core.cache.errors import ArgumentInvalid
 from headstart.export.files import onnx_file
 from headstart.export.graph.whole import Whole
-from headstart.export.reference import Reference
+from headstart.export.measuring.reference import Reference
 from headstart.requests import ExportRequest
 
 

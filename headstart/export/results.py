@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from headstart.core.heads.statistics.accuracy import Score
-from headstart.export.agreement import Agreement
+from headstart.export.measuring.agreement import Agreement
 from headstart.export.files.facts import Facts
 from headstart.inference.trained import TrainedHead
 
@@ -52,3 +52,16 @@ class Exported:
     head: TrainedHead
     checked: Checked | None
     card: Path | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Proven:
+    """A file that was run again by `by`: what stands in it, and how far its test pictures are from that. `given` are
+    pictures by `predict` in fp32 with the head called `head`, None where none were given."""
+
+    path: Path
+    by: str
+    facts: Facts
+    agreement: Agreement
+    head: str | None = None
+    given: Agreement | None = None

@@ -22,8 +22,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from headstart.core.cache.files import parse_json
+from headstart.requests import EXPORT_PRECISIONS, INPUTS
 
 FORMAT, VERSION = "headstart model", 1
+STRICT = {"fp32": 1e-4, "fp16": 0.02, "int8": 0.1}
+"""How far a file's own probabilities may be from those that stand in it, where another processor or another ONNX Runtime
+adds up in another order."""
 MOST_BYTES = 2**22
 """Of a test picture; those that are made have some kilobytes."""
 
@@ -78,7 +82,14 @@ class Facts:
                 read[field.name] = _value(field.name, found[field.name])
         for name in ("classes", "absent"):
             read[name] = tuple(read[name])
+        for name, known in (("input", INPUTS), ("precision", EXPORT_PRECISIONS)):
+            if read[name] not in known:
+                raise ValueError(f"{name} is {read[name][:80]!r}, expected {' or '.join(known)}")
+        if not 0 < read["tolerance"] <= STRICT[read["precision"]]:
+            raise ValueError(f"tolerance is {read['tolerance']}, expected above 0 and at most {STRICT[read['precision']]}")
         pictures = tuple(_picture(one, len(read["classes"])) for one in parse_json(found["test_pictures"].encode()))
+        if not pictures:
+            raise ValueError("there are no test pictures")
         return cls(**read, pictures=pictures)
 
 

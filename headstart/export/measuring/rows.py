@@ -8,15 +8,15 @@ import numpy as np
 
 from headstart.core.cache.errors import DataInvalid, DataNotFound, ImageUnreadable
 from headstart.core.heads.statistics.accuracy import Score
-from headstart.export import comparison
-from headstart.export.agreement import Agreement
+from headstart.export.measuring import comparison
+from headstart.export.measuring.agreement import Agreement
 from headstart.export.results import OnRows
 from headstart.inference import timing
 from headstart.observer import Observer, progress
 
 if TYPE_CHECKING:
     from headstart.core.extract.images import Images
-    from headstart.export.reference import Reference, Shares
+    from headstart.export.measuring.reference import Reference, Shares
     from headstart.export.running.process import Runner
     from headstart.inference.trained import TrainedHead
     from headstart.requests import ExportRequest

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+TOLERANCES = {"fp32": 1e-4, "fp16": 0.05, "int8": 0.5}
+"""How far a probability may be from that of `predict` in fp32, by the precision of a file."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
