@@ -75,7 +75,7 @@ def data(head: TrainedHead) -> str:
     lines = [f"Data set: {code(key.dataset)}. Labels: {labels}; whether somebody checked them is not known."]
     digests = [
         ("weights of the backbone", key.weights_sha256),
-        ("features, by how they are computed", key.feature_key.digest),
+        ("how features are computed", key.feature_key.digest),
     ]
     if run is None:
         lines += [f"Training rows: {head.checkpoint.head.rows:,}. {UNRECORDED}"]

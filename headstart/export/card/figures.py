@@ -81,9 +81,7 @@ def classes(head: TrainedHead) -> str:
         lead = f"These {len(names)} of {len(found.per_class):,} classes are found least often; the run record has all. "
     untested = len(found.per_class) - len(tested)
     lead += f"{untested:,} classes have no test image. " if untested else ""
-    lead += (
-        "Recall: the share of a class's images that got its label. Precision: the share of its label's images that are its."
-    )
+    lead += "Recall: the share of a class's images that got its label. Precision: of those that got it, the right share."
     body = [_class(name, found) for name in names]
     return f"{lead}\n\n{table(('class', 'test images', 'precision', 'recall (95 % interval)', 'F1'), body)}"
 
