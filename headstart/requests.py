@@ -138,6 +138,10 @@ class ExportRequest:
         for name, asked, there in (("precision", self.precision, kinds[0]), ("input", self.input, kinds[1])):
             if asked not in there:
                 raise ArgumentInvalid(f"--{name} {asked}: a file ending in {self.kind} has {' or '.join(there)} alone")
+        if self.kind == ".safetensors" and (self.pictures or self.dataset):
+            raise ArgumentInvalid(
+                f"{self.path}: holds tensors, which nothing runs on pictures; leave pictures and --dataset out"
+            )
         if self.embed and not self.pictures:
             raise ArgumentInvalid("--embed puts copies of pictures into the file: name some behind FILE")
 

@@ -1,1 +1,1 @@
-"""A trained head with its backbone as one file that runs without headstart, checked before it is written."""
+"""Trained heads with their backbones as files that run without headstart, and what is said of them."""

@@ -15,6 +15,7 @@ from headstart.core.cache.files import sha256, write_durably
 from headstart.core.extract.featurise import expand
 from headstart.core.heads.checkpoint import to_bytes
 from headstart.export import proof
+from headstart.export.card import model_card
 from headstart.export.measuring import comparison
 from headstart.export.measuring.agreement import TOLERANCES, Agreement
 from headstart.export.files import onnx_file
@@ -24,10 +25,14 @@ from headstart.export.measuring.reference import Reference, Shares, exact, own
 from headstart.export.results import Checked, Exported
 from headstart.export.measuring.rows import on_rows
 from headstart.export.running.process import running
+from headstart.export.tensors import write_safetensors
 from headstart.inference.trained import TrainedHead
 from headstart.observer import Observer
 from headstart.requests import ExportRequest
 from headstart.workspace import Workspace
+
+CARD = "model-card.md"
+
 
 def export(workspace: Workspace, head: TrainedHead, request: ExportRequest, observer: Observer) -> Exported:
     """Write a head and its backbone as one file, once it gives what `predict` gives; nothing is written where it does not.
@@ -39,13 +44,24 @@ def export(workspace: Workspace, head: TrainedHead, request: ExportRequest, obse
         onnx_file.check_installed()
     files = expand(request.pictures, observer.note)
     reference = exact(workspace, head, request.weights, observer)
-    with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
-        path = Path(folder) / f"model{request.kind}"
-        tests = _Tests.of(Path(folder), reference, request, files, observer)
-        checked = _checked(workspace, head, request, reference, tests, path, observer)
-        content = path.read_bytes()
-    write_durably(request.path, content)
-    return Exported(request.path, len(content), sha256(content), head, checked, None)
+    if request.kind == ".safetensors":
+        digest, checked = write_safetensors(head, reference.extractor, request.path), None
+    else:
+        with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
+            path = Path(folder) / f"model{request.kind}"
+            tests = _Tests.of(Path(folder), reference, request, files, observer)
+            checked = _checked(workspace, head, request, reference, tests, path, observer)
+            content = path.read_bytes()
+        digest = sha256(content)
+        write_durably(request.path, content)
+    card = _write_card(head, request) if request.card else None
+    return Exported(request.path, request.path.stat().st_size, digest, head, checked, card)
+
+
+def _write_card(head: TrainedHead, request: ExportRequest) -> Path:
+    path = request.path.parent / CARD
+    write_durably(path, model_card(head, [request.path.name]).encode())
+    return path
 
 
 @dataclasses.dataclass(frozen=True)

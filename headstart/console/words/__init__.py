@@ -10,10 +10,23 @@ from headstart.console.words import (
     exporting,
     extraction,
     predictions,
+    serving,
     sets,
     study,
     timing,
     training,
 )
 
-__all__ = ["backbones", "choosing", "estimates", "exporting", "extraction", "predictions", "sets", "study", "timing", "training"]
+__all__ = [
+    "backbones",
+    "choosing",
+    "estimates",
+    "exporting",
+    "extraction",
+    "predictions",
+    "serving",
+    "sets",
+    "study",
+    "timing",
+    "training",
+]

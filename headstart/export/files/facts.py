@@ -1,15 +1,15 @@
 """What an exported file says of itself: a text for each fact, as ONNX keeps them (`metadata_props`); values are JSON.
 
-    format, version       what these facts are, "headstart model" and 1
-    classes               class names in the order of the probabilities; `absent` are indices of those never predicted
-    input                 "pixels": uint8 (N, H, W, 3) of any size; "resized": of the size that the backbone sees
-    precision             fp32, fp16 or int8
-    transform             what is done to a picture, by value and in words
-    key                   how the features are computed: backbone, pooling, weights and their SHA-256, transform
-    head_sha256           of head.safetensors; `temperature` is what its scores are divided by
-    licence               of the backbone's weights
-    measured              how the file was checked when it was made
-    test_pictures         small PNG and JPEG files in base64 with the probabilities (C,) expected, `tolerance` apart at most
+format, version       what these facts are, "headstart graph" and 1
+classes               class names in the order of the probabilities; `absent` are indices of those never predicted
+input                 "pixels": uint8 (N, H, W, 3) of any size; "resized": of the size that the backbone sees
+precision             fp32, fp16 or int8
+transform             what is done to a picture, by value and in words
+key                   how the features are computed: backbone, pooling, weights and their SHA-256, transform
+head_sha256           of head.safetensors; `temperature` is what its scores are divided by
+licence               of the backbone's weights
+measured              how the file was checked when it was made
+test_pictures         small PNG and JPEG files in base64 with the probabilities (C,) expected, `tolerance` apart at most
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 from headstart.core.cache.files import parse_json
 from headstart.requests import EXPORT_PRECISIONS, INPUTS
 
-FORMAT, VERSION = "headstart model", 1
+FORMAT, VERSION = "headstart graph", 1
 STRICT = {"fp32": 1e-4, "fp16": 0.02, "int8": 0.1}
 """How far a file's own probabilities may be from those that stand in it, where another processor or another ONNX Runtime
 adds up in another order."""
@@ -130,4 +130,6 @@ def _shares(found: Any, classes: int) -> tuple[float, ...]:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=True, allow_nan=False)  # onnx takes no lone surrogates, of names that are no UTF-8
+    return json.dumps(
+        value, ensure_ascii=True, allow_nan=False
+    )  # onnx takes no lone surrogates, of names that are no UTF-8
