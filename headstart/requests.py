@@ -110,8 +110,8 @@ class TimingRequest:
 
 @dataclasses.dataclass(frozen=True)
 class ExportRequest:
-    """A trained head with its backbone as one file at `path`, whose suffix says of which kind, checked on `pictures` (files,
-    folders and patterns), of which `embed` puts small copies into the file.
+    """A trained head with its backbone as one file at `path`, whose suffix says of which kind, checked on `pictures`
+    (files, folders and patterns), of which `embed` puts small copies into the file.
 
     `input` is pixels or resized, `precision` fp32, fp16 or int8. Agreement and accuracy are measured on the first `limit`
     rows of the last split of `dataset`, None means the head's own; 0 measures nothing. `card` writes a model card beside
@@ -153,8 +153,8 @@ class ExportRequest:
 
 @dataclasses.dataclass(frozen=True)
 class CheckRequest:
-    """An exported file to be run again on the test pictures in it, and on `pictures` beside `predict`. A .pt2 file, which can
-    run anything when it is loaded, needs the `sha256` that it has to have. Raises ArgumentInvalid."""
+    """An exported file to be run again on the test pictures in it, and on `pictures` beside `predict`. A .pt2 file, which
+    can run anything when it is loaded, needs the `sha256` that it has to have. Raises ArgumentInvalid."""
 
     path: Path
     pictures: tuple[str, ...] = ()
@@ -167,8 +167,8 @@ class CheckRequest:
             raise ArgumentInvalid(f"{self.path}: --check runs files that end in {' or '.join(runs)}")
         if self.kind == ".pt2" and self.sha256 is None:
             raise ArgumentInvalid(
-                f"{self.path}: a .pt2 file can run any code when it is loaded; give --sha256 with the SHA-256 that export said "
-                f"when it was made, or check an .onnx file"
+                f"{self.path}: a .pt2 file can run any code when it is loaded; give --sha256 with the SHA-256 that export "
+                f"said when it was made, or check an .onnx file"
             )
         if self.kind == ".onnx" and self.sha256 is not None:
             raise ArgumentInvalid("--sha256 is for .pt2 files, which must not be loaded unknown; leave it out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -12,13 +13,13 @@ from headstart.core.cache.errors import ModelFileInvalid, RunNotFound
 from headstart.core.cache.files import open_regular, sha256_file
 from headstart.core.extract.featurise import expand
 from headstart.core.heads.runs import RunStore
-from headstart.export.measuring import comparison
 from headstart.export.files import onnx_file
 from headstart.export.files.facts import Facts
+from headstart.export.measuring import comparison
+from headstart.export.measuring.agreement import TOLERANCES, Agreement
 from headstart.export.measuring.reference import exact
 from headstart.export.results import Proven
 from headstart.export.running.process import Runner, running
-from headstart.export.measuring.agreement import TOLERANCES, Agreement
 from headstart.inference.trained import TrainedHead, of_run
 from headstart.observer import Observer
 from headstart.requests import CheckRequest
@@ -50,7 +51,7 @@ def _checked(request: CheckRequest, folder: Path) -> Path:
     path = request.path
     try:
         descriptor = open_regular(path, onnx_file.MOST_BYTES if request.kind == ".onnx" else None)
-        with open(descriptor, "rb") as file:
+        with os.fdopen(descriptor, "rb") as file:
             if request.kind == ".onnx":
                 return path
             copy = folder / "model.pt2"
@@ -88,6 +89,6 @@ def _head(workspace: Workspace, path: Path, digest: str) -> TrainedHead:
         if run.head_sha256 == digest:
             return of_run(workspace, run)
     raise RunNotFound(
-        f"{workspace.runs_dir}: no run has the head that {path} was made of (SHA-256 {digest[:12]}...); say where its run is "
-        f"with --runs-dir, or give no pictures"
+        f"{workspace.runs_dir}: no run has the head that {path} was made of (SHA-256 {digest[:12]}…); say where its "
+        f"run is with --runs-dir, or give no pictures"
     )

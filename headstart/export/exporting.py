@@ -16,14 +16,14 @@ from headstart.core.extract.featurise import expand
 from headstart.core.heads.checkpoint import to_bytes
 from headstart.export import proof
 from headstart.export.card import model_card
-from headstart.export.measuring import comparison
-from headstart.export.measuring.agreement import TOLERANCES, Agreement
 from headstart.export.files import onnx_file
 from headstart.export.files.facts import STRICT, Facts, Picture
 from headstart.export.making import make
+from headstart.export.measuring import comparison
+from headstart.export.measuring.agreement import TOLERANCES, Agreement
 from headstart.export.measuring.reference import Reference, Shares, exact, own
-from headstart.export.results import Checked, Exported
 from headstart.export.measuring.rows import on_rows
+from headstart.export.results import Checked, Exported
 from headstart.export.running.process import running
 from headstart.export.tensors import write_safetensors
 from headstart.inference.trained import TrainedHead

@@ -6,8 +6,8 @@ import dataclasses
 from pathlib import Path
 
 from headstart.core.heads.statistics.accuracy import Score
-from headstart.export.measuring.agreement import Agreement
 from headstart.export.files.facts import Facts
+from headstart.export.measuring.agreement import Agreement
 from headstart.inference.trained import TrainedHead
 
 

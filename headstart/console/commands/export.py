@@ -1,5 +1,5 @@
-"""`headstart export`: a trained head with its backbone as one file, and such a file checked. What computes is imported inside
-the command, so that help is instant."""
+"""`headstart export`: a trained head with its backbone as one file, and such a file checked. What computes is imported
+inside the command, so that help is instant."""
 
 from __future__ import annotations
 
@@ -22,14 +22,12 @@ def register(group: click.Group) -> None:
 
     @command(group, "export", "headstart export runs/pets pets/model.onnx holiday/*.jpg", hidden=("features_dir",))
     @click.argument("names", nargs=-1, required=True, metavar="[RUN] FILE [PICTURES]...")
-    @click.option(
-        "--check", is_flag=True, help="Run FILE again: on the test pictures in it, and on PICTURES beside predict."
-    )
+    @click.option("--check", is_flag=True, help="Run FILE again: on its test pictures, and on PICTURES beside predict.")
     @shown(
         "--input",
         type=click.Choice(INPUTS),
         default=ExportRequest.input,
-        help="What the file takes, uint8 RGB. pixels: pictures of any size, resized in it. resized: of the backbone's size.",
+        help="What FILE takes, uint8 RGB. pixels: pictures of any size, resized in it. resized: of the backbone's size.",
     )
     @shown("--precision", type=click.Choice(EXPORT_PRECISIONS), default=ExportRequest.precision, help="Of the backbone.")
     @click.option("--embed", is_flag=True, help="Put small copies of the first PICTURES into FILE as its test pictures.")
@@ -41,7 +39,7 @@ def register(group: click.Group) -> None:
     def export_command(settings: Settings, names: tuple[str, ...], check: bool, sha256: str | None, **given: Any) -> None:
         """A trained head and its backbone as one FILE that runs without headstart: .onnx, .pt2 or .safetensors.
 
-        Pixels become calibrated probabilities in one graph. The file is run on test pictures, which it carries with it, and on
+        Pixels become calibrated probabilities in one graph. It is run on test pictures, which it carries with it, and on
         PICTURES before it is written: where it does not give what predict gives, nothing is. RUN is a run's folder, its
         head.safetensors or its name; without one it is the newest run.
         """

@@ -80,7 +80,7 @@ def remarks(found: Exported) -> Iterator[str]:
     elif found.checked.on_rows is not None and found.checked.on_rows.untested is not None:
         yield f"accuracy was not measured on these images, which would be no test: {found.checked.on_rows.untested}"
     if found.path.suffix == ".pt2":
-        yield "torch promises no other version that reads a .pt2 file; --check loads it only with --sha256, as it can run code"
+        yield "no other version of torch is promised to read a .pt2 file; it can run code, so --check asks for its --sha256"
 
 
 def exported_json(found: Exported) -> dict[str, Any]:
@@ -109,12 +109,12 @@ def _own_json(found: Checked) -> dict[str, Any] | None:
 def proven(found: Proven) -> str:
     """What a file is, and how it did once more."""
     facts = found.facts
-    key = facts.key
+    key, tests = facts.key, _pictures(found.agreement.pictures, "test picture")
     lines = [
         f"{found.path}: as it was made, run by {found.by}",
         f"  {key.get('backbone')}, head SHA-256 {facts.head_sha256}, by {facts.made_by}; {facts.precision}",
         f"  {takes(facts)}, gives probabilities of {len(facts.classes):,} classes",
-        f"  {_pictures(found.agreement.pictures, 'test picture')} in the file ({facts.made_from}): {apart(found.agreement)}",
+        f"  {tests} in the file ({facts.made_from}): {apart(found.agreement)}",
     ]
     if found.given is not None:
         beside = f"beside predict in fp32 with the head of {found.head}"

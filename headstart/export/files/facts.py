@@ -100,6 +100,9 @@ _JSON: Mapping[str, type] = {
 }
 
 
+_MEMBERS: Mapping[str, type] = {"classes": str, "absent": int}
+
+
 def _value(name: str, text: str) -> Any:
     """A fact as it was before it became a text."""
     if not isinstance(text, str):
@@ -109,9 +112,8 @@ def _value(name: str, text: str) -> Any:
     value = parse_json(text.encode())
     if type(value) is not _JSON[name]:
         raise ValueError(f"{name} is {str(value)[:80]!r}, expected {_JSON[name].__name__}")
-    members = {"classes": str, "absent": int}
-    if name in members and not all(type(one) is members[name] for one in value):
-        raise ValueError(f"{name} is {str(value)[:80]!r}, expected {members[name].__name__} in it")
+    if name in _MEMBERS and not all(type(one) is _MEMBERS[name] for one in value):
+        raise ValueError(f"{name} is {str(value)[:80]!r}, expected {_MEMBERS[name].__name__} in it")
     return value
 
 
@@ -119,7 +121,7 @@ def _picture(found: Mapping[str, Any], classes: int) -> Picture:
     content = base64.b64decode(found["content"], validate=True)
     if len(content) > MOST_BYTES:
         raise ValueError(f"a test picture has {len(content):,} bytes, expected at most {MOST_BYTES:,}")
-    return Picture(str(found["name"]), content, *(_shares(found[name], classes) for name in ("expected", "predict")))
+    return Picture(str(found["name"]), content, _shares(found["expected"], classes), _shares(found["predict"], classes))
 
 
 def _shares(found: Any, classes: int) -> tuple[float, ...]:

@@ -40,7 +40,7 @@ def traced(whole: Whole, size: int) -> torch.export.ExportedProgram:
     import torch
 
     any_size = whole.framing is not None
-    free = {place: torch.export.Dim.DYNAMIC for place in range(3 if any_size else 1)}
+    free = dict.fromkeys(range(3 if any_size else 1), torch.export.Dim.DYNAMIC)
     example = torch.zeros((2, size + 13, size + 29, 3) if any_size else (2, size, size, 3), dtype=torch.uint8)
     with torch.no_grad(), quiet():
         return torch.export.export(whole, (example,), dynamic_shapes=(free,), strict=False)

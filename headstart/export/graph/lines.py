@@ -1,7 +1,8 @@
 """Lines of pixels resized as Pillow does it, in a graph: sizes are tensors, so that one graph takes pictures of any size.
 
-The arithmetic is that of `extract.pictures.resampling`, in float64. A sum of 255 x 2^22 for each pixel of a line stays below
-2^53 for lines of 8 million pixels, so that matrix products of the integer weights are exact, in whatever order they add up.
+The arithmetic is that of `extract.pictures.resampling`, in float64. The weights of a pixel add up to
+2^22, their amounts to less than twice as much: sums of whole numbers up to 255 times them stay far below 2^53, so that
+matrix products are exact, in whatever order they add up.
 """
 
 from __future__ import annotations

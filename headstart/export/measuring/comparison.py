@@ -18,8 +18,8 @@ from headstart.core.extract.pictures.files import content
 from headstart.core.extract.pictures.framing import framed
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.pictures.thumbnails import own
-from headstart.export.measuring.agreement import Agreement, farthest
 from headstart.export.files.facts import Facts, Picture
+from headstart.export.measuring.agreement import Agreement, farthest
 from headstart.export.running.process import Runner
 
 Pixels = npt.NDArray[np.uint8]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from headstart.core.cache.errors import DataInvalid, DataNotFound, ImageUnreadable
+from headstart.core.cache.errors import DataInvalid, DataNotFound
 from headstart.core.heads.statistics.accuracy import Score
 from headstart.export.measuring import comparison
 from headstart.export.measuring.agreement import Agreement

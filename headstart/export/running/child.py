@@ -1,4 +1,4 @@
-"""A process that runs one exported file: told pictures through a pipe, gone when its parent is. Knows no torch but for .pt2.
+"""A process that runs one exported file: told pictures through a pipe, gone when its parent is. No torch but for .pt2.
 
     python -m headstart.export.running.child onnx|pt2 FILE THREADS
 
