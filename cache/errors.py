@@ -12,14 +12,17 @@
     ├── DataNotFound       (FileNotFoundError)  a data set is not where it was said to be
     ├── DataInvalid        (ValueError)         a data set's files are not what they should be
     ├── ImageUnreadable    (ValueError)         one picture can't be decoded
-    │   └── ImageNotFound  (FileNotFoundError)  its file is not there
+    │   ├── ImageNotFound  (FileNotFoundError)  its file is not there
+    │   └── ImageTooLarge                       it has more pixels than are decoded
     ├── WeightsNotFound    (FileNotFoundError)  a backbone's weights can't be had
     ├── WeightsMismatch    (ValueError)         weights that don't fit the backbone, or are not the recorded ones
     ├── OutOfMemory        (MemoryError)        the device has no room for a batch of this size
     ├── DeviceUnavailable  (RuntimeError)       the device or precision asked for is not there
     ├── WorkerLost         (RuntimeError)       processes that compute died, again and again
     ├── RunNotFound        (FileNotFoundError)  no trained head answers
-    └── RunDamaged         (ValueError)         a head or its record is altered or not of our layout
+    ├── RunDamaged         (ValueError)         a head or its record is altered or not of our layout
+    ├── ModelFileInvalid   (ValueError)         an exported file is altered, not ours, or can't be run
+    └── ModelFileDiffers   (ValueError)         an exported file gives other probabilities than it should
 
 It lives in `cache` because that is the one room which all the others may import.
 """
@@ -77,6 +80,10 @@ class ImageNotFound(ImageUnreadable, FileNotFoundError):
     """One picture's file is not there."""
 
 
+class ImageTooLarge(ImageUnreadable):
+    """One picture has more pixels than are decoded."""
+
+
 class WeightsNotFound(HeadstartError, FileNotFoundError):
     """A backbone's weights are not on this machine and can't be downloaded."""
 
@@ -103,3 +110,11 @@ class RunNotFound(HeadstartError, FileNotFoundError):
 
 class RunDamaged(HeadstartError, ValueError):
     """A head file or a run record is altered or not of our layout."""
+
+
+class ModelFileInvalid(HeadstartError, ValueError):
+    """An exported file is altered, not of our layout, or can't be run."""
+
+
+class ModelFileDiffers(HeadstartError, ValueError):
+    """An exported file gives other probabilities than those that it should give."""

@@ -16,6 +16,7 @@ safetensors itself accepts any flipped bit, hence the digest. Nothing here execu
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,20 @@ class Checkpoint:
 
 def save(checkpoint: Checkpoint, path: Path) -> str:
     """Write the head durably; returns the SHA-256 of the file. Raises OSError."""
+    content = to_bytes(checkpoint)
+    write_durably(path, content)
+    return sha256(content)
+
+
+def to_bytes(checkpoint: Checkpoint) -> bytes:
+    """The head as the bytes of its file: the same head gives the same."""
+    facts, tensors = packed(checkpoint)
+    # one entry only: safetensors writes several in an order of its own
+    return save_tensors(tensors, metadata={"headstart": canonical_json(facts).decode()})
+
+
+def packed(checkpoint: Checkpoint) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """A head as JSON facts and tensors on the CPU, which `unpacked` takes."""
     head, sure = checkpoint.head, checkpoint.confidence
     tensors = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
     if sure is not None:
@@ -73,11 +88,7 @@ def save(checkpoint: Checkpoint, path: Path) -> str:
         **({"absent": head.absent} if head.absent else {}),
         **({"confidence": {"temperature": sure.temperature, "rows": sure.rows}} if sure else {}),
     }
-    # one entry only: safetensors writes several in an order of its own
-    text = canonical_json({**facts, "sha256": _digest(facts, tensors)}).decode()
-    content = save_tensors(tensors, metadata={"headstart": text})
-    write_durably(path, content)
-    return sha256(content)
+    return {**facts, "sha256": _digest(facts, tensors)}, tensors
 
 
 def load(path: Path) -> Checkpoint:
@@ -98,14 +109,19 @@ def load(path: Path) -> Checkpoint:
 def _parse(content: bytes) -> Checkpoint:
     size = int.from_bytes(content[:8], "little")  # the format: a length, a JSON header, the tensors' bytes
     header = parse_json(content[8 : 8 + size])
-    facts = parse_json(header["__metadata__"]["headstart"].encode())
+    return unpacked(parse_json(header["__metadata__"]["headstart"].encode()), load_tensors(content))
+
+
+def unpacked(packed_facts: Mapping[str, Any], packed_tensors: Mapping[str, torch.Tensor]) -> Checkpoint:
+    """The head that `packed` gave, on the CPU and ready to use. Raises ValueError, TypeError, KeyError, RuntimeError,
+    AttributeError for anything else."""
+    facts, tensors = dict(packed_facts), dict(packed_tensors)
     form = (facts.get("format"), facts.get("version"))
     if (
         form[0] != FORMAT or type(form[1]) is not int or form[1] not in READABLE
     ):  # before the digest, which another version may take over other things
         raise ValueError(f"format {form[0]!r} version {form[1]!r}, expected {FORMAT!r} {VERSION}")
     expected = facts.pop("sha256")
-    tensors = load_tensors(content)
     if (found := _digest(facts, tensors)) != expected:
         raise ValueError(f"SHA-256 of its contents is {found[:12]}…, expected {expected[:12]}…")
     sure = _confidence(facts.get("confidence"), tensors.pop(_OF_LABEL, None))

@@ -9,7 +9,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.core.cache.arguments import whole
+from headstart.core.cache.arguments import choice, whole
+from headstart.core.cache.errors import ArgumentInvalid
 from headstart.core.extract.config import STUDY_MODELS, ExtractConfig, ExtractionRequest
 from headstart.core.heads.config import RECIPES, STUDY_STANDARD, TEST_FRACTION, BenchConfig, TrainConfig
 from headstart.core.heads.feature_choice import ANY, FeatureChoice
@@ -105,6 +106,87 @@ class TimingRequest:
     dataset: str | None = None
     options: InferenceOptions = InferenceOptions()
     config: BenchConfig = BENCH
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportRequest:
+    """A trained head with its backbone as one file at `path`, whose suffix says of which kind, checked on `pictures`
+    (files, folders and patterns), of which `embed` puts small copies into the file.
+
+    `input` is pixels or resized, `precision` fp32, fp16 or int8. Agreement and accuracy are measured on the first `limit`
+    rows of the last split of `dataset`, None means the head's own; 0 measures nothing. `card` writes a model card beside
+    the file. Raises ArgumentInvalid.
+    """
+
+    path: Path
+    pictures: tuple[str, ...] = ()
+    input: str = "pixels"
+    precision: str = "fp32"
+    embed: bool = False
+    dataset: str | None = None
+    limit: int = 200
+    card: bool = True
+    weights: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        kinds = EXPORTS.get(self.kind)
+        if kinds is None:
+            raise ArgumentInvalid(f"{self.path}: a file ends in {', '.join(EXPORTS)}; choose one")
+        choice("input", self.input, INPUTS)
+        choice("precision", self.precision, EXPORT_PRECISIONS)
+        whole("limit", self.limit, 0)
+        for name, asked, there in (("precision", self.precision, kinds[0]), ("input", self.input, kinds[1])):
+            if asked not in there:
+                raise ArgumentInvalid(f"--{name} {asked}: a file ending in {self.kind} has {' or '.join(there)} alone")
+        if self.kind == ".safetensors" and (self.pictures or self.dataset):
+            raise ArgumentInvalid(
+                f"{self.path}: holds tensors, which nothing runs on pictures; leave pictures and --dataset out"
+            )
+        if self.embed and not self.pictures:
+            raise ArgumentInvalid("--embed puts copies of pictures into the file: name some behind FILE")
+
+    @property
+    def kind(self) -> str:
+        """The suffix of the file."""
+        return self.path.suffix.lower()
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckRequest:
+    """An exported file to be run again on the test pictures in it, and on `pictures` beside `predict`. A .pt2 file, which
+    can run anything when it is loaded, needs the `sha256` that it has to have. Raises ArgumentInvalid."""
+
+    path: Path
+    pictures: tuple[str, ...] = ()
+    sha256: str | None = None
+    weights: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        runs = (".onnx", ".pt2")
+        if self.kind not in runs:
+            raise ArgumentInvalid(f"{self.path}: --check runs files that end in {' or '.join(runs)}")
+        if self.kind == ".pt2" and self.sha256 is None:
+            raise ArgumentInvalid(
+                f"{self.path}: a .pt2 file can run any code when it is loaded; give --sha256 with the SHA-256 that export "
+                f"said when it was made, or check an .onnx file"
+            )
+        if self.kind == ".onnx" and self.sha256 is not None:
+            raise ArgumentInvalid("--sha256 is for .pt2 files, which must not be loaded unknown; leave it out")
+
+    @property
+    def kind(self) -> str:
+        """The suffix of the file."""
+        return self.path.suffix.lower()
+
+
+INPUTS = ("pixels", "resized")
+EXPORT_PRECISIONS = ("fp32", "fp16", "int8")
+EXPORTS = {
+    ".onnx": (EXPORT_PRECISIONS, INPUTS),
+    ".pt2": (("fp32",), INPUTS),
+    ".safetensors": (("fp32",), ("pixels",)),
+}
+"""The kinds of exported files by their suffixes, with the precisions and the inputs that each has."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -186,6 +186,11 @@ def _model(architecture: str, tag: str, **more: Any) -> Any:
     return _timm().create_model(name, **_any_size(architecture, tag), **more).eval()
 
 
+def options(architecture: str) -> Mapping[str, Any]:
+    """The arguments, beside its name, that the model is built with; timm's own defaults for all others."""
+    return _any_size(architecture, _default_tag(architecture))
+
+
 def body(architecture: str, tag: str) -> TimmBody:
     """The model without its classifier, as an `extract.network.body.Body`."""
     from headstart.core.extract.architectures.timm_models import TimmBody, without_classifier

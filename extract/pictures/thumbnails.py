@@ -42,11 +42,11 @@ def figure_1(images: Images, row: int, preprocessing: Preprocessing) -> list[tup
 
     Raises DataInvalid for a row that is not there, ImageUnreadable.
     """
-    own = _own(images, row)
+    whole = own(images, row)
     resized = _resized(images, row, preprocessing)
     normal = preprocess.normalise(resized, preprocessing)
     return [
-        _as_it_is(own, f"{_name(images, row)}, {own.width} x {own.height} px", preprocessing.image_size),
+        _as_it_is(whole, f"{_name(images, row)}, {whole.width} x {whole.height} px", preprocessing.image_size),
         (preprocessing.words, _png(_picture(resized / 255))),
         ("normalised, shown with the normalisation taken back", _png(_picture(denormalise(normal, preprocessing)))),
         ("normalised, shown as plt.imshow clips it to 0 to 1 (as in the study)", _png(_imshow(normal))),
@@ -65,7 +65,7 @@ def thumbnail(images: Images, row: int, size: int) -> bytes:
 
     Raises DataInvalid for a row that is not there, ImageUnreadable.
     """
-    return _png(_within(_own(images, row), size))
+    return _png(_within(own(images, row), size))
 
 
 def photograph(path: Path, size: int = PHOTOGRAPH) -> bytes:
@@ -86,8 +86,8 @@ def data_uri(picture: bytes) -> str:
     raise ValueError(f"neither a PNG nor a JPEG file: it begins with {picture[:8]!r}")
 
 
-def _own(images: Images, row: int) -> Image.Image:
-    """A row at its own size, upright and in RGB."""
+def own(images: Images, row: int) -> Image.Image:
+    """A row at its own size, upright and in RGB. Raises DataInvalid for a row that is not there, ImageUnreadable."""
     if not 0 <= row < images.rows:
         raise DataInvalid(f"{images.source}: row {row} is not there, expected 0 to {images.rows - 1}; choose another")
     if isinstance(images, FileImages):  # whose `read` resizes

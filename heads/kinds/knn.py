@@ -78,7 +78,9 @@ def _votes(heads: Sequence[Knn], features: Tensor) -> list[Tensor]:
     at_once = max(1, min(1024, _MOST_SIMILARITIES // len(known)))
     most = max(min(head._count, len(known)) for head in heads)
     votes: list[list[Tensor]] = [[] for _ in heads]
-    for chunk in functional.normalize(features).split(at_once):
+    normal = functional.normalize(features)
+    # in a graph that is exported nobody knows how many rows there will be
+    for chunk in [normal] if torch.compiler.is_exporting() else normal.split(at_once):
         near, index = (chunk @ known.T).topk(most, dim=1)
         for own, head in zip(votes, heads, strict=True):
             own.append(_shares(head, near[:, : head._count], index[:, : head._count]))
@@ -88,5 +90,5 @@ def _votes(heads: Sequence[Knn], features: Tensor) -> list[Tensor]:
 def _shares(head: Knn, near: Tensor, index: Tensor) -> Tensor:
     """Shares of the votes (n, C) of the rows at `index` (n, k), whose similarities are `near` (n, k), largest first."""
     weights = ((near - near[:, :1]) / head.temperature).exp()
-    votes = weights.new_zeros(len(near), head.classes).scatter_add_(1, head.labels[index], weights)
+    votes = weights.new_zeros(near.shape[0], head.classes).scatter_add_(1, head.labels[index], weights)
     return votes / votes.sum(dim=1, keepdim=True)

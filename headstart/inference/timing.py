@@ -42,7 +42,7 @@ def time_head(workspace: Workspace, head: TrainedHead, request: TimingRequest, o
     Raises DataNotFound for a head of a folder of pictures where no data set is named, what `trained.restore` raises,
     ImageUnreadable, OutOfMemory, RunDamaged.
     """
-    images = _images(workspace, head, request.dataset)
+    images = test_images(workspace, head, request.dataset)
     extractor = restore(workspace, head, request.options.weights, None, observer)
     rows, passes = min(images.rows, request.config.limit or images.rows), request.config.repeats
     asked = EngineRequest(rows * passes, *request.options.asked, most=rows)
@@ -71,8 +71,9 @@ def _foreign(head: TrainedHead, images: Images, rows: int) -> str | None:
     return f"{lost:,} of {rows:,} images are of classes that {head.title} does not know: {listed(names)}"
 
 
-def _images(workspace: Workspace, head: TrainedHead, dataset: str | None) -> Images:
-    """The last split of the data set named, or of the head's own."""
+def test_images(workspace: Workspace, head: TrainedHead, dataset: str | None) -> Images:
+    """The last split of the data set named, or of the head's own. Raises DataNotFound for a head of a folder of pictures
+    where none is named."""
     own = head.checkpoint.key.dataset
     if dataset is None and (kind := datasets.kind_of(own)) is not None:
         what = "a folder of pictures" if kind == "folder" else f"the data set {own}"
@@ -106,13 +107,13 @@ def _timing(
         stages_s=figures.stages_s,
         latency_s=figures.latency_s,
         latency_images=figures.latency_images,
-        accuracy=_accuracy(head, images, figures.predicted),
+        accuracy=accuracy(head, images, figures.predicted),
         peak_memory_bytes=extractor.peak_memory(),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
     )
 
 
-def _accuracy(head: TrainedHead, images: Images, predicted: npt.NDArray[np.int64]) -> float | None:
+def accuracy(head: TrainedHead, images: Images, predicted: npt.NDArray[np.int64]) -> float | None:
     """The share of right labels, or None where it would be no test: images without labels, of other classes, of a split
     most of which was trained on, or of the data set of a head that was trained on all of it."""
     labels, checkpoint = images.labels(0, len(predicted)), head.checkpoint

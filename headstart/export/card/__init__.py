@@ -1,0 +1,38 @@
+"""A model card: what a trained head is, what it learned from, how well it does and what it can't, as Markdown.
+
+All of it is taken from the run record and the head's file. What they do not say is called not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from headstart.export.card.about import data, introduction, protocol
+from headstart.export.card.figures import calibration, classes, measures, mistakes
+from headstart.export.card.front_matter import front_matter
+from headstart.export.card.text import code, plain
+from headstart.export.card.use import licences, limits, usage
+
+if TYPE_CHECKING:
+    from headstart.inference.trained import TrainedHead
+
+
+def model_card(head: TrainedHead, files: Sequence[str] = ()) -> str:
+    """The card of a head, with the Hugging Face Hub's front matter; `files` are the names of what was exported of it, which
+    the card says how to run. Names from outside are escaped, and stay on their lines."""
+    key = head.checkpoint.key
+    sections = {
+        "Data": data(head),
+        "Protocol": protocol(head),
+        "Measures": measures(head),
+        "Classes": classes(head),
+        "Mistakes": mistakes(head),
+        "Calibration": calibration(head),
+        "Known limits": limits(head),
+        "Licences": licences(head),
+        "How to run it": usage(head, files),
+    }
+    heading = f"# {plain(key.backbone)} and {head.checkpoint.head.kind}, trained on {code(key.dataset)}"
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
+    return f"{front_matter(head.checkpoint, head.run)}\n{heading}\n\n{introduction(head)}\n\n{body}\n"

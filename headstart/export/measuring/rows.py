@@ -1,0 +1,67 @@
+"""An exported file beside `predict` on the rows of a data set: agreement and, on test rows, accuracy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headstart.core.cache.errors import DataInvalid, DataNotFound
+from headstart.core.heads.statistics.accuracy import Score
+from headstart.export.measuring import comparison
+from headstart.export.measuring.agreement import Agreement
+from headstart.export.results import OnRows
+from headstart.inference import timing
+from headstart.observer import Observer, progress
+
+if TYPE_CHECKING:
+    from headstart.core.extract.images import Images
+    from headstart.export.measuring.reference import Reference, Shares
+    from headstart.export.running.process import Runner
+    from headstart.inference.trained import TrainedHead
+    from headstart.requests import ExportRequest
+    from headstart.workspace import Workspace
+
+
+def on_rows(
+    workspace: Workspace,
+    head: TrainedHead,
+    request: ExportRequest,
+    reference: Reference,
+    run: Runner,
+    observer: Observer,
+) -> tuple[OnRows | None, str | None]:
+    """What the first rows show, or why there are none. Raises DataNotFound and DataInvalid for a data set that was named
+    and is not there."""
+    if not request.limit:
+        return None, "--limit 0 asks for none"
+    try:
+        images = timing.test_images(workspace, head, request.dataset)
+    except (DataNotFound, DataInvalid) as error:
+        if request.dataset is not None:
+            raise
+        return None, str(error)
+    rows = min(images.rows, request.limit)
+    transform = reference.extractor.preprocessing if request.input == "resized" else None
+    with progress(observer, f"{head.title}: {request.path.name} beside predict", 2 * rows) as advance:
+        theirs = reference.of_rows(images, rows)
+        advance(rows)
+        ours = comparison.of_rows(run, images, rows, transform, advance)
+    right, by_predict = (_right(head, images, found) for found in (ours, theirs))
+    untested = None if right else _why(head, images)
+    return OnRows(
+        images.name, images.split, rows, images.rows, Agreement.of(ours, theirs), right, by_predict, untested
+    ), None
+
+
+def _right(head: TrainedHead, images: Images, found: Shares) -> Score | None:
+    """How many rows got the right label; None where that would be no test."""
+    share = timing.accuracy(head, images, found.argmax(axis=1))
+    return None if share is None else Score(round(share * len(found)), len(found))
+
+
+def _why(head: TrainedHead, images: Images) -> str:
+    """Why accuracy on these rows would be no test."""
+    if images.classes != head.checkpoint.classes:
+        return "these are not the classes of the head"
+    if head.run is not None and head.run.evaluated_by.cross_validated and images.name == head.checkpoint.key.dataset:
+        return "the head was tested by cross-validation and then trained on all rows"
+    return f"the split {images.split} is no test split, or has no labels"
