@@ -15,12 +15,13 @@ function bars(labels) {
   return element("ol", { class: "bars" }, ...rows);
 }
 
+// Empty where there are none, so that heads side by side have their bars side by side too.
 function doubts(found, classes) {
-  if (found.unsure === null || found.unsure === undefined) return null;
+  if (found.unsure === null || found.unsure === undefined) return element("p", {});
   if (found.unsure) {
     return element("p", { class: "unsure" }, element("strong", {}, "Unsure"), `: ${unsureWords(found.set, classes)}.`);
   }
-  if (found.set.length < 2) return null;
+  if (found.set.length < 2) return element("p", {});
   return element("p", { class: "small" }, `Not ruled out: ${listed(found.set, "and")}.`);
 }
 
@@ -67,6 +68,6 @@ function headAnswer(found, known) {
     element("h4", {}, named(found.title)),
     doubts(found, head ? head.classes.length : 0),
     bars(found.labels),
-    found.neighbours && found.neighbours.length ? why(found.neighbours) : null,
+    found.neighbours && found.neighbours.length ? why(found.neighbours) : element("div"),
   );
 }

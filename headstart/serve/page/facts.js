@@ -43,8 +43,12 @@ function showFacts(known) {
     element("div", { class: "cards" }, ...known.heads.map(factsOf)),
   );
   byId("about").hidden = false;
-  byId("version").textContent = known.version;
-  const titles = known.heads.map((head) => head.title);
-  byId("lead").textContent =
-    titles.length === 1 ? `${titles[0]} says what it sees.` : `${titles.length} heads say what they see, side by side: ${listed(titles, "and")}.`;
+  byId("version").textContent = ` ${known.version}`;
+  byId("lead").textContent = leadWords(known.heads.map((head) => head.title));
+}
+
+function leadWords(titles) {
+  if (titles.length === 1) return `A picture gets its label from one head: ${titles[0]}.`;
+  const named = titles.length > 4 ? "." : `: ${titles.join("; ")}.`;
+  return `A picture gets its labels from ${titles.length} heads, side by side${named}`;
 }

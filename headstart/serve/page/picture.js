@@ -15,14 +15,14 @@ class Picture {
     this.turn = 0; // which sending this is: what an earlier one still learns does not count
     this.source = URL.createObjectURL(file);
     const image = element("img", { src: this.source, alt: "", decoding: "async", loading: "lazy" });
-    image.onerror = () => image.replaceWith(element("span", { class: "none" }, "The browser has no preview of it"));
+    image.onerror = () => image.replaceWith(element("span", { class: "none" }, "No preview"));
     this.meta = element("p", { class: "small" }, bytes(file.size));
     this.body = element("div", { class: "body" });
     this.remove = element("button", { type: "button", class: "quiet", onclick: () => this.drop() }, "Remove");
     this.remove.setAttribute("aria-label", `Remove ${this.name}`);
     const title = element("h3", { tabindex: "-1" }, named(this.name));
-    const head = element("div", { class: "row" }, element("div", {}, title, this.meta), this.remove);
-    this.card = element("li", { class: "picture" }, element("div", { class: "shown" }, image), element("div", {}, head, this.body));
+    const top = element("div", { class: "row top" }, element("div", {}, title, this.meta), this.remove);
+    this.card = element("li", { class: "picture" }, element("div", { class: "shown" }, image), top, this.body);
   }
 
   wait() {
@@ -52,7 +52,7 @@ class Picture {
     }
     const known = await this.known();
     if (turn !== this.turn) return;
-    const most = known.limits && known.limits.bytes;
+    const most = known.limits && known.limits.body_bytes;
     if (typeof most === "number" && this.file.size > most) {
       const detail = `It has ${bytes(this.file.size)}, and the service takes ${bytes(most)} at most.`;
       this.problem({ text: PROBLEMS[413][0], detail, again: false });
