@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,7 @@ import numpy.typing as npt
 from headstart.core.cache.errors import HeadstartError, ImageUnreadable, RunNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.verify import survey
 from headstart.core.extract.pictures.files import printable
 from headstart.core.heads.runs import Run
 from headstart.serve.neighbours.gallery import Gallery
@@ -21,56 +24,58 @@ from headstart.workspace import Workspace
 KEPT = 2**30
 """Bytes of training features, as float32, that all heads together keep in memory; those of further heads are read from the
 disk for each picture."""
-MOST = 20
-"""Neighbours that may be asked for."""
+ADDRESS = "/v1/thumbnails/{digest}/{row}"
+"""Where the picture of a training row is: by the digest of the head's file and its place among the rows learned from."""
+
+LOG = logging.getLogger("headstart.serve")
 
 
-@dataclasses.dataclass(frozen=True)
-class Neighbour:
-    """A training picture: its id, its label, the cosine of its features to those of the picture asked about, and the row
-    that it is asked for by in `Neighbourhood.thumbnail`, None where it can't be shown."""
-
-    id: str
-    label: str
-    cosine: float
-    row: int | None
-
-
+@dataclasses.dataclass(frozen=True, eq=False)
 class Neighbourhood:
-    """The training pictures of one head. Threads may share it."""
+    """The training pictures of the head with the digest `digest`, whose class names are `classes`. `gallery` is None where
+    they can't be shown. Threads may share it."""
 
-    def __init__(self, rows: Learned, classes: Sequence[str], search: Search, gallery: Gallery | None) -> None:
-        self._learned, self._classes, self._search = rows, classes, search
-        self._gallery = gallery if rows.digests is not None else None
+    digest: str
+    classes: Sequence[str]
+    rows: Learned
+    search: Search
+    gallery: Gallery | None
 
-    def nearest(self, features: npt.NDArray[np.float32], count: int) -> list[tuple[Neighbour, ...]]:
-        """For each of the features (n, D) the `count` training pictures with the highest cosine, the nearest first. Raises
-        FeaturesDamaged where the feature set was changed since."""
-        found = self._search.nearest(features, min(count, MOST))
-        return [
-            tuple(self._neighbour(place, cosine) for place, cosine in zip(*one, strict=True))
-            for one in zip(*(values.tolist() for values in found), strict=True)
-        ]
+    def nearest(self, features: npt.NDArray[np.float32], count: int) -> list[dict[str, Any]] | None:
+        """Of features (D,) the `count` training pictures with the highest cosine as JSON objects, the nearest first: `id`,
+        `label`, `cosine`, and `thumbnail`, an address or None. None where the features can't be read any more."""
+        try:
+            places, cosines = self.search.nearest(features[None], count)
+        except (HeadstartError, OSError) as error:
+            LOG.error("no training pictures: %s", error)
+            return None
+        return [self._described(*one) for one in zip(places[0].tolist(), cosines[0].tolist(), strict=True)]
 
     def thumbnail(self, row: int) -> bytes:
-        """A PNG or JPEG file of the training picture that a `Neighbour.row` names. Raises ImageUnreadable where there is
-        none, or it is another picture by now."""
-        if self._gallery is None:
+        """A PNG or JPEG file of a training picture. Raises ImageUnreadable where there is none, or it is another picture by
+        now."""
+        if self.gallery is None:
             raise ImageUnreadable("the training pictures are not where they were")
-        return self._gallery.thumbnail(self._learned, row)
+        return self.gallery.thumbnail(self.rows, row)
 
-    def _neighbour(self, place: int, cosine: float) -> Neighbour:
-        name = printable(bytes(self._learned.ids[place]).decode("utf-8", "surrogateescape"))
-        label = self._classes[int(self._learned.rows.labels[place])]
-        return Neighbour(name, label, cosine, place if self._gallery is not None else None)
+    def _described(self, place: int, cosine: float) -> dict[str, Any]:
+        shown = self.gallery is not None and self.rows.digests is not None
+        return {
+            "id": printable(bytes(self.rows.ids[place]).decode("utf-8", "surrogateescape")),
+            "label": self.classes[int(self.rows.rows.labels[place])],
+            "cosine": round(cosine, 6),
+            "thumbnail": ADDRESS.format(digest=self.digest, row=place) if shown else None,
+        }
 
 
 def neighbourhoods(
     workspace: Workspace, runs: Mapping[str, Run | None], note: Callable[[str], None]
 ) -> dict[str, Neighbourhood]:
-    """Of each run, by the name that its head has, the training pictures, where they are at hand; what is not is noted.
-    Heads that learned from the same rows share them."""
-    sets = {found.manifest.digest: found for found in FeatureStore(workspace.features_dir).sets()}
+    """Of each head, by its name, the training pictures, where they are at hand; of what is not it is noted why. Heads that
+    learned from the same rows share them."""
+    sets = {
+        one.features.manifest.digest: one.features for one in survey(FeatureStore(workspace.features_dir)) if one.features
+    }
     shared: dict[tuple[str, str], tuple[Learned, Search, Gallery | None]] = {}
     found, room = dict[str, Neighbourhood](), KEPT
     for name, run in runs.items():
@@ -81,13 +86,11 @@ def neighbourhoods(
             if key not in shared:
                 rows = learned(run, sets)
                 size = len(rows.ids) * rows.rows.dim * 4
-                keep = size <= room
-                shared[key] = rows, Search(rows.rows, keep=keep), _gallery(rows, workspace, note)
-                room -= size if keep else 0
-            rows, search, gallery = shared[key]
-            found[name] = Neighbourhood(rows, run.key.classes, search, gallery)
-        except HeadstartError as error:
-            note(f"{error}; no training pictures are shown for {name}")
+                shared[key] = rows, Search(rows.rows, keep=size <= room), _gallery(rows, workspace, note)
+                room -= size if size <= room else 0
+            found[name] = Neighbourhood(run.head_sha256, run.key.classes, *shared[key])
+        except (HeadstartError, OSError) as error:
+            note(f"{error}; {name} answers without its nearest training pictures")
     return found
 
 
@@ -96,5 +99,5 @@ def _gallery(rows: Learned, workspace: Workspace, note: Callable[[str], None]) -
     try:
         return Gallery(list(sets.values()), workspace.data_dir)
     except HeadstartError as error:
-        note(f"{error}; training pictures are shown without thumbnails")
+        note(f"{error}; its training pictures are named and not shown")
         return None
