@@ -14,7 +14,7 @@ from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import sha256
 from headstart.core.cache.row_reader import RowReader
 from headstart.core.heads import data
-from headstart.core.heads.data import Labelled, Pair
+from headstart.core.heads.data import Pair, Parts
 from headstart.core.heads.data.reading import in_memory
 from headstart.core.heads.runs import Run
 from headstart.core.heads.streams.on_disk import OnDisk
@@ -67,7 +67,7 @@ def learned(run: Run, sets: Mapping[str, FeatureSet]) -> Learned:
             f"{run.name}: which rows of {run.train.folder} it was trained on can't be told; train it again with "
             f"`headstart train-head`"
         )
-    return _read(parts)
+    return located(parts)
 
 
 def _digest(parts: Sequence[Part]) -> str:
@@ -77,46 +77,43 @@ def _digest(parts: Sequence[Part]) -> str:
 
 
 def _guesses(run: Run, source: FeatureSet, sets: Mapping[str, FeatureSet]) -> Iterator[tuple[Part, ...]]:
-    """Which rows it may have been: all or the first ones, with or without the validation split's; or what is left of a set
-    that was divided, the cheapest to find out first."""
+    """Which rows it may have been, the cheapest to find out first: the first ones, all, or those of its training again."""
     rows, limit = source.manifest.row_numbers(), run.config.train_limit
-    first = rows[rows < limit] if limit is not None else rows
-    beside = sets.get(run.val.digest) if run.val is not None else None
-    for own in (first, rows):
-        yield (Part(source, own),)
-        if beside is not None:
-            others = beside.manifest.row_numbers()
-            room = len(others) if limit is None else max(0, limit - len(own))
-            yield Part(source, own), Part(beside, others[:room])
-    if run.train.digest == run.test.digest:
-        for found in _divided(run, source):
-            yield (Part(source, found.rows),)
+    yield (Part(source, rows if limit is None else rows[rows < limit]),)
+    yield (Part(source, rows),)
+    divided, test = run.train.digest == run.test.digest, sets.get(run.test.digest)
+    val = None if run.val is None else sets.get(run.val.digest)
+    if test is None or (run.val is not None and val is None):
+        return
+    for found in _loaded(run, Pair(source, None if divided else test, val)):
+        own, first = found.training.learning.rows, found.first_added
+        yield (Part(source, own[:first]), *([Part(val, own[first:])] if val is not None and len(own) > first else []))
 
 
-def _divided(run: Run, source: FeatureSet) -> Iterator[Labelled]:
-    """The rows that were not held out, as a training divides them: by the pictures' contents alone, else, as it does where
-    it has the features in memory, by what the features tell of equal pictures, and by what ids have in common."""
-    config, pair = dataclasses.replace(run.config, views=()), Pair(source, None)
+def _loaded(run: Run, pair: Pair) -> Iterator[Parts]:
+    """The rows as a training divides them: by the pictures' contents alone, else, as it does where it has the features in
+    memory, by what the features tell of equal pictures, and by what ids have in common."""
+    config = dataclasses.replace(run.config, views=())
     if config.group_by is None:
-        yield data.load(pair, config, Unread()).training
-    if source.manifest.rows * source.manifest.feature_dim * 4 <= IN_MEMORY:
-        yield data.load(pair, config, in_memory).training
+        yield data.load(pair, config, Unread())
+    if sum(one.manifest.rows for one in pair.sets) * pair.train.manifest.feature_dim * 4 <= IN_MEMORY:
+        yield data.load(pair, config, in_memory)
 
 
-def _read(parts: tuple[Part, ...]) -> Learned:
+def located(parts: tuple[Part, ...]) -> Learned:
+    """These rows of sets of one D, and where they are. Raises FeaturesInvalid, FeaturesDamaged."""
     readers, places, first = list[RowReader](), list[Rows](), 0
     labels, ids, digests = list[Rows](), list[npt.NDArray[np.bytes_]](), list[Digests | None]()
     for part in parts:
         reader = RowReader(part.source)
         own = np.searchsorted(part.source.manifest.row_numbers(), part.rows)
-        shards, start = [], 0
+        start = 0
         for shard in reader.check():
             inside = own[(own >= start) & (own < start + len(shard.labels))] - start
             start += len(shard.labels)
             labels.append(shard.labels[inside])
             ids.append(shard.ids[inside])
             digests.append(None if shard.digests is None else shard.digests[inside])
-            shards.append(shard)
         places.append(first + own)
         readers.append(reader)
         first += reader.rows

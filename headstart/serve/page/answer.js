@@ -16,10 +16,12 @@ function bars(labels) {
 }
 
 // Empty where there are none, so that heads side by side have their bars side by side too.
-function doubts(found, classes) {
+function doubts(found, head) {
+  if (head && !head.calibrated) return element("p", { class: "small" }, "Not calibrated: trust the order, not the shares.");
   if (found.unsure === null || found.unsure === undefined) return element("p", {});
   if (found.unsure) {
-    return element("p", { class: "unsure" }, element("strong", {}, "Unsure"), `: ${unsureWords(found.set, classes)}.`);
+    const words = unsureWords(found.set, head ? head.classes.length : 0);
+    return element("p", { class: "unsure" }, element("strong", {}, "Unsure"), `: ${words}.`);
   }
   if (found.set.length < 2) return element("p", {});
   return element("p", { class: "small" }, `Not ruled out: ${listed(found.set, "and")}.`);
@@ -66,7 +68,7 @@ function headAnswer(found, known) {
     "section",
     { class: "head" },
     element("h4", {}, named(found.title)),
-    doubts(found, head ? head.classes.length : 0),
+    doubts(found, head),
     bars(found.labels),
     found.neighbours && found.neighbours.length ? why(found.neighbours) : element("div"),
   );
