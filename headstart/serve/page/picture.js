@@ -46,12 +46,13 @@ class Picture {
 
   async send() {
     const turn = this.turn;
-    if (await this.unreadable()) {
+    const known = await this.known();
+    const unread = await this.unreadable();
+    if (turn !== this.turn) return;
+    if (unread) {
       this.problem({ text: UNREAD, detail: "", again: false });
       return;
     }
-    const known = await this.known();
-    if (turn !== this.turn) return;
     const most = known.limits && known.limits.body_bytes;
     if (typeof most === "number" && this.file.size > most) {
       const detail = `It has ${bytes(this.file.size)}, and the service takes ${bytes(most)} at most.`;
@@ -78,6 +79,7 @@ class Picture {
 
   // A folder that was dropped, or a file that has gone since, would look like a network that is down.
   async unreadable() {
+    if (this.file.size === 0) return true;
     return this.file.slice(0, 1).arrayBuffer().then(() => false, () => true);
   }
 

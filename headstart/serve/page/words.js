@@ -13,7 +13,7 @@ const PROBLEMS = {
   504: ["The service took too long over the picture.", true],
 };
 const GONE = "The service can't be reached. Is it still running, and is the network there?";
-const UNREAD = "The browser can't read the file: it may be a folder, or gone by now.";
+const UNREAD = "The browser finds nothing in the file: it may be empty, a folder, or gone by now.";
 
 function problemOf(answer) {
   const [text, again] = PROBLEMS[answer.status] || [`The service answered with an error (${answer.status}).`, answer.status >= 500];
