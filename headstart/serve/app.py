@@ -28,8 +28,8 @@ from headstart.serve.engine.asked import Picture, Wishes
 from headstart.serve.engine.keeping import Keeper, NotKept
 from headstart.serve.engine.room import Room, Stopping
 from headstart.serve.heads import Shared
+from headstart.serve.neighbours import route as neighbours
 from headstart.serve.neighbours.neighbourhood import ADDRESS, Neighbourhood
-from headstart.serve.neighbours.route import Thumbnails
 from headstart.serve.page import route as page
 from headstart.serve.settings import Settings
 from headstart.serve.web import openapi, options
@@ -58,7 +58,7 @@ class Service:
     hand: Hand
     offer: options.Offer
     described: dict[str, Any]
-    thumbnails: Thumbnails
+    thumbnails: neighbours.Thumbnails
     keeper: Keeper | None = None
     paths: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Path items of the OpenAPI document, for routes that other parts of the service add."""
@@ -220,7 +220,9 @@ def of(shared: Sequence[Shared], settings: Settings) -> Service:
     offer = options.Offer(tuple(room.heads), coverage)
     keeper = None if settings.keep is None else Keeper(settings.keep)
     near = {head.digest: head.nearest for head in room.heads if isinstance(head.nearest, Neighbourhood)}
-    service = Service(settings, room, metrics, hand, offer, described, Thumbnails(near, hand), keeper)
+    thumbnails = neighbours.Thumbnails(near, hand)
+    paths = {**neighbours.PATHS, **page.PATHS}
+    service = Service(settings, room, metrics, hand, offer, described, thumbnails, keeper, paths)
     metrics.watch("headstart_requests_in_hand", "Requests that are read, wait or are computed.", lambda: hand.requests)
     metrics.watch("headstart_queue_pictures", "Decoded pictures that wait to be computed.", lambda: room.queue)
     metrics.watch("headstart_ready", "1 where the service takes pictures.", lambda: room.ready and not service.stopping)

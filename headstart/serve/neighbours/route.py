@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from headstart.core.cache.errors import HeadstartError
-from headstart.serve.neighbours.neighbourhood import Neighbourhood
+from headstart.serve.neighbours.neighbourhood import ADDRESS, Neighbourhood
 from headstart.serve.web.bodies import Hand
+from headstart.serve.web.openapi import DIGEST, problems
 from headstart.serve.web.problems import Problem
 
 AT_ONCE = 2
@@ -19,10 +21,29 @@ AT_ONCE = 2
 KEPT_S = 3600
 """Seconds that a browser may show one again without asking."""
 _ROW = re.compile(r"[0-9]{1,12}")
+_PICTURE = {"schema": {"type": "string", "format": "binary"}}
+
+PATHS: dict[str, Any] = {
+    ADDRESS: {
+        "get": {
+            "operationId": "thumbnail",
+            "summary": "A picture that a head learned from, small; predictions with neighbours say which there are",
+            "parameters": [
+                {"name": "digest", "in": "path", "required": True, "schema": DIGEST},
+                {"name": "row", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[0-9]{1,12}$"}},
+            ],
+            "responses": {
+                "200": {"description": "The picture", "content": {"image/jpeg": _PICTURE, "image/png": _PICTURE}},
+                **problems(404, 429),
+            },
+        }
+    }
+}
+"""Its part of the OpenAPI document."""
 
 
 class Thumbnails:
-    """Answers `neighbourhood.ADDRESS`, from the neighbourhoods by their heads' digests."""
+    """Answers `ADDRESS`, from the neighbourhoods by their heads' digests."""
 
     def __init__(self, neighbourhoods: Mapping[str, Neighbourhood], hand: Hand) -> None:
         self._neighbourhoods, self._hand = neighbourhoods, hand
