@@ -75,3 +75,19 @@ def test_rows_on_the_disk_that_changed_are_not_shown(tmp_path: Path) -> None:
     assert asleep.nearest(np.eye(4, dtype=np.float32)[:1], 1)[0].tolist() == [[0]]
     with pytest.raises(FeaturesDamaged, match=r"shard-00000.h5: .*made it anew while it was read"):
         awake.nearest(np.eye(4, dtype=np.float32)[:1], 1)
+
+
+def test_a_question_that_was_just_asked_is_not_worked_out_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "REMEMBERED", 2)
+    found = Search(on_disk(tmp_path, np.eye(4, dtype=np.float32)), keep=False)
+    asked = [row + np.float32(0.5) for row in np.eye(4, dtype=np.float32)]
+    first = [found.nearest_to(row, 2) for row in asked]
+    assert [places.tolist() for places, _ in first] == [[0, 1], [1, 0], [2, 0], [3, 0]]
+    (path,) = tmp_path.rglob("shard-*.h5")
+    path.unlink()
+    assert found.nearest_to(asked[3], 2) is first[3]
+    assert found.nearest_to(asked[2].copy(), 2) is first[2]
+    with pytest.raises(FeaturesDamaged, match="while it was read"):
+        found.nearest_to(asked[3], 1)
+    with pytest.raises(FeaturesDamaged, match="while it was read"):
+        found.nearest_to(asked[0], 2)

@@ -201,8 +201,6 @@ def test_the_keyboard_is_enough(browser: Browser, service: Serving, files: dict[
     browser.show(service.url, 1280)
     browser.until(READY)
     browser.press("Tab")
-    assert focused(browser) == "Skip to the answers"
-    browser.press("Tab")
     assert focused(browser) == "choose"
     outline = "getComputedStyle(document.querySelector('label[for=choose]')).outlineStyle"
     assert browser.evaluate(outline) == "solid"
@@ -214,6 +212,12 @@ def test_the_keyboard_is_enough(browser: Browser, service: Serving, files: dict[
     browser.ask("Page.setInterceptFileChooserDialog", enabled=False)
     (found,) = shown(browser, 1)
     expect(found, service, files["red.png"])
+    browser.press("Tab", shift=True)
+    assert focused(browser) == "skip"
+    assert browser.evaluate("document.getElementById('skip').getBoundingClientRect().x >= 0")
+    browser.press("Enter")
+    assert focused(browser) == "list"
+    browser.evaluate("document.getElementById('choose').focus()")
     seen = []
     for _ in range(5):
         browser.press("Tab")
@@ -285,6 +289,7 @@ def test_the_heads_facts_are_told(browser: Browser, service: Serving) -> None:
         accuracy = head["accuracy"]
         assert f"{percent(accuracy['value'])} right (95 % interval {percent(accuracy['low'])} to " in text
     assert "3: " in text
+    assert browser.evaluate("document.getElementById('give').innerText").endswith("The service keeps nothing of it.")
     assert browser.evaluate("document.getElementById('lead').textContent").startswith(
         "A picture gets its labels from 2 heads"
     )
@@ -460,6 +465,14 @@ def test_a_token_is_asked_for_and_kept_nowhere(browser: Browser, guarded: Servin
     assert "s3cret" not in browser.evaluate("document.documentElement.outerHTML")
     browser.show(guarded.url, 1280)
     browser.until("!document.getElementById('token-form').hidden")
+
+
+def test_a_service_that_keeps_pictures_says_so(browser: Browser, workspace: Workspace, tmp_path: Path) -> None:
+    with serving(workspace, Settings(keep=tmp_path / "kept")) as service:
+        browser.show(service.url, 375)
+        browser.until(READY)
+        text = browser.evaluate("document.getElementById('give').innerText")
+    assert text.endswith("The service keeps it, with its labels.")
 
 
 def test_a_head_that_is_unsure_says_what_it_could_be(

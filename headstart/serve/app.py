@@ -213,6 +213,7 @@ def of(shared: Sequence[Shared], settings: Settings) -> Service:
             heads.described(head, batcher.precision, coverage) for batcher in room.batchers for head in batcher.heads
         ],
         "coverage": coverage,
+        "keeps": settings.keep is not None,
         "limits": settings.limits.to_json(),
         "version": importlib.metadata.version("headstart"),
     }

@@ -45,11 +45,11 @@ class Neighbourhood:
         """Of features (D,) the `count` training pictures with the highest cosine as JSON objects, the nearest first: `id`,
         `label`, `cosine`, and `thumbnail`, an address or None. None where the features can't be read any more."""
         try:
-            places, cosines = self.search.nearest(features[None], count)
+            places, cosines = self.search.nearest_to(features, count)
         except (HeadstartError, OSError) as error:
             LOG.error("no training pictures: %s", error)
             return None
-        return [self._described(*one) for one in zip(places[0].tolist(), cosines[0].tolist(), strict=True)]
+        return [self._described(*one) for one in zip(places.tolist(), cosines.tolist(), strict=True)]
 
     def thumbnail(self, row: int) -> bytes:
         """A PNG or JPEG file of a training picture. Raises ImageUnreadable where there is none, or it is another picture by

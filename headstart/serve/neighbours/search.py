@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,6 +20,8 @@ BLOCK = 2**25
 MARGIN = 1e-4
 """How far a cosine by float32 products may be from that by float64: rows within it of the best are computed again. The
 worst that was seen was 6e-7, with up to 100,000 random features."""
+REMEMBERED = 64
+"""Questions whose answers are kept: those of the pictures that are in hand."""
 DIGITS = 12
 """Decimals that cosines are compared in: the last ones of float64 depend on the order of the sums, and rows that are equal
 would come in any order."""
@@ -33,6 +36,8 @@ class Search:
 
     def __init__(self, rows: OnDisk, *, keep: bool) -> None:
         self._rows, self._lock = rows, threading.Lock()
+        self._asked: OrderedDict[tuple[bytes, int], tuple[Places, Cosines]] = OrderedDict()
+        self._asking = threading.Lock()
         self._most = max(1, BLOCK // (4 * rows.dim))
         self._lengths = np.ones(len(rows.labels))
         self._kept = np.empty((len(rows.labels) if keep else 0, rows.dim), dtype=np.float32)
@@ -61,6 +66,21 @@ class Search:
             np.array([own.places for own in best], dtype=np.int64).reshape(len(best), k),
             np.array([own.cosines for own in best], dtype=np.float64).reshape(len(best), k),
         )
+
+    def nearest_to(self, features: Features, count: int) -> tuple[Places, Cosines]:
+        """The same for features (D,): places (k,) and cosines (k,). Heads that share the rows ask it one after the other,
+        so the last answers are remembered."""
+        key = features.tobytes(), count
+        with self._asking:
+            if (known := self._asked.get(key)) is not None:
+                return known
+        places, cosines = self.nearest(features[None], count)
+        found = places[0], cosines[0]
+        with self._asking:
+            self._asked[key] = found
+            while len(self._asked) > REMEMBERED:
+                self._asked.popitem(last=False)
+        return found
 
     def _blocks(self) -> Iterator[tuple[Places, Features]]:
         if len(self._kept):

@@ -43,6 +43,7 @@ function showFacts(known) {
     element("div", { class: "cards" }, ...known.heads.map(factsOf)),
   );
   byId("about").hidden = false;
+  byId("kept").textContent = known.keeps ? " The service keeps it, with its labels." : " The service keeps nothing of it.";
   byId("version").textContent = ` ${known.version}`;
   byId("lead").textContent = leadWords(known.heads.map((head) => head.title));
 }

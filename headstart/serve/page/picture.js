@@ -6,6 +6,10 @@ const NEIGHBOURS = 6;
 const waiting = [];
 let underWay = 0;
 
+function showAnswers(there) {
+  for (const id of ["answers", "skip"]) byId(id).hidden = !there;
+}
+
 class Picture {
   constructor(file, known) {
     this.file = file;
@@ -124,7 +128,7 @@ class Picture {
     const near = this.card.nextElementSibling || this.card.previousElementSibling;
     this.card.remove();
     URL.revokeObjectURL(this.source);
-    byId("answers").hidden = near === null;
+    showAnswers(near !== null);
     (near ? near.querySelector("h3") : byId("choose")).focus();
   }
 }

@@ -40,7 +40,7 @@ function take(files) {
   byId("hint").textContent = found.length ? "" : "There is no picture file in that.";
   if (!found.length) return;
   const pictures = found.map((file) => new Picture(file, known));
-  byId("answers").hidden = false;
+  showAnswers(true);
   byId("list").prepend(...pictures.map(({ card }) => card));
   if (found.length > 1) say(`${counted(found.length, "picture")} taken.`);
   for (const picture of pictures) {
