@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: setup demo study test kills torture check format lint types clean
+.PHONY: setup browser demo study test kills torture check format lint types clean
 
 setup: $(INSTALLED)
 
@@ -12,6 +12,10 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $(INSTALLED)
+
+# A browser for the tests that click through pages; without one they are left out.
+browser:
+	@.ci/browser
 
 demo: $(INSTALLED)
 	$(BIN)/headstart demo

@@ -1,5 +1,6 @@
 """Data sets: every row is what its format says, only the files needed are asked for, and what is amiss is named."""
 
+import dataclasses
 import hashlib
 import io
 import os
@@ -15,8 +16,10 @@ import numpy.typing as npt
 import pytest
 import torchvision
 from extract_samples import CIFAR_RECORD, CIFAR_ROWS, cifar_images, cifar_records, noise, write_picture, write_records
+from heads_samples import blobs, make_key, write_set
 
 from headstart.core.cache.errors import ArgumentInvalid, DataInvalid, DataNotFound
+from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets
 from headstart.core.extract.datasets import cifar10, digits
 from headstart.core.extract.images import Batch, Images
@@ -36,6 +39,26 @@ def read(images: Images, start: int, stop: int) -> Batch:
 
 
 # ---- the registry
+
+
+PLACES = {
+    "a split of a folder": ("folder-pets", "train", "/data/pets/train", ["folder:/data/pets", "folder:/data/pets/train"]),
+    "a folder without": (
+        "folder-pets", "all", "/data/pets", ["folder:/data/pets", "folder:/data", "classes:/data/pets"],
+    ),
+    "a list": ("list-pets", "all", "/data/pets.csv", ["list:/data/pets.csv"]),
+    "one with a name of its own": ("cifar10", "test", "/data/cifar", ["cifar10"]),
+    "one of torchvision's": ("torchvision-MNIST", "test", "/data", ["torchvision-MNIST"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_where_the_pictures_of_features_may_be_is_said_as_the_option_takes_it(case: str, tmp_path: Path) -> None:
+    name, split, origin, expected = PLACES[case]
+    key = dataclasses.replace(make_key(), dataset=name)
+    made = write_set(FeatureStore(tmp_path), blobs(4), split, key).manifest
+    found = dataclasses.replace(made, provenance=dataclasses.replace(made.provenance, data_from=origin))
+    assert datasets.recorded_places(found) == expected
 
 
 def test_the_data_sets_are_listed_with_what_they_take() -> None:

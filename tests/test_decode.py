@@ -12,7 +12,7 @@ from PIL import Image
 
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.extract.pictures import decode as module
-from headstart.core.extract.pictures.decode import MAX_PIXELS, decode, decode_at
+from headstart.core.extract.pictures.decode import MAX_PIXELS, decode, decode_at, decode_within
 from headstart.core.extract.pictures.framing import framed
 from headstart.core.extract.pictures.preprocess import Preprocessing
 
@@ -135,3 +135,23 @@ def test_the_program_says_nothing_of_what_pillow_warns_of(tmp_path: Path) -> Non
         f"print(len(gallery.photograph(Path({str(tmp_path / 'large.png')!r}))) > 100)"
     )
     assert printed_by_python(code) == "True\n"
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+@pytest.mark.parametrize(("size", "expected"), [((900, 300), (90, 30)), ((60, 90), (60, 90)), ((80, 1800), (4, 90))])
+def test_what_is_only_looked_at_is_no_larger_than_asked(
+    form: str, size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    smooth = Image.linear_gradient("L").resize(size).convert("RGB")
+    found = decode_within(encoded(smooth, form), "there", 90)
+    assert (found.size, found.mode) == (expected, "RGB")
+    whole = np.asarray(decode(encoded(smooth, form), "there").resize(expected), dtype=float)
+    assert np.abs(np.asarray(found, dtype=float) - whole).mean() < 3
+
+
+def test_what_is_only_looked_at_is_upright_and_whole() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decode_within(encoded(picture(900, 300), "JPEG", exif=exif), "there", 90).size == (30, 90)
+    with pytest.raises(ImageUnreadable, match="there: can't be decoded"):
+        decode_within(encoded(picture(900, 300), "JPEG")[:2000], "there", 90)

@@ -144,6 +144,32 @@ def test_a_broken_file_has_no_thumbnail(tmp_path: Path) -> None:
         gallery.figure_1(images, 0, SMALL)
 
 
+def test_a_checked_thumbnail_is_of_the_bytes_that_were_named(tmp_path: Path) -> None:
+    images = file_images(tmp_path, 2)
+    marks = images.fingerprints(0, 2)
+    assert opened(gallery.checked_thumbnail(images, 1, 10, marks[1])).format == "JPEG"
+    small = gallery.checked_thumbnail(images, 1, 100, marks[1])
+    assert opened(small).format == "PNG"
+    assert np.array_equal(values(small), values((images.root / images.paths[1]).read_bytes()))
+    with pytest.raises(ImageUnreadable, match=r"is another picture by now, its SHA-256 is .*…, expected .*…"):
+        gallery.checked_thumbnail(images, 1, 100, marks[0])
+    with pytest.raises(DataInvalid, match="row 2 is not there, expected 0 to 1"):
+        gallery.checked_thumbnail(images, 2, 100, marks[0])
+    (images.root / images.paths[1]).unlink()
+    with pytest.raises(ImageUnreadable, match="can't be opened: No such file"):
+        gallery.checked_thumbnail(images, 1, 100, marks[1])
+
+
+def test_a_checked_thumbnail_of_pixels_is_of_those_that_were_named() -> None:
+    images = array_images(noise(3, 32))
+    marks = images.fingerprints(0, 3)
+    shown = opened(gallery.checked_thumbnail(images, 2, 64, marks[2]))
+    assert np.array_equal(np.asarray(shown), noise(3, 32)[2])
+    assert opened(gallery.checked_thumbnail(images, 2, 16, marks[2])).size == (16, 16)
+    with pytest.raises(ImageUnreadable, match=r"tiny train row 2 .* is another picture by now"):
+        gallery.checked_thumbnail(images, 2, 64, marks[1])
+
+
 def test_a_photograph_becomes_a_small_upright_jpeg(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees

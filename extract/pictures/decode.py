@@ -64,6 +64,18 @@ def decode_at(content: bytes, where: str, transform: Preprocessing, remark: Call
         return framed(_upright(image, remark), transform, sha256(content) if transform.random_crop else "")
 
 
+def decode_within(content: bytes, where: str, size: int) -> Image.Image:
+    """As `decode`, the longer side at most `size` px; a smaller picture keeps its size. To be looked at: a JPEG is decoded
+    at an eighth or more of its size where that is enough, which no feature is computed from. Large pictures take turns.
+    """
+    with _opened(content, where) as image, _turn(image):
+        image.draft(None, (size, size))
+        found = _upright(image, _nobody)
+        if max(found.size) > size:
+            found.thumbnail((size, size))
+        return found
+
+
 @dataclasses.dataclass(frozen=True)
 class Decoded:
     """A picture as several transforms prepare it: uint8 (S, S, 3) each, in their order. Its size is that of the upright

@@ -28,6 +28,9 @@ from headstart.serve.engine.asked import Picture, Wishes
 from headstart.serve.engine.keeping import Keeper, NotKept
 from headstart.serve.engine.room import Room, Stopping
 from headstart.serve.heads import Shared
+from headstart.serve.neighbours import route as neighbours
+from headstart.serve.neighbours.neighbourhood import ADDRESS, Neighbourhood
+from headstart.serve.page import route as page
 from headstart.serve.settings import Settings
 from headstart.serve.web import openapi, options
 from headstart.serve.web.answers import answered, problem_of
@@ -57,6 +60,7 @@ class Service:
     hand: Hand
     offer: options.Offer
     described: dict[str, Any]
+    thumbnails: neighbours.Thumbnails
     keeper: Keeper | None = None
     paths: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Path items of the OpenAPI document, for routes that other parts of the service add."""
@@ -77,6 +81,8 @@ class Service:
             Route("/readyz", self.is_ready),
             Route("/metrics", self.measured),
             Route("/openapi.json", self.document),
+            Route("/", page.answer),
+            Route(ADDRESS, self.thumbnail),
         ]
 
     async def predict(self, request: Request) -> Response:
@@ -128,6 +134,11 @@ class Service:
     async def heads(self, request: Request) -> Response:
         """The heads, and what can be asked of them."""
         return _json(self.described)
+
+    async def thumbnail(self, request: Request) -> Response:
+        """A training picture, small."""
+        self._check_ready()
+        return await self.thumbnails.answer(request)
 
     async def alive(self, request: Request) -> Response:
         """The process answers."""
@@ -204,13 +215,17 @@ def of(shared: Sequence[Shared], settings: Settings) -> Service:
             heads.described(head, batcher.precision, coverage) for batcher in room.batchers for head in batcher.heads
         ],
         "coverage": coverage,
+        "keeps": settings.keep is not None,
         "limits": settings.limits.to_json(),
         "version": importlib.metadata.version("headstart"),
     }
     hand = Hand(settings.limits)
     offer = options.Offer(tuple(room.heads), coverage)
     keeper = None if settings.keep is None else Keeper(settings.keep)
-    service = Service(settings, room, metrics, hand, offer, described, keeper)
+    near = {head.digest: head.nearest for head in room.heads if isinstance(head.nearest, Neighbourhood)}
+    thumbnails = neighbours.Thumbnails(near, hand)
+    paths = {**neighbours.PATHS, **page.PATHS}
+    service = Service(settings, room, metrics, hand, offer, described, thumbnails, keeper, paths)
     metrics.watch("headstart_requests_in_hand", "Requests that are read, wait or are computed.", lambda: hand.requests)
     metrics.watch("headstart_queue_pictures", "Decoded pictures that wait to be computed.", lambda: room.queue)
     metrics.watch("headstart_ready", "1 where the service takes pictures.", lambda: room.ready and not service.stopping)

@@ -19,6 +19,7 @@ from headstart.core.heads.predict import caveat, shortage
 from headstart.inference.trained import TrainedHead, called, choose, restore, titles
 from headstart.observer import Observer
 from headstart.requests import InferenceOptions
+from headstart.serve.neighbours.neighbourhood import neighbourhoods
 from headstart.serve.settings import COVERAGE, Settings
 from headstart.workspace import Workspace
 
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 class Nearest(Protocol):
     """Where a head's training pictures are at hand: those whose features are most like a new picture's."""
 
-    def nearest(self, features: npt.NDArray[np.float32], count: int) -> list[dict[str, Any]]:
+    def nearest(self, features: npt.NDArray[np.float32], count: int) -> list[dict[str, Any]] | None:
         """Of features (D,) the `count` nearest as JSON objects, the most similar first: `id`, `label`, `cosine` and
-        `thumbnail`."""
+        `thumbnail`; None where they can't be read any more."""
         ...
 
 
@@ -67,9 +68,12 @@ def load(
     """The heads that users name and their backbones, each restored once. Raises RunNotFound, RunDamaged, WeightsMismatch,
     WeightsNotFound, DeviceUnavailable, OutOfMemory."""
     options = InferenceOptions(tuple(weights), settings.batch_size, settings.workers)
-    found = choose(workspace, called(workspace, names), options, observer)
+    found = named(choose(workspace, called(workspace, names), options, observer))
+    near = (
+        neighbourhoods(workspace, {head.name: head.trained.run for head in found}, observer.note) if settings.near else {}
+    )
     sharing: dict[FeatureKey, list[Served]] = {}
-    for head in named(found):
+    for head in (dataclasses.replace(head, nearest=near.get(head.name)) for head in found):
         sharing.setdefault(head.trained.checkpoint.key.feature_key, []).append(head)
     return [
         Shared(restore(workspace, heads[0].trained, weights, settings.batch_size, observer), tuple(heads))

@@ -72,8 +72,9 @@ class Settings:
 
     `port` 0 is any that is free. `hosts` are names, beside those of the loopback, by which it may be called there. With a
     `token` every request but for what is open must bring it. `coverage` None leaves it to the heads. `keep` is a folder for
-    pictures and their answers, None keeps nothing. A batch waits at most `delay_s` for pictures that are being decoded.
-    After a signal `grace_s` are left for what is in hand. Raises ArgumentInvalid.
+    pictures and their answers, None keeps nothing. `near` shows training pictures where they are at hand. A batch waits at
+    most `delay_s` for pictures that are being decoded. After a signal `grace_s` are left for what is in hand. Raises
+    ArgumentInvalid.
     """
 
     host: str = "127.0.0.1"
@@ -82,6 +83,7 @@ class Settings:
     token: str | None = dataclasses.field(default=None, repr=False)
     coverage: float | None = None
     keep: Path | None = None
+    near: bool = True
     workers: int = 4
     batch_size: int | None = None
     delay_s: float = 0.01

@@ -63,6 +63,13 @@ def register(group: click.Group) -> None:
     @address_options
     @options.coverage_option
     @click.option("--keep", type=options.Place("--keep", file_okay=False), help="Keep each picture and its answer there.")
+    @click.option(
+        "--neighbours/--no-neighbours",
+        "near",
+        default=DEFAULTS.near,
+        show_default=True,
+        help="Show the training pictures most like a picture, where their features are in --features-dir.",
+    )
     @limit_options
     @shown(
         "--delay", "delay_s", type=Finite(0), default=DEFAULTS.delay_s, help="Seconds a batch waits for decoding pictures."

@@ -156,7 +156,11 @@ def _schemas(settings: Settings, offer: Offer) -> dict[str, Schema]:
         ),
         "Neighbour": _object(id=TEXT, label=TEXT, cosine={"type": "number"}, thumbnail=_or_null(TEXT)),
         "Heads": _object(
-            heads=_list(_head()), coverage=_or_null(SHARE), limits=_numbers(settings.limits.to_json()), version=TEXT
+            heads=_list(_head()),
+            coverage=_or_null(SHARE),
+            keeps={"type": "boolean", "description": "Whether pictures and answers are kept here"},
+            limits=_numbers(settings.limits.to_json()),
+            version=TEXT,
         ),
         "Problem": PROBLEM,
     }
