@@ -56,6 +56,8 @@ class Service:
     offer: options.Offer
     described: dict[str, Any]
     keeper: Keeper | None = None
+    paths: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Path items of the OpenAPI document, for routes that other parts of the service add."""
     stopping: bool = False
     leaving: bool = False
     """From the signal on: connections are not kept open, and `readyz` says so."""
@@ -140,7 +142,7 @@ class Service:
 
     async def document(self, request: Request) -> Response:
         """The OpenAPI document."""
-        return _json(openapi.document(self.settings, self.offer))
+        return _json(openapi.document(self.settings, self.offer, self.paths))
 
     def _check_ready(self) -> None:
         if self.stopping or (self.leaving and not self.room.ready):

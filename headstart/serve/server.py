@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -92,6 +93,7 @@ def serve(service: Service, bound: socket.socket, observer: Observer, started: C
         ws="none",
         lifespan="on",
         log_config=None,
+        log_level=logging.ERROR,  # what is no HTTP is worth no line of a log that others write
         access_log=False,
         server_header=False,
         proxy_headers=False,

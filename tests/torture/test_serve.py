@@ -54,10 +54,9 @@ def test_every_hostile_request_has_the_right_answer(
     after = service.memory()
     kinds = collections.Counter(min(case.right[-1]) for case in cases)
     with capsys.disabled():
-        print(
-            f"\n{len(cases):,} hostile requests: {', '.join(f'{count} of {kind}' for kind, count in sorted(kinds.items()))};"
-            f" {len(found)} answered wrongly; {before / 2**20:.0f} MiB after the first half, {after / 2**20:.0f} after all"
-        )
+        counts = ", ".join(f"{count} of {kind}" for kind, count in sorted(kinds.items()))
+        memory = f"{before / client.MIB:.0f} MiB after the first half, {after / client.MIB:.0f} after all"
+        print(f"\n{len(cases):,} hostile requests: {counts}; {len(found)} answered wrongly; {memory}")
     assert not found, "\n".join(found)
     assert after - before < GROWTH
     service.no_error_logged()

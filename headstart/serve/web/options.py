@@ -106,7 +106,14 @@ def checked(found: Mapping[str, Any], offer: Offer, status: int, where: str) -> 
         raise Problem(status, f"{where}: coverage is {_shown(coverage)}, expected a number above 0 and below 1")
     if "heads" in kept:
         _check_heads(kept["heads"], offer, status, where)
+    if kept.get("neighbours"):
+        _check_neighbours(offer.heads)
     return kept
+
+
+def _check_neighbours(heads: Sequence[Served]) -> None:
+    if all(head.nearest is None for head in heads):
+        raise Problem(422, "neighbours: the training pictures are not at hand; GET /v1/heads says of which heads they are")
 
 
 def _check_heads(found: Any, offer: Offer, status: int, where: str) -> None:
