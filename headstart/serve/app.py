@@ -34,7 +34,7 @@ from headstart.serve.web.answers import answered, problem_of
 from headstart.serve.web.bodies import RETRY_S, Hand, Taken, read_body
 from headstart.serve.web.guard import Guard
 from headstart.serve.web.metrics import TYPE, Metrics
-from headstart.serve.web.problems import Problem
+from headstart.serve.web.problems import FAULT, Problem
 from headstart.workspace import Workspace
 
 RAW = ("application/octet-stream",)
@@ -132,8 +132,8 @@ class Service:
         return _json({"status": "alive"})
 
     async def is_ready(self, request: Request) -> Response:
-        """The service takes pictures."""
-        self._check_ready()
+        """The service takes pictures, and will go on to."""
+        self._check_ready(self.leaving)
         return _json({"status": "ready"})
 
     async def measured(self, request: Request) -> Response:
@@ -144,8 +144,8 @@ class Service:
         """The OpenAPI document."""
         return _json(openapi.document(self.settings, self.offer, self.paths))
 
-    def _check_ready(self) -> None:
-        if self.stopping or (self.leaving and not self.room.ready):
+    def _check_ready(self, ending: bool = False) -> None:
+        if self.stopping or ending:
             raise Problem(503, "the service is stopping", {"retry-after": str(RETRY_S)})
         if not self.room.ready:
             raise Problem(503, "the heads are being made ready", {"retry-after": str(RETRY_S)})
@@ -222,6 +222,7 @@ def _guarded(service: Service) -> ASGIApp:
         Problem: _as_it_is,
         HTTPException: _as_problem,
         NotKept: _not_kept,
+        Exception: _as_fault,
     }
     inner = Starlette(routes=routes, exception_handlers=handlers, lifespan=service.life)
     inner.router.redirect_slashes = False
@@ -236,6 +237,11 @@ async def _as_it_is(request: Request, error: Problem) -> Problem:
 async def _as_problem(request: Request, error: HTTPException) -> Problem:
     """Starlette's own: no such path, or not by this method."""
     return Problem(error.status_code, f"{request.method} {request.url.path[:200]}: {error.detail}", error.headers or {})
+
+
+async def _as_fault(request: Request, error: Exception) -> Problem:
+    """What nobody expected; Starlette raises it again, and the guard logs it."""
+    return Problem(500, FAULT)
 
 
 async def _not_kept(request: Request, error: NotKept) -> Problem:

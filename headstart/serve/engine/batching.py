@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from headstart.core.extract.network.interface import EngineConfig, Features, Pixels
+from headstart.core.extract.network.interface import EngineConfig, Extractor, Features, Pixels
 from headstart.core.heads.predict import Wanted, answers
 from headstart.serve.engine.asked import Answer, Picture
 from headstart.serve.heads import Served, Shared
 
 if TYPE_CHECKING:
-    from headstart.core.extract.network.extractor import FeatureExtractor
     from headstart.core.extract.pictures.preprocess import Preprocessing
 
 
@@ -166,7 +165,7 @@ class Batcher:
             return 0.0
         return self._waiting[0][2] + self._delay_s - time.monotonic()
 
-    def _running(self, size: int) -> FeatureExtractor:
+    def _running(self, size: int) -> Extractor:
         return self._extractor.running(EngineConfig(self._extractor.engine, size))
 
     def _answer(self, batch: Sequence[Waiting], alone: bool) -> None:

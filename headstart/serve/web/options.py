@@ -139,10 +139,8 @@ def wishes_of(options: Mapping[str, Any], offer: Offer) -> Wishes:
     elif offer.coverage is not None:
         coverage = offer.coverage
     neighbours = options.get("neighbours", 0)
-    if neighbours and all(head.nearest is None for head in heads):
-        raise Problem(
-            422, "neighbours: the training pictures are not at hand here; GET /v1/heads says of which heads they are"
-        )
+    if neighbours:
+        _check_neighbours(heads)
     try:
         wanted = Wanted(options.get("topk", DEFAULT_LABELS), None if coverage is None else float(coverage))
     except ArgumentInvalid as error:

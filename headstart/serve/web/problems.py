@@ -19,6 +19,10 @@ MOST_DETAIL = 500
 STATUSES = (400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504)
 """All that there are."""
 
+FAULT = "something went wrong here; the service's log says what"
+HEARD = "headstart.heard"
+"""In a request's scope: whether its body is there to the end, or will not come."""
+
 _LINGER_S, _LINGER_BYTES = 2.0, 64 * 2**20
 """How long, and for how much, the rest of a refused body is read and thrown away. A connection that is closed while its
 client still sends is reset, and the client may never see why (RFC 9112, 9.6)."""
@@ -46,7 +50,7 @@ class Problem(Exception):
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in own.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": True})
-        if not any(name == b"expect" for name, _ in scope["headers"]):  # who waits for a word has it, and sends no more
+        if not scope.get(HEARD, True):
             await _linger(receive)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
