@@ -40,6 +40,8 @@ from headstart.workspace import Workspace
 RAW = ("application/octet-stream",)
 """The types of a body that is one picture, beside all that begin with `image/`."""
 JSON = "application/json"
+LAST_S = 5.0
+"""How long threads may take to end at least."""
 SMALL = 2**16
 """Bytes of a JSON body that is read by the event loop itself; larger ones are read by a thread."""
 
@@ -160,7 +162,7 @@ class Service:
             yield
         finally:
             self.stopping = self.leaving = True
-            await self.room.close()
+            await self.room.close(max(LAST_S, self.settings.grace_s))
             if self.keeper is not None:
                 self.keeper.close()
 

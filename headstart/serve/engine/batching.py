@@ -148,7 +148,11 @@ class Batcher:
                 elif (left_s := self._patience()) > 0:
                     self._changed.wait(left_s)
                 else:
-                    return [self._waiting.popleft() for _ in range(self._fitting(min(len(self._waiting), self._share)))]
+                    count = self._fitting(min(len(self._waiting), self._share))
+                    batch = [self._waiting.popleft() for _ in range(count)]
+                    if self._waiting:  # for another lane, which nobody may have told of them
+                        self._changed.notify()
+                    return batch
 
     @property
     def _share(self) -> int:

@@ -23,18 +23,20 @@ FAULT = "something went wrong here; the service's log says what"
 HEARD = "headstart.heard"
 """In a request's scope: whether its body is there to the end, or will not come."""
 
-_LINGER_S, _LINGER_BYTES = 2.0, 64 * 2**20
-"""How long, and for how much, the rest of a refused body is read and thrown away. A connection that is closed while its
-client still sends is reset, and the client may never see why (RFC 9112, 9.6)."""
+_LINGER_BYTES = 64 * 2**20
+"""How much of a refused body is read and thrown away."""
 
 
 @dataclasses.dataclass(eq=False)
 class Problem(Exception):
-    """An answer that says what is wrong: `detail` in one sentence, with what was found and expected."""
+    """An answer that says what is wrong: `detail` in one sentence, with what was found and expected. `linger_s` is how
+    long the rest of the request's body is read and thrown away: a connection that is closed while its client still sends is
+    reset, and the client may never see why (RFC 9112, 9.6)."""
 
     status: int
     detail: str
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    linger_s: float = 2.0
 
     def to_json(self) -> dict[str, Any]:
         """The document. What a client sent may stand in it: control characters are spelled out, and no more than a few
@@ -51,14 +53,14 @@ class Problem(Exception):
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": True})
         if not scope.get(HEARD, True):
-            await _linger(receive)
+            await _linger(receive, self.linger_s)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _linger(receive: Receive) -> None:
+async def _linger(receive: Receive, most_s: float) -> None:
     left = _LINGER_BYTES
     try:
-        async with asyncio.timeout(_LINGER_S):
+        async with asyncio.timeout(most_s):
             while left > 0:
                 message = await receive()
                 left -= len(message.get("body", b""))
