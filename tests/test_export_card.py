@@ -259,9 +259,13 @@ def test_the_base_model_is_named_where_it_is_known(origin: str, expected: str | 
 
 
 def test_files_come_with_the_commands_that_run_them() -> None:
-    text = section(model_card(recorded(head_of()), ["/tmp/x/my model.onnx", "m.safetensors", "-m.pt2"]), "How to run it")
-    assert "$ headstart export --check 'my model.onnx' PICTURE" in text
-    assert "$ headstart export --check ./-m.pt2 PICTURE" in text
+    files = {"/tmp/x/my model.onnx": "a" * 64, "m.safetensors": "b" * 64, "-m.pt2": "c" * 64}
+    text = section(model_card(recorded(head_of()), files), "How to run it")
+    assert "$ headstart export --check 'my model.onnx'\n" in text
+    assert f"$ headstart export --check ./-m.pt2 --sha256 {'c' * 64}\n" in text
+    assert "--check m.safetensors" not in text  # there are no test pictures in it
+    assert 'session = onnxruntime.InferenceSession("my model.onnx")' in text
+    assert f"| `m.safetensors` | `{'b' * 64}` |" in text
     assert 'with safe_open("m.safetensors", "pt") as file:' in text
     assert "No file of the model was written with this card." in model_card(head_of())
 
@@ -271,7 +275,7 @@ def test_a_shell_finds_the_file_of_any_name(name: str, tmp_path: Path) -> None:
     """What the card's command names is the file: bash reads the word, and gives its bytes back."""
     file = f"{name}.onnx".replace("/", "_")
     text = section(model_card(head_of(), [file]), "How to run it")
-    word = text[text.index("--check ") + len("--check ") : text.rindex(" PICTURE")]
+    word = text[text.index("--check ") + len("--check ") : text.index("\n```", text.index("--check "))]
     found = subprocess.run(
         ["bash", "-c", f"printf %s {word}"], stdout=subprocess.PIPE, check=True, env={"LC_ALL": "C.UTF-8"}
     )

@@ -35,7 +35,7 @@ from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.network.extractor import FeatureExtractor, state_digest
 from headstart.core.extract.pictures.decode import decode_at
 from headstart.core.heads.kinds import kind
-from headstart.export.card.lines import lines
+from headstart.export.card.lines import tensors as lines
 from headstart.export.tensors import FORMAT, HEAD, probabilities, read_safetensors, write_safetensors
 from headstart.inference.trained import TrainedHead
 

@@ -180,7 +180,7 @@ class Service:
 
 def _other_type(kind: str) -> str:
     hint = "; multipart forms are not taken, send the bytes alone" if kind.startswith("multipart/") else ""
-    return f"Content-Type is {kind or 'not there'}, expected image/*, application/octet-stream or {JSON}{hint}"
+    return f"Content-Type is {kind[:100] or 'not there'}, expected image/*, application/octet-stream or {JSON}{hint}"
 
 
 def _json(found: Any, status: int = 200) -> Response:

@@ -133,7 +133,9 @@ def _options(offer: Offer) -> dict[str, Schema]:
 def _schemas(settings: Settings, offer: Offer) -> dict[str, Schema]:
     """What is named in the document."""
     pictures = {"type": "array", "items": _picture(), "minItems": 1, "maxItems": settings.limits.pictures}
-    request = _object(pictures=pictures, **_options(offer))
+    options = _options(offer)
+    options |= {name: _or_null(options[name]) for name in ("coverage", "heads")}  # null: as if it were not there
+    request = _object(pictures=pictures, **options)
     return {
         "Request": {**request, "required": ["pictures"], "additionalProperties": False},
         "Answer": _object(pictures=_list(_reference("Labelled"))),

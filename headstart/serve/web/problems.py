@@ -11,7 +11,11 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from headstart.core.cache.text import safe
+
 TYPE = "application/problem+json"
+MOST_DETAIL = 500
+"""Characters of a problem's detail."""
 STATUSES = (400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504)
 """All that there are."""
 
@@ -35,9 +39,11 @@ class Problem(Exception):
     linger_s: float = 2.0
 
     def to_json(self) -> dict[str, Any]:
-        """The document."""
-        title = http.HTTPStatus(self.status).phrase
-        return {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
+        """The document. What a client sent may stand in it: control characters are spelled out, and no more than a few
+        hundred characters are sent back."""
+        title, said = http.HTTPStatus(self.status).phrase, safe(self.detail)
+        short = said if len(said) <= MOST_DETAIL else f"{said[: MOST_DETAIL - 1]}…"
+        return {"type": "about:blank", "title": title, "status": self.status, "detail": short}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, and read what is still coming."""
