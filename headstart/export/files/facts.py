@@ -19,7 +19,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from headstart.core.cache.files import parse_json
 from headstart.core.cache.key import NamedKey
@@ -117,8 +117,7 @@ def _value(name: str, text: str) -> Any:
     kind, member = _JSON[name], _MEMBERS.get(name)
     if type(value) is not kind:
         raise ValueError(f"{name} is {str(value)[:80]!r}, expected {kind.__name__}")
-    members: list[Any] = value if member is not None else []
-    if not all(type(one) is member for one in members):
+    if member is not None and not all(type(one) is member for one in cast(list[Any], value)):
         raise ValueError(f"{name} is {str(value)[:80]!r}, expected {member} in it")
     return value
 
