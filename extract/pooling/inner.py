@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,8 +63,10 @@ class _Reached(Exception):
         self.output = output
 
 
-def _leave(module: nn.Module, inputs: object, output: Any) -> NoReturn:
-    raise _Reached(output)
+def _leave(seen: list[Any], module: nn.Module, inputs: object, output: Any) -> None:
+    if not torch.compiler.is_exporting():
+        raise _Reached(output)
+    seen.append(output)
 
 
 class _Until(Repooled):
@@ -72,15 +74,20 @@ class _Until(Repooled):
 
     def __init__(self, body: nn.Module, layer: str) -> None:
         super().__init__(body, Layout(), "avg")
-        body.get_submodule(layer).register_forward_hook(_leave)
+        self._seen: list[Any] = []
+        body.get_submodule(layer).register_forward_hook(functools.partial(_leave, self._seen))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels (N, 3, H, W) to the layer's output."""
+        if torch.compiler.is_exporting():  # which an exception would confuse, and which leaves out what is not used
+            self._body(pixels)
+            found: Tensor = self._seen.pop()
+            return found
         try:
             self._body(pixels)
         except _Reached as reached:
-            found: Tensor = reached.output
-            return found
+            output: Tensor = reached.output
+            return output
         raise AssertionError("the layer did not run")
 
 

@@ -5,7 +5,7 @@ import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from headstart.api.notebook import watching
 from headstart.api.pictures import Pictures, PicturesLike
 from headstart.api.rows import Frozen
 from headstart.api.spoken import spoken
-from headstart.core.cache.arguments import text
+from headstart.core.cache.arguments import flag, text
 from headstart.core.cache.errors import ArgumentInvalid, FeaturesInvalid
 from headstart.core.cache.files import sync_folder
 from headstart.core.cache.key import NamedKey
@@ -32,7 +32,13 @@ from headstart.core.heads.runs import NAME as RECORD
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.sessions import session
 from headstart.core.heads.training.train import predict, scores
+from headstart.inference.trained import TrainedHead
 from headstart.observer import Observer
+from headstart.requests import ExportRequest
+from headstart.workspace import Workspace, folder, named
+
+if TYPE_CHECKING:
+    from headstart.export.results import Exported
 
 
 class Classifier:
@@ -155,6 +161,42 @@ class Classifier:
             name = place.resolve().name
             RunStore(place.resolve().parent).write(dataclasses.replace(self.run, name=name, head_sha256=digest))
         return place
+
+    @spoken
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        pictures: Sequence[str | os.PathLike[str]] = (),
+        *,
+        input: str = ExportRequest.input,  # noqa: A002  # as the option is called
+        precision: str = ExportRequest.precision,
+        embed: bool = ExportRequest.embed,
+        dataset: str | os.PathLike[str] | None = None,
+        limit: int = ExportRequest.limit,
+        card: bool = ExportRequest.card,
+        data_dir: str | os.PathLike[str] | None = None,
+    ) -> "Exported":
+        """Write the head with its backbone as one file that runs without headstart, as `headstart export` does: .onnx, .pt2
+        or .safetensors by the suffix of `path`. It is held against `predict` in fp32 on test pictures and on the files
+        `pictures`, in a process of its own, and written only where it gives the same.
+
+        input: pixels, uint8 (N, H, W, 3) of any size, or resized; precision: fp32, fp16 or int8; embed: small copies of
+        the pictures stand in the file as its test pictures; dataset, limit: where agreement and accuracy are measured, and
+        on how many images; card: model-card.md beside it. Raises ModelFileDiffers, ArgumentInvalid, what `predict` raises,
+        OSError.
+        """
+        from headstart.export.exporting import export
+
+        for name, value in (("embed", embed), ("card", card)):
+            flag(name, value)
+        files = tuple(text(f"picture {place}", one) for place, one in enumerate(pictures))
+        weights = () if self.weights is None else (self.weights,)
+        which = None if dataset is None else named(dataset)
+        place = Path(text("path", path)).expanduser()
+        request = ExportRequest(place, files, input, precision, embed, which, limit, card, weights)
+        workspace = Workspace(folder(None, "features"), folder(None, "runs"), folder(data_dir, "data"), self.device)
+        head = TrainedHead(self.checkpoint, self.run, self.run.name if self.run else repr(self))
+        return export(workspace, head, request, watching(self.observer))
 
     def _refuse_own(self, features: Features) -> None:
         """Refuse the data set of a head that was trained on all of it, or chosen on a part of it."""

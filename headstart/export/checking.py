@@ -69,7 +69,9 @@ def _facts(path: Path, run: Runner) -> Facts:
         return Facts.of_texts(run.texts)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise ModelFileInvalid(f"{path}: not a file of ours, or altered ({why})") from error
+        raise ModelFileInvalid(
+            f"{path}: not a file of ours, or altered ({why}); `headstart export` makes a new one"
+        ) from error
 
 
 def _beside_predict(
@@ -81,7 +83,7 @@ def _beside_predict(
     resized = reference.extractor.preprocessing if facts.input == "resized" else None
     ours, theirs = comparison.of_files(run, files, resized), reference.of_files(files, observer.note)
     names, most = [str(file) for file in files], TOLERANCES[facts.precision]
-    return head, comparison.hold(request.path, ours, theirs, names, most, "what `predict` gives in fp32")
+    return head, comparison.hold(request.path, ours, theirs, names, most, "what `predict` gives in fp32", "export it again")
 
 
 def _head(workspace: Workspace, path: Path, digest: str) -> TrainedHead:

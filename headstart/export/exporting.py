@@ -32,6 +32,7 @@ from headstart.requests import ExportRequest
 from headstart.workspace import Workspace
 
 CARD = "model-card.md"
+_OTHERWISE = {"fp32": "", "fp16": "; use --precision fp32", "int8": "; use --precision fp16 or fp32"}
 
 
 def export(workspace: Workspace, head: TrainedHead, request: ExportRequest, observer: Observer) -> Exported:
@@ -116,8 +117,10 @@ def _checked(
     with running(path) as run:
         given = [comparison.of_files(run, tests.files, resized)] if tests.files else []
         found = np.concatenate([comparison.of_tests(run, facts.pictures, request.path.name), *given])
-        what = "what `predict` gives in fp32"
-        agreement = comparison.hold(request.path, found, tests.expected, tests.names, TOLERANCES[request.precision], what)
+        what, way_out = "what `predict` gives in fp32", "nothing was written" + _OTHERWISE[request.precision]
+        agreement = comparison.hold(
+            request.path, found, tests.expected, tests.names, TOLERANCES[request.precision], what, way_out
+        )
         rows, unmeasured = on_rows(workspace, head, request, reference, run, observer)
         by = run.by
     if request.precision != "fp32":

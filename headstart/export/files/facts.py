@@ -19,9 +19,11 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from headstart.core.cache.files import parse_json
+from headstart.core.cache.key import NamedKey
+from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.requests import EXPORT_PRECISIONS, INPUTS
 
 FORMAT, VERSION = "headstart graph", 1
@@ -82,6 +84,8 @@ class Facts:
                 read[field.name] = _value(field.name, found[field.name])
         for name in ("classes", "absent"):
             read[name] = tuple(read[name])
+        NamedKey.from_json(read["key"])
+        Preprocessing(**{name: value for name, value in read["transform"].items() if name != "words"})
         for name, known in (("input", INPUTS), ("precision", EXPORT_PRECISIONS)):
             if read[name] not in known:
                 raise ValueError(f"{name} is {read[name][:80]!r}, expected {' or '.join(known)}")
@@ -109,11 +113,12 @@ def _value(name: str, text: str) -> Any:
         raise TypeError(f"{name} is {text!r}, expected a text")
     if name not in _JSON:
         return text
-    value = parse_json(text.encode())
-    if type(value) is not _JSON[name]:
-        raise ValueError(f"{name} is {str(value)[:80]!r}, expected {_JSON[name].__name__}")
-    if name in _MEMBERS and not all(type(one) is _MEMBERS[name] for one in value):
-        raise ValueError(f"{name} is {str(value)[:80]!r}, expected {_MEMBERS[name].__name__} in it")
+    value: Any = parse_json(text.encode())
+    kind, member = _JSON[name], _MEMBERS.get(name)
+    if type(value) is not kind:
+        raise ValueError(f"{name} is {str(value)[:80]!r}, expected {kind.__name__}")
+    if member is not None and not all(type(one) is member for one in cast(list[Any], value)):
+        raise ValueError(f"{name} is {str(value)[:80]!r}, expected {member} in it")
     return value
 
 

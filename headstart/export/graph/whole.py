@@ -25,7 +25,7 @@ class Whole(nn.Module):
         BatchNorm is folded into the convolutions first, as `extract` does it."""
         super().__init__()
         self.framing = None if resized else Framing(transform, pillow_takes_height_first())
-        self.body, self.head = _halved(body, transform.image_size) if half else body, head.head
+        self.body, self.head = Pooled(_halved(body, transform.image_size) if half else body), head.head
         self.temperature = head.confidence.temperature if head.confidence else 1.0
         self.half_body = half
         for name in ("mean", "std"):
@@ -36,9 +36,27 @@ class Whole(nn.Module):
         """uint8 (N, H, W, 3), RGB, to probabilities (N, C) in float32."""
         pixels = images.permute(0, 3, 1, 2).float() if self.framing is None else self.framing(images)
         pixels = pixels.div(255).sub(self._mean).div(self._std)
-        features = pooled(self.body, self.body(pixels.half() if self.half_body else pixels))
+        features = self.body(pixels.half() if self.half_body else pixels)
         scores: Tensor = self.head(features)
         return (scores / self.temperature).softmax(dim=1)
+
+
+class Pooled(nn.Module):
+    """A body up to its features (N, D), under the names of the body's parts: one of them may be called `head`, as a method
+    of bodies is, and exporters look for parts as attributes."""
+
+    _whole: nn.Module
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.__dict__["_whole"] = body
+        for name in ("_parameters", "_buffers", "_non_persistent_buffers_set", "_modules"):
+            self.__dict__[name] = body.__dict__[name]
+        self.training = False
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """The backbone's input (N, 3, S, S) to features in float32."""
+        return pooled(self._whole, self._whole(pixels))
 
 
 def _halved(body: nn.Module, image_size: int) -> nn.Module:

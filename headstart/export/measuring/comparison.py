@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -78,24 +77,16 @@ def _batches(images: Images, rows: int, resized: Preprocessing | None) -> Iterat
     yield np.stack(batch)
 
 
-@dataclasses.dataclass(frozen=True)
-class Held:
-    """A file held against what it should give: by what it was run, and how far it was away."""
-
-    by: str
-    agreement: Agreement
-
-
-def hold(path: Path, ours: Shares, expected: Shares, names: Sequence[str], tolerance: float, what: str) -> Agreement:
+def hold(
+    path: Path, ours: Shares, expected: Shares, names: Sequence[str], tolerance: float, what: str, way_out: str
+) -> Agreement:
     """Raise ModelFileDiffers where probabilities (N, C) of the file are farther from the expected than its tolerance."""
     if ours.shape != expected.shape:
         raise ModelFileDiffers(f"{path}: gives {ours.shape[1]} probabilities, expected {expected.shape[1]}")
     found = Agreement.of(ours, expected)
     if not found.largest <= tolerance:
-        worst = farthest(ours, expected, names)
-        raise ModelFileDiffers(
-            f"{path}: a probability of {worst} is {found.largest:.2g} from {what}, expected {tolerance:g} or less"
-        )
+        far = f"a probability of {farthest(ours, expected, names)} is {found.largest:.2g} from {what}"
+        raise ModelFileDiffers(f"{path}: {far}, expected {tolerance:g} or less; {way_out}")
     return found
 
 
@@ -103,4 +94,5 @@ def prove(path: Path, run: Runner, facts: Facts) -> Agreement:
     """A file's probabilities for its test pictures, held against those that stand in it. Raises ModelFileDiffers."""
     expected = np.array([picture.expected for picture in facts.pictures])
     names = [picture.name for picture in facts.pictures]
-    return hold(path, of_tests(run, facts.pictures, str(path)), expected, names, facts.tolerance, "what stands in the file")
+    found, way_out = of_tests(run, facts.pictures, str(path)), "it is altered, or computed otherwise here: export it again"
+    return hold(path, found, expected, names, facts.tolerance, "what stands in the file", way_out)

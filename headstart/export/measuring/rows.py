@@ -39,7 +39,8 @@ def on_rows(
         if request.dataset is not None:
             raise
         return None, str(error)
-    rows = min(images.rows, request.limit)
+    if not (rows := min(images.rows, request.limit)):
+        return None, f"{images.source}: there are no images"
     transform = reference.extractor.preprocessing if request.input == "resized" else None
     with progress(observer, f"{head.title}: {request.path.name} beside predict", 2 * rows) as advance:
         theirs = reference.of_rows(images, rows)
