@@ -102,19 +102,14 @@ def data_uri(picture: bytes) -> str:
     raise ValueError(f"neither a PNG nor a JPEG file: it begins with {picture[:8]!r}")
 
 
-<<<<<<< HEAD
 def own(images: Images, row: int) -> Image.Image:
     """A row at its own size, upright and in RGB. Raises DataInvalid for a row that is not there, ImageUnreadable."""
-=======
-def _own(images: Images, row: int) -> Image.Image:
-    """A row at its own size, upright and in RGB."""
     _check_row(images, row)
     file = _file(images, row)  # `read` would resize it
     return Image.fromarray(_read(images, row, _LARGEST)[0]) if file is None else decode(*file)
 
 
 def _check_row(images: Images, row: int) -> None:
->>>>>>> a222d6178e6c499acb5523b22f8fc1ee753a4b2f
     if not 0 <= row < images.rows:
         raise DataInvalid(f"{images.source}: row {row} is not there, expected 0 to {images.rows - 1}; choose another")
 
