@@ -3,19 +3,8 @@
 Importing it imports nothing that computes.
 """
 
-from headstart.console.words import (
-    backbones,
-    choosing,
-    estimates,
-    exporting,
-    extraction,
-    predictions,
-    serving,
-    sets,
-    study,
-    timing,
-    training,
-)
+from headstart.console.words import backbones, choosing, estimates, extraction, predictions, sets, study, timing, training
+from headstart.console.words.shipping import exporting, serving
 
 __all__ = [
     "backbones",
