@@ -252,7 +252,7 @@ def test_why_shows_the_nearest_training_pictures(
         ".map((one) => one.textContent))"
     )
     near = service.ask("/v1/predict?neighbours=6", files["red.png"].read_bytes())["pictures"][0]["heads"][0]["neighbours"]
-    assert found == [[one["label"], f"cosine {one['cosine']:.2f}", one["id"]] for one in near]
+    assert found == [[one["label"], f"cosine {one['cosine']:.3f}", one["id"]] for one in near]
     assert near[0]["label"] == HOSTILE
     assert {one["id"].split("/")[0] for one in near} == {HOSTILE}
 

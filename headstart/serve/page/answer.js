@@ -33,7 +33,7 @@ function neighbour(one) {
     "li",
     {},
     place,
-    element("p", {}, element("strong", {}, named(one.label)), element("small", {}, `cosine ${one.cosine.toFixed(2)}`)),
+    element("p", {}, element("strong", {}, named(one.label)), element("small", {}, `cosine ${one.cosine.toFixed(3)}`)),
     element("small", { class: "id" }, named(one.id)),
   );
   const load = async () => {
