@@ -17,7 +17,7 @@ function bars(labels) {
 
 // Empty where there are none, so that heads side by side have their bars side by side too.
 function doubts(found, head) {
-  if (head && !head.calibrated) return element("p", { class: "small" }, "Not calibrated: trust the order, not the shares.");
+  if (head && !head.calibrated) return element("p", { class: "small" }, "Not calibrated: only the order counts.");
   if (found.unsure === null || found.unsure === undefined) return element("p", {});
   if (found.unsure) {
     const words = unsureWords(found.set, head ? head.classes.length : 0);
