@@ -325,6 +325,7 @@ def test_a_picture_that_is_too_large_is_not_sent(browser: Browser, service: Serv
 
 STATUSES = {
     400: "The service did not understand the question.",
+    403: "The service does not answer a page at this address.",
     404: "The service does not know that question: it may be another version.",
     408: "The picture came too slowly, and the service stopped waiting.",
     413: "The picture is too large for this service.",

@@ -34,6 +34,9 @@ class Problem(Exception):
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     linger_s: float = 2.0
 
+    def __str__(self) -> str:
+        return self.detail
+
     def to_json(self) -> dict[str, Any]:
         """The document."""
         title = http.HTTPStatus(self.status).phrase
