@@ -1,5 +1,6 @@
 // What the heads say of one picture, side by side.
 
+// A list without marks is none for some screen readers, unless it says so.
 function bars(labels) {
   const rows = labels.map(({ label, share }) => {
     const bar = element("span", { class: "bar" });
@@ -12,7 +13,7 @@ function bars(labels) {
       element("span", { class: "track", "aria-hidden": "true" }, bar),
     );
   });
-  return element("ol", { class: "bars" }, ...rows);
+  return element("ol", { class: "bars", role: "list" }, ...rows);
 }
 
 // Empty where there are none, so that heads side by side have their bars side by side too.
@@ -58,7 +59,7 @@ function why(neighbours) {
     { class: "why", ontoggle: opened },
     element("summary", {}, "Why it thinks so"),
     element("p", { class: "small" }, "The pictures it learned from that are most like this one, and their labels:"),
-    element("ul", { class: "sheet" }, ...found.map(({ shown }) => shown)),
+    element("ul", { class: "sheet", role: "list" }, ...found.map(({ shown }) => shown)),
   );
 }
 
