@@ -90,6 +90,13 @@ def test_rows_that_there_is_no_room_for_are_read_from_the_disk(
     assert read.nearest(features, 5) is None  # and the labels are answered all the same
 
 
+def test_rows_that_would_take_too_long_are_left_out(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = list[str]()
+    monkeypatch.setattr(module, "MOST", 24 * 512 * 4 - 1)
+    assert neighbourhoods(workspace, runs(workspace), said.append) == {}
+    assert all("24 x 512 features are too many to look through for each picture, 49" in text for text in said)
+
+
 def test_what_is_not_at_hand_is_said(workspace: Workspace) -> None:
     said, there = list[str](), runs(workspace)
     name = next(iter(there))

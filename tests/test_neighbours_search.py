@@ -32,7 +32,7 @@ def cosine(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> floa
     return sum(float(a) * float(b) for a, b in zip(one, other, strict=True)) / length if length else 0.0
 
 
-@hypothesis.settings(max_examples=60)
+@hypothesis.settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 150), dim=st.integers(1, 9), block=st.integers(1, 2**13),
     count=st.integers(0, 25), keep=st.booleans(),

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headstart.core.cache.errors import HeadstartError, ImageUnreadable, RunNotFound
+from headstart.core.cache.errors import FeaturesInvalid, HeadstartError, ImageUnreadable, RunNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.text import volume
 from headstart.core.cache.verify import survey
 from headstart.core.extract.pictures.files import printable
 from headstart.core.heads.runs import Run
@@ -24,6 +25,9 @@ from headstart.workspace import Workspace
 KEPT = 2**30
 """Bytes of training features, as float32, that all heads together keep in memory; those of further heads are read from the
 disk for each picture."""
+MOST = 2**30
+"""Bytes of one head's: of more than that none are shown, as each picture would take longer than people wait. 24,000 x 2048
+took 20 ms in memory and 1.4 s from the disk, on two busy cores."""
 ADDRESS = "/v1/thumbnails/{digest}/{row}"
 """Where the picture of a training row is: by the digest of the head's file and its place among the rows learned from."""
 
@@ -84,6 +88,7 @@ def neighbourhoods(
                 raise RunNotFound(f"{name}: without its run.json nobody knows what it was trained on")
             key = run.train.digest, run.train.used
             if key not in shared:
+                _check_size(run, sets)
                 rows = learned(run, sets)
                 size = len(rows.ids) * rows.rows.dim * 4
                 shared[key] = rows, Search(rows.rows, keep=size <= room), _gallery(rows, workspace, note)
@@ -92,6 +97,14 @@ def neighbourhoods(
         except (HeadstartError, OSError) as error:
             note(f"{error}; {name} answers without its nearest training pictures")
     return found
+
+
+def _check_size(run: Run, sets: Mapping[str, FeatureSet]) -> None:
+    """Raise FeaturesInvalid, before anything is read, for more features than are looked through for a picture."""
+    dim = sets[run.train.digest].manifest.feature_dim if run.train.digest in sets else 0
+    if (run.train_rows + run.val_rows) * dim * 4 > MOST:
+        counts = f"{run.train_rows + run.val_rows:,} x {dim} features"
+        raise FeaturesInvalid(f"{run.name}: {counts} are too many to look through for each picture, {volume(MOST)} at most")
 
 
 def _gallery(rows: Learned, workspace: Workspace, note: Callable[[str], None]) -> Gallery | None:

@@ -1,5 +1,6 @@
 // What the heads say of one picture, side by side.
 
+// A list without marks is none for some screen readers, unless it says so.
 function bars(labels) {
   const rows = labels.map(({ label, share }) => {
     const bar = element("span", { class: "bar" });
@@ -12,12 +13,12 @@ function bars(labels) {
       element("span", { class: "track", "aria-hidden": "true" }, bar),
     );
   });
-  return element("ol", { class: "bars" }, ...rows);
+  return element("ol", { class: "bars", role: "list" }, ...rows);
 }
 
 // Empty where there are none, so that heads side by side have their bars side by side too.
 function doubts(found, head) {
-  if (head && !head.calibrated) return element("p", { class: "small" }, "Not calibrated: trust the order, not the shares.");
+  if (head && !head.calibrated) return element("p", { class: "small" }, "Not calibrated: only the order counts.");
   if (found.unsure === null || found.unsure === undefined) return element("p", {});
   if (found.unsure) {
     const words = unsureWords(found.set, head ? head.classes.length : 0);
@@ -33,7 +34,7 @@ function neighbour(one) {
     "li",
     {},
     place,
-    element("p", {}, element("strong", {}, named(one.label)), element("small", {}, `cosine ${one.cosine.toFixed(2)}`)),
+    element("p", {}, element("strong", {}, named(one.label)), element("small", {}, `cosine ${one.cosine.toFixed(3)}`)),
     element("small", { class: "id" }, named(one.id)),
   );
   const load = async () => {
@@ -58,7 +59,7 @@ function why(neighbours) {
     { class: "why", ontoggle: opened },
     element("summary", {}, "Why it thinks so"),
     element("p", { class: "small" }, "The pictures it learned from that are most like this one, and their labels:"),
-    element("ul", { class: "sheet" }, ...found.map(({ shown }) => shown)),
+    element("ul", { class: "sheet", role: "list" }, ...found.map(({ shown }) => shown)),
   );
 }
 

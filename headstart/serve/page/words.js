@@ -3,6 +3,7 @@
 const PROBLEMS = {
   400: ["The service did not understand the question.", false],
   401: ["The service asks for its token.", true],
+  403: ["The service does not answer a page at this address.", false],
   404: ["The service does not know that question: it may be another version.", false],
   408: ["The picture came too slowly, and the service stopped waiting.", true],
   413: ["The picture is too large for this service.", false],
