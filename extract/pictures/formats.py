@@ -31,6 +31,7 @@ _CODESTREAM, _END = b"\xff\x4f", b"\xff\xd9"
 MOST_SCANS = 100
 """Of a JPEG, as libtiff has it of those in TIFF files (tif_jpeg.c: LIBTIFF_JPEG_MAX_ALLOWED_SCAN_NUMBER). Encoders write
 about ten. Each goes over the whole picture and may have 14 bytes: 1,000 of them, 38 kB, took 3.3 s at 4 megapixels."""
+_MOST_SEGMENTS = 20_000
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _SOS, _EOI, _ALONE = 0xDA, 0xD9, (0x01, 0xD8)
 """What begins a scan, what ends the picture, and what has no length (ITU-T T.81, table B.1)."""
