@@ -23,7 +23,12 @@ def limit_options(function: Any) -> Any:
     """What a request may be, and how many."""
     found = (
         click.option(
-            "--max-bytes", "body", callback=as_bytes, default="32MiB", show_default=True, help="Of one request's body."
+            "--max-bytes",
+            "body",
+            callback=as_bytes,
+            default=f"{LIMITS.body // serving.MIB}MiB",
+            show_default=True,
+            help="Of one request's body.",
         ),
         shown("--max-pictures", "pictures", type=POSITIVE, default=LIMITS.pictures, help="Of one request."),
         shown(

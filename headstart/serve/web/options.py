@@ -99,6 +99,8 @@ def checked(found: Mapping[str, Any], offer: Offer, status: int, where: str) -> 
     kept = {name: value for name, value in found.items() if value is not None or name not in ("coverage", "heads")}
     for name, least, most in (("topk", 1, MOST_LABELS), ("neighbours", 0, MOST_NEIGHBOURS)):
         value = kept.get(name, least)
+        if isinstance(value, float) and value.is_integer():  # JSON Schema takes 3.0 for a whole number
+            value = kept[name] = int(value)
         if type(value) is not int or not least <= value <= most:
             raise Problem(status, f"{where}: {name} is {_shown(value)}, expected a whole number from {least} to {most:,}")
     coverage = kept.get("coverage", 0.5)

@@ -38,6 +38,9 @@ class Problem(Exception):
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     linger_s: float = 2.0
 
+    def __str__(self) -> str:
+        return self.detail
+
     def to_json(self) -> dict[str, Any]:
         """The document. What a client sent may stand in it: control characters are spelled out, and no more than a few
         hundred characters are sent back."""
