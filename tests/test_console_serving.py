@@ -24,10 +24,8 @@ def test_a_service_is_told_with_its_heads_and_limits() -> None:
 def test_a_token_a_coverage_and_a_folder_are_said(tmp_path: Path) -> None:
     made = service(token="secret", keep=tmp_path / "kept", coverage=0.9)
     first = serving.started("http://h:1", made.described, made.settings).split("\n")[0]
-    assert (
-        first
-        == f"serving at http://h:1, with the token; sets of 90% coverage; pictures and answers are kept in {tmp_path / 'kept'}"
-    )
+    kept = f"pictures and answers are kept in {tmp_path / 'kept'}"
+    assert first == f"serving at http://h:1, with the token; sets of 90% coverage; {kept}"
 
 
 def test_a_program_is_told_where_it_is() -> None:

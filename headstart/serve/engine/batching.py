@@ -32,6 +32,9 @@ class Watch(Protocol):
         """So many pictures took so long."""
 
 
+_FADES = 0.9
+"""How much of the number of pictures that were in hand is still believed after each batch."""
+
 Waiting = tuple[Picture, Pixels, float]
 """A picture as its backbone sees it, uint8 (S, S, 3), and since when it waits."""
 
@@ -60,6 +63,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._waiting: deque[Waiting] = deque()
         self._in_hand = self._decoding = 0
+        self._lately = 0.0
         self._closed = False
         self._threads: list[threading.Thread] = []
 
@@ -141,6 +145,7 @@ class Batcher:
         """The next batch; None once there will be none."""
         with self._changed:
             while True:
+                self._lately = max(self._in_hand, self._lately)
                 if not self._waiting:
                     if self._closed:
                         return None
@@ -150,14 +155,16 @@ class Batcher:
                 else:
                     count = self._fitting(min(len(self._waiting), self._share))
                     batch = [self._waiting.popleft() for _ in range(count)]
+                    self._lately *= _FADES
                     if self._waiting:  # for another lane, which nobody may have told of them
                         self._changed.notify()
                     return batch
 
     @property
     def _share(self) -> int:
-        """How many pictures of those in hand a batch has, so that there are as many batches as shall be under way."""
-        return self._fitting(max(1, self._in_hand // self._shares))
+        """How many pictures a batch has, so that those that were in hand lately make as many batches as shall be under
+        way. They are fewer each time that answers go out, until who got them has asked again."""
+        return self._fitting(max(1, round(self._lately / self._shares)))
 
     def _fitting(self, count: int) -> int:
         """The largest size of batches that so many fill."""
