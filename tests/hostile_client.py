@@ -69,6 +69,14 @@ class Service:
         self.answer = self.answer or found
         assert labels(found) == labels(self.answer)
 
+    def is_idle(self) -> None:
+        """Soon nothing is in hand any more, and nothing waits."""
+        deadline = time.monotonic() + DEADLINE_S
+        wanted = ("headstart_requests_in_hand 0.0", "headstart_queue_pictures 0.0")
+        while not all(line in (text := self.ask(get("/metrics")).answers[0].body.decode()) for line in wanted):
+            assert time.monotonic() < deadline, text
+            time.sleep(0.05)
+
     def no_error_logged(self) -> None:
         """Nothing went wrong inside."""
         said = self.log.read_text()

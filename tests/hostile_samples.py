@@ -28,7 +28,7 @@ from hostile_client import (
     post,
     post_json,
 )
-from test_image_corpus import FAULTY, ODD, chunk, png
+from test_image_corpus import FAULTY, ODD, chunk, of_scans, png
 
 from headstart.core.cache.errors import ImageTooLarge, ImageUnreadable
 from headstart.core.extract.pictures.decode import decode_for
@@ -128,6 +128,7 @@ def bombs() -> list[Case]:
         "a PPM of 100 megapixels": b"P6 10000 10000 255\n",
         "a PPM of no end of digits": b"P6 " + b"9" * 5000 + b" 1 255\n",
         "a JPEG of 65,500 squared": _jpeg(65_500, 65_500),
+        "scans without end": of_scans(100_000, 2000),
         "frames without end": encoded(
             picture(8, 8), "GIF", save_all=True, append_images=[picture(8, 8, i) for i in range(99)]
         ),

@@ -236,6 +236,16 @@ def test_licences_have_the_names_of_the_hub(found: str, expected: dict[str, str]
     assert licence(found) == expected
 
 
+@pytest.mark.parametrize(
+    ("model", "expected"), [("resnet18", "none: the weights are random numbers"), ("a-network-to-come", "not recorded")]
+)
+def test_a_licence_that_was_not_recorded_is_that_of_the_weights_where_it_is_known(model: str, expected: str) -> None:
+    checkpoint = untrained_head(untrained_key()).checkpoint
+    key = dataclasses.replace(checkpoint.key, backbone=model)
+    head = TrainedHead(dataclasses.replace(checkpoint, key=key, licence=""), None, "a head")
+    assert f"Weights of the backbone: {expected}" in section(model_card(head), "Licences")
+
+
 def test_terms_of_a_licence_are_said() -> None:
     head = head_of()
     card = model_card(dataclasses.replace(head, checkpoint=dataclasses.replace(head.checkpoint, licence="cc-by-nc-4.0")))

@@ -6,6 +6,7 @@ import dataclasses
 import http.client
 import shutil
 import socket
+import struct
 import subprocess
 import sysconfig
 import threading
@@ -99,6 +100,28 @@ def test_a_connection_that_is_kept_has_its_next_answer_at_once_after_a_problem(s
     connection.close()
     assert statuses == [422, 200] * 20
     assert time.monotonic() - started < client.DEADLINE_S / 2
+
+
+def test_a_head_request_has_no_body_and_keeps_its_connection(service: client.Service) -> None:
+    connection = http.client.HTTPConnection(*service.address, timeout=20)
+    statuses = []
+    for method, path in (("HEAD", "/healthz"), ("HEAD", "/nothing"), ("HEAD", "/v1/predict"), ("GET", "/healthz")):
+        connection.request(method, path, headers={"Authorization": f"Bearer {TOKEN}"})
+        answer = connection.getresponse()
+        assert bool(answer.read()) == (method == "GET")
+        statuses.append(answer.status)
+    connection.close()
+    assert statuses == [200, 404, 405, 200]
+
+
+def test_clients_that_leave_at_once_leave_nothing_behind(service: client.Service) -> None:
+    """Each asks, and resets its connection without having read a byte."""
+    for number in range(40):
+        with socket.create_connection(service.address, timeout=20) as connection:
+            connection.sendall(post(GOOD) if number % 2 else post(GOOD)[:-1])
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    service.is_idle()
+    service.still_right()
 
 
 def test_what_is_said_of_a_client_s_words_is_short_and_printable(service: client.Service) -> None:

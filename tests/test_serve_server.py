@@ -71,7 +71,10 @@ def test_a_body_that_is_cut_leaves_no_trace(running: Running) -> None:
     for _ in range(20):  # more than may be in hand
         with running.connect() as made:
             made.sendall(post(png())[:-40])
-    assert exchange(running, post(png(), "image/png", "/v1/predict", CLOSE))[0] == 200
+    deadline = time.monotonic() + 20
+    while (status := exchange(running, post(png(), "image/png", "/v1/predict", CLOSE))[0]) == 429:
+        assert time.monotonic() < deadline  # a busy machine is told late that they have gone
+    assert status == 200
     _, found = exchange(running, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert b"headstart_requests_in_hand 0.0" in found
 

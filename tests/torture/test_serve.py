@@ -85,6 +85,7 @@ def test_every_hostile_request_has_the_right_answer(
         )
     assert not found, "\n".join(found)
     assert after - before < GROWTH
+    service.is_idle()
     service.no_error_logged()
 
 

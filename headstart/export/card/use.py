@@ -14,6 +14,7 @@ from headstart.core.heads.sessions.place import UNTRAINED
 from headstart.export.card import lines
 from headstart.export.card.about import UNRECORDED
 from headstart.export.card.figures import FEW
+from headstart.export.card.front_matter import of_weights
 from headstart.export.card.text import code, plain
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def _few(run: Run) -> list[str]:
 
 def licences(head: TrainedHead) -> str:
     """Under which licence the weights are; that of the head is its maker's to say."""
-    found = head.checkpoint.licence
+    found = of_weights(head.checkpoint)
     said = [f"Weights of the backbone: {plain(found) if found else 'not recorded; ask whoever published them'}."]
     if found and found != "unknown" and (warning := caution(found)) is not None:
         said += [f"Of these weights: {plain(warning)}."]

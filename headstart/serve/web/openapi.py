@@ -134,7 +134,8 @@ def _schemas(settings: Settings, offer: Offer) -> dict[str, Schema]:
     """What is named in the document."""
     pictures = {"type": "array", "items": _picture(), "minItems": 1, "maxItems": settings.limits.pictures}
     options = _options(offer)
-    options |= {name: _or_null(options[name]) for name in ("coverage", "heads")}  # null: as if it were not there
+    for name in ("coverage", "heads"):  # null: as if it were not there
+        options[name] = {**options[name], "type": [options[name]["type"], "null"]}
     request = _object(pictures=pictures, **options)
     return {
         "Request": {**request, "required": ["pictures"], "additionalProperties": False},
