@@ -2,39 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import pytest
-from export_samples import ODD_NAMES, untrained_key
+from export_samples import ODD_NAMES, make_facts, untrained_key
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.export.files.facts import MOST_BYTES, Facts, Picture
-
-
-def make_facts(classes: tuple[str, ...] = ("cat", "dog", "frog"), **changes: object) -> Facts:
-    """Those of a small file."""
-    share = 1 / len(classes)
-    transform = Preprocessing(32)
-    own = {
-        "classes": classes,
-        "absent": (),
-        "input": "pixels",
-        "precision": "fp32",
-        "transform": {**dataclasses.asdict(transform), "words": transform.words},
-        "key": untrained_key(classes=classes).to_json(),
-        "head_sha256": "ab" * 32,
-        "temperature": 1.5,
-        "licence": "mit",
-        "made_by": "headstart 0.1.0",
-        "made_from": "generated pictures",
-        "tolerance": 1e-4,
-        "pictures": (Picture("tall.png", b"\x89PNG", (share,) * len(classes), (share,) * len(classes)),),
-        "measured": {},
-    }
-    return Facts(**{**own, **changes})  # type: ignore[arg-type]
 
 
 @given(st.lists(st.one_of(st.sampled_from(ODD_NAMES), st.text()), min_size=1, max_size=5), st.binary(max_size=50))

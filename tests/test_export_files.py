@@ -10,21 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 import pytest
-from api_samples import coloured, pets
+from api_samples import coloured
 from cli_samples import Place
 from extract_samples import encoded
 from PIL import Image
 
-import headstart as hs
-from headstart.core.cache.errors import ModelFileDiffers, ModelFileInvalid
 from headstart.export.files.facts import Facts
-from headstart.export.measuring import agreement
-from headstart.export.running import process
-from headstart.export.running.process import running
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = (ROOT / "docs/export.md").read_text(encoding="utf-8")
