@@ -12,12 +12,14 @@ from headstart.core.cache.key import NamedKey
 from headstart.core.extract import weights
 from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.network.extractor import FeatureExtractor
+from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.restore import restore
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.confidence import Confidence
 from headstart.core.heads.kinds.base import Head
 from headstart.core.heads.runs import Run
 from headstart.core.heads.statistics.accuracy import evaluate
+from headstart.export.files.facts import Facts, Picture
 from headstart.inference.trained import TrainedHead
 
 SIDE = 32
@@ -96,3 +98,26 @@ def stored_rows(head: Head) -> Head:
         if name == "labels":
             value.copy_(torch.arange(len(value)) % head.classes)
     return head
+
+
+def make_facts(classes: tuple[str, ...] = ("cat", "dog", "frog"), **changes: object) -> Facts:
+    """Those of a small file."""
+    share = 1 / len(classes)
+    transform = Preprocessing(32)
+    own = {
+        "classes": classes,
+        "absent": (),
+        "input": "pixels",
+        "precision": "fp32",
+        "transform": {**dataclasses.asdict(transform), "words": transform.words},
+        "key": untrained_key(classes=classes).to_json(),
+        "head_sha256": "ab" * 32,
+        "temperature": 1.5,
+        "licence": "mit",
+        "made_by": "headstart 0.1.0",
+        "made_from": "generated pictures",
+        "tolerance": 1e-4,
+        "pictures": (Picture("tall.png", b"\x89PNG", (share,) * len(classes), (share,) * len(classes)),),
+        "measured": {},
+    }
+    return Facts(**{**own, **changes})  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from export_samples import stored_rows, untrained_key
-from heads_samples import random_head
+from heads_samples import make_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -22,7 +22,7 @@ from headstart.core.extract.pictures.preprocess import Preprocessing, normalise
 from headstart.core.extract.pictures.resampling import weights
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.confidence import Confidence
-from headstart.core.heads.kinds import NAMES
+from headstart.core.heads.kinds import NAMES, kind
 from headstart.core.heads.predict import calibrated
 from headstart.core.heads.training.train import scores
 from headstart.export.files import onnx_file
@@ -135,11 +135,12 @@ def strided() -> nn.Module:
     return body.eval().requires_grad_(False)
 
 
-def small_head(kind: str, *, calibrated_by: float | None = 1.75, absent: tuple[int, ...] = ()) -> Checkpoint:
+def small_head(name: str, *, calibrated_by: float | None = 1.75, absent: tuple[int, ...] = ()) -> Checkpoint:
     """A head of random numbers on 8 features."""
-    head = stored_rows(random_head(kind, 3, False, 0.05, 1, 8))
+    head, drawn = kind(name)(8, 3, make_config(name), 40), torch.Generator().manual_seed(6)
     for value in head.parameters():
-        value.data.mul_(10)
+        value.data.copy_(torch.randn(value.shape, generator=drawn) / 2)
+    head = stored_rows(head).eval().requires_grad_(False)
     if absent:
         head.never(absent)
     sure = None if calibrated_by is None else Confidence(calibrated_by, np.linspace(0.1, 1, 40, dtype=np.float32), 40)
@@ -156,9 +157,9 @@ def expected_of(body: nn.Module, head: Checkpoint, pixels: npt.NDArray[np.uint8]
         return calibrated(head, scores(head.head, features.numpy(), "cpu").numpy())
 
 
-@pytest.mark.parametrize("kind", NAMES)
-def test_every_head_is_exported_with_its_temperature(kind: str, tmp_path: Path) -> None:
-    body, head, transform = strided(), small_head(kind, absent=(1,)), Preprocessing(32)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_head_is_exported_with_its_temperature(name: str, tmp_path: Path) -> None:
+    body, head, transform = strided(), small_head(name, absent=(1,)), Preprocessing(32)
     pixels = np.stack([picture(32, 32, seed) // (seed + 1) for seed in range(5)])
     expected = expected_of(body, head, pixels, transform)
     whole = Whole(body, head, transform, resized=True, half=False).eval()

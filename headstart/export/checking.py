@@ -59,7 +59,7 @@ def _checked(request: CheckRequest, folder: Path) -> Path:
                 shutil.copyfileobj(file, into)
     except (OSError, ValueError) as error:
         raise ModelFileInvalid(f"{path}: can't be read: {getattr(error, 'strerror', None) or error}") from error
-    if (found := sha256_file(copy)) != request.sha256:
+    if (found := sha256_file(copy)) != str(request.sha256).lower():
         raise ModelFileInvalid(f"{path}: its SHA-256 is {found}, not {request.sha256}: nothing of it was loaded")
     return copy
 
