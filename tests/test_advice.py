@@ -64,7 +64,7 @@ OPTIONS = {
     for parameter in command.params
     for flag in (*parameter.opts, *parameter.secondary_opts)
 } | {"--help", "--version"}
-FLAG = re.compile(r"(?<![\w(-])--[a-z][a-z-]*")
+FLAG = re.compile(r"(?<![\w(-])--[a-z][a-z0-9-]*")
 """An option in a text; a style sheet's own names stand behind a bracket, or in braces."""
 ADVISED = sorted(
     {text for path in SOURCES for text in texts(path) if "`headstart " in text or (FLAG.search(text) and "{" not in text)}

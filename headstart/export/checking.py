@@ -70,7 +70,7 @@ def _facts(path: Path, run: Runner) -> Facts:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ModelFileInvalid(
-            f"{path}: not a file of ours, or altered ({why}); `headstart export` makes a new one"
+            f"{path}: not a file of ours, or altered ({why}); `headstart export model.onnx` makes a new one"
         ) from error
 
 

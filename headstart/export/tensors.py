@@ -187,11 +187,13 @@ def read_safetensors(path: Path, device: str = "cpu", batch_size: int | None = N
     except HeadstartError:
         raise
     except OSError as error:
-        raise RunNotFound(f"{path}: can't be read ({error.strerror}); expected a file by `headstart export`") from error
+        raise RunNotFound(
+            f"{path}: can't be read ({error.strerror}); expected a file that `headstart export model.safetensors` made"
+        ) from error
     except _DAMAGES as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunDamaged(
-            f"{path}: not a model of ours, or altered ({reason}); `headstart export` makes a new one"
+            f"{path}: not a model of ours, or altered ({reason}); `headstart export model.safetensors` makes a new one"
         ) from error
     return Model(checkpoint, _rebuilt(path, digest, facts, checkpoint.key, device, batch_size), facts)
 
@@ -224,7 +226,7 @@ def _rebuilt(
     if (found := state_digest(body)) != facts["digests"]["backbone"]:
         raise RunDamaged(
             f"{path}: the backbone's SHA-256 is {found[:12]}…, expected {facts['digests']['backbone'][:12]}…; "
-            f"`headstart export` makes a new one"
+            f"`headstart export model.safetensors` makes a new one"
         )
     return build(body, Preprocessing.of_key(key), where, where.batch_size(batch_size))
 

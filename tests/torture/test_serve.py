@@ -18,6 +18,7 @@ from test_serve_hostile import ended_under_load, losses, schemathesis
 
 pytest.importorskip("uvicorn", reason="the service needs the extra serve")
 
+pytestmark = pytest.mark.torture
 CLIENTS = 8
 GROWTH = 64 * client.MIB
 """What memory may grow by: allocators keep some of the largest pictures' pages."""

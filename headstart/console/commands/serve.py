@@ -92,24 +92,29 @@ def register(group: click.Group) -> None:
             **{name: given.pop(name) for name in ("body", "pictures", "pixels", "requests", "answer_s", "body_s")}
         )
         own = serving.Settings(**given, token=serving.token_of(token_env), limits=limits)
-        try:
-            from headstart.serve import app, server
-        except ModuleNotFoundError as error:
-            if str(error.name).partition(".")[0] not in NEEDED:
-                raise
-            raise ArgumentInvalid(f"{INSTALL} ({error.name} is not there)") from error
+        _serve(settings, runs, own, weights)
 
-        with server.listening(own) as bound:
-            service = app.create(settings, runs, own, weights=weights, observer=terminal(settings))
 
-            def started() -> None:
-                said = words.serving.started(server.url_of(bound, own), service.described, own)
-                out(said)
-                if own.is_open and own.token is None:
-                    note(words.serving.OPEN)
-                document(settings, words.serving.started_json(server.url_of(bound, own), service.described))
+def _serve(settings: Settings, runs: tuple[str, ...], own: serving.Settings, weights: tuple[str, ...]) -> None:
+    """Answer until a signal comes."""
+    try:
+        from headstart.serve import app, server
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] not in NEEDED:
+            raise
+        raise ArgumentInvalid(f"{INSTALL} ({error.name} is not there)") from error
 
-            server.serve(service, bound, terminal(settings), started)
-            if not service.room.ended:  # Python would wait for its threads without end
-                note("a picture took longer than that, and was left")
-                os._exit(0)
+    with server.listening(own) as bound:
+        service = app.create(settings, runs, own, weights=weights, observer=terminal(settings))
+
+        def started() -> None:
+            said = words.serving.started(server.url_of(bound, own), service.described, own)
+            out(said)
+            if own.is_open and own.token is None:
+                note(words.serving.OPEN)
+            document(settings, words.serving.started_json(server.url_of(bound, own), service.described))
+
+        server.serve(service, bound, terminal(settings), started)
+        if not service.room.ended:  # Python would wait for its threads without end
+            note("a picture took longer than that, and was left")
+            os._exit(0)
