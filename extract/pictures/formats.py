@@ -5,6 +5,7 @@ pictures of one thing (ICO), and those that run programs or are documents (EPS, 
 """
 
 import functools
+import re
 
 from PIL import features
 
@@ -26,7 +27,9 @@ _NEEDS = {"WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
 """What Pillow may have been built without, as `PIL.features` calls it."""
 UNREAD = (".heic", ".heif", ".hif", ".avif", ".jxl", ".tga", ".ico", ".psd", ".raw", ".dng", ".cr2", ".nef", ".arw", ".svg")
 """Suffixes of pictures that can't be read, or by some builds of Pillow only: said of the files left out."""
-_CODESTREAM, _END = b"\xff\x4f", b"\xff\xd9"
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+"""What ends the entropy-coded data of a JPEG scan (ITU-T T.81, B.1.1)."""
+_CODESTREAM, _END, _SCAN = b"\xff\x4f", b"\xff\xd9", 0xDA
 
 
 @functools.cache
@@ -40,6 +43,16 @@ def readable() -> tuple[str, ...]:
 def suffixes() -> frozenset[str]:
     """The endings of file names that are taken for pictures, in lower case; what a file holds is told by its content."""
     return frozenset(suffix for name in readable() for suffix in _SUFFIXES[name])
+
+
+def jpeg_scans(content: bytes) -> int:
+    """How many scans the first picture of a JPEG file has. Each of a progressive one is a pass over all of its pixels, and
+    may take 31 bytes. What comes behind the picture does not count, nor do thumbnails in its headers."""
+    place, scans = 2, 0
+    while (found := _MARKER.search(content, place)) is not None and content[found.start() + 1] != _END[1]:
+        scans += content[found.start() + 1] == _SCAN
+        place = found.end() + max(2, int.from_bytes(content[found.end() : found.end() + 2]))
+    return scans
 
 
 def is_whole_jpeg2000(content: bytes) -> bool:
