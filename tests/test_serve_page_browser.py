@@ -98,6 +98,7 @@ def percent(share: float) -> str:
 def shown(browser: Browser, count: int) -> list[dict[str, Any]]:
     """The pictures on the page, as soon as all of them are answered and drawn."""
     browser.until(f"{SETTLED} === {count}")
+    browser.until("[...document.querySelectorAll('.shown img')].every((one) => one.complete)")
     browser.evaluate("Promise.all(document.getAnimations().map((one) => one.finished))")
     return list(browser.evaluate(LISTED))
 
