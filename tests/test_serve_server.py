@@ -148,7 +148,7 @@ def test_under_load_a_signal_loses_no_request(shop: Path) -> None:
     before = [status for sent, status in told if sent < asked]
     assert len(before) >= 40
     assert set(before) == {200}
-    assert {status for sent, status in told if sent >= asked} <= {200, 503}
+    assert {status for sent, status in told if sent >= asked} <= {200, 503, 0}
 
 
 def _ask_on(found: Running, seed: int, told: list[tuple[float, int]]) -> None:
@@ -167,9 +167,9 @@ def _ask_on(found: Running, seed: int, told: list[tuple[float, int]]) -> None:
                     status, _ = answer(made)
                 except (ConnectionResetError, BrokenPipeError):
                     status = 0
+                told.append((sent, status))
                 if not status:
                     break  # closed between two requests, so that this one was never taken
-                told.append((sent, status))
 
 
 def test_a_request_in_hand_is_answered_after_the_signal(shop: Path) -> None:

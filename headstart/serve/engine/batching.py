@@ -32,8 +32,10 @@ class Watch(Protocol):
         """So many pictures took so long."""
 
 
-_FADES = 0.9
+_FADES = 0.95
 """How much of the number of pictures that were in hand is still believed after each batch."""
+_NEAREST = 2**0.5
+"""Makes the largest power of two below a number the nearest one to it."""
 
 Waiting = tuple[Picture, Pixels, float]
 """A picture as its backbone sees it, uint8 (S, S, 3), and since when it waits."""
@@ -112,6 +114,7 @@ class Batcher:
         with self._changed:
             self._in_hand += pictures
             self._decoding += pictures
+            self._lately = max(self._in_hand, self._lately)
 
     def unexpect(self) -> None:
         """One of them can't be."""
@@ -145,7 +148,6 @@ class Batcher:
         """The next batch; None once there will be none."""
         with self._changed:
             while True:
-                self._lately = max(self._in_hand, self._lately)
                 if not self._waiting:
                     if self._closed:
                         return None
@@ -155,7 +157,7 @@ class Batcher:
                 else:
                     count = self._fitting(min(len(self._waiting), self._share))
                     batch = [self._waiting.popleft() for _ in range(count)]
-                    self._lately *= _FADES
+                    self._lately = max(self._in_hand, self._lately * _FADES)
                     if self._waiting:  # for another lane, which nobody may have told of them
                         self._changed.notify()
                     return batch
@@ -164,7 +166,7 @@ class Batcher:
     def _share(self) -> int:
         """How many pictures a batch has, so that those that were in hand lately make as many batches as shall be under
         way. They are fewer each time that answers go out, until who got them has asked again."""
-        return self._fitting(max(1, round(self._lately / self._shares)))
+        return self._fitting(max(1, int(_NEAREST * self._lately / self._shares)))
 
     def _fitting(self, count: int) -> int:
         """The largest size of batches that so many fill."""
