@@ -295,7 +295,7 @@ def documents() -> list[Case]:
         "an odd option": {**as_json(GOOD), "\ud800\x00\n": 1}, "__proto__": as_json(GOOD, __proto__={}),
     }  # fmt: skip
     for option, values in {
-        "topk": (0, -1, 1001, 10**30, 1.0, 1.5, "3", True, None, [], {}, "NaN"),
+        "topk": (0, -1, 1001, 10**30, 1.5, "3", True, None, [], {}, "NaN"),
         "neighbours": (-1, 21, 10**30, 0.5, "1", False, None, [1]),
         "coverage": (0, 1, -0.5, 1.5, "0.9", True, [], {}, 10**400),
         "heads": ("head", [], [None], [5], ["no-head"], ["a", "a"], {}, [[]], [{}], 5, ["\ud800"]),
@@ -309,6 +309,7 @@ def documents() -> list[Case]:
         # json's own reader takes both, which RFC 8259 leaves to readers, or has never been sent
         case("JSON: a BOM", post_json(b"\xef\xbb\xbf{}"), right=(400, 422)),
         case("JSON: UTF-16", post_json('{"a": 1}'.encode("utf-16")), right=(400, 422)),
+        case("JSON: topk 1.0, which is an integer", post_json(as_json(GOOD, topk=1.0)), right=200),
         case("JSON: data empty", post_json({"pictures": [{"data": ""}]}), right=200, check=_refused(422)),
         case("JSON: an odd name", post_json({"pictures": [{"data": data, "name": "\ud800\x00\x1b[31m"}]}), right=200),
         case(

@@ -250,6 +250,7 @@ def test_what_takes_more_lines_has_none() -> None:
         dataclasses.replace(key, crop="border", resize=40),
         dataclasses.replace(key, backbone="a-network-to-come"),
         dataclasses.replace(key, backbone="inception_v3"),
+        dataclasses.replace(key, backbone="mnasnet1_0"),
     ):
         checkpoint = dataclasses.replace(untrained_head(key).checkpoint, key=other)
         assert lines(checkpoint, "m.safetensors") is None

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _AVERAGED = ("alexnet", "vgg", "squeezenet")
 """Networks whose features are the average of the last map of `features`."""
-_OTHERS = ("googlenet", "inception")
-"""Networks that torchvision builds with further classifiers."""
+_OTHERS = ("googlenet", "inception", "mnasnet")
+"""Networks that torchvision builds with further classifiers, or whose tensors need a version beside them to be loaded."""
 _TIMM = "timm/"
 
 
