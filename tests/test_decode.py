@@ -12,17 +12,7 @@ from PIL import Image
 
 from headstart.core.cache.errors import ImageUnreadable
 from headstart.core.extract.pictures import decode as module
-<<<<<<< HEAD
-<<<<<<< HEAD
 from headstart.core.extract.pictures.decode import MAX_PIXELS, decode, decode_at, decode_within
-=======
-from headstart.core.extract.pictures.decode import MAX_PIXELS, decode, decode_at
-from headstart.core.extract.pictures.formats import jpeg_scans
->>>>>>> c2adee059d823cb672bc791e935ad67ba3791895
-=======
-from headstart.core.extract.pictures.decode import MAX_PIXELS, decode, decode_at, decode_within
-from headstart.core.extract.pictures.formats import jpeg_scans
->>>>>>> 4d8c4d91ebc639cd7d8bd4e9112bcfffeeadd6f8
 from headstart.core.extract.pictures.framing import framed
 from headstart.core.extract.pictures.preprocess import Preprocessing
 
@@ -147,10 +137,6 @@ def test_the_program_says_nothing_of_what_pillow_warns_of(tmp_path: Path) -> Non
     assert printed_by_python(code) == "True\n"
 
 
-<<<<<<< HEAD
-<<<<<<< HEAD
-=======
->>>>>>> 4d8c4d91ebc639cd7d8bd4e9112bcfffeeadd6f8
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 @pytest.mark.parametrize(("size", "expected"), [((900, 300), (90, 30)), ((60, 90), (60, 90)), ((80, 1800), (4, 90))])
 def test_what_is_only_looked_at_is_no_larger_than_asked(
@@ -169,23 +155,14 @@ def test_what_is_only_looked_at_is_upright_and_whole() -> None:
     assert decode_within(encoded(picture(900, 300), "JPEG", exif=exif), "there", 90).size == (30, 90)
     with pytest.raises(ImageUnreadable, match="there: can't be decoded"):
         decode_within(encoded(picture(900, 300), "JPEG")[:2000], "there", 90)
-<<<<<<< HEAD
-=======
-=======
 
 
->>>>>>> 4d8c4d91ebc639cd7d8bd4e9112bcfffeeadd6f8
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_jpeg_of_endless_scans_is_refused_before_they_are_decoded(progressive: bool) -> None:
     """31 bytes make a decoder pass over all pixels once more."""
     content = encoded(picture(64, 64), "JPEG", progressive=progressive)
-    assert jpeg_scans(content) == content.count(b"\xff\xda")
     start = content.rindex(b"\xff\xda")
     many = content[:start] + 101 * content[start:-2] + content[-2:]
-    with pytest.raises(ImageUnreadable, match=r"there: 1\d\d scans in a JPEG file, more than 100"):
+    with pytest.raises(ImageUnreadable, match=r"there: can.t be decoded \(a JPEG of more than 100 scans\)"):
         decode(many, "there")
     assert decode(content + 200 * content[start:-2], "there").size == (64, 64)  # what comes behind is not decoded
-<<<<<<< HEAD
->>>>>>> c2adee059d823cb672bc791e935ad67ba3791895
-=======
->>>>>>> 4d8c4d91ebc639cd7d8bd4e9112bcfffeeadd6f8

@@ -16,18 +16,12 @@ from PIL import Image
 from headstart.core.cache.errors import HeadstartError, ImageTooLarge, ImageUnreadable
 from headstart.core.cache.files import sha256
 from headstart.core.extract.pictures import grey
-<<<<<<< HEAD
 from headstart.core.extract.pictures.formats import MOST_SCANS, has_scans_without_end, is_whole_jpeg2000, readable
-=======
-from headstart.core.extract.pictures.formats import is_whole_jpeg2000, jpeg_scans, readable
->>>>>>> c2adee059d823cb672bc791e935ad67ba3791895
 from headstart.core.extract.pictures.framing import Pixels, framed
 from headstart.core.extract.pictures.preprocess import Preprocessing
 
 MAX_PIXELS = 2 * 89_478_485
 """Pillow refuses more by itself (1 GiB of 24-bit pixels / 4, twice): a PNG of 20 KB can declare 169 megapixels."""
-MAX_SCANS = 100
-"""Of a JPEG: encoders write about ten. A file of 1 MB could have 30,000, each a pass over all pixels."""
 LARGE = 2**25
 """Pictures of more pixels are decoded one at a time: Pillow takes 4 bytes a pixel, again where one is turned, mirrored or
 made opaque. Four threads with pictures of 177 megapixels each peaked at 2.1 GB."""
@@ -117,13 +111,8 @@ def _opened(content: bytes, where: str, most: int = MAX_PIXELS) -> Iterator[Imag
             raise ImageTooLarge(f"{where}: {image.width}x{image.height} px, more than {most} pixels")
         if image.format == "JPEG2000" and not is_whole_jpeg2000(content):
             raise ImageUnreadable(f"{where}: can't be decoded (JPEG 2000 file is truncated)")
-<<<<<<< HEAD
         if image.format in ("JPEG", "MPO") and has_scans_without_end(content):
             raise ImageUnreadable(f"{where}: can't be decoded (a JPEG of more than {MOST_SCANS} scans)")
-=======
-        if image.format in ("JPEG", "MPO") and (scans := jpeg_scans(content)) > MAX_SCANS:
-            raise ImageUnreadable(f"{where}: {scans:,} scans in a JPEG file, more than {MAX_SCANS}")
->>>>>>> c2adee059d823cb672bc791e935ad67ba3791895
         yield image
 
 

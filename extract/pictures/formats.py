@@ -27,7 +27,6 @@ _NEEDS = {"WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
 """What Pillow may have been built without, as `PIL.features` calls it."""
 UNREAD = (".heic", ".heif", ".hif", ".avif", ".jxl", ".tga", ".ico", ".psd", ".raw", ".dng", ".cr2", ".nef", ".arw", ".svg")
 """Suffixes of pictures that can't be read, or by some builds of Pillow only: said of the files left out."""
-<<<<<<< HEAD
 _CODESTREAM, _END = b"\xff\x4f", b"\xff\xd9"
 MOST_SCANS = 100
 """Of a JPEG, as libtiff has it of those in TIFF files (tif_jpeg.c: LIBTIFF_JPEG_MAX_ALLOWED_SCAN_NUMBER). Encoders write
@@ -36,11 +35,6 @@ _MOST_SEGMENTS = 20_000
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _SOS, _EOI, _ALONE = 0xDA, 0xD9, (0x01, 0xD8)
 """What begins a scan, what ends the picture, and what has no length (ITU-T T.81, table B.1)."""
-=======
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""What ends the entropy-coded data of a JPEG scan (ITU-T T.81, B.1.1)."""
-_CODESTREAM, _END, _SCAN = b"\xff\x4f", b"\xff\xd9", 0xDA
->>>>>>> c2adee059d823cb672bc791e935ad67ba3791895
 
 
 @functools.cache
@@ -54,16 +48,6 @@ def readable() -> tuple[str, ...]:
 def suffixes() -> frozenset[str]:
     """The endings of file names that are taken for pictures, in lower case; what a file holds is told by its content."""
     return frozenset(suffix for name in readable() for suffix in _SUFFIXES[name])
-
-
-def jpeg_scans(content: bytes) -> int:
-    """How many scans the first picture of a JPEG file has. Each of a progressive one is a pass over all of its pixels, and
-    may take 31 bytes. What comes behind the picture does not count, nor do thumbnails in its headers."""
-    place, scans = 2, 0
-    while (found := _MARKER.search(content, place)) is not None and content[found.start() + 1] != _END[1]:
-        scans += content[found.start() + 1] == _SCAN
-        place = found.end() + max(2, int.from_bytes(content[found.end() : found.end() + 2]))
-    return scans
 
 
 def is_whole_jpeg2000(content: bytes) -> bool:
