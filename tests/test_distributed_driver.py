@@ -16,9 +16,10 @@ from run_samples import job, run, run_finding_all, shards, tiny
 from headstart.core.cache.errors import DeviceUnavailable, FeaturesInvalid, ImageUnreadable, WorkerLost
 from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.config import ExecutorConfig
-from headstart.core.extract.distributed import driver
-from headstart.core.extract.distributed.driver import MOST_LOSSES, MOST_STARTS, Team
+from headstart.core.extract.distributed import driver, shift
+from headstart.core.extract.distributed.driver import Team
 from headstart.core.extract.distributed.hands import Advanced
+from headstart.core.extract.distributed.shift import MOST_LOSSES, MOST_STARTS
 from headstart.core.extract.distributed.worker import Answer, Worker
 from headstart.core.extract.executors import processes
 from headstart.core.extract.job import Job
@@ -385,8 +386,8 @@ class Impatient(RecordingObserver):
 
 
 def test_it_is_said_when_nobody_works_for_long(driven: Driven, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "WAITING_S", 0.0)
-    monkeypatch.setattr(driver, "LOOK_S", 0.01)
+    monkeypatch.setattr(shift, "WAITING_S", 0.0)
+    monkeypatch.setattr(shift, "LOOK_S", 0.01)
 
     def fate(one: Moment) -> Any:
         return KILLED if one.what == "make" else "never" if one.life or one.place else None
