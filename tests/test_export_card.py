@@ -236,6 +236,16 @@ def test_licences_have_the_names_of_the_hub(found: str, expected: dict[str, str]
     assert licence(found) == expected
 
 
+@pytest.mark.parametrize(
+    ("model", "expected"), [("resnet18", "none: the weights are random numbers"), ("a-network-to-come", "not recorded")]
+)
+def test_a_licence_that_was_not_recorded_is_that_of_the_weights_where_it_is_known(model: str, expected: str) -> None:
+    checkpoint = untrained_head(untrained_key()).checkpoint
+    key = dataclasses.replace(checkpoint.key, backbone=model)
+    head = TrainedHead(dataclasses.replace(checkpoint, key=key, licence=""), None, "a head")
+    assert f"Weights of the backbone: {expected}" in section(model_card(head), "Licences")
+
+
 def test_terms_of_a_licence_are_said() -> None:
     head = head_of()
     card = model_card(dataclasses.replace(head, checkpoint=dataclasses.replace(head.checkpoint, licence="cc-by-nc-4.0")))
@@ -259,9 +269,13 @@ def test_the_base_model_is_named_where_it_is_known(origin: str, expected: str | 
 
 
 def test_files_come_with_the_commands_that_run_them() -> None:
-    text = section(model_card(recorded(head_of()), ["/tmp/x/my model.onnx", "m.safetensors", "-m.pt2"]), "How to run it")
-    assert "$ headstart export --check 'my model.onnx' PICTURE" in text
-    assert "$ headstart export --check ./-m.pt2 PICTURE" in text
+    files = {"/tmp/x/my model.onnx": "a" * 64, "m.safetensors": "b" * 64, "-m.pt2": "c" * 64}
+    text = section(model_card(recorded(head_of()), files), "How to run it")
+    assert "$ headstart export --check 'my model.onnx'\n" in text
+    assert f"$ headstart export --check ./-m.pt2 --sha256 {'c' * 64}\n" in text
+    assert "--check m.safetensors" not in text  # there are no test pictures in it
+    assert 'session = onnxruntime.InferenceSession("my model.onnx")' in text
+    assert f"| `m.safetensors` | `{'b' * 64}` |" in text
     assert 'with safe_open("m.safetensors", "pt") as file:' in text
     assert "No file of the model was written with this card." in model_card(head_of())
 
@@ -271,7 +285,7 @@ def test_a_shell_finds_the_file_of_any_name(name: str, tmp_path: Path) -> None:
     """What the card's command names is the file: bash reads the word, and gives its bytes back."""
     file = f"{name}.onnx".replace("/", "_")
     text = section(model_card(head_of(), [file]), "How to run it")
-    word = text[text.index("--check ") + len("--check ") : text.rindex(" PICTURE")]
+    word = text[text.index("--check ") + len("--check ") : text.index("\n```", text.index("--check "))]
     found = subprocess.run(
         ["bash", "-c", f"printf %s {word}"], stdout=subprocess.PIPE, check=True, env={"LC_ALL": "C.UTF-8"}
     )

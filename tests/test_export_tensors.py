@@ -35,7 +35,7 @@ from headstart.core.extract.backbones import get_backbone
 from headstart.core.extract.network.extractor import FeatureExtractor, state_digest
 from headstart.core.extract.pictures.decode import decode_at
 from headstart.core.heads.kinds import kind
-from headstart.export.card.lines import lines
+from headstart.export.card.lines import tensors as lines
 from headstart.export.tensors import FORMAT, HEAD, probabilities, read_safetensors, write_safetensors
 from headstart.inference.trained import TrainedHead
 
@@ -250,6 +250,7 @@ def test_what_takes_more_lines_has_none() -> None:
         dataclasses.replace(key, crop="border", resize=40),
         dataclasses.replace(key, backbone="a-network-to-come"),
         dataclasses.replace(key, backbone="inception_v3"),
+        dataclasses.replace(key, backbone="mnasnet1_0"),
     ):
         checkpoint = dataclasses.replace(untrained_head(key).checkpoint, key=other)
         assert lines(checkpoint, "m.safetensors") is None

@@ -33,6 +33,7 @@ from headstart.core.extract.job import Job
 from headstart.core.extract.network.devices import Device
 from headstart.core.extract.pictures.decode import decode
 from headstart.core.extract.pictures.files import MAX_BYTES
+from headstart.core.extract.pictures.formats import has_scans_without_end
 from headstart.core.extract.pictures.framing import framed
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.run import Outcome, extract
@@ -142,6 +143,13 @@ def bmp_of_no_width() -> bytes:
     return bytes(content)
 
 
+def of_scans(count: int, side: int = 64) -> bytes:
+    """A progressive JPEG whose last scan stands there so often that it has `count` of them."""
+    content = encoded(Image.new("RGB", (side, side), "red"), "JPEG", progressive=True)
+    last, end = content.rindex(b"\xff\xda"), content.rindex(b"\xff\xd9")
+    return content[:last] + content[last:end] * (count - content.count(b"\xff\xda") + 1) + content[end:]
+
+
 FAULTY: dict[str, tuple[bytes, str]] = {
     "truncated png": (PICTURE[: len(PICTURE) // 2], "truncated|incomplete|broken"),
     "truncated jpeg": (encoded(picture(90, 90), "JPEG")[:1500], "truncated"),
@@ -156,6 +164,7 @@ FAULTY: dict[str, tuple[bytes, str]] = {
     "zero pixels in a bmp": (bmp_of_no_width(), "cannot identify|tile|broken|zero|empty|size"),
     "huge": (png(20_000, 20_000, 8, b""), "exceeds limit|more than"),
     "unpacks to gigabytes": (png(8, 8, 8, bytes(8), chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**24)))), "too large"),
+    "scans without end": (of_scans(101), "a JPEG of more than 100 scans"),
     "declares more than it holds": (png(64, 64, 8, bytes(100)), "truncated|incomplete|broken"),
 }
 
@@ -193,6 +202,23 @@ def test_one_faulty_picture_stops_a_run_that_may_not_skip(tmp_path: Path, name: 
     (tmp_path / "photos/a/1.png").write_bytes(FAULTY[name][0])
     with pytest.raises(ImageUnreadable, match=r"photos/a/1\.png: .+; --on-error skip leaves such images out"):
         run(opened(tmp_path / "photos"), tmp_path, "fail")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        of_scans(100),
+        encoded(halves(), "JPEG", progressive=True) + b"\xff\xda" * 500,  # a film behind the picture, as phones have it
+        encoded(halves(), "JPEG", comment=b"\xff\xda\0\2" * 200),
+    ],
+)
+def test_what_only_looks_like_scans_without_end_is_shown(content: bytes) -> None:
+    assert decode(content, "it").mode == "RGB"
+
+
+def test_scans_are_counted_in_short_time() -> None:
+    segments = b"\xff\xfe\0\4\xff\xda" * 300_000  # would take a second in Pillow alone
+    assert has_scans_without_end(b"\xff\xd8" + segments)
 
 
 # ---- what is no file

@@ -53,7 +53,7 @@ def test_the_recipe_for_ray_has_a_token_and_an_address_that_the_user_names() -> 
 
 def test_the_readme_shows_every_main_command() -> None:
     typed = " ".join(lines_to_type())
-    for command in ("extract", "train-head", "bench-inference", "predict", "report", "study", "models", "cache"):
+    for command in ("extract", "train-head", "bench-inference", "predict", "report", "study", "models", "cache", "serve"):
         assert f"headstart {command}" in typed or f"cli.py {command}" in typed, command
     assert "python cli.py extract" in typed
 

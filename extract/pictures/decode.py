@@ -16,7 +16,7 @@ from PIL import Image
 from headstart.core.cache.errors import HeadstartError, ImageTooLarge, ImageUnreadable
 from headstart.core.cache.files import sha256
 from headstart.core.extract.pictures import grey
-from headstart.core.extract.pictures.formats import is_whole_jpeg2000, readable
+from headstart.core.extract.pictures.formats import MOST_SCANS, has_scans_without_end, is_whole_jpeg2000, readable
 from headstart.core.extract.pictures.framing import Pixels, framed
 from headstart.core.extract.pictures.preprocess import Preprocessing
 
@@ -99,6 +99,8 @@ def _opened(content: bytes, where: str, most: int = MAX_PIXELS) -> Iterator[Imag
             raise ImageTooLarge(f"{where}: {image.width}x{image.height} px, more than {most} pixels")
         if image.format == "JPEG2000" and not is_whole_jpeg2000(content):
             raise ImageUnreadable(f"{where}: can't be decoded (JPEG 2000 file is truncated)")
+        if image.format in ("JPEG", "MPO") and has_scans_without_end(content):
+            raise ImageUnreadable(f"{where}: can't be decoded (a JPEG of more than {MOST_SCANS} scans)")
         yield image
 
 

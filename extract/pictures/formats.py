@@ -5,6 +5,7 @@ pictures of one thing (ICO), and those that run programs or are documents (EPS, 
 """
 
 import functools
+import re
 
 from PIL import features
 
@@ -27,6 +28,13 @@ _NEEDS = {"WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
 UNREAD = (".heic", ".heif", ".hif", ".avif", ".jxl", ".tga", ".ico", ".psd", ".raw", ".dng", ".cr2", ".nef", ".arw", ".svg")
 """Suffixes of pictures that can't be read, or by some builds of Pillow only: said of the files left out."""
 _CODESTREAM, _END = b"\xff\x4f", b"\xff\xd9"
+MOST_SCANS = 100
+"""Of a JPEG, as libtiff has it of those in TIFF files (tif_jpeg.c: LIBTIFF_JPEG_MAX_ALLOWED_SCAN_NUMBER). Encoders write
+about ten. Each goes over the whole picture and may have 14 bytes: 1,000 of them, 38 kB, took 3.3 s at 4 megapixels."""
+_MOST_SEGMENTS = 20_000
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
+_SOS, _EOI, _ALONE = 0xDA, 0xD9, (0x01, 0xD8)
+"""What begins a scan, what ends the picture, and what has no length (ITU-T T.81, table B.1)."""
 
 
 @functools.cache
@@ -61,6 +69,23 @@ def is_whole_jpeg2000(content: bytes) -> bool:
             return False
         place = end
     return False
+
+
+def has_scans_without_end(content: bytes) -> bool:
+    """Whether a JPEG has more than `MOST_SCANS` scans, by its markers in the order in which they are decoded; or so many
+    segments that counting would itself take long."""
+    if content.count(bytes((0xFF, _SOS))) <= MOST_SCANS:  # some of these may be in other segments, or behind the end
+        return False
+    scans, place = 0, 2
+    for _ in range(_MOST_SEGMENTS):
+        found = _MARKER.search(content, place)
+        if found is None or (kind := found[1][0]) == _EOI:
+            return False
+        scans += kind == _SOS
+        if scans > MOST_SCANS:
+            return True
+        place = found.end() + (0 if kind in _ALONE else int.from_bytes(content[found.end() : found.end() + 2]))
+    return True
 
 
 def _has_heif() -> bool:

@@ -34,12 +34,14 @@ from headstart.serve.web.answers import answered, problem_of
 from headstart.serve.web.bodies import RETRY_S, Hand, Taken, read_body
 from headstart.serve.web.guard import Guard
 from headstart.serve.web.metrics import TYPE, Metrics
-from headstart.serve.web.problems import Problem
+from headstart.serve.web.problems import FAULT, Problem
 from headstart.workspace import Workspace
 
 RAW = ("application/octet-stream",)
 """The types of a body that is one picture, beside all that begin with `image/`."""
 JSON = "application/json"
+LAST_S = 5.0
+"""How long threads may take to end at least."""
 SMALL = 2**16
 """Bytes of a JSON body that is read by the event loop itself; larger ones are read by a thread."""
 
@@ -56,6 +58,8 @@ class Service:
     offer: options.Offer
     described: dict[str, Any]
     keeper: Keeper | None = None
+    paths: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Path items of the OpenAPI document, for routes that other parts of the service add."""
     stopping: bool = False
     leaving: bool = False
     """From the signal on: connections are not kept open, and `readyz` says so."""
@@ -130,8 +134,8 @@ class Service:
         return _json({"status": "alive"})
 
     async def is_ready(self, request: Request) -> Response:
-        """The service takes pictures."""
-        self._check_ready()
+        """The service takes pictures, and will go on to."""
+        self._check_ready(self.leaving)
         return _json({"status": "ready"})
 
     async def measured(self, request: Request) -> Response:
@@ -140,10 +144,10 @@ class Service:
 
     async def document(self, request: Request) -> Response:
         """The OpenAPI document."""
-        return _json(openapi.document(self.settings, self.offer))
+        return _json(openapi.document(self.settings, self.offer, self.paths))
 
-    def _check_ready(self) -> None:
-        if self.stopping or (self.leaving and not self.room.ready):
+    def _check_ready(self, ending: bool = False) -> None:
+        if self.stopping or ending:
             raise Problem(503, "the service is stopping", {"retry-after": str(RETRY_S)})
         if not self.room.ready:
             raise Problem(503, "the heads are being made ready", {"retry-after": str(RETRY_S)})
@@ -158,14 +162,14 @@ class Service:
             yield
         finally:
             self.stopping = self.leaving = True
-            await self.room.close()
+            await self.room.close(max(LAST_S, self.settings.grace_s))
             if self.keeper is not None:
                 self.keeper.close()
 
 
 def _other_type(kind: str) -> str:
     hint = "; multipart forms are not taken, send the bytes alone" if kind.startswith("multipart/") else ""
-    return f"Content-Type is {kind or 'not there'}, expected image/*, application/octet-stream or {JSON}{hint}"
+    return f"Content-Type is {kind[:100] or 'not there'}, expected image/*, application/octet-stream or {JSON}{hint}"
 
 
 def _json(found: Any, status: int = 200) -> Response:
@@ -220,6 +224,7 @@ def _guarded(service: Service) -> ASGIApp:
         Problem: _as_it_is,
         HTTPException: _as_problem,
         NotKept: _not_kept,
+        Exception: _as_fault,
     }
     inner = Starlette(routes=routes, exception_handlers=handlers, lifespan=service.life)
     inner.router.redirect_slashes = False
@@ -234,6 +239,11 @@ async def _as_it_is(request: Request, error: Problem) -> Problem:
 async def _as_problem(request: Request, error: HTTPException) -> Problem:
     """Starlette's own: no such path, or not by this method."""
     return Problem(error.status_code, f"{request.method} {request.url.path[:200]}: {error.detail}", error.headers or {})
+
+
+async def _as_fault(request: Request, error: Exception) -> Problem:
+    """What nobody expected; Starlette raises it again, and the guard logs it."""
+    return Problem(500, FAULT)
 
 
 async def _not_kept(request: Request, error: NotKept) -> Problem:

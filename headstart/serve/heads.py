@@ -12,6 +12,7 @@ from headstart.core.cache.errors import RunNotFound
 from headstart.core.cache.files import sha256_file
 from headstart.core.cache.key import FeatureKey
 from headstart.core.extract.backbones import get_backbone
+from headstart.core.extract.network.interface import Extractor
 from headstart.core.extract.weights.licences import caution, licence
 from headstart.core.heads import checkpoint
 from headstart.core.heads.predict import caveat, shortage
@@ -24,8 +25,6 @@ from headstart.workspace import Workspace
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-    from headstart.core.extract.network.extractor import FeatureExtractor
 
 
 class Nearest(Protocol):
@@ -58,7 +57,7 @@ class Served:
 class Shared:
     """A backbone and the heads that learned from its features."""
 
-    extractor: FeatureExtractor
+    extractor: Extractor
     heads: tuple[Served, ...]
 
 

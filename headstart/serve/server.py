@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -92,6 +93,7 @@ def serve(service: Service, bound: socket.socket, observer: Observer, started: C
         ws="none",
         lifespan="on",
         log_config=None,
+        log_level=logging.ERROR,  # what is no HTTP is worth no line of a log that others write
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -134,7 +136,7 @@ async def _watch(
     until = loop.time() + max(0.0, service.settings.grace_s - 2 * LAST_S)
     while not running.done() and service.hand.requests and loop.time() < until:
         await asyncio.sleep(0.05)
-    if service.hand.requests and (left := service.room.give_up()):
+    if service.hand.requests and (left := service.hand.give_up() + service.room.give_up()):
         observer.note(f"{left:,} requests were not answered within the {service.settings.grace_s:g} s of --grace")
 
 

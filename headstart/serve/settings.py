@@ -84,7 +84,7 @@ class Settings:
     keep: Path | None = None
     workers: int = 4
     batch_size: int | None = None
-    delay_s: float = 0.004
+    delay_s: float = 0.01
     grace_s: float = 30.0
     limits: Limits = Limits()
 

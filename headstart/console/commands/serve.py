@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from headstart.serve import settings as serving
 
 DEFAULTS, LIMITS = serving.Settings(), serving.Limits()
 SECONDS = Finite(0, min_open=True)
+NEEDED = ("prometheus_client", "starlette", "uvicorn")
 INSTALL = "the service needs Starlette and uvicorn: pip install 'headstart[serve]'"
 
 
@@ -21,7 +23,12 @@ def limit_options(function: Any) -> Any:
     """What a request may be, and how many."""
     found = (
         click.option(
-            "--max-bytes", "body", callback=as_bytes, default="32MiB", show_default=True, help="Of one request's body."
+            "--max-bytes",
+            "body",
+            callback=as_bytes,
+            default=f"{LIMITS.body // serving.MIB}MiB",
+            show_default=True,
+            help="Of one request's body.",
         ),
         shown("--max-pictures", "pictures", type=POSITIVE, default=LIMITS.pictures, help="Of one request."),
         shown(
@@ -80,7 +87,9 @@ def register(group: click.Group) -> None:
         own = serving.Settings(**given, token=serving.token_of(token_env), limits=limits)
         try:
             from headstart.serve import app, server
-        except ImportError as error:
+        except ModuleNotFoundError as error:
+            if str(error.name).partition(".")[0] not in NEEDED:
+                raise
             raise ArgumentInvalid(f"{INSTALL} ({error.name} is not there)") from error
 
         with server.listening(own) as bound:
@@ -94,3 +103,6 @@ def register(group: click.Group) -> None:
                 document(settings, words.serving.started_json(server.url_of(bound, own), service.described))
 
             server.serve(service, bound, terminal(settings), started)
+            if not service.room.ended:  # Python would wait for its threads without end
+                note("a picture took longer than that, and was left")
+                os._exit(0)

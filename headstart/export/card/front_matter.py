@@ -6,6 +6,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from headstart.core.cache.errors import WeightsMismatch
+from headstart.core.extract.backbones import get_backbone
+from headstart.core.extract.weights.licences import licence as known_licence
 from headstart.core.heads.statistics.measures import measure
 from headstart.export.card.text import yaml
 
@@ -37,7 +40,7 @@ def front_matter(checkpoint: Checkpoint, run: Run | None) -> str:
     """The YAML between its two lines, which end and begin with a line break."""
     key = checkpoint.key
     facts: dict[str, Any] = {
-        **licence(checkpoint.licence),
+        **licence(of_weights(checkpoint)),
         "library_name": "headstart",
         "pipeline_tag": TASK,
         "tags": [TASK, "headstart", "transfer-learning", "frozen-backbone", key.backbone],
@@ -48,6 +51,16 @@ def front_matter(checkpoint: Checkpoint, run: Run | None) -> str:
         facts["metrics"] = list(dict.fromkeys(one["type"] for one in found))
         facts["model-index"] = [{"name": run.name, "results": [_result(run, found)]}]
     return f"---\n{yaml(facts)}\n---\n"
+
+
+def of_weights(checkpoint: Checkpoint) -> str:
+    """The licence of the backbone's weights: as the head recorded it, else as it is known of that backbone; empty where it
+    is not."""
+    key = checkpoint.key
+    try:
+        return checkpoint.licence or known_licence(get_backbone(key.backbone), key.weights)
+    except WeightsMismatch:  # timm is not here, or this version has no such model
+        return ""
 
 
 def licence(found: str) -> dict[str, str]:

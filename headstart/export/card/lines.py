@@ -1,4 +1,4 @@
-"""A model's tensors used by torchvision or timm alone: the program for one model, as short as that model allows."""
+"""A model's file used without headstart: the program for one model, as short as that model allows."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 _AVERAGED = ("alexnet", "vgg", "squeezenet")
 """Networks whose features are the average of the last map of `features`."""
-_OTHERS = ("googlenet", "inception")
-"""Networks that torchvision builds with further classifiers."""
+_OTHERS = ("googlenet", "inception", "mnasnet")
+"""Networks that torchvision builds with further classifiers, or whose tensors need a version beside them to be loaded."""
 _TIMM = "timm/"
 
 
-def lines(checkpoint: Checkpoint, file: str) -> str | None:
+def tensors(checkpoint: Checkpoint, file: str) -> str | None:
     """A program that prints the calibrated probabilities of a picture by the safetensors file called `file`; None for a
     backbone, a pooling or a transform that takes more than a few lines."""
     backbone, transform = _backbone(checkpoint.key), _transform(checkpoint.key)
@@ -63,6 +63,29 @@ with torch.inference_mode():
 {head}
     shares = (scores / facts["temperature"]).softmax(1)[0]
 for share, name in sorted(zip(shares.tolist(), facts["classes"]), reverse=True)[:5]:
+    print(f"{{share:.6f}} {{name}}")
+"""
+
+
+def onnx(file: str) -> str:
+    """A program that does the same by the ONNX file called `file`, which takes pictures of any size."""
+    return _ONNX.format(file=_literal(file))
+
+
+_ONNX = """\
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+session = onnxruntime.InferenceSession({file})
+facts = session.get_modelmeta().custom_metadata_map
+assert facts["input"] == "pixels"  # else the picture must be resized first, as facts["transform"] says
+picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB")
+(shares,) = session.run(None, {{"images": np.asarray(picture)[None]}})[0]
+for share, name in sorted(zip(shares.tolist(), json.loads(facts["classes"])), reverse=True)[:5]:
     print(f"{{share:.6f}} {{name}}")
 """
 

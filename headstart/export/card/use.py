@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from headstart.core.extract.weights.licences import caution
 from headstart.core.heads.predict import caveat
+from headstart.core.heads.report.markdown.text import table
 from headstart.core.heads.sessions.place import UNTRAINED
+from headstart.export.card import lines
 from headstart.export.card.about import UNRECORDED
 from headstart.export.card.figures import FEW
-from headstart.export.card.lines import lines
+from headstart.export.card.front_matter import of_weights
 from headstart.export.card.text import code, plain
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def _few(run: Run) -> list[str]:
 
 def licences(head: TrainedHead) -> str:
     """Under which licence the weights are; that of the head is its maker's to say."""
-    found = head.checkpoint.licence
+    found = of_weights(head.checkpoint)
     said = [f"Weights of the backbone: {plain(found) if found else 'not recorded; ask whoever published them'}."]
     if found and found != "unknown" and (warning := caution(found)) is not None:
         said += [f"Of these weights: {plain(warning)}."]
@@ -61,20 +63,40 @@ def licences(head: TrainedHead) -> str:
     return "\n\n".join(said)
 
 
-def usage(head: TrainedHead, files: Sequence[str]) -> str:
-    """How to run the files of the model, each by its name, and the head where it was trained."""
-    names = [PurePath(name).name for name in files]
-    checks = [f"headstart export --check {_word(name)} PICTURE" for name in names]
-    kept = [] if head.run is None else [f"headstart predict --head {_word(f'runs/{head.run.name}')} PICTURE"]
-    blocks = ["```console\n" + "\n".join(f"$ {line}" for line in [*checks, *kept]) + "\n```"] if checks or kept else []
+def usage(head: TrainedHead, files: Mapping[str, str]) -> str:
+    """How to run the files of the model, each by its name with its SHA-256, and the head where it was trained."""
+    names = {PurePath(name).name: digest for name, digest in files.items()}
+    commands = [command for name, digest in names.items() if (command := _check(name, digest))]
+    commands += [] if head.run is None else [f"headstart predict --head {_word(f'runs/{head.run.name}')} PICTURE"]
+    found = [
+        table(
+            ("file", "SHA-256"),
+            [(code(name), code(digest) if digest else "not recorded") for name, digest in names.items()],
+        )
+    ]
+    found = found if names else []
+    if commands:
+        lead = "A file is run again on the test pictures in it, and a picture is labelled by the head it was made of:"
+        found += [lead, "```console\n" + "\n".join(f"$ {command}" for command in commands) + "\n```"]
     for name in names:
-        if name.endswith(".safetensors"):
-            blocks += _without_us(head, name)
-    return "\n\n".join(blocks) or "No file of the model was written with this card."
+        found += _without_us(head, name)
+    return "\n\n".join(found) or "No file of the model was written with this card."
+
+
+def _check(name: str, digest: str) -> str:
+    """The command that runs a file again; nothing for one that has no test pictures."""
+    if name.lower().endswith(".pt2"):  # it could run any code, so that only the very file is loaded
+        return f"headstart export --check {_word(name)} --sha256 {digest or 'DIGEST'}"
+    return f"headstart export --check {_word(name)}" if name.lower().endswith(".onnx") else ""
 
 
 def _without_us(head: TrainedHead, name: str) -> list[str]:
-    if (program := lines(head.checkpoint, name)) is None:
+    """The program that runs a file without headstart."""
+    suffix = PurePath(name).suffix.lower()
+    program = lines.tensors(head.checkpoint, name) if suffix == ".safetensors" else lines.onnx(name)
+    if suffix not in (".safetensors", ".onnx"):
+        return []
+    if program is None:
         return [f"{code(name)} without headstart takes more lines than a card has for this backbone, pooling or transform."]
     return [f"{code(name)} without headstart, for the picture that is its argument:", f"```python\n{program}```"]
 

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from headstart.core.extract.network.interface import EngineConfig, Features, Pixels
+from headstart.core.extract.network.interface import EngineConfig, Extractor, Features, Pixels
 from headstart.core.heads.predict import Wanted, answers
 from headstart.serve.engine.asked import Answer, Picture
 from headstart.serve.heads import Served, Shared
 
 if TYPE_CHECKING:
-    from headstart.core.extract.network.extractor import FeatureExtractor
     from headstart.core.extract.pictures.preprocess import Preprocessing
 
 
@@ -32,6 +31,11 @@ class Watch(Protocol):
     def batch(self, pictures: int, seconds: float) -> None:
         """So many pictures took so long."""
 
+
+_FADES = 0.95
+"""How much of the number of pictures that were in hand is still believed after each batch."""
+_NEAREST = 2**0.5
+"""Makes the largest power of two below a number the nearest one to it."""
 
 Waiting = tuple[Picture, Pixels, float]
 """A picture as its backbone sees it, uint8 (S, S, 3), and since when it waits."""
@@ -61,6 +65,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._waiting: deque[Waiting] = deque()
         self._in_hand = self._decoding = 0
+        self._lately = 0.0
         self._closed = False
         self._threads: list[threading.Thread] = []
 
@@ -109,6 +114,7 @@ class Batcher:
         with self._changed:
             self._in_hand += pictures
             self._decoding += pictures
+            self._lately = max(self._in_hand, self._lately)
 
     def unexpect(self) -> None:
         """One of them can't be."""
@@ -149,12 +155,18 @@ class Batcher:
                 elif (left_s := self._patience()) > 0:
                     self._changed.wait(left_s)
                 else:
-                    return [self._waiting.popleft() for _ in range(self._fitting(min(len(self._waiting), self._share)))]
+                    count = self._fitting(min(len(self._waiting), self._share))
+                    batch = [self._waiting.popleft() for _ in range(count)]
+                    self._lately = max(self._in_hand, self._lately * _FADES)
+                    if self._waiting:  # for another lane, which nobody may have told of them
+                        self._changed.notify()
+                    return batch
 
     @property
     def _share(self) -> int:
-        """How many pictures of those in hand a batch has, so that there are as many batches as shall be under way."""
-        return self._fitting(max(1, self._in_hand // self._shares))
+        """How many pictures a batch has, so that those that were in hand lately make as many batches as shall be under
+        way. They are fewer each time that answers go out, until who got them has asked again."""
+        return self._fitting(max(1, int(_NEAREST * self._lately / self._shares)))
 
     def _fitting(self, count: int) -> int:
         """The largest size of batches that so many fill."""
@@ -166,7 +178,7 @@ class Batcher:
             return 0.0
         return self._waiting[0][2] + self._delay_s - time.monotonic()
 
-    def _running(self, size: int) -> FeatureExtractor:
+    def _running(self, size: int) -> Extractor:
         return self._extractor.running(EngineConfig(self._extractor.engine, size))
 
     def _answer(self, batch: Sequence[Waiting], alone: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -28,7 +29,7 @@ class Room:
 
     def __init__(self, shared: Sequence[Shared], workers: int, pixels: int, delay_s: float, watch: Watch) -> None:
         self.batchers = [Batcher(one, delay_s, watch) for one in shared]
-        self.ready = False
+        self.ready = self.ended = False
         self.failed: Exception | None = None
         self._pixels = pixels
         self._decoders = ThreadPoolExecutor(workers, "decode")
@@ -109,10 +110,16 @@ class Room:
             ask.settle(0, Stopping("the service is stopping and could not answer in time"))
         return len(waiting)
 
-    async def close(self) -> None:
-        """End all threads once they have done what is in hand."""
+    async def close(self, most_s: float) -> None:
+        """End all threads once they have done what is in hand; `ended` says whether they have within so many seconds. A
+        decoder or a network can't be stopped from outside."""
         self._stopped = True
-        await asyncio.to_thread(self._end)
+        ending = threading.Thread(target=self._end, name="end", daemon=True)
+        ending.start()
+        until = time.monotonic() + most_s
+        while ending.is_alive() and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+        self.ended = not ending.is_alive()
 
     def _end(self) -> None:
         self._decoders.shutdown()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from starlette.requests import Request
 
@@ -21,6 +21,30 @@ class Hand:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.requests = self.memory = 0
+        self.ending = False
+        self._reading: set[asyncio.Timeout] = set()
+
+    def give_up(self) -> int:
+        """No body is waited for any more. Returns how many were."""
+        self.ending = True
+        for patience in self._reading:
+            patience.reschedule(asyncio.get_running_loop().time())
+        return len(self._reading)
+
+    @contextlib.asynccontextmanager
+    async def patience(self) -> AsyncIterator[None]:
+        """As long as a body may take. Raises TimeoutError, and Problem where the service ends before."""
+        try:
+            async with asyncio.timeout(0.0 if self.ending else self._limits.body_s) as patience:
+                self._reading.add(patience)
+                try:
+                    yield
+                finally:
+                    self._reading.discard(patience)
+        except TimeoutError:
+            if self.ending:
+                raise Problem(503, "the service is stopping, and the body was not there in time", linger_s=0.1) from None
+            raise
 
     @contextlib.contextmanager
     def taking(self) -> Iterator[Taken]:
@@ -40,21 +64,21 @@ class Taken:
     """A request in hand, and the memory that is set aside for its body."""
 
     def __init__(self, hand: Hand, limits: Limits) -> None:
-        self._hand, self._limits, self._held = hand, limits, 0
+        self.hand, self._limits, self._held = hand, limits, 0
 
     def hold(self, size: int) -> None:
         """Set aside so many bytes in all. Raises Problem where that is too much for one body, or for all of them."""
         if size > self._limits.body:
             raise Problem(413, f"the body has {size:,} bytes or more, the limit is {self._limits.body:,}")
         more = max(0, size - self._held)
-        if self._hand.memory + more > self._limits.memory:
-            raise busy(f"the bodies in hand have {self._hand.memory:,} bytes, and {self._limits.memory:,} is the limit")
-        self._hand.memory += more
+        if self.hand.memory + more > self._limits.memory:
+            raise busy(f"the bodies in hand have {self.hand.memory:,} bytes, and {self._limits.memory:,} is the limit")
+        self.hand.memory += more
         self._held += more
 
     def release(self) -> None:
         """Give back what was set aside."""
-        self._hand.memory -= self._held
+        self.hand.memory -= self._held
         self._held = 0
 
 
@@ -71,7 +95,7 @@ async def read_body(request: Request, taken: Taken, limits: Limits) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(limits.body_s):
+        async with taken.hand.patience():
             async for part in request.stream():
                 size += len(part)
                 taken.hold(size)

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headstart.serve.settings import Settings
 from headstart.serve.web.metrics import Metrics
-from headstart.serve.web.problems import Problem
+from headstart.serve.web.problems import FAULT, HEARD, Problem
 
 OPEN = ("/", "/healthz")
 """What needs no token: the page must be there to ask for one, and shows nothing without it."""
@@ -35,6 +35,14 @@ HEADERS = (
 """Of every answer that does not say otherwise."""
 
 LOG = logging.getLogger("headstart.serve")
+
+
+def _has_body(scope: Scope) -> bool:
+    """Whether a body may be on its way; a client that asked whether to send it does not."""
+    there = {
+        name: value for name, value in scope["headers"] if name in (b"content-length", b"transfer-encoding", b"expect")
+    }
+    return b"expect" not in there and (b"transfer-encoding" in there or there.get(b"content-length", b"0") != b"0")
 
 
 class Guard:
@@ -62,14 +70,20 @@ class Guard:
                 message["headers"] = self._with_own(message.get("headers", ()))
             await send(message)
 
+        async def hearing() -> Message:
+            message: Message = await receive()
+            scope[HEARD] = not message.get("more_body", False)
+            return message
+
+        scope[HEARD] = not _has_body(scope)
         try:
-            await (self._refusal(scope) or self._app)(scope, receive, telling)
+            await (self._refusal(scope) or self._app)(scope, hearing, telling)
         except ClientDisconnect:
             pass
         except Exception as error:
             LOG.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
-            if status == 499:
-                await Problem(500, "something went wrong here; the service's log says what")(scope, receive, telling)
+            if status == 499:  # outside of Starlette, which answers by itself
+                await Problem(500, FAULT)(scope, hearing, telling)
         finally:
             path = scope["path"] if scope["path"] in self._paths else "other"
             self._metrics.request(path, status, time.perf_counter() - started)

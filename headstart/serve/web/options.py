@@ -99,6 +99,8 @@ def checked(found: Mapping[str, Any], offer: Offer, status: int, where: str) -> 
     kept = {name: value for name, value in found.items() if value is not None or name not in ("coverage", "heads")}
     for name, least, most in (("topk", 1, MOST_LABELS), ("neighbours", 0, MOST_NEIGHBOURS)):
         value = kept.get(name, least)
+        if isinstance(value, float) and value.is_integer():  # JSON Schema takes 3.0 for a whole number
+            value = kept[name] = int(value)
         if type(value) is not int or not least <= value <= most:
             raise Problem(status, f"{where}: {name} is {_shown(value)}, expected a whole number from {least} to {most:,}")
     coverage = kept.get("coverage", 0.5)
@@ -106,7 +108,14 @@ def checked(found: Mapping[str, Any], offer: Offer, status: int, where: str) -> 
         raise Problem(status, f"{where}: coverage is {_shown(coverage)}, expected a number above 0 and below 1")
     if "heads" in kept:
         _check_heads(kept["heads"], offer, status, where)
+    if kept.get("neighbours"):
+        _check_neighbours(offer.heads)
     return kept
+
+
+def _check_neighbours(heads: Sequence[Served]) -> None:
+    if all(head.nearest is None for head in heads):
+        raise Problem(422, "neighbours: the training pictures are not at hand; GET /v1/heads says of which heads they are")
 
 
 def _check_heads(found: Any, offer: Offer, status: int, where: str) -> None:
@@ -132,10 +141,8 @@ def wishes_of(options: Mapping[str, Any], offer: Offer) -> Wishes:
     elif offer.coverage is not None:
         coverage = offer.coverage
     neighbours = options.get("neighbours", 0)
-    if neighbours and all(head.nearest is None for head in heads):
-        raise Problem(
-            422, "neighbours: the training pictures are not at hand here; GET /v1/heads says of which heads they are"
-        )
+    if neighbours:
+        _check_neighbours(heads)
     try:
         wanted = Wanted(options.get("topk", DEFAULT_LABELS), None if coverage is None else float(coverage))
     except ArgumentInvalid as error:

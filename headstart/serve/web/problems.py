@@ -11,27 +11,42 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from headstart.core.cache.text import safe
+
 TYPE = "application/problem+json"
+MOST_DETAIL = 500
+"""Characters of a problem's detail."""
 STATUSES = (400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504)
 """All that there are."""
 
-_LINGER_S, _LINGER_BYTES = 2.0, 64 * 2**20
-"""How long, and for how much, the rest of a refused body is read and thrown away. A connection that is closed while its
-client still sends is reset, and the client may never see why (RFC 9112, 9.6)."""
+FAULT = "something went wrong here; the service's log says what"
+HEARD = "headstart.heard"
+"""In a request's scope: whether its body is there to the end, or will not come."""
+
+_LINGER_BYTES = 64 * 2**20
+"""How much of a refused body is read and thrown away."""
 
 
 @dataclasses.dataclass(eq=False)
 class Problem(Exception):
-    """An answer that says what is wrong: `detail` in one sentence, with what was found and expected."""
+    """An answer that says what is wrong: `detail` in one sentence, with what was found and expected. `linger_s` is how
+    long the rest of the request's body is read and thrown away: a connection that is closed while its client still sends is
+    reset, and the client may never see why (RFC 9112, 9.6)."""
 
     status: int
     detail: str
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    linger_s: float = 2.0
+
+    def __str__(self) -> str:
+        return self.detail
 
     def to_json(self) -> dict[str, Any]:
-        """The document."""
-        title = http.HTTPStatus(self.status).phrase
-        return {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
+        """The document. What a client sent may stand in it: control characters are spelled out, and no more than a few
+        hundred characters are sent back."""
+        title, said = http.HTTPStatus(self.status).phrase, safe(self.detail)
+        short = said if len(said) <= MOST_DETAIL else f"{said[: MOST_DETAIL - 1]}…"
+        return {"type": "about:blank", "title": title, "status": self.status, "detail": short}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, and read what is still coming."""
@@ -40,15 +55,15 @@ class Problem(Exception):
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in own.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": True})
-        if not any(name == b"expect" for name, _ in scope["headers"]):  # who waits for a word has it, and sends no more
-            await _linger(receive)
+        if not scope.get(HEARD, True):
+            await _linger(receive, self.linger_s)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _linger(receive: Receive) -> None:
+async def _linger(receive: Receive, most_s: float) -> None:
     left = _LINGER_BYTES
     try:
-        async with asyncio.timeout(_LINGER_S):
+        async with asyncio.timeout(most_s):
             while left > 0:
                 message = await receive()
                 left -= len(message.get("body", b""))
