@@ -7,7 +7,6 @@ from headstart.console.words import (
     backbones,
     choosing,
     estimates,
-    exporting,
     extraction,
     predictions,
     serving,
@@ -16,6 +15,7 @@ from headstart.console.words import (
     timing,
     training,
 )
+from headstart.console.words.files import exporting
 
 __all__ = [
     "backbones",
