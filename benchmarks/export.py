@@ -66,9 +66,6 @@ def main(
     for named in models:
         model, _, weights = named.partition("=")
         head = trained(workspace, model, weights or "DEFAULT", rows, image_size)
-        own = {"file": f"predict, {head.checkpoint.key.precision}", "images_per_s": own_rate(workspace, head, repeats)}
-        found.append({"model": model, **own})
-        click.echo(f"| {model} | {own['file']} | | | | | | {own['images_per_s']:.1f} |")
         for figures in exported(workspace, head, work, photos, images, repeats):
             found.append({"model": model, **figures})
             click.echo(line(found[-1]))
@@ -145,16 +142,6 @@ def rate(run: Callable[[Any], Any], repeats: int) -> float:
         run(pixels)
         times.append(time.perf_counter() - started)
     return BATCH / statistics.median(times)
-
-
-def own_rate(workspace: Workspace, head: TrainedHead, repeats: int) -> float:
-    """The same of the backbone as `predict` runs it, all threads on one batch."""
-    from headstart.core.extract.network.interface import EngineConfig
-    from headstart.inference.trained import restore
-    from headstart.observer import SILENT
-
-    extractor = restore(workspace, head, (), None, SILENT)
-    return rate(extractor.running(EngineConfig("eager", BATCH)), repeats)
 
 
 def line(found: dict[str, Any]) -> str:

@@ -167,11 +167,11 @@ class CheckRequest:
             raise ArgumentInvalid(f"{self.path}: --check runs files that end in {' or '.join(runs)}")
         if self.kind == ".pt2" and self.sha256 is None:
             raise ArgumentInvalid(
-                f"{self.path}: a .pt2 file can run any code when it is loaded; give --sha256 with the SHA-256 that export "
+                f"{self.path}: a .pt2 file can run any code when it is loaded; give --digest with the SHA-256 that export "
                 f"said when it was made, or check an .onnx file"
             )
         if self.kind == ".onnx" and self.sha256 is not None:
-            raise ArgumentInvalid("--sha256 is for .pt2 files, which must not be loaded unknown; leave it out")
+            raise ArgumentInvalid("--digest is for .pt2 files, which must not be loaded unknown; leave it out")
 
     @property
     def kind(self) -> str:

@@ -272,7 +272,7 @@ def test_files_come_with_the_commands_that_run_them() -> None:
     files = {"/tmp/x/my model.onnx": "a" * 64, "m.safetensors": "b" * 64, "-m.pt2": "c" * 64}
     text = section(model_card(recorded(head_of()), files), "How to run it")
     assert "$ headstart export --check 'my model.onnx'\n" in text
-    assert f"$ headstart export --check ./-m.pt2 --sha256 {'c' * 64}\n" in text
+    assert f"$ headstart export --check ./-m.pt2 --digest {'c' * 64}\n" in text
     assert "--check m.safetensors" not in text  # there are no test pictures in it
     assert 'session = onnxruntime.InferenceSession("my model.onnx")' in text
     assert f"| `m.safetensors` | `{'b' * 64}` |" in text

@@ -81,7 +81,7 @@ def _file(content: bytes) -> Any:
 
 def test_the_card_lies_beside_it(place: Place, exported: dict[str, Any]) -> None:
     assert exported["card"] == str(place.root / "model-card.md")
-    assert "headstart export --check model.onnx PICTURE" in (place.root / "model-card.md").read_text()
+    assert "headstart export --check model.onnx" in (place.root / "model-card.md").read_text()
 
 
 def test_it_is_run_again_from_the_file_alone_and_beside_its_head(place: Place, exported: dict[str, Any]) -> None:

@@ -84,9 +84,9 @@ def test_torchs_own_file_is_loaded_by_its_digest_alone(head: TrainedHead, tmp_pa
     found = made(head, tmp_path / "model.pt2")
     assert found.sha256 == hashlib.sha256((tmp_path / "model.pt2").read_bytes()).hexdigest()
     place, model = Place(tmp_path), str(tmp_path / "model.pt2")
-    assert "can run any code when it is loaded; give --sha256" in place.fails("export", "--check", model)
-    assert "nothing of it was loaded" in place.fails("export", "--check", model, "--sha256", "ab")
-    said = place.run("export", "--check", model, "--sha256", found.sha256.upper()).stdout
+    assert "can run any code when it is loaded; give --digest" in place.fails("export", "--check", model)
+    assert "nothing of it was loaded" in place.fails("export", "--check", model, "--digest", "ab")
+    said = place.run("export", "--check", model, "--digest", found.sha256.upper()).stdout
     assert "as it was made, run by torch" in said
 
 
@@ -150,7 +150,7 @@ def test_what_can_not_be_meant_is_refused(options: dict[str, Any], message: str)
 def test_a_check_is_of_what_can_be_run() -> None:
     with pytest.raises(ArgumentInvalid, match=r"--check runs files that end in \.onnx or \.pt2"):
         CheckRequest(Path("model.safetensors"))
-    with pytest.raises(ArgumentInvalid, match=r"--sha256 is for \.pt2 files"):
+    with pytest.raises(ArgumentInvalid, match=r"--digest is for \.pt2 files"):
         CheckRequest(Path("model.onnx"), sha256="ab")
 
 
@@ -168,7 +168,7 @@ def test_usage(tmp_path: Path) -> None:
     place = Place(tmp_path)
     for words, said in (
         (("some-run",), "some-run: FILE is missing"),
-        (("a.onnx", "--sha256", "ab"), "--sha256 is for --check"),
+        (("a.onnx", "--digest", "ab"), "--digest is for --check"),
         (("--check", "a.onnx", "--precision", "int8"), "--precision does nothing with --check"),
         (("--check", "a.onnx", "--no-card"), "--no-card does nothing with --check"),
     ):

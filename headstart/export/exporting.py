@@ -55,13 +55,13 @@ def export(workspace: Workspace, head: TrainedHead, request: ExportRequest, obse
             content = path.read_bytes()
         digest = sha256(content)
         write_durably(request.path, content)
-    card = _write_card(head, request) if request.card else None
+    card = _write_card(head, request, digest) if request.card else None
     return Exported(request.path, request.path.stat().st_size, digest, head, checked, card)
 
 
-def _write_card(head: TrainedHead, request: ExportRequest) -> Path:
+def _write_card(head: TrainedHead, request: ExportRequest, digest: str) -> Path:
     path = request.path.parent / CARD
-    write_durably(path, model_card(head, [request.path.name]).encode())
+    write_durably(path, model_card(head, {request.path.name: digest}).encode())
     return path
 
 

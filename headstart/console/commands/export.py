@@ -21,7 +21,7 @@ def register(group: click.Group) -> None:
     """Add the command to a group."""
 
     @command(group, "export", "headstart export runs/pets pets/model.onnx holiday/*.jpg", hidden=("features_dir",))
-    @click.argument("names", nargs=-1, required=True, metavar="[RUN] FILE [PICTURES]...")
+    @click.argument("names", nargs=-1, metavar="[RUN] FILE [PICTURES]...")
     @click.option("--check", is_flag=True, help="Run FILE again: on its test pictures, and on PICTURES beside predict.")
     @shown(
         "--input",
@@ -34,21 +34,23 @@ def register(group: click.Group) -> None:
     @click.option("--dataset", help="Where accuracy and agreement are measured. [default: the head's own]")
     @shown("--limit", type=click.IntRange(min=0), default=ExportRequest.limit, help="On so many test images; 0 for none.")
     @click.option("--no-card", is_flag=True, help="Write no model-card.md beside FILE.")
-    @click.option("--sha256", metavar="DIGEST", help="With --check of a .pt2 file: the SHA-256 that it must have.")
+    @click.option("--digest", metavar="DIGEST", help="With --check of a .pt2 file: the SHA-256 that it must have.")
     @options.recorded_weights_option
-    def export_command(settings: Settings, names: tuple[str, ...], check: bool, sha256: str | None, **given: Any) -> None:
+    def export_command(settings: Settings, names: tuple[str, ...], check: bool, digest: str | None, **given: Any) -> None:
         """A trained head and its backbone as one FILE that runs without headstart: .onnx, .pt2 or .safetensors.
 
         Pixels become calibrated probabilities in one graph. It is run on test pictures, which it carries with it, and on
         PICTURES before it is written: where it does not give what predict gives, nothing is. RUN is a run's folder, its
         head.safetensors or its name; without one it is the newest run.
         """
+        if not names:
+            raise click.UsageError("FILE is missing, such as model.onnx.")
         if check:
             _refuse_unused(given)
-            _check(settings, CheckRequest(Path(names[0]), names[1:], sha256, given["weights"]))
+            _check(settings, CheckRequest(Path(names[0]), names[1:], digest, given["weights"]))
             return
-        if sha256 is not None:
-            raise click.UsageError("--sha256 is for --check.")
+        if digest is not None:
+            raise click.UsageError("--digest is for --check.")
         if Path(names[0]).suffix.lower() in ALONE:
             names = ("", *names)
         if len(names) < 2:

@@ -86,7 +86,7 @@ def usage(head: TrainedHead, files: Mapping[str, str]) -> str:
 def _check(name: str, digest: str) -> str:
     """The command that runs a file again; nothing for one that has no test pictures."""
     if name.lower().endswith(".pt2"):  # it could run any code, so that only the very file is loaded
-        return f"headstart export --check {_word(name)} --sha256 {digest or 'DIGEST'}"
+        return f"headstart export --check {_word(name)} --digest {digest or 'DIGEST'}"
     return f"headstart export --check {_word(name)}" if name.lower().endswith(".onnx") else ""
 
 

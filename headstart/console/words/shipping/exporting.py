@@ -80,7 +80,7 @@ def remarks(found: Exported) -> Iterator[str]:
     elif found.checked.on_rows is not None and found.checked.on_rows.untested is not None:
         yield f"accuracy was not measured on these images, which would be no test: {found.checked.on_rows.untested}"
     if found.path.suffix == ".pt2":
-        yield "no other version of torch is promised to read a .pt2 file; it can run code, so --check asks for its --sha256"
+        yield "no other version of torch is promised to read a .pt2 file; it can run code, so --check asks for its --digest"
 
 
 def exported_json(found: Exported) -> dict[str, Any]:
