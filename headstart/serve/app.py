@@ -12,6 +12,7 @@ import functools
 import importlib.metadata
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.applications import Starlette
@@ -25,6 +26,7 @@ from headstart.core.cache.errors import OutOfMemory
 from headstart.observer import SILENT, Observer
 from headstart.serve import heads
 from headstart.serve.engine.asked import Picture, Wishes
+from headstart.serve.engine.batching import alone_thread
 from headstart.serve.engine.keeping import Keeper, NotKept
 from headstart.serve.engine.room import Room, Stopping
 from headstart.serve.heads import Shared
@@ -201,14 +203,21 @@ def create(
     Raises RunNotFound, RunDamaged, WeightsMismatch, WeightsNotFound, DeviceUnavailable, OutOfMemory, OSError.
     """
     own = settings or Settings()
-    return of(heads.load(workspace, names, own, weights, observer), own)
+    alone = alone_thread()  # it restores the backbones too, which computes with all threads
+    try:
+        return of(alone.submit(heads.load, workspace, names, own, weights, observer).result(), own, alone)
+    except BaseException:
+        alone.shutdown(wait=False)
+        raise
 
 
-def of(shared: Sequence[Shared], settings: Settings) -> Service:
-    """A service of backbones and heads that are there. Raises RunNotFound where a head can't give the coverage asked for,
-    OSError where the folder for pictures can't be made."""
+def of(shared: Sequence[Shared], settings: Settings, alone: ThreadPoolExecutor | None = None) -> Service:
+    """A service of backbones and heads that are there, `alone` the thread that restored them.
+
+    Raises RunNotFound where a head can't give the coverage asked for, OSError where the folder for pictures can't be made.
+    """
     metrics = Metrics()
-    room = Room(shared, settings.workers, settings.limits.pixels, settings.delay_s, metrics)
+    room = Room(shared, settings.workers, settings.limits.pixels, settings.delay_s, metrics, alone)
     coverage = heads.coverage_of(room.heads, settings.coverage)
     described = {
         "heads": [

@@ -13,7 +13,7 @@ from headstart.core.cache.files import sha256
 from headstart.core.extract.pictures.decode import decode_for
 from headstart.core.extract.pictures.formats import readable
 from headstart.serve.engine.asked import Ask, Picture, Wishes
-from headstart.serve.engine.batching import Batcher, Watch
+from headstart.serve.engine.batching import Batcher, Watch, alone_thread
 from headstart.serve.heads import Served, Shared
 
 
@@ -27,8 +27,17 @@ class Room:
     `ready` once everything has been computed once; `failed` is why it never will be.
     """
 
-    def __init__(self, shared: Sequence[Shared], workers: int, pixels: int, delay_s: float, watch: Watch) -> None:
-        self.batchers = [Batcher(one, delay_s, watch) for one in shared]
+    def __init__(
+        self,
+        shared: Sequence[Shared],
+        workers: int,
+        pixels: int,
+        delay_s: float,
+        watch: Watch,
+        alone: ThreadPoolExecutor | None = None,
+    ) -> None:
+        self._alone = alone or alone_thread()
+        self.batchers = [Batcher(one, delay_s, watch, self._alone) for one in shared]
         self.ready = self.ended = False
         self.failed: Exception | None = None
         self._pixels = pixels
@@ -125,3 +134,4 @@ class Room:
         self._decoders.shutdown()
         for batcher in self.batchers:
             batcher.close()
+        self._alone.shutdown()
