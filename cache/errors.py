@@ -12,7 +12,8 @@
     ├── DataNotFound       (FileNotFoundError)  a data set is not where it was said to be
     ├── DataInvalid        (ValueError)         a data set's files are not what they should be
     ├── ImageUnreadable    (ValueError)         one picture can't be decoded
-    │   └── ImageNotFound  (FileNotFoundError)  its file is not there
+    │   ├── ImageNotFound  (FileNotFoundError)  its file is not there
+    │   └── ImageTooLarge                       it has more pixels than are decoded
     ├── WeightsNotFound    (FileNotFoundError)  a backbone's weights can't be had
     ├── WeightsMismatch    (ValueError)         weights that don't fit the backbone, or are not the recorded ones
     ├── OutOfMemory        (MemoryError)        the device has no room for a batch of this size
@@ -75,6 +76,10 @@ class ImageUnreadable(HeadstartError, ValueError):
 
 class ImageNotFound(ImageUnreadable, FileNotFoundError):
     """One picture's file is not there."""
+
+
+class ImageTooLarge(ImageUnreadable):
+    """One picture has more pixels than are decoded."""
 
 
 class WeightsNotFound(HeadstartError, FileNotFoundError):

@@ -12,11 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from headstart.commands import made_by, trained_by
-from headstart.core.cache import places
 from headstart.core.cache.errors import HeadstartError, RunNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import canonical_json, write_durably
-from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import listed, safe
 from headstart.core.extract import datasets
@@ -232,7 +230,7 @@ def _images(part: GroupedRuns, sources: _Sources) -> tuple[Images | None, str]:
         return None, unknown
     manifest, reasons, data_dir = features.manifest, [], sources.workspace.data_dir
     asked = [sources.request.dataset] if sources.request.dataset else []
-    for place in dict.fromkeys([*asked, *_places(part.dataset, manifest)]):
+    for place in dict.fromkeys([*asked, *datasets.recorded_places(manifest)]):
         try:
             if (splits := datasets.splits(place, manifest.split, data_dir)) != (manifest.split,):
                 reasons.append(f"{safe(place)} is divided into {listed(splits)} by now")
@@ -246,16 +244,6 @@ def _images(part: GroupedRuns, sources: _Sources) -> tuple[Images | None, str]:
     if not sources.is_older(part):  # what is older is said of all of them at once
         sources.observer.note(f"no images of {part.title} in the report: {reasons[0]}; say where they are with --dataset")
     return None, unknown
-
-
-def _places(name: str, manifest: Manifest) -> list[str]:
-    """Where a data set may be, as `--dataset` would say it: a folder of pictures where it was when they were read."""
-    if (kind := datasets.kind_of(name)) != "folder":
-        return [f"{kind}:{manifest.provenance.data_from}" if kind else name]
-    root = places.place(manifest.provenance.data_from)
-    folders = (root, root.parent) if manifest.split == "all" else (root.parent, root)  # a split is mostly a sub-folder
-    whole = [f"classes:{root}"] if manifest.split == "all" else []
-    return [*(f"folder:{folder}" for folder in folders), *whole]
 
 
 def _thumbnail(images: Images, row: int) -> str | None:

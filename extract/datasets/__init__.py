@@ -5,7 +5,9 @@ import pkgutil
 from pathlib import Path
 from typing import Protocol, cast
 
+from headstart.core.cache import places
 from headstart.core.cache.errors import ArgumentInvalid, DataNotFound
+from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.objects import STORES
 from headstart.core.cache.text import did_you_mean, safe
 from headstart.core.extract.config import Download
@@ -86,6 +88,18 @@ def kind_of(name: str) -> str | None:
     word, dash, _ = name.partition("-")
     own = dash and word in _modules() and (word == "folder" or hasattr(_module(word), "given"))
     return word if own else None
+
+
+def recorded_places(manifest: Manifest) -> list[str]:
+    """Where the pictures of a feature set may be, as `--dataset` takes it: those of a folder where they were when they were
+    read, which is mostly a sub-folder that is one split."""
+    name, origin = manifest.dataset, manifest.provenance.data_from
+    if (kind := kind_of(name)) != "folder":
+        return [f"{kind}:{origin}" if kind else name]
+    root = places.place(origin)
+    folders = (root, root.parent) if manifest.split == "all" else (root.parent, root)
+    whole = [f"classes:{root}"] if manifest.split == "all" else []
+    return [*(f"folder:{folder}" for folder in folders), *whole]
 
 
 def undivided(dataset: str) -> str:

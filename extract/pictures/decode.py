@@ -5,14 +5,15 @@ error here.
 """
 
 import contextlib
+import dataclasses
 import io
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from PIL import Image
 
-from headstart.core.cache.errors import HeadstartError, ImageUnreadable
+from headstart.core.cache.errors import HeadstartError, ImageTooLarge, ImageUnreadable
 from headstart.core.cache.files import sha256
 from headstart.core.extract.pictures import grey
 from headstart.core.extract.pictures.formats import is_whole_jpeg2000, readable
@@ -63,6 +64,39 @@ def decode_at(content: bytes, where: str, transform: Preprocessing, remark: Call
         return framed(_upright(image, remark), transform, sha256(content) if transform.random_crop else "")
 
 
+def decode_within(content: bytes, where: str, size: int) -> Image.Image:
+    """As `decode`, the longer side at most `size` px; a smaller picture keeps its size. To be looked at: a JPEG is decoded
+    at an eighth or more of its size where that is enough, which no feature is computed from. Large pictures take turns.
+    """
+    with _opened(content, where) as image, _turn(image):
+        image.draft(None, (size, size))
+        found = _upright(image, _nobody)
+        if max(found.size) > size:
+            found.thumbnail((size, size))
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoded:
+    """A picture as several transforms prepare it: uint8 (S, S, 3) each, in their order. Its size is that of the upright
+    picture in pixels, its format is called as Pillow calls it."""
+
+    width: int
+    height: int
+    format: str
+    pixels: tuple[Pixels, ...]
+
+
+def decode_for(content: bytes, where: str, transforms: Sequence[Preprocessing], most: int = MAX_PIXELS) -> Decoded:
+    """As `decode_at`, decoded once for several transforms. Raises ImageTooLarge for a picture that says that it has more
+    than `most` pixels, before one of them is decoded."""
+    with _opened(content, where, most) as image, _turn(image):
+        form, found, digest = image.format or "", _upright(image, _nobody), ""
+        if any(transform.random_crop for transform in transforms):
+            digest = sha256(content)
+        return Decoded(found.width, found.height, form, tuple(framed(found, one, digest) for one in transforms))
+
+
 def upright(image: Image.Image, where: str, remark: Callable[[str], None] = _nobody) -> Image.Image:
     """A picture that Pillow has opened, as `decode` gives it: upright RGB. Raises ImageUnreadable."""
     with _told(where):
@@ -70,11 +104,11 @@ def upright(image: Image.Image, where: str, remark: Callable[[str], None] = _nob
 
 
 @contextlib.contextmanager
-def _opened(content: bytes, where: str) -> Iterator[Image.Image]:
+def _opened(content: bytes, where: str, most: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """The picture, its pixels not decoded yet. Whatever goes wrong with it becomes ImageUnreadable."""
     with _told(where), Image.open(io.BytesIO(content), formats=readable()) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ImageUnreadable(f"{where}: {image.width}x{image.height} px, more than {MAX_PIXELS} pixels")
+        if image.width * image.height > most:
+            raise ImageTooLarge(f"{where}: {image.width}x{image.height} px, more than {most} pixels")
         if image.format == "JPEG2000" and not is_whole_jpeg2000(content):
             raise ImageUnreadable(f"{where}: can't be decoded (JPEG 2000 file is truncated)")
         yield image
@@ -87,6 +121,8 @@ def _told(where: str) -> Iterator[None]:
         yield
     except HeadstartError:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # a warning where those are errors
+        raise ImageTooLarge(f"{where}: can't be decoded ({error})") from error
     except Exception as error:  # Pillow's plugins raise ten classes for broken files, eight of them not OSErrors
         reason = re.sub(r" <_io\.BytesIO object at 0x[0-9a-f]+>", "", str(error)).splitlines()
         raise ImageUnreadable(f"{where}: can't be decoded ({reason[0] if reason else type(error).__name__})") from error

@@ -15,12 +15,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from headstart.core.cache.errors import DataInvalid, ImageUnreadable
+from headstart.core.cache.files import sha256
 from headstart.core.extract.images import Images
 from headstart.core.extract.images.files import FileImages
 from headstart.core.extract.images.packed import PackedImages
 from headstart.core.extract.images.ranged.images import RangedImages
 from headstart.core.extract.pictures import preprocess
-from headstart.core.extract.pictures.decode import decode
+from headstart.core.extract.pictures.decode import decode, decode_within
 from headstart.core.extract.pictures.files import content
 from headstart.core.extract.pictures.preprocess import Preprocessing
 
@@ -68,14 +69,29 @@ def thumbnail(images: Images, row: int, size: int) -> bytes:
     return _png(_within(_own(images, row), size))
 
 
+def checked_thumbnail(images: Images, row: int, size: int, digest: str) -> bytes:
+    """A row as a JPEG file, its longer side `size` px; a picture that is not larger stays as it is, a PNG file. It is made
+    of the very bytes or pixels whose SHA-256 is `digest`, 64 hexadecimal digits.
+
+    Raises ImageUnreadable where they are others by now or can't be decoded, DataInvalid for a row that is not there.
+    """
+    _check_row(images, row)
+    if (file := _file(images, row)) is not None:
+        _check_content(sha256(file[0]), digest, file[1])
+        shown = decode_within(*file, size)
+    else:
+        batch = images.read(row, row + 1, _LARGEST, 1)
+        _check_content(batch.fingerprints[0], digest, _name(images, row))
+        shown = _within(Image.fromarray(batch.pixels[0]), size)
+    return _jpeg(shown) if max(shown.size) == size else _png(shown)
+
+
 def photograph(path: Path, size: int = PHOTOGRAPH) -> bytes:
     """A file from outside as a JPEG, its longer side at most `size` px; a smaller picture keeps its size.
 
     Raises ImageUnreadable.
     """
-    buffer = io.BytesIO()
-    _within(_decoded(path), size).save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()
+    return _jpeg(_within(decode(_content(path), str(path)), size))
 
 
 def data_uri(picture: bytes) -> str:
@@ -88,15 +104,34 @@ def data_uri(picture: bytes) -> str:
 
 def _own(images: Images, row: int) -> Image.Image:
     """A row at its own size, upright and in RGB."""
+    _check_row(images, row)
+    file = _file(images, row)  # `read` would resize it
+    return Image.fromarray(_read(images, row, _LARGEST)[0]) if file is None else decode(*file)
+
+
+def _check_row(images: Images, row: int) -> None:
     if not 0 <= row < images.rows:
         raise DataInvalid(f"{images.source}: row {row} is not there, expected 0 to {images.rows - 1}; choose another")
-    if isinstance(images, FileImages):  # whose `read` resizes
-        return _decoded(images.root / images.paths[row])
+
+
+def _file(images: Images, row: int) -> tuple[bytes, str] | None:
+    """The bytes of a row's file, and its name for people; None for rows that are pixels."""
+    if isinstance(images, FileImages):
+        path = images.root / images.paths[row]
+        return _content(path), str(path)
     if isinstance(images, RangedImages):
-        return _decoded(images.path(row))
+        path = images.path(row)
+        return _content(path), str(path)
     if isinstance(images, PackedImages):
-        return decode(images.content(row), f"{images.source}/{images.ids(row, row + 1)[0].decode('utf-8', 'replace')}")
-    return Image.fromarray(_read(images, row, _LARGEST)[0])
+        return images.content(row), f"{images.source}/{images.ids(row, row + 1)[0].decode('utf-8', 'replace')}"
+    return None
+
+
+def _check_content(found: str, expected: str, where: str) -> None:
+    if found != expected:
+        raise ImageUnreadable(
+            f"{where}: is another picture by now, its SHA-256 is {found[:12]}…, expected {expected[:12]}…"
+        )
 
 
 def _read(images: Images, row: int, transform: Preprocessing) -> npt.NDArray[np.uint8]:
@@ -107,12 +142,11 @@ def _read(images: Images, row: int, transform: Preprocessing) -> npt.NDArray[np.
     return batch.pixels
 
 
-def _decoded(path: Path) -> Image.Image:
+def _content(path: Path) -> bytes:
     try:
-        found = content(path)
+        return content(path)
     except OSError as error:
         raise ImageUnreadable(f"{path}: can't be opened: {error.strerror}") from error
-    return decode(found, str(path))
 
 
 def _resized(images: Images, row: int, transform: Preprocessing) -> Tensor:
@@ -161,4 +195,10 @@ def _imshow(values: Tensor) -> Image.Image:
 def _png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()

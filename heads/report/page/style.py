@@ -7,11 +7,11 @@ def _variables(shade: int) -> str:
     return "".join(f"--{key}:{pair[shade]};" for key, pair in COLOURS.items())
 
 
-STYLE = f"""
+BASE = f"""
 :root{{color-scheme:light dark;{_variables(0)}--soft:#f3f4f2;--warn:#8a3b00;--link:#0b57a4}}
 @media (prefers-color-scheme:dark){{:root{{{_variables(1)}--soft:#1c222b;--warn:#ffb37a;--link:#8cc4ff}}}}
 """
-STYLE += """
+BASE += """
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%;scroll-padding-top:1rem}
 body{margin:0;background:var(--paper);color:var(--ink);font:1rem/1.6 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",
@@ -28,6 +28,12 @@ h1{font-size:clamp(1.7rem,1.2rem + 2.4vw,2.9rem);margin:0 0 .75rem;max-width:30e
   letter-spacing:0;color:var(--warn);max-width:70ch}
 h2{font-size:1.55rem;margin:0 0 .75rem}
 h3{font-size:1.08rem;margin:2rem 0 .5rem}
+"""
+"""Colours, type and headings, which the service's page has too."""
+
+STYLE = (
+    BASE
+    + """
 p,ul.plain,figcaption{max-width:70ch}
 .lead,.made{color:var(--muted)}
 nav ul{display:flex;flex-wrap:wrap;gap:.35rem 1.1rem;list-style:none;margin:1.25rem 0 0;padding:.8rem 0;
@@ -145,4 +151,5 @@ footer{margin-top:4rem;padding-bottom:3rem;color:var(--muted);font-size:.9rem}
  a{color:inherit;text-decoration:none}
 }
 """.replace("PRINTED", _variables(0))
+)
 """CSS without anything from the facts; figures take their colours from the same variables."""

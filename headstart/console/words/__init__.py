@@ -3,6 +3,28 @@
 Importing it imports nothing that computes.
 """
 
-from headstart.console.words import backbones, choosing, estimates, extraction, predictions, sets, study, timing, training
+from headstart.console.words import (
+    backbones,
+    choosing,
+    estimates,
+    extraction,
+    predictions,
+    serving,
+    sets,
+    study,
+    timing,
+    training,
+)
 
-__all__ = ["backbones", "choosing", "estimates", "extraction", "predictions", "sets", "study", "timing", "training"]
+__all__ = [
+    "backbones",
+    "choosing",
+    "estimates",
+    "extraction",
+    "predictions",
+    "serving",
+    "sets",
+    "study",
+    "timing",
+    "training",
+]

@@ -1,0 +1,1 @@
+"""Why a head thinks so: the training pictures that are most like a picture, where they are at hand."""

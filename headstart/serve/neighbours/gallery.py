@@ -1,0 +1,95 @@
+"""Small pictures of training rows, made of the very pictures that their features are of, and kept within a bound."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from headstart.core.cache.digests import to_hex
+from headstart.core.cache.errors import DataNotFound, HeadstartError, ImageUnreadable
+from headstart.core.cache.feature_set import FeatureSet
+from headstart.core.extract import datasets
+from headstart.core.extract.images import Images
+from headstart.core.extract.pictures.thumbnails import checked_thumbnail
+from headstart.serve.neighbours.learned import Learned
+
+SIZE = 192
+"""The longer side in pixels: 96 on a screen that has two for each."""
+MOST_BYTES = 2**24
+"""Bytes of thumbnails that are kept; one takes some ten thousand."""
+
+
+class Gallery:
+    """The pictures of the rows of some sets, where they can be opened; nothing is downloaded. Threads may share it."""
+
+    def __init__(self, sets: Sequence[FeatureSet], data_dir: Path) -> None:
+        """Raises DataNotFound where the pictures of a set are no longer where they were."""
+        self._images: Mapping[str, _Pictures] = {
+            found.manifest.digest: _Pictures(_opened(found, data_dir)) for found in sets
+        }
+        self._made: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def thumbnail(self, learned: Learned, row: int) -> bytes:
+        """One of the rows of `learned` as a PNG or JPEG file. Raises ImageUnreadable where there is none: no such row, a
+        picture that is gone, or another one by now."""
+        if learned.digests is None or not 0 <= row < len(learned.ids):
+            raise ImageUnreadable(f"row {row}: not there, expected 0 to {len(learned.ids) - 1}")
+        source, number = learned.place(row)
+        (digest,) = to_hex(learned.digests[row : row + 1])
+        key = source.manifest.digest, digest
+        with self._lock:
+            if (found := self._made.get(key)) is not None:
+                self._made.move_to_end(key)
+                return found
+        pictures = self._images[source.manifest.digest]
+        made = checked_thumbnail(pictures.images, pictures.row(number, bytes(learned.ids[row])), SIZE, digest)
+        self._keep(key, made)
+        return made
+
+    def _keep(self, key: tuple[str, str], made: bytes) -> None:
+        with self._lock:
+            self._made[key] = made
+            while sum(map(len, self._made.values())) > MOST_BYTES:
+                self._made.popitem(last=False)
+
+
+class _Pictures:
+    """The pictures of one split, found by their ids: where some came or went since, rows have other numbers."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+        self._lock = threading.Lock()
+        self._by_id: dict[bytes, int] | None = None
+
+    def row(self, number: int, name: bytes) -> int:
+        """The row that has an id; it was `number` when the features were made. Raises ImageUnreadable."""
+        if number < self.images.rows and self.images.ids(number, number + 1) == [name]:
+            return number
+        with self._lock:
+            if self._by_id is None:
+                self._by_id = {one: row for row, one in enumerate(self.images.ids(0, self.images.rows))}
+        if (found := self._by_id.get(name)) is None:
+            raise ImageUnreadable(f"{self.images.source}: the picture {name.decode('utf-8', 'replace')} is no longer there")
+        return found
+
+
+def _opened(source: FeatureSet, data_dir: Path) -> Images:
+    """The pictures that a set was made of, where they were then. Raises DataNotFound."""
+    manifest, reasons = source.manifest, list[str]()
+    for place in datasets.recorded_places(manifest):
+        try:
+            if datasets.splits(place, manifest.split, data_dir) != (manifest.split,):
+                reasons.append(f"{place} is divided in another way by now")
+            elif datasets.lacking(place, data_dir) is not None:
+                reasons.append(f"{place} would have to be downloaded")
+            else:
+                images = datasets.open_split(place, manifest.split, data_dir).in_order(manifest.provenance.order)
+                if images.classes == manifest.classes:
+                    return images
+                reasons.append(f"{images.source} has other classes by now")
+        except (HeadstartError, OSError) as error:
+            reasons.append(str(error))
+    raise DataNotFound(f"{source.folder.name}: no pictures of it: {reasons[0]}")
