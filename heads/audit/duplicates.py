@@ -17,20 +17,20 @@ Places = npt.NDArray[np.int64]
 NEAR = 0.13
 """The share of the median distance to the nearest row below which two rows are near-duplicates: cleanlab's default
 (near_duplicate issues, `threshold`). A share of the set's own median, since no distance means the same in two data sets."""
+MOST = 1_000_000
+"""Pairs that are kept."""
 SAME = 1e-6
 """Cosine distances up to which two rows are equal but for the last digits."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pairs:
-    """Pairs of rows `places` (P, 2), the earlier first, and their cosine `distances` (P,), the nearest first."""
+    """Pairs of rows `places` (P, 2), the earlier first, and their cosine `distances` (P,), the nearest first. `full` says
+    that there are more: features that can't tell rows apart make a pair of any two."""
 
     places: Places
     distances: npt.NDArray[np.float32]
-
-    def at(self, chosen: npt.NDArray[np.bool_] | Places) -> Pairs:
-        """Some of them."""
-        return Pairs(self.places[chosen], self.distances[chosen])
+    full: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +50,11 @@ def bound(nearest: Nearest, share: float = NEAR) -> Bound:
 
 
 def near(directions: Directions, within: Bound) -> Pairs:
-    """All pairs of rows that are no farther apart than the bound; none is missed."""
-    places, distances = directions.within(within.distance)
-    order = np.lexsort((places[:, 1], places[:, 0], distances))
-    return Pairs(places[order], distances[order])
+    """All pairs of rows that are no farther apart than the bound; none is missed where they are not more than `MOST`."""
+    places, distances = directions.within(within.distance, MOST)
+    full = len(distances) >= MOST
+    order = np.lexsort((places[:, 1], places[:, 0], distances))[:MOST]
+    return Pairs(places[order], distances[order], full)
 
 
 def same_content(digests: Digests) -> Places:

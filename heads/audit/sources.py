@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-
-from headstart.core.heads.neighbours.nearest import Directions
 
 Places = npt.NDArray[np.int64]
 
@@ -33,14 +31,17 @@ class Confused:
     of: int
 
 
-def bursts(ids: Sequence[bytes], parts: Places, directions: Directions, median: float) -> list[Places]:
+def bursts(
+    ids: Sequence[bytes], parts: Places, between: Callable[[Places], npt.NDArray[np.float32]], median: float
+) -> list[Places]:
     """Runs of `BURST` rows or more of one part (N,), of which each is nearly the same as the next by name; numbers in
-    names count as numbers."""
+    names count as numbers. `between` gives the cosine distances (P,) of pairs (P, 2) of rows, `median` is the median
+    distance to the nearest row."""
     order = np.array(sorted(range(len(ids)), key=lambda row: (int(parts[row]), _natural(ids[row]))), dtype=np.int64)
     if len(order) < BURST:
         return []
     pairs = np.stack([order[:-1], order[1:]], axis=1)
-    near = (directions.between(pairs) <= ALIKE * median) & (parts[order[:-1]] == parts[order[1:]])
+    near = (between(pairs) <= ALIKE * median) & (parts[order[:-1]] == parts[order[1:]])
     runs = np.split(order, np.flatnonzero(~near) + 1)
     return [run for run in runs if len(run) >= BURST]
 

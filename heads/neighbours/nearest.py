@@ -36,8 +36,8 @@ class Nearest:
 
     @property
     def first(self) -> Distances:
-        """The distances (N,) to the nearest row; none where there is one row."""
-        return self.distances[:, 0] if self.distances.shape[1] else self.distances.reshape(-1)
+        """The distances to the nearest row (N,), none (0,) where there is one row."""
+        return self.distances[:, :1].reshape(-1)
 
 
 class Directions:
@@ -73,15 +73,19 @@ class Directions:
                 places[own], distances[own] = self._best(start, found, k)
         return Nearest(places, distances)
 
-    def within(self, bound: float) -> tuple[Places, Distances]:
-        """All pairs (P, 2) of rows, the earlier first, whose cosine distance is at most `bound`, and the distances (P,)."""
+    def within(self, bound: float, most: int) -> tuple[Places, Distances]:
+        """All pairs (P, 2) of rows, the earlier first, whose cosine distance is at most `bound`, and the distances (P,).
+        Where more than `most` may be, only some of the first rows' are looked at."""
         pairs, distances = [np.zeros((0, 2), dtype=np.int64)], [np.zeros(0, dtype=np.float32)]
         for start, nearness in self._blocks():
+            room = most - sum(map(len, distances))
+            if room <= 0:
+                break
             own = self._squares[start : start + len(nearness)]
             nearness -= own[:, None]
             rows, columns = np.nonzero(nearness >= -2 * bound - MARGIN)
             later = columns > rows + start
-            found = np.stack([rows[later] + start, columns[later]], axis=1).astype(np.int64)
+            found = np.stack([rows[later] + start, columns[later]], axis=1).astype(np.int64)[:room]
             apart = self._apart(found)
             pairs.append(found[apart <= bound])
             distances.append(apart[apart <= bound])

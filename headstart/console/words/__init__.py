@@ -4,6 +4,7 @@ Importing it imports nothing that computes.
 """
 
 from headstart.console.words import (
+    auditing,
     backbones,
     choosing,
     estimates,
@@ -17,6 +18,7 @@ from headstart.console.words import (
 )
 
 __all__ = [
+    "auditing",
     "backbones",
     "choosing",
     "estimates",
