@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 
 from headstart.core.heads.audit import labels as audit
 
+Shares = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
+
 CLEANLAB_JOINT = [[10, 2, 0, 1], [1, 11, 0, 1], [0, 0, 5, 1], [0, 2, 1, 12]]
 CLEANLAB_THRESHOLDS = [0.504951762, 0.517190757, 0.618609995, 0.578045707]
 CLEANLAB_MARGINS = [0.830906505, 0.821890601, 0.851537655, 0.2278054, 0.825622815]
 CLEANLAB_EXPECTED = 11
-"""What cleanlab 2.9.0 says of `drawn(7)`: compute_confident_joint, get_confident_thresholds, normalized margins of the first
-five, and what is off the diagonal of the calibrated joint, whose cells it rounds."""
+"""What cleanlab 2.9.0 says of `drawn(7)`: compute_confident_joint, get_confident_thresholds, normalized margins of the
+first five, and what is off the diagonal of the calibrated joint, whose cells it rounds."""
 
 
 def drawn(

@@ -19,8 +19,11 @@ from headstart.observer import Observer
 Places = npt.NDArray[np.int64]
 
 CANDIDATES = 0.5
-"""The share of the median distance to the nearest picture up to which pairs are looked at by their pixels: mirrored and cut
-pictures lie farther apart than `NEAR`, and pixels tell the others from them."""
+"""The share of the median distance to the nearest picture up to which all pairs are looked at by their pixels: mirrored
+and cut pictures lie farther apart than `NEAR`, and pixels tell the others from them."""
+LOOKED_AT = 5_000
+"""Where these are fewer, pictures and their nearest ones are looked at too, the nearest first, whatever their distance: to
+a network that is not trained, or is shown small pictures, a mirrored one is another one."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,11 +47,16 @@ def look(rows: Rows, same: Places, features: npt.NDArray[np.float32]) -> Looked:
     nearest = directions.nearest(outliers.NEIGHBOURS)
     bound = duplicates.bound(nearest, CANDIDATES)
     near = duplicates.near(directions, bound)
-    shares = near.distances.astype(np.float64) / max(bound.median, 1e-30)
+    pairs, shares = near.places, near.distances.astype(np.float64) / max(bound.median, 1e-30)
+    if len(pairs) < LOOKED_AT and nearest.places.shape[1]:
+        next_to = np.sort(np.stack([np.arange(len(first)), nearest.places[:, 0]], axis=1), axis=1)
+        order = np.argsort(nearest.first, kind="stable")[: LOOKED_AT - len(pairs)]
+        pairs = np.concatenate([pairs, next_to[order]])
+        shares = np.concatenate([shares, nearest.first[order] / max(bound.median, 1e-30)])
     far = outliers.outliers(nearest).deviations[of]
     ids = [bytes(name) for name in rows.ids]
     own = sources.bursts(ids, rows.parts, lambda pairs: directions.between(of[pairs]), bound.median)
-    return Looked(first[near.places], shares, near.full, bound.median, far, tuple(own))
+    return Looked(first[pairs], shares, near.full, bound.median, far, tuple(own))
 
 
 def twins(rows: Rows, same: Places, seen: list[Looked], data_dir: Path, observer: Observer) -> Twins:
