@@ -27,7 +27,7 @@ def scene(seed: int, colour: str) -> Image.Image:
 
 def folder(root: Path) -> Path:
     """60 training and 15 test pictures of 3 classes. Planted: `green/wrong.png`, which is red, the copies `red/copy.png`
-    and, with another label, `blue/other.png`; among the test pictures the JPEG `red/twin.jpg` and the copy `blue/leak.png`."""
+    and, with another label, `blue/other.png`; as test pictures the JPEG `red/twin.jpg` and the copy `blue/leak.png`."""
     for i, (split, count) in enumerate((("train", 20), ("test", 5))):
         for c, colour in enumerate(COLOURS):
             (root / split / colour).mkdir(parents=True)

@@ -136,7 +136,7 @@ class Directions:
 
 def _reduced(rows: Features) -> Features:
     """Rows (N, D) less their mean on the leading axes, and the length of the rest: (N, axes + 1), or (N, D) of few axes."""
-    centred = rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    centred: Features = rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
     dim = rows.shape[1]
     if dim <= REDUCED:
         return centred
