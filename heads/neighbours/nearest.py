@@ -14,7 +14,7 @@ Places = npt.NDArray[np.int64]
 Distances = npt.NDArray[np.float32]
 
 REDUCED = 256
-"""Axes that rows are compared on first. With all 2,048 of a ResNet50 it takes eight times as long."""
+"""Axes that rows are compared on first. All 2,048 of a ResNet50 would be eight times the products."""
 SAMPLED = 8192
 """Rows that the axes are found by. Whatever the axes, no pair within a bound is missed; good ones rule out more."""
 BLOCK = 2**27
