@@ -18,8 +18,8 @@ from headstart.pictures.opened import Pictures, opened
 
 SAME = 0.95
 """The correlation from which two pictures are the same. Of 300 CIFAR-10 pictures kept as JPEG at quality 75, at nine tenths
-of their size, mirrored or a tenth brighter all reached it; of those with a corner of 5 % cut off a twentieth was below 0.946.
-Of 3,000 and their nearest neighbours by DenseNet169's features 99.5 % stayed below 0.951."""
+of their size, mirrored or a tenth brighter all reached it. Of those with a corner of 5 % cut off a twentieth was below
+0.946. Of 3,000 and their nearest neighbours by DenseNet169's features 99.5 % stayed below 0.951."""
 MOST = 20_000
 """Pairs that are looked at, the nearest first."""
 
