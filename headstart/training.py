@@ -46,10 +46,8 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
         one_head(request)
     if request.predictions is not None:
         check(request.predictions)
-    store = FeatureStore(workspace.features_dir)
-    models, runs = expand_models(request.models), list[Run]()
-    there = _there(store, request)
-    for pair, others in _chosen(there, models, workspace):
+    runs = list[Run]()
+    for pair, others in meant(workspace, request):
         if (remark := data.passed_over(others, pair)) is not None:
             observer.note(remark)
         if (remark := newer_pictures(pair, workspace.data_dir)) is not None:
@@ -71,6 +69,13 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
         write_csv(request.predictions, records(workspace, runs))
         observer.note(f"predictions written to {request.predictions}")
     return runs
+
+
+def meant(workspace: Workspace, request: TrainingRequest) -> list[tuple[Pair, Sequence[Pair]]]:
+    """The features that a request means, one pair for each model, and those that it was chosen from. Raises
+    FeaturesNotFound, FeaturesAmbiguous, DataNotFound, WeightsMismatch for unknown models."""
+    models = expand_models(request.models)
+    return _chosen(_there(FeatureStore(workspace.features_dir), request), models, workspace)
 
 
 def _chosen(there: Sequence[Pair], models: Sequence[str], workspace: Workspace) -> list[tuple[Pair, Sequence[Pair]]]:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from headstart.core.cache.errors import FeaturesDamaged
 from headstart.core.cache.row_reader import RowReader
 from headstart.core.cache.store import FeatureStore
+from headstart.core.heads.neighbours import search
+from headstart.core.heads.neighbours.search import Search
 from headstart.core.heads.streams.on_disk import OnDisk
-from headstart.serve.neighbours import search
-from headstart.serve.neighbours.search import Search
 
 
 def on_disk(root: Path, features: npt.NDArray[np.float32]) -> OnDisk:

@@ -70,20 +70,25 @@ def thumbnail(images: Images, row: int, size: int) -> bytes:
 
 
 def checked_thumbnail(images: Images, row: int, size: int, digest: str) -> bytes:
-    """A row as a JPEG file, its longer side `size` px; a picture that is not larger stays as it is, a PNG file. It is made
-    of the very bytes or pixels whose SHA-256 is `digest`, 64 hexadecimal digits.
+    """A row as a JPEG file, its longer side `size` px; a picture that is not larger stays as it is, a PNG file. Raises as
+    `checked_picture`."""
+    shown = checked_picture(images, row, size, digest)
+    return _jpeg(shown) if max(shown.size) == size else _png(shown)
+
+
+def checked_picture(images: Images, row: int, size: int, digest: str) -> Image.Image:
+    """A row in RGB, its longer side at most `size` px. It is made of the very bytes or pixels whose SHA-256 is `digest`, 64
+    hexadecimal digits.
 
     Raises ImageUnreadable where they are others by now or can't be decoded, DataInvalid for a row that is not there.
     """
     _check_row(images, row)
     if (file := _file(images, row)) is not None:
         _check_content(sha256(file[0]), digest, file[1])
-        shown = decode_within(*file, size)
-    else:
-        batch = images.read(row, row + 1, _LARGEST, 1)
-        _check_content(batch.fingerprints[0], digest, _name(images, row))
-        shown = _within(Image.fromarray(batch.pixels[0]), size)
-    return _jpeg(shown) if max(shown.size) == size else _png(shown)
+        return decode_within(*file, size)
+    batch = images.read(row, row + 1, _LARGEST, 1)
+    _check_content(batch.fingerprints[0], digest, _name(images, row))
+    return _within(Image.fromarray(batch.pixels[0]), size)
 
 
 def photograph(path: Path, size: int = PHOTOGRAPH) -> bytes:

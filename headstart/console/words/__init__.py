@@ -3,10 +3,22 @@
 Importing it imports nothing that computes.
 """
 
-from headstart.console.words import backbones, choosing, estimates, extraction, predictions, sets, study, timing, training
+from headstart.console.words import (
+    auditing,
+    backbones,
+    choosing,
+    estimates,
+    extraction,
+    predictions,
+    sets,
+    study,
+    timing,
+    training,
+)
 from headstart.console.words.shipping import exporting, serving
 
 __all__ = [
+    "auditing",
     "backbones",
     "choosing",
     "estimates",

@@ -16,10 +16,10 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import volume
 from headstart.core.cache.verify import survey
 from headstart.core.extract.pictures.files import printable
+from headstart.core.heads.neighbours.search import Search
 from headstart.core.heads.runs import Run
 from headstart.serve.neighbours.gallery import Gallery
 from headstart.serve.neighbours.learned import Learned, learned
-from headstart.serve.neighbours.search import Search
 from headstart.workspace import Workspace
 
 KEPT = 2**30

@@ -1,0 +1,119 @@
+"""Labels that are probably wrong, by what heads that did not see a row say of it.
+
+Confident learning is C. G. Northcutt, L. Jiang and I. L. Chuang, Confident Learning: Estimating Uncertainty in Dataset
+Labels (Journal of Artificial Intelligence Research 70, 2021, https://arxiv.org/abs/1911.00068).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Probabilities = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int64]
+
+DRAWS = 4_000
+"""Draws that the interval of the expected number is read from."""
+_TINY = 1e-12
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """How many labels are expected to be wrong, with the interval at 95 % that the numbers of rows leave: it does not know
+    of a head that is wrong in the same way about many rows."""
+
+    count: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LabelAudit:
+    """What is said of the labels of N rows. `confidence` (N,) is the probability of a row's label, `margin` (N,) how far it
+    is above that of the likeliest other class, `proposed` (N,) the likeliest class. `suspects` (S,) are the places of rows
+    whose label is probably wrong, the least confident first. `counts` (C, C) are rows by label and by the class that is
+    confidently theirs. Nothing is said of rows that are not `judged` (N,): no other row of their class was there to learn
+    from."""
+
+    confidence: npt.NDArray[np.float64]
+    margin: npt.NDArray[np.float64]
+    proposed: Labels
+    suspects: Labels
+    counts: Counts
+    expected: Expected
+    judged: npt.NDArray[np.bool_]
+
+
+def audit(
+    probabilities: Probabilities, labels: Labels, judged: npt.NDArray[np.bool_], rng: np.random.Generator
+) -> LabelAudit:
+    """What out-of-fold probabilities (N, C) say of labels (N,). As many rows are suspects as labels are expected to be
+    wrong, as far as there are so many that are likelier of another class: those whose label is the least probable, which
+    ranks them as well as anything cleverer."""
+    sure, ahead = self_confidence(probabilities, labels), margin(probabilities, labels)
+    own = np.flatnonzero(judged)
+    counts = confident_counts(probabilities[own], labels[own])
+    expected = expected_wrong(counts, np.bincount(labels[own], minlength=probabilities.shape[1]), rng)
+    likely = own[ahead[own] < 0]
+    suspects = likely[np.argsort(sure[likely], kind="stable")][: round(expected.count)]
+    return LabelAudit(sure, ahead, probabilities.argmax(axis=1), suspects, counts, expected, judged)
+
+
+def self_confidence(probabilities: Probabilities, labels: Labels) -> npt.NDArray[np.float64]:
+    """The probability (N,) of each row's label."""
+    return probabilities[np.arange(len(labels)), labels]
+
+
+def margin(probabilities: Probabilities, labels: Labels) -> npt.NDArray[np.float64]:
+    """The probability of each row's label less that of the likeliest other class (N,), -1 to 1."""
+    others = probabilities.copy()
+    others[np.arange(len(labels)), labels] = -np.inf
+    found: npt.NDArray[np.float64] = self_confidence(probabilities, labels) - others.max(axis=1)
+    return found
+
+
+def thresholds(probabilities: Probabilities, labels: Labels) -> npt.NDArray[np.float64]:
+    """For each class (C,) the mean probability of it among the rows that have its label; infinite where there are none."""
+    classes = probabilities.shape[1]
+    rows = np.bincount(labels, minlength=classes)
+    total = np.bincount(labels, self_confidence(probabilities, labels), minlength=classes)
+    return np.where(rows > 0, total / np.maximum(rows, 1), np.inf)
+
+
+def confident_counts(probabilities: Probabilities, labels: Labels) -> Counts:
+    """Rows by their label and by the class that is confidently theirs (C, C): the likeliest of those whose probability
+    reaches the class's threshold. Rows of which no class's does are not counted; the paper's confident joint."""
+    classes = probabilities.shape[1]
+    reached = probabilities >= thresholds(probabilities, labels) - 1e-6  # a class of equal rows is at its own mean
+    rows = np.flatnonzero(reached.any(axis=1))
+    likeliest = np.where(reached[rows], probabilities[rows], -np.inf).argmax(axis=1)
+    found = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(found, (labels[rows], likeliest), 1)
+    return found
+
+
+def expected_wrong(counts: Counts, rows: Counts, rng: np.random.Generator) -> Expected:
+    """How many of the `rows` (C,) with each label are wrong, if those that no class is confidently theirs of are wrong as
+    often as the others of their label. The interval is of draws of each label's share from its posterior under Jeffreys'
+    prior, so that labels with few confident rows are as uncertain as they are."""
+    wrong, right = counts.sum(axis=1) - np.diag(counts), np.diag(counts)
+    there = rows > 0
+    share = wrong / np.maximum(wrong + right, 1)
+    drawn = rng.beta(wrong[there] + 0.5, right[there] + 0.5, size=(DRAWS, int(there.sum()))) @ rows[there]
+    low, high = np.quantile(drawn, (0.025, 0.975)) if there.any() else (0.0, 0.0)
+    count = float(share @ rows)
+    return Expected(count, min(float(low), count), max(float(high), count))
+
+
+def joined(several: Sequence[Probabilities]) -> Probabilities:
+    """What several backbones' heads say of the same rows, each (N, C), as one: their geometric mean, made to sum to 1."""
+    if len(several) == 1:
+        return several[0]
+    mean = np.mean([np.log(np.maximum(one, _TINY)) for one in several], axis=0)
+    shares = np.exp(mean - mean.max(axis=1, keepdims=True))
+    found: Probabilities = shares / shares.sum(axis=1, keepdims=True)
+    return found

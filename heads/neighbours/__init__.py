@@ -1,0 +1,1 @@
+"""Which rows of features are most alike, found exactly."""

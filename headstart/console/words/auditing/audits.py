@@ -1,0 +1,172 @@
+"""What an audit found, in a few lines, and as JSON values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from headstart.core.cache.text import columns, listed, safe
+
+if TYPE_CHECKING:
+    from headstart.auditing.found import Audit, Labels, WithoutLeaks
+
+SHOWN = 10
+"""Lines of each kind that are shown; the CSV has all."""
+
+
+def found(said: Audit) -> str:
+    """Some lines on each kind of finding, what matters most first."""
+    rows = said.rows
+    splits = " and ".join(f"{one.manifest.rows:,} {one.manifest.split}" for one in rows.sets)
+    head = f"{safe(rows.sets[0].manifest.dataset)}: {splits} pictures looked at by {listed(rows.models)}"
+    parts = [_labels(said), _leaks(said), _twins(said), _outliers(said), _classes(said), _bursts(said)]
+    return "\n".join([f"{head}, {said.elapsed_s:.1f} s", *(line for part in parts for line in part)])
+
+
+def found_json(said: Audit) -> dict[str, Any]:
+    """All that was found: totals, and every finding."""
+    from headstart.auditing.findings import findings
+
+    labels, twins = said.labels, said.twins
+    return {
+        "dataset": said.rows.sets[0].manifest.dataset,
+        "models": said.rows.models,
+        "rows": len(said.rows),
+        "elapsed_s": round(said.elapsed_s, 3),
+        "labels": None if labels is None else _labels_json(said, labels),
+        "no_labels": said.why_no_labels,
+        "duplicates": {
+            "groups_of_one_content": len(twins.exact),
+            "near_pairs": len(twins.near),
+            "near_pairs_by_pixels": int(twins.checked.sum()),
+            "refuted_by_pixels": twins.refuted,
+            "median_neighbour_distance": dict(zip(said.rows.models, twins.bounds, strict=True)),
+            "not_compared": twins.why_unchecked,
+        },
+        "leaks": {"test_pictures": len(twins.leaked), "accuracies": [_accuracy_json(one) for one in said.accuracies]},
+        "small_classes": {said.rows.classes[label]: count for label, count in said.small},
+        "findings": [dataclasses.asdict(one) for one in findings(said)],
+    }
+
+
+def _labels_json(said: Audit, labels: Labels) -> dict[str, Any]:
+    expected, classes = labels.audit.expected, said.rows.classes
+    return {
+        "heads": dict(zip(said.rows.models, labels.heads, strict=True)),
+        "rows": len(labels.places),
+        "not_judged": int((~labels.audit.judged).sum()),
+        "expected_wrong": {"count": expected.count, "low": expected.low, "high": expected.high},
+        "suspects": len(labels.suspects),
+        "confused": [
+            {"label": classes[one.given], "taken_for": classes[one.taken_for], "count": one.count, "of": one.of}
+            for one in labels.confused
+        ],
+    }
+
+
+def _accuracy_json(one: WithoutLeaks) -> dict[str, Any]:
+    return {"run": one.run, "all": dataclasses.asdict(one.all), "without_leaks": dataclasses.asdict(one.clean)}
+
+
+def accuracy(one: WithoutLeaks) -> str:
+    """What a run's accuracy is without the test pictures that have a twin in training."""
+    low, high = one.clean.interval
+    return (
+        f"{safe(one.run)}: {one.leaked:,} of {one.all.total:,} test pictures have a twin in training; without them "
+        f"{one.clean.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}), with them {one.all.accuracy:.2%}"
+    )
+
+
+def _labels(said: Audit) -> Iterator[str]:
+    from headstart.auditing.findings import shown
+
+    labels = said.labels
+    if labels is None:
+        yield f"labels: not looked at, {said.why_no_labels}"
+        return
+    expected, own, classes = labels.audit.expected, labels.audit, said.rows.classes
+    yield (
+        f"labels: about {expected.count:,.0f} of {len(labels.places):,} are wrong, if other rows are a guide "
+        f"(95 % interval {expected.low:,.0f} to {expected.high:,.0f}); {len(own.suspects):,} suspects"
+    )
+    if not own.judged.all():
+        yield f"  nothing is said of {(~own.judged).sum():,}, whose class has no other picture to learn from"
+    lines = [
+        [f"{own.confidence[place]:.2%}", classes[said.rows.labels[row]], classes[own.proposed[place]], shown(said, row)]
+        for place, row in zip(own.suspects[:SHOWN].tolist(), labels.suspects[:SHOWN].tolist(), strict=True)
+    ]
+    yield from _table(["probability", "label", "rather", "picture"], lines)
+
+
+def _leaks(said: Audit) -> Iterator[str]:
+    test = int(said.rows.testing.sum())
+    if not test:
+        return
+    count = len(said.twins.leaked)
+    yield f"leaks: {count:,} of {test:,} test pictures have a twin in training" if count else "leaks: none found"
+    yield from (f"  {accuracy(one)}" for one in said.accuracies)
+
+
+def _twins(said: Audit) -> Iterator[str]:
+    twins = said.twins
+    copies = sum(len(group) for group in twins.exact)
+    yield (
+        f"duplicates: {copies:,} pictures are copies, in {len(twins.exact):,} groups" if copies else "duplicates: no copies"
+    )
+    checked = int(twins.checked.sum())
+    yield f"near-duplicates: {len(twins.near):,} pairs, {checked:,} of them compared by their pixels"
+    if twins.refuted:
+        yield f"  {twins.refuted:,} further pairs are alike to the backbone only, and are no findings"
+    if twins.why_unchecked is not None:
+        yield f"  not verified by pixels: {safe(twins.why_unchecked)}"
+    name = _name(said)
+    pairs = zip(twins.near[:SHOWN].tolist(), twins.scores.tolist(), strict=False)
+    yield from _table(["likeness", "picture", "and"], [[f"{score:.3f}", name(a), name(b)] for (a, b), score in pairs])
+    if said.conflicting:
+        yield f"conflicting labels: {len(said.conflicting):,} groups of the same picture"
+        yield from (f"  {_with_labels(said, group.tolist())}" for group in said.conflicting[:SHOWN])
+
+
+def _outliers(said: Audit) -> Iterator[str]:
+    yield f"outliers: {len(said.outliers):,}" if len(said.outliers) else "outliers: none"
+    name = _name(said)
+    lines = [[f"{said.deviations[row]:.1f}", name(row)] for row in said.outliers[:SHOWN].tolist()]
+    yield from _table(["deviations", "picture"], lines)
+
+
+def _classes(said: Audit) -> Iterator[str]:
+    classes = said.rows.classes
+    if said.labels is not None and said.labels.confused:
+        yield "confused classes:"
+        lines = [
+            [f"{one.count:,} of {one.of:,}", classes[one.given], classes[one.taken_for]]
+            for one in said.labels.confused[:SHOWN]
+        ]
+        yield from _table(["pictures", "label", "taken for"], lines)
+    if said.small:
+        yield f"small classes: {listed(f'{classes[label]} ({count})' for label, count in said.small)}"
+
+
+def _bursts(said: Audit) -> Iterator[str]:
+    if said.bursts:
+        rows = sum(len(burst) for burst in said.bursts)
+        yield f"bursts: {rows:,} pictures in {len(said.bursts):,} runs of nearly the same, which a random split would tear"
+        name = _name(said)
+        yield from (f"  {name(int(one[0]))} to {name(int(one[-1]))}: {len(one)}" for one in said.bursts[:SHOWN])
+
+
+def _with_labels(said: Audit, group: list[int]) -> str:
+    name, classes, labels = _name(said), said.rows.classes, said.rows.labels
+    return listed((f"{name(row)} ({classes[labels[row]] if labels[row] >= 0 else 'no label'})" for row in group), 5)
+
+
+def _name(said: Audit) -> Callable[[int], str]:
+    from headstart.auditing.findings import shown
+
+    return lambda row: safe(shown(said, row))
+
+
+def _table(heading: list[str], lines: list[list[str]]) -> Iterator[str]:
+    if lines:
+        yield from (f"  {line}" for line in columns([heading, *lines]).splitlines())
