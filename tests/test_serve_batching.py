@@ -16,7 +16,7 @@ from serve_samples import head
 from headstart.core.extract.network.devices import Device
 from headstart.core.heads.predict import Wanted
 from headstart.serve.engine.asked import Ask, Picture, Wishes
-from headstart.serve.engine.batching import Batcher, ask_head, sizes_up_to
+from headstart.serve.engine.batching import Batcher, alone_thread, ask_head, sizes_up_to
 from headstart.serve.heads import Served, Shared
 
 
@@ -29,6 +29,7 @@ class Recorder(QuarterMeans):
         self.opened = threading.Event()
         self.opened.set()
         self._way = "alone"
+        self.threads: list[int] = []
 
     def running(self, config: Any) -> "Recorder":
         return self
@@ -39,6 +40,7 @@ class Recorder(QuarterMeans):
         return super().submit(images)
 
     def __call__(self, images: Any) -> Any:
+        self.threads.append(threading.get_ident())
         if not self.calls or self.calls[-1][0] != "shared":
             self.calls.append(("alone", len(images)))
         return super().__call__(images)
@@ -104,6 +106,21 @@ def test_a_lone_picture_is_computed_at_once_by_all_threads() -> None:
 
     asyncio.run(alone())
     assert (recorder.calls, watch.batches) == ([("alone", 1)], [1])
+
+
+def test_lone_pictures_of_all_backbones_are_computed_by_one_thread() -> None:
+    recorder, alone = Recorder(), alone_thread()
+
+    async def one_by_one() -> None:
+        for _ in range(3):
+            batcher = Batcher(Shared(recorder, (head(),)), 0.0, Watch(), alone)
+            batcher.warm()
+            await through(batcher, [asked(1)])
+
+    asyncio.run(one_by_one())
+    alone.shutdown()
+    assert len(recorder.threads) >= 6
+    assert len(set(recorder.threads)) == 1
 
 
 def test_many_pictures_are_cut_into_twice_as_many_batches_as_are_computed_at_once() -> None:
