@@ -30,6 +30,7 @@ class Recorder(QuarterMeans):
         self.opened.set()
         self._way = "alone"
         self.threads: list[int] = []
+        self._shared = threading.local()
 
     def running(self, config: Any) -> "Recorder":
         return self
@@ -37,10 +38,15 @@ class Recorder(QuarterMeans):
     def submit(self, images: Any) -> Any:
         self.calls.append(("shared", len(images)))
         self.opened.wait(30)
-        return super().submit(images)
+        self._shared.now = True
+        try:
+            return super().submit(images)
+        finally:
+            self._shared.now = False
 
     def __call__(self, images: Any) -> Any:
-        self.threads.append(threading.get_ident())
+        if not getattr(self._shared, "now", False):
+            self.threads.append(threading.get_ident())
         if not self.calls or self.calls[-1][0] != "shared":
             self.calls.append(("alone", len(images)))
         return super().__call__(images)
