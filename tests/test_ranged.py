@@ -164,8 +164,8 @@ def test_what_cant_be_read_is_named_by_its_row(tmp_path: Path) -> None:
     assert [(image.row, image.id) for image in skipped] == [(5, "in/5.png"), (6, "in/6.png")]
     assert [image.row for image in found.pick([6, 1], Preprocessing(16), 2).skipped] == [0]
     with pytest.raises(HeadstartError, match="row 9 is not there"):
-        thumbnails._own(found, 9)
-    assert thumbnails._own(found, 3).size == (24, 16)
+        thumbnails.own(found, 9)
+    assert thumbnails.own(found, 3).size == (24, 16)
 
 
 # ---- what is said

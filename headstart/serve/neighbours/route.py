@@ -13,7 +13,7 @@ from starlette.responses import Response
 from headstart.core.cache.errors import HeadstartError
 from headstart.serve.neighbours.neighbourhood import ADDRESS, Neighbourhood
 from headstart.serve.web.bodies import Hand
-from headstart.serve.web.openapi import DIGEST, problems
+from headstart.serve.web.openapi import problems
 from headstart.serve.web.problems import Problem
 
 AT_ONCE = 2
@@ -22,6 +22,8 @@ KEPT_S = 3600
 """Seconds that a browser may show one again without asking."""
 _ROW = re.compile(r"[0-9]{1,12}")
 _PICTURE = {"schema": {"type": "string", "format": "binary"}}
+_PART = {"type": "string"}
+"""Any text may stand in the path: what is no digest or no row names no picture, which is 404."""
 
 PATHS: dict[str, Any] = {
     ADDRESS: {
@@ -29,8 +31,8 @@ PATHS: dict[str, Any] = {
             "operationId": "thumbnail",
             "summary": "A picture that a head learned from, small; predictions with neighbours say which there are",
             "parameters": [
-                {"name": "digest", "in": "path", "required": True, "schema": DIGEST},
-                {"name": "row", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[0-9]{1,12}$"}},
+                {"name": "digest", "in": "path", "required": True, "schema": _PART},
+                {"name": "row", "in": "path", "required": True, "schema": _PART},
             ],
             "responses": {
                 "200": {"description": "The picture", "content": {"image/jpeg": _PICTURE, "image/png": _PICTURE}},
