@@ -22,6 +22,7 @@ from headstart.core.cache.errors import ArgumentInvalid, ImageUnreadable, ModelF
 from headstart.export.exporting import export
 from headstart.export.files.facts import Facts
 from headstart.export.measuring.agreement import TOLERANCES
+from headstart.export.measuring.rows import CROSS_VALIDATED
 from headstart.inference.trained import TrainedHead
 from headstart.observer import Observer
 from headstart.requests import CheckRequest, ExportRequest
@@ -87,7 +88,7 @@ def test_torchs_own_file_is_loaded_by_its_digest_alone(head: TrainedHead, tmp_pa
     assert "can run any code when it is loaded; give --digest" in place.fails("export", "--check", model)
     assert "nothing of it was loaded" in place.fails("export", "--check", model, "--digest", "ab")
     said = place.run("export", "--check", model, "--digest", found.sha256.upper()).stdout
-    assert "as it was made, run by torch" in said
+    assert "gives what it says of its test pictures, run by torch" in said
 
 
 def test_tensors_are_written_too(head: TrainedHead, tmp_path: Path) -> None:
@@ -123,7 +124,7 @@ def test_a_cross_validated_head_has_no_untouched_rows(tmp_path: Path, monkeypatc
     assert rows is not None
     assert (rows.rows, rows.of, rows.right) == (5, 12, None)
     assert rows.agreement.largest <= 1e-4
-    assert rows.untested == "the head was tested by cross-validation and then trained on all rows"
+    assert rows.untested == CROSS_VALIDATED
     assert (tmp_path / "out" / "model-card.md").is_file()
 
 

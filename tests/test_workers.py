@@ -313,3 +313,17 @@ def test_dropped_batches_are_not_prepared_and_never_computed() -> None:
     go.set()
     first.cancel()
     assert not started.is_set()
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_thread_may_compute_with_one_and_leave_the_others_what_they_had() -> None:
+    found: list[int] = []
+
+    def one() -> None:
+        workers.use_one_thread()
+        found.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=one)
+    thread.start()
+    thread.join()
+    assert [*found, threads_of_a_new_thread(), torch.get_num_threads()] == [1, 2, 2]

@@ -115,6 +115,14 @@ def _started(name: str, count: int, threads: int) -> ThreadPoolExecutor:
     return pool
 
 
+def use_one_thread() -> None:
+    """Have the thread that calls this compute with one of torch's threads. Those that come after it have what they had."""
+    with _STARTING:
+        before = _in_new_thread(torch.get_num_threads)
+        _begin(1)
+        _in_new_thread(lambda: torch.set_num_threads(before))
+
+
 def _begin(threads: int) -> None:
     torch.get_num_threads()  # makes torch set this thread up, which it would otherwise do later, with what counts for all
     torch.set_num_threads(threads)

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from headstart.core.cache.errors import ModelFileInvalid, RunNotFound
+from headstart.core.cache.errors import ModelFileDiffers, ModelFileInvalid, RunNotFound
 from headstart.core.cache.files import open_regular, sha256_file
 from headstart.core.extract.featurise import expand
 from headstart.core.heads.runs import RunStore
@@ -79,6 +79,10 @@ def _beside_predict(
 ) -> tuple[TrainedHead, Agreement]:
     """The head that a file was made of, and how far the file is from it on pictures."""
     head = _head(workspace, request.path, facts.head_sha256)
+    if facts.classes != head.checkpoint.classes:
+        raise ModelFileDiffers(
+            f"{request.path}: its class names are not those of {head.name}, of which it says it was made; export it again"
+        )
     reference = exact(workspace, head, request.weights, observer)
     resized = reference.extractor.preprocessing if facts.input == "resized" else None
     ours, theirs = comparison.of_files(run, files, resized), reference.of_files(files, observer.note)

@@ -55,13 +55,18 @@ def export(workspace: Workspace, head: TrainedHead, request: ExportRequest, obse
             content = path.read_bytes()
         digest = sha256(content)
         write_durably(request.path, content)
-    card = _write_card(head, request, digest) if request.card else None
+    card = _write_card(head, request, digest, observer) if request.card else None
     return Exported(request.path, request.path.stat().st_size, digest, head, checked, card)
 
 
-def _write_card(head: TrainedHead, request: ExportRequest, digest: str) -> Path:
+def _write_card(head: TrainedHead, request: ExportRequest, digest: str, observer: Observer) -> Path:
     path = request.path.parent / CARD
-    write_durably(path, model_card(head, {request.path.name: digest}).encode())
+    if path.exists():
+        observer.note(
+            f"{path}: replaced by the card of {request.path.name}; give each file a folder of its own to keep both"
+        )
+    resized = (request.path.name,) if request.input == "resized" else ()
+    write_durably(path, model_card(head, {request.path.name: digest}, resized).encode())
     return path
 
 

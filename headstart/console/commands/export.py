@@ -51,12 +51,19 @@ def register(group: click.Group) -> None:
             return
         if digest is not None:
             raise click.UsageError("--digest is for --check.")
-        if Path(names[0]).suffix.lower() in ALONE:
+        if _is_file(*names[:2]):
             names = ("", *names)
         if len(names) < 2:
             raise click.UsageError(f"{names[0]}: FILE is missing, such as model.onnx.")
         card = not given.pop("no_card")
         _export(settings, names[0], ExportRequest(Path(names[1]), names[2:], card=card, **given))
+
+
+def _is_file(first: str, second: str = "") -> bool:
+    """Whether the first of the names is the file to be written, and no run: by their suffixes, since a head may be called
+    head.safetensors as well, but then a file to be written comes behind it."""
+    kinds = [Path(name).suffix.lower() for name in (first, second)]
+    return kinds[0] in ALONE or (kinds[0] == ".safetensors" and kinds[1] not in (*ALONE, ".safetensors"))
 
 
 def _refuse_unused(given: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ All of it is taken from the run record and the head's file. What they do not say
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from headstart.export.card.about import data, introduction, protocol
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from headstart.inference.trained import TrainedHead
 
 
-def model_card(head: TrainedHead, files: Sequence[str] | Mapping[str, str] = ()) -> str:
+def model_card(head: TrainedHead, files: Sequence[str] | Mapping[str, str] = (), resized: Collection[str] = ()) -> str:
     """The card of a head, with the Hugging Face Hub's front matter; `files` are the names of what was exported of it, or
-    these with their SHA-256s, and the card says how to run them. Names from outside are escaped and stay on their lines."""
+    these with their SHA-256s, and the card says how to run them; those `resized` take pictures of the backbone's size.
+    Names from outside are escaped and stay on their lines."""
     key = head.checkpoint.key
     sections = {
         "Data": data(head),
@@ -31,7 +32,7 @@ def model_card(head: TrainedHead, files: Sequence[str] | Mapping[str, str] = ())
         "Calibration": calibration(head),
         "Known limits": limits(head),
         "Licences": licences(head),
-        "How to run it": usage(head, files if isinstance(files, Mapping) else dict.fromkeys(files, "")),
+        "How to run it": usage(head, files if isinstance(files, Mapping) else dict.fromkeys(files, ""), resized),
     }
     heading = f"# {plain(key.backbone)} and {head.checkpoint.head.kind}, trained on {code(key.dataset)}"
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())

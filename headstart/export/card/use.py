@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -63,8 +63,9 @@ def licences(head: TrainedHead) -> str:
     return "\n\n".join(said)
 
 
-def usage(head: TrainedHead, files: Mapping[str, str]) -> str:
-    """How to run the files of the model, each by its name with its SHA-256, and the head where it was trained."""
+def usage(head: TrainedHead, files: Mapping[str, str], resized: Collection[str] = ()) -> str:
+    """How to run the files of the model, each by its name with its SHA-256, and the head where it was trained; those
+    `resized` take pictures of the backbone's size."""
     names = {PurePath(name).name: digest for name, digest in files.items()}
     commands = [command for name, digest in names.items() if (command := _check(name, digest))]
     commands += [] if head.run is None else [f"headstart predict --head {_word(f'runs/{head.run.name}')} PICTURE"]
@@ -79,8 +80,13 @@ def usage(head: TrainedHead, files: Mapping[str, str]) -> str:
         lead = "A file is run again on the test pictures in it, and a picture is labelled by the head it was made of:"
         found += [lead, "```console\n" + "\n".join(f"$ {command}" for command in commands) + "\n```"]
     for name in names:
-        found += _without_us(head, name)
+        found += _of_size(name) if name in resized else _without_us(head, name)
     return "\n\n".join(found) or "No file of the model was written with this card."
+
+
+def _of_size(name: str) -> list[str]:
+    """What to do for a file that does not resize."""
+    return [f"{code(name)} takes pictures of the size that its metadata say, resized as they say; docs/export.md says how."]
 
 
 def _check(name: str, digest: str) -> str:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from headstart.requests import ExportRequest
     from headstart.workspace import Workspace
 
+CROSS_VALIDATED = (
+    "the head was tested by cross-validation and then trained on all pictures: none is left that it has not seen"
+)
+
 
 def on_rows(
     workspace: Workspace,
@@ -33,6 +37,8 @@ def on_rows(
     and is not there."""
     if not request.limit:
         return None, "--limit 0 asks for none"
+    if request.dataset is None and head.run is not None and head.run.evaluated_by.cross_validated:
+        return None, f"{CROSS_VALIDATED}; --dataset names other pictures to compare the file with predict on"
     try:
         images = timing.test_images(workspace, head, request.dataset)
     except (DataNotFound, DataInvalid) as error:
@@ -64,5 +70,9 @@ def _why(head: TrainedHead, images: Images) -> str:
     if images.classes != head.checkpoint.classes:
         return "these are not the classes of the head"
     if head.run is not None and head.run.evaluated_by.cross_validated and images.name == head.checkpoint.key.dataset:
-        return "the head was tested by cross-validation and then trained on all rows"
-    return f"the split {images.split} is no test split, or has no labels"
+        return CROSS_VALIDATED
+    return (
+        f"the split {images.split} has pictures without labels"
+        if images.split == "test"
+        else f"{images.split} is no test split"
+    )

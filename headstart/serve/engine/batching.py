@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from headstart.core.extract.network.interface import EngineConfig, Extractor, Features, Pixels
+from headstart.core.extract.network.workers import use_one_thread
 from headstart.core.heads.predict import Wanted, answers
 from headstart.serve.engine.asked import Answer, Picture
 from headstart.serve.heads import Served, Shared
@@ -144,6 +145,8 @@ class Batcher:
     # ------------------------------------------------------------------------------------------------ in the lanes
 
     def _run(self) -> None:
+        if self._on_cpu:  # else a head's matrix product would give this thread a team too
+            use_one_thread()
         while (batch := self._take()) is not None:
             alone = self._on_cpu and len(batch) == self._in_hand == 1
             try:

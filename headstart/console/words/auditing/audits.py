@@ -97,6 +97,7 @@ def _labels(said: Audit) -> Iterator[str]:
         for place, row in zip(own.suspects[:SHOWN].tolist(), labels.suspects[:SHOWN].tolist(), strict=True)
     ]
     yield from _table(["probability", "label", "rather", "picture"], lines)
+    yield from _more(len(own.suspects))
 
 
 def _leaks(said: Audit) -> Iterator[str]:
@@ -123,6 +124,7 @@ def _twins(said: Audit) -> Iterator[str]:
     name = _name(said)
     pairs = zip(twins.near[:SHOWN].tolist(), twins.scores.tolist(), strict=False)
     yield from _table(["likeness", "picture", "and"], [[f"{score:.3f}", name(a), name(b)] for (a, b), score in pairs])
+    yield from _more(len(twins.near))
     if said.conflicting:
         yield f"conflicting labels: {len(said.conflicting):,} groups of the same picture"
         yield from (f"  {_with_labels(said, group.tolist())}" for group in said.conflicting[:SHOWN])
@@ -133,6 +135,7 @@ def _outliers(said: Audit) -> Iterator[str]:
     name = _name(said)
     lines = [[f"{said.deviations[row]:.1f}", name(row)] for row in said.outliers[:SHOWN].tolist()]
     yield from _table(["deviations", "picture"], lines)
+    yield from _more(len(said.outliers))
 
 
 def _classes(said: Audit) -> Iterator[str]:
@@ -165,6 +168,12 @@ def _name(said: Audit) -> Callable[[int], str]:
     from headstart.auditing.findings import shown
 
     return lambda row: safe(shown(said, row))
+
+
+def _more(count: int) -> Iterator[str]:
+    """That a table of the first ones is not all."""
+    if count > SHOWN:
+        yield f"  and {count - SHOWN:,} more in the CSV file"
 
 
 def _table(heading: list[str], lines: list[list[str]]) -> Iterator[str]:

@@ -111,7 +111,7 @@ def proven(found: Proven) -> str:
     facts = found.facts
     key, tests = facts.key, _pictures(found.agreement.pictures, "test picture")
     lines = [
-        f"{found.path}: as it was made, run by {found.by}",
+        f"{found.path}: gives what it says of its test pictures, run by {found.by}",
         f"  {key.get('backbone')}, head SHA-256 {facts.head_sha256}, by {facts.made_by}; {facts.precision}",
         f"  {takes(facts)}, gives probabilities of {len(facts.classes):,} classes",
         f"  {tests} in the file ({facts.made_from}): {apart(found.agreement)}",
