@@ -1,5 +1,5 @@
 """The command line: each command is options, one call of `headstart`, and printing. The only file that prints.
-The groups `models` and `cache` lie in `headstart/console/commands/`, and print through this file.
+Those beside the main road lie in `headstart/console/commands/`, and print through this file.
 
 `python cli.py COMMAND` and `headstart COMMAND` are the same. What computes is imported inside the commands, so that help
 is instant. Results go to stdout, progress and warnings to stderr; a known error is one line there and exit code 1.

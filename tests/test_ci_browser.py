@@ -11,6 +11,7 @@ from extract_samples import ROOT
 BASH = shutil.which("bash")
 LEFT_OUT = "no Chromium, and none can be installed here: the tests that click through pages are left out\n"
 
+# what is tested is a script for bash, which some systems have not
 pytestmark = pytest.mark.skipif(BASH is None, reason="needs bash on PATH")
 
 

@@ -317,3 +317,11 @@ def test_no_interval_is_drawn_where_nothing_is_wrong() -> None:
 def test_pictures_are_described_as_they_are_prepared() -> None:
     card = model_card(head_of(crop="center", resize=36))
     assert "short side resized to 36 px (bilinear), the middle 32 x 32 px of that" in card
+
+
+def test_a_file_that_does_not_resize_has_no_program_that_would() -> None:
+    head = untrained_head(untrained_key())
+    plainly, resized = (model_card(head, {"m.onnx": "ab"}, which) for which in ((), ("m.onnx",)))
+    assert "```python" in plainly
+    assert "```python" not in resized
+    assert "takes pictures of the size that its metadata say" in resized

@@ -99,6 +99,25 @@ def test_without_its_head_pictures_can_not_be_compared(place: Place, exported: d
     assert re.search(r"no run has the head that .*model\.onnx was made of .*--runs-dir", other.fails(*words))
 
 
+def test_class_names_that_are_not_the_heads_are_refused(place: Place, exported: dict[str, Any]) -> None:
+    altered = place.root / "altered.onnx"
+    model = onnx.load(place.root / "model.onnx")
+    (classes,) = (one for one in model.metadata_props if one.key == "classes")
+    classes.value = classes.value.replace('"3"', '"three"')
+    onnx.save(model, altered)
+    said = place.fails("export", "--check", str(altered), str(place.root / "photos"))
+    assert "altered.onnx: its class names are not those of resnet18-" in said
+
+
+def test_a_file_may_come_without_a_run_whatever_its_suffix(place: Place, tmp_path: Path) -> None:
+    (run,) = (place.root / "runs").iterdir()
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    place.run("export", str(first))
+    said = place.run("export", str(run / "head.safetensors"), str(second)).stderr
+    assert first.read_bytes() == second.read_bytes()
+    assert "model-card.md: replaced by the card of second.safetensors; give each file a folder of its own" in said
+
+
 def test_the_lines_of_the_documentation_run_without_anything_of_ours(
     place: Place, exported: dict[str, Any], tmp_path: Path
 ) -> None:

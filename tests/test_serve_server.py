@@ -234,7 +234,7 @@ def test_what_can_not_be_served_is_one_line(shop: Path, monkeypatch: pytest.Monk
     assert "--token-env NO_TOKEN: is not set or empty" in failing(shop, "--token-env", "NO_TOKEN")
     monkeypatch.setenv("BAD", "with spaces")
     assert "--token-env BAD: has characters" in failing(shop, "--token-env", "BAD")
-    assert "no-run: can't be read" in failing(shop, "no-run", "--port", "0")
+    assert "no-run: no run in" in failing(shop, "no-run", "--port", "0")
     study = next(path.name for path in (shop / "runs").iterdir() if "study" in path.name)
     assert "has no calibration" in failing(shop, study, "--coverage", "0.9", "--port", "0")
     (tmp_path / "file").write_text("no folder")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from headstart.core.cache.errors import RunNotFound
 from headstart.inference.trained import called
 from headstart.workspace import Workspace
 
@@ -26,9 +27,17 @@ def test_a_run_is_named_by_its_name_or_by_where_it_is(workspace: Workspace) -> N
     )
 
 
-@pytest.mark.parametrize("name", ["no-run", "../runs/no-run", ".", ""])
+@pytest.mark.parametrize("name", ["../runs/no-run", "./no-run", "."])
 def test_what_is_no_run_stays_a_path(workspace: Workspace, name: str) -> None:
     assert called(workspace, [name]).paths == (Path(name),)
+
+
+@pytest.mark.parametrize("name", ["no-run", "runs-of-mine"])
+def test_a_plain_name_that_is_nothing_is_said(workspace: Workspace, name: str) -> None:
+    with pytest.raises(
+        RunNotFound, match=rf"^{name}: no run in .*runs is called so, and no folder or file here; `headstart"
+    ):
+        called(workspace, [name])
 
 
 def test_none_named_is_the_newest(workspace: Workspace) -> None:

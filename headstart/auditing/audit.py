@@ -51,7 +51,7 @@ def audit(workspace: Workspace, request: AuditRequest, observer: Observer) -> Au
                 try:
                     said.append(_said(rows, features, labelled, same, device, request.seed))
                 except FeaturesInvalid as error:
-                    why = str(error)
+                    why = str(error).partition("; ")[0]  # what follows are options of train-head
             advance(len(rows))
     found = twins(rows, same, seen, workspace.data_dir, observer)
     deviations = np.mean([one.deviations for one in seen], axis=0)

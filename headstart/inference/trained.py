@@ -43,15 +43,20 @@ def of_run(workspace: Workspace, run: Run) -> TrainedHead:
 
 def called(workspace: Workspace, names: Sequence[str]) -> HeadChoice:
     """The heads that users name as arguments: a run's folder, its head's file, or a run's name in the runs directory. None
-    named is the newest run."""
-    paths = (
-        workspace.runs_dir / name if not Path(name).exists() and _is_run(workspace, name) else Path(name) for name in names
-    )
-    return HeadChoice(paths=tuple(paths))
+    named is the newest run. Raises RunNotFound for a plain name that is none of these."""
+    return HeadChoice(paths=tuple(_place(workspace, name) for name in names))
 
 
-def _is_run(workspace: Workspace, name: str) -> bool:
-    return Path(name).name == name and (workspace.runs_dir / name).is_dir()
+def _place(workspace: Workspace, name: str) -> Path:
+    path, run = Path(name), workspace.runs_dir / name
+    if path.exists() or path.name != name:
+        return path
+    if not run.is_dir():
+        raise RunNotFound(
+            f"{name}: no run in {workspace.runs_dir} is called so, and no folder or file here; `headstart report` has "
+            f"their names"
+        )
+    return run
 
 
 def choose(workspace: Workspace, choice: HeadChoice, options: InferenceOptions, observer: Observer) -> list[TrainedHead]:

@@ -46,7 +46,7 @@ def of_query(query: QueryParams, offer: Offer) -> dict[str, Any]:
     for name in ("topk", "neighbours"):
         if name in query:
             if not _WHOLE.fullmatch(query[name]):
-                raise Problem(400, f"query: {name} is {_shown(query[name])}, expected a whole number")
+                raise Problem(400, f"query: {name} is {_shown(query[name])}, expected a whole number that is not negative")
             found[name] = int(query[name])
     if "coverage" in query:
         if not _NUMBER.fullmatch(query["coverage"]):

@@ -157,6 +157,7 @@ def _bursts(said: Audit) -> Iterator[str]:
         yield f"bursts: {rows:,} pictures in {len(said.bursts):,} runs of nearly the same, which a random split would tear"
         name = _name(said)
         yield from (f"  {name(int(one[0]))} to {name(int(one[-1]))}: {len(one)}" for one in said.bursts[:SHOWN])
+        yield from _more(len(said.bursts))
 
 
 def _with_labels(said: Audit, group: list[int]) -> str:
