@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from headstart.core.extract.images import Batch, Readable
@@ -44,12 +44,13 @@ def cores() -> int:
 @dataclasses.dataclass(frozen=True)
 class Reader:
     """Images, and how they are read: files by `workers` threads, prepared by `transform`. `pace` adds up what is waited
-    for."""
+    for, in seconds of `clock`."""
 
     images: Readable
     transform: Preprocessing
     workers: int
     pace: Pace = dataclasses.field(default_factory=Pace)
+    clock: Callable[[], float] = time.perf_counter
 
     def read(self, start: int, stop: int) -> Batch:
         """The rows from `start` to `stop`."""
@@ -58,14 +59,14 @@ class Reader:
     def batches(self, span: tuple[int, int], batch_size: int) -> Iterator[Batch]:
         """The span's images in order, each batch read by a thread while the one before it is used."""
         edges = [*range(*span, batch_size), span[1]]
-        begun = time.perf_counter()
+        begun = self.clock()
         with ThreadPoolExecutor(max_workers=1) as thread:
             reads = (thread.submit(self.read, start, stop) for start, stop in itertools.pairwise(edges))
             ahead = next(reads, None)
             while ahead is not None:
-                waited = time.perf_counter()
+                waited = self.clock()
                 batch = ahead.result()
-                now = time.perf_counter()
+                now = self.clock()
                 self.pace.reading_s += now - waited
                 self.pace.total_s, begun = self.pace.total_s + now - begun, now
                 self.pace.images += len(batch.fingerprints)

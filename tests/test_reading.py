@@ -1,35 +1,27 @@
 """Images are read batch by batch, and what a run waited for them is told where it matters."""
 
 import dataclasses
-import time
+import itertools
 
 import pytest
 from extract_samples import array_images, noise
 
-from headstart.core.extract.images import Batch, Images
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.reading import LEAST_S, READING_SLOWS, Pace, Reader
 
 
-def test_a_slow_reader_is_noticed() -> None:
-    @dataclasses.dataclass(frozen=True)
-    class Slow:
-        """Images that take their time."""
-
-        images: Images
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(self.images, name)
-
-        def read(self, start: int, stop: int, transform: Preprocessing, workers: int) -> Batch:
-            time.sleep(0.01)
-            return self.images.read(start, stop, transform, workers)
-
+def test_what_is_waited_for_pictures_and_all_time_add_up_by_the_clock() -> None:
+    ticks = itertools.count()  # a second passes between any two looks at the clock
     pace = Pace()
-    reader = Reader(Slow(array_images(noise(18, 8))), Preprocessing(16), 1, pace)  # type: ignore[arg-type]
-    assert [len(batch.rows) for batch in reader.batches((0, 18), 4)] == [4, 4, 4, 4, 2]
+    reader = Reader(array_images(noise(18, 8)), Preprocessing(16), 1, pace, lambda: float(next(ticks)))
+    batches = reader.batches((0, 18), 4)
+    assert len(next(batches).rows) == 4
+    assert (pace.reading_s, pace.total_s) == (1, 2)
+    for _ in range(10):
+        next(ticks)  # the batch is used
+    assert [len(batch.rows) for batch in batches] == [4, 4, 4, 2]
     assert pace.images == 18
-    assert 0.05 <= pace.reading_s <= pace.total_s
+    assert (pace.reading_s, pace.total_s) == (5, 2 + 10 + 4 * 2)
 
 
 def test_a_run_that_waited_for_pictures_says_so_and_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
