@@ -84,8 +84,8 @@ class Retrainer:
         return Retrained(None, self.current(found), judged, None)
 
     def run(self, found: Corrections, told: Told) -> Retrained:
-        """Train and test, by the test split where there is one, else by cross-validation. Raises FeaturesInvalid where there
-        are too few labels to learn from."""
+        """Train and test, by the test split where there is one, else by cross-validation. Raises FeaturesInvalid where
+        there are too few labels to learn from."""
         started, current = time.perf_counter(), self.current(found)
         own = np.flatnonzero(current.kept & (current.labels >= 0))
         if len(there := np.unique(current.labels[own])) < 2:
