@@ -19,7 +19,7 @@ const WHY = {
   "conflicting labels": "Copies with other labels",
   "near-duplicate": "Nearly the same as",
   outlier: "Unlike all others",
-  "no label": "No label yet",
+  "no label": "",
   "the rest": "",
   decided: "",
 };
