@@ -102,9 +102,9 @@ def test_two_browsers_see_each_other_and_do_not_overwrite(browser: Browser, othe
     other.ask("Network.setBlockedURLs", urls=["*/changes*"])  # it hears of nothing
     assert look(browser, service) == look(other, service)
     browser.press("x")
-    browser.until("document.querySelector('#grid .decision')")
+    browser.until("!!document.querySelector('#grid .decision')")
     other.press("n")
-    other.until("document.querySelector('#grid .warn')")
+    other.until("!!document.querySelector('#grid .warn')")
     first = shown(other)[0]
     assert first["problem"].startswith("Somebody else decided: Left out. Yours was not kept")
     assert first["decision"] == "Left out"
@@ -170,7 +170,7 @@ def test_a_folder_without_labels_becomes_a_classifier(browser: Browser, tmp_path
         browser.press("r")
         browser.until("!document.getElementById('scores').hidden")
         assert "nothing to learn from" in browser.evaluate("document.getElementById('scores').innerText")
-        browser.until("document.querySelector('#grid .proposal')")
+        browser.until("!!document.querySelector('#grid .proposal')")
         found = service.get("/items?count=200")["items"]
         shares = [one["share"] for one in found if one["kind"] == "no label"]
         assert len(shares) == 48
@@ -178,23 +178,31 @@ def test_a_folder_without_labels_becomes_a_classifier(browser: Browser, tmp_path
         assert shares[0] < shares[-1]  # the least sure come first
 
 
+COLOURS = """[".given", ".why", ".proposal", ".id", ".decision"].map((name) => {
+  const one = document.querySelector(`#grid ${name}`);
+  let at = one;
+  while (getComputedStyle(at).backgroundColor === "rgba(0, 0, 0, 0)") at = at.parentElement;
+  return [getComputedStyle(one).color, getComputedStyle(at).backgroundColor];
+})"""
+
+
+@pytest.fixture(scope="module")
+def still(wrong: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewing]:
+    """A review with one decision."""
+    with reviewing(wrong, tmp_path_factory.mktemp("still") / "corrections.csv") as found:
+        standing = found.get("/items")["items"][0]["standing"]
+        found.post("/decisions", {"picture": standing["picture"], "action": "remove", "version": standing["version"]})
+        yield found
+
+
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [375, 1280])
 def test_it_fits_and_can_be_read_at_every_width_by_day_and_night(
-    width: int, dark: bool, browser: Browser, service: Reviewing
+    width: int, dark: bool, browser: Browser, still: Reviewing
 ) -> None:
-    look(browser, service, width, dark=dark)
-    browser.press("n")
-    browser.until("document.querySelector('#grid .decision')")
+    look(browser, still, width, dark=dark)
     browser.until("document.querySelectorAll('#grid img').length > 1")
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    colours = browser.evaluate(
-        "['.given', '.why', '.proposal', '.id', '.decision'].map((one) => document.querySelector('#grid ' + one))"
-        ".map((one) => [getComputedStyle(one).color, [one, ...ancestors(one)].map((up) => getComputedStyle(up)"
-        ".backgroundColor).find((own) => own !== 'rgba(0, 0, 0, 0)')])".replace(
-            "ancestors(one)", "...(function* (at) { while ((at = at.parentElement)) yield at; })(one)"
-        ).replace("[one, ......", "[one, ...")
-    )
-    for ink, paper in colours:
+    for ink, paper in browser.evaluate(COLOURS):
         assert contrast(luminance(ink), luminance(paper)) >= 4.5
-    assert browser.complaints() == []
+    assert [one for one in browser.complaints() if still.url in str(one)] == []  # the page before may have some

@@ -63,8 +63,14 @@ function showFacts(facts) {
 
 // What others decided, and how a training goes. A new order is shown from its start.
 async function follow() {
-  const answer = await ask(`/changes?since=${shown.number}`);
-  if (answer.status !== 200 || !answer.body) return;
+  let answer = null;
+  try {
+    answer = await ask(`/changes?since=${shown.number}`);
+  } catch (error) {
+    if (!(error instanceof Gone)) throw error;
+    complain(GONE);
+  }
+  if (answer === null || answer.status !== 200 || !answer.body) return;
   const found = answer.body;
   if (found.epoch !== shown.facts.epoch) {
     location.reload(); // another service: what it knows is not what is shown
@@ -88,11 +94,7 @@ async function follow() {
 
 function again() {
   setTimeout(async () => {
-    try {
-      if (!document.hidden && !byId("labels").open) await inTurn(follow);
-    } catch (error) {
-      if (!(error instanceof Gone)) throw error;
-    }
+    if (!document.hidden && !byId("labels").open) await inTurn(follow);
     again();
   }, AGAIN_MS);
 }
