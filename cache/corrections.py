@@ -175,6 +175,7 @@ def _columns(path: Path, content: bytes) -> tuple[str, ...]:
     return found
 
 
+@functools.lru_cache(maxsize=2)  # who adds a line reads those before it, which were mostly read a moment ago
 def _parsed(path: Path, content: bytes) -> Corrections:
     whole = _whole(content)
     if not whole:
