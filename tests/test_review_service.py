@@ -1,5 +1,6 @@
 """The review over HTTP: a folder with planted faults, decisions, conflicts, retraining, and a kill while it is used."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from headstart.core.cache.corrected import corrected
 from headstart.core.cache.corrections import LABEL, REMOVE
 from headstart.observer import SILENT
 from headstart.review import app, making
+from headstart.review.decisions import Decisions
 from headstart.review.making import Review
 from headstart.review.request import ReviewRequest
 from headstart.workspace import Workspace
@@ -265,6 +267,21 @@ def decision(item: dict[str, Any], action: str) -> dict[str, Any]:
     return {"picture": standing["picture"], "action": action, "version": standing["version"]}
 
 
+def test_who_has_no_token_sees_and_decides_nothing(untouched: tuple[Client, Review]) -> None:
+    from starlette.testclient import TestClient
+
+    client, review = untouched
+    picture = items(client)[0]["standing"]["picture"]
+    own = dataclasses.replace(LOCAL, token="s3cret")
+    with TestClient(app.of(review, own).app, base_url="http://127.0.0.1") as guarded:
+        assert guarded.get("/").status_code == 200
+        for path in ("", "/items", "/changes", f"/pictures/{picture}"):
+            problem(guarded.get(f"/v1/review{path}"), 401, "a token is needed")
+        problem(guarded.post("/v1/review/decisions", json={}), 401, "a token is needed")
+        answer = guarded.get("/v1/review", headers={"Authorization": "Bearer s3cret"})
+        assert answer.json()["pictures"] == 90
+
+
 # ----------------------------------------------------------------------------------------------------------- processes
 
 
@@ -297,9 +314,8 @@ def test_what_was_confirmed_is_there_after_a_kill(workspace: Workspace, tmp_path
     kept = corrections.read(path)
     assert set(confirmed) <= set(kept.stands)
     assert kept.lines - len(confirmed) <= 4  # those that were under way
-    with process(root, "--corrections", str(path)) as (_, service, lines):
-        assert service.get()["decided"] == len(kept.stands)
-        assert f"{len(kept.stands):,} stand; the pictures are not changed" in "".join(lines)
+    again = Decisions(path, "again")
+    assert {one.picture for one in again.of(confirmed) if one.decision is not None} == set(confirmed)
 
 
 def test_a_user_reads_where_it_is_and_a_signal_ends_it(workspace: Workspace) -> None:

@@ -119,7 +119,7 @@ class Work:
         try:
             found = self._run(self.decisions.found, self._told)
             self.queue = self._queued(found, self.queue.generation + 1)
-            self.progress = dataclasses.replace(started, state="done", comparison=found.comparison)
+            self.progress = dataclasses.replace(self.progress, state="done", comparison=found.comparison)
         except (HeadstartError, OSError) as error:
             self.progress = dataclasses.replace(started, state="failed", error=str(error))
         except Exception as error:
