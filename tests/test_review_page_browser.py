@@ -116,6 +116,15 @@ def test_two_browsers_see_each_other_and_do_not_overwrite(browser: Browser, othe
     browser.until("document.querySelector('#grid .decision').textContent === 'Not sure'")  # by itself
     kept = corrections.read(service.corrections)
     assert (kept.lines, kept.count(REMOVE)) == (2, 0)
+    other.ask("Network.setBlockedURLs", urls=[])
+    before = shown(other)
+    browser.press("r")
+    browser.until("!document.querySelector('#grid .decision')")  # what is decided comes last
+    other.until("!document.getElementById('renewed').hidden")
+    assert shown(other) == before  # no picture moves while somebody decides
+    other.evaluate("document.getElementById('renew').click()")
+    other.until("!document.querySelector('#grid .decision')")
+    assert shown(other) == shown(browser)
 
 
 def test_every_key_does_what_its_line_says(browser: Browser, service: Reviewing) -> None:

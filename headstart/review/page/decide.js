@@ -13,6 +13,7 @@ function inTurn(work) {
 }
 
 async function send(item, action, label = "") {
+  shown.waits = false;
   const { picture, version } = item.standing;
   let answer;
   try {

@@ -47,6 +47,10 @@ async function move(by) {
 }
 
 async function page(by, marked = 0) {
+  if (!byId("renewed").hidden) {
+    await renew(); // parts of two orders don't fit together
+    return;
+  }
   const from = shown.from + by * SIZE;
   if (from >= 0 && from < shown.total) await load(from, marked);
 }

@@ -61,7 +61,18 @@ function showFacts(facts) {
   byId("work").hidden = false;
 }
 
-// What others decided, and how a training goes. A new order is shown from its start.
+// A new order, from its start.
+async function renew() {
+  const facts = await told(ask(""));
+  if (facts === null) return;
+  byId("renewed").hidden = true;
+  shown.waits = false;
+  showFacts(facts);
+  await load(0, 0, document.activeElement === document.body || byId("grid").contains(document.activeElement));
+}
+
+// What others decided, and how a training goes. Who goes on deciding keeps the order that they look at, until they ask for
+// the new one: a key must not hit another picture than the one that was seen.
 async function follow() {
   let answer = null;
   try {
@@ -84,12 +95,9 @@ async function follow() {
   }
   showLead(found.decided);
   showTraining(found.retraining);
-  if (found.generation !== shown.generation) {
-    const facts = await told(ask(""));
-    if (facts === null) return;
-    showFacts(facts);
-    await load(0, 0, document.activeElement === document.body || byId("grid").contains(document.activeElement));
-  }
+  if (found.generation === shown.generation) return;
+  if (shown.waits) await renew();
+  else byId("renewed").hidden = false;
 }
 
 function again() {
@@ -125,6 +133,10 @@ byId("kind").addEventListener("change", (event) => {
 });
 byId("before").addEventListener("click", () => inTurn(() => page(-1)));
 byId("after").addEventListener("click", () => inTurn(() => page(1)));
+byId("renew").addEventListener("click", async () => {
+  await inTurn(renew);
+  if (shown.items.length) mark(0);
+});
 byId("retrain").addEventListener("click", () => inTurn(retrain));
 byId("help-button").addEventListener("click", () => byId("help").showModal());
 byId("state-again").addEventListener("click", () => inTurn(shown.facts === null ? start : () => load(shown.from, shown.marked)));

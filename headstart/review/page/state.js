@@ -1,7 +1,7 @@
 // What the page knows, and how it asks the service.
 
 const SIZE = 200;
-const shown = { facts: null, items: [], from: 0, total: 0, kind: "", generation: 0, number: 0, marked: 0, mine: [] };
+const shown = { facts: null, items: [], from: 0, total: 0, kind: "", generation: 0, number: 0, marked: 0, mine: [], waits: false };
 
 // An answer, whatever its status. The token is asked for where it is needed.
 function ask(path) {

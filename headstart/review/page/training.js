@@ -3,6 +3,7 @@
 let seen = 0;
 
 async function retrain() {
+  shown.waits = true; // for the new order, unless more is decided before it is there
   const found = await told(tell("/retrain", {}));
   if (found !== null) showTraining(found.retraining);
 }
