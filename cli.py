@@ -19,7 +19,7 @@ import click
 
 from headstart import requests
 from headstart.console import executor_options, group, options, study_options, training_options, view_options, words
-from headstart.console.commands import audit, cache, export, models, serve
+from headstart.console.commands import audit, cache, export, models, review, serve
 from headstart.console.options import POSITIVE, Settings, command, shown
 from headstart.console.signals import Signals
 from headstart.console.terminal import Terminal
@@ -357,6 +357,7 @@ cli.add_command(models.models)
 cli.add_command(cache.cache)
 export.register(cli)
 serve.register(cli)
+review.register(cli)
 audit.register(cli)
 
 

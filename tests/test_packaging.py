@@ -43,8 +43,8 @@ def test_the_wheel_holds_every_source_file_once(installed: Path) -> None:
     expected |= {path.relative_to(ROOT) for path in (ROOT / "headstart").rglob("*.py")}
     assert {path.relative_to(installed) for path in installed.rglob("*.py")} == expected
     assert not [path for path in installed.rglob("*") if path.suffix in (".pyc", ".h5")]
-    page = Path("headstart/serve/page")  # is put together of these
-    assert {path.name for path in (installed / page).iterdir()} >= {path.name for path in (ROOT / page).glob("*.*")}
+    for page in (Path("headstart/serve/page"), Path("headstart/review/page")):  # are put together of these
+        assert {path.name for path in (installed / page).iterdir()} >= {path.name for path in (ROOT / page).glob("*.*")}
 
 
 @pytest.mark.parametrize("module", ["cli", "cache.store", "extract.config", "heads.config"])

@@ -95,15 +95,22 @@ def _why_no_labels(rows: Rows) -> str | None:
 
 
 def _said(rows: Rows, features: npt.NDArray[np.float32], own: Places, same: Places, device: str, seed: int) -> Unseen:
-    """What heads that did not see them say of labelled rows. The same picture is never on both sides of a fold: by its
-    content, and by features that are equal."""
+    """What heads that did not see them say of labelled rows."""
+    one = labelled_rows(rows, features, rows.labels, own, same)
+    return unseen(one, len(rows.classes), RECIPES["standard"], device, seed)
+
+
+def labelled_rows(
+    rows: Rows, features: npt.NDArray[np.float32], own_labels: npt.NDArray[np.int64], own: Places, same: Places
+) -> Labelled:
+    """The rows at the places `own` (n,), with these of the labels (N,). The same picture is never on both sides of a
+    division: by its content, whose first row `same` (N,) names, and by features that are equal."""
     part = features if len(own) == len(features) else features[own]
-    labelled = grouped(Labelled(part, rows.labels[own], ids=rows.ids[own]), None, None)
+    labelled = grouped(Labelled(part, own_labels[own], ids=rows.ids[own]), None, None)
     of_content = same[own]
     groups = of_content if labelled.groups is None else joined(labelled.groups, of_content)
     alone = len(np.unique(groups)) == len(groups)
-    one = Labelled(part, rows.labels[own], groups=None if alone else groups)
-    return unseen(one, len(rows.classes), RECIPES["standard"], device, seed)
+    return Labelled(part, own_labels[own], groups=None if alone else groups)
 
 
 def _labels(rows: Rows, own: Places, said: Sequence[Unseen], seed: int) -> Labels:

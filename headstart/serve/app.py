@@ -244,16 +244,15 @@ def of(shared: Sequence[Shared], settings: Settings, alone: ThreadPoolExecutor |
 
 def _guarded(service: Service) -> ASGIApp:
     routes = service.routes
-    handlers: dict[Any, Callable[[Request, Any], Awaitable[Any]]] = {
-        Problem: _as_it_is,
-        HTTPException: _as_problem,
-        NotKept: _not_kept,
-        Exception: _as_fault,
-    }
-    inner = Starlette(routes=routes, exception_handlers=handlers, lifespan=service.life)
+    inner = Starlette(routes=routes, exception_handlers=problem_handlers(), lifespan=service.life)
     inner.router.redirect_slashes = False
     paths = tuple(route.path for route in routes)
     return Guard(inner, service.settings, service.metrics, paths, lambda: service.leaving)
+
+
+def problem_handlers() -> dict[Any, Callable[[Request, Any], Awaitable[Any]]]:
+    """What makes a problem document of each error."""
+    return {Problem: _as_it_is, HTTPException: _as_problem, NotKept: _not_kept, Exception: _as_fault}
 
 
 async def _as_it_is(request: Request, error: Problem) -> Problem:

@@ -16,19 +16,44 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 
 from headstart.core.cache.errors import HeadstartError
 from headstart.observer import Observer
-from headstart.serve.app import Service
 from headstart.serve.settings import Settings
+from headstart.serve.web.bodies import Hand
 from headstart.serve.web.protocol import HEADER_BYTES, protocol
 
 LAST_S = 0.3
 """How long requests are taken after a signal, and how long connections that are open may still ask."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Working(Protocol):
+    """What computes for a service: whether it failed, and how many requests it gives up where there is no time left."""
+
+    @property
+    def failed(self) -> BaseException | None:
+        """Why it can't go on, None where it can."""
+
+    def give_up(self) -> int:
+        """Whoever still waits is told so. Returns how many."""
+
+
+class Service(Protocol):
+    """What is run: an ASGI application, and what must be known of it to end it in order."""
+
+    settings: Settings
+    hand: Hand
+    stopping: bool
+    leaving: bool
+    app: Any
+
+    @property
+    def room(self) -> Working:
+        """What computes for it."""
 
 
 class AddressUnavailable(HeadstartError, OSError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -95,14 +97,21 @@ def register(group: click.Group) -> None:
         _serve(settings, runs, own, weights)
 
 
-def _serve(settings: Settings, runs: tuple[str, ...], own: serving.Settings, weights: tuple[str, ...]) -> None:
-    """Answer until a signal comes."""
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Imports that need the extra `serve`. Raises ArgumentInvalid where it is not there."""
     try:
-        from headstart.serve import app, server
+        yield
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] not in NEEDED:
             raise
         raise ArgumentInvalid(f"{INSTALL} ({error.name} is not there)") from error
+
+
+def _serve(settings: Settings, runs: tuple[str, ...], own: serving.Settings, weights: tuple[str, ...]) -> None:
+    """Answer until a signal comes."""
+    with importing():
+        from headstart.serve import app, server
 
     with server.listening(own) as bound:
         service = app.create(settings, runs, own, weights=weights, observer=terminal(settings))

@@ -36,13 +36,18 @@ class Gallery:
             raise ImageUnreadable(f"row {row}: not there, expected 0 to {len(learned.ids) - 1}")
         source, number = learned.place(row)
         (digest,) = to_hex(learned.digests[row : row + 1])
+        return self.picture(source, number, bytes(learned.ids[row]), digest)
+
+    def picture(self, source: FeatureSet, number: int, name: bytes, digest: str) -> bytes:
+        """The picture of a set with this id and SHA-256, whose row was `number`, as a PNG or JPEG file. Raises
+        ImageUnreadable where it is gone, or another one by now."""
         key = source.manifest.digest, digest
         with self._lock:
             if (found := self._made.get(key)) is not None:
                 self._made.move_to_end(key)
                 return found
         pictures = self._images[source.manifest.digest]
-        made = checked_thumbnail(pictures.images, pictures.row(number, bytes(learned.ids[row])), SIZE, digest)
+        made = checked_thumbnail(pictures.images, pictures.row(number, name), SIZE, digest)
         self._keep(key, made)
         return made
 

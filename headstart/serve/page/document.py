@@ -26,8 +26,13 @@ class Page:
 @functools.cache
 def page() -> Page:
     """The page, the same for every service: what its heads are it asks itself."""
-    style, script = BASE + _text("style.css"), "".join(_text(f"{name}.js") for name in SCRIPTS)
-    script = f'"use strict";\n(() => {{\n{script}}})();\n'
+    script = "".join(part(__package__, f"{name}.js") for name in SCRIPTS)
+    return assembled(part(__package__, "page.html"), part(__package__, "style.css"), script)
+
+
+def assembled(html: str, style: str, script: str) -> Page:
+    """A page of its own style, beside the one of all pages, and script, which stand where `html` says so."""
+    style, script = BASE + style, f'"use strict";\n(() => {{\n{script}}})();\n'
     rules = (
         "default-src 'none'",
         f"script-src {_hash(script)}",
@@ -40,12 +45,13 @@ def page() -> Page:
         "require-trusted-types-for 'script'",
         "trusted-types 'none'",
     )
-    html = _text("page.html").replace("/*STYLE*/", style).replace("/*SCRIPT*/", script)
-    return Page(html, "; ".join(rules))
+    return Page(html.replace("/*STYLE*/", style).replace("/*SCRIPT*/", script), "; ".join(rules))
 
 
-def _text(name: str) -> str:
-    return importlib.resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+def part(package: str | None, name: str) -> str:
+    """A file that lies beside a package's modules."""
+    assert package is not None
+    return importlib.resources.files(package).joinpath(name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

@@ -1,5 +1,5 @@
-"""What is said of audits and of similar pictures."""
+"""What is said of audits, of similar pictures and of reviews."""
 
-from headstart.console.words.auditing import audits, similar
+from headstart.console.words.auditing import audits, reviews, similar
 
-__all__ = ["audits", "similar"]
+__all__ = ["audits", "reviews", "similar"]
