@@ -5,9 +5,9 @@
 
 Of 10,000 training pictures 100 each are kept once more as JPEG at quality 75, at nine tenths of their size, mirrored, with
 5 % of either side cut off at a random place, and a tenth brighter. They are PNG files of one folder, extracted and audited
-as any other. --first says from which row pictures are taken, and --varied draws the parameters at random: bounds are chosen
-on such sets, and measured on the first rows without it. CIFAR-10 has near-duplicates of its own, so that pairs that were not
-planted may be right: --sheet writes them side by side, to be looked at.
+as any other. --first says from which row pictures are taken, and --varied draws the parameters at random: bounds are
+chosen on such sets, and measured on the first rows without it. CIFAR-10 has near-duplicates of its own, so that pairs that
+were not planted may be right: --sheet writes them side by side, to be looked at.
 """
 
 from __future__ import annotations

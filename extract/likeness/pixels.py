@@ -17,8 +17,6 @@ Floats = npt.NDArray[np.float32]
 
 SIZE = 32
 """Pixels that are compared, squared: what JPEG and resizing change is in the details that this leaves out."""
-DECODED = 256
-"""The longer side that pictures are decoded at to be compared."""
 STEPS = 6
 """Gauss-Newton steps."""
 STRETCH, SHIFT = 0.15, 4.0

@@ -21,7 +21,7 @@ Places = npt.NDArray[np.int64]
 CANDIDATES = 0.5
 """The share of the median distance to the nearest picture up to which all pairs are looked at by their pixels: mirrored
 and cut pictures lie farther apart than `NEAR`, and pixels tell the others from them."""
-LOOKED_AT = 20_000
+LOOKED_AT = 40_000
 """Where these are fewer, pictures and their nearest ones are looked at too, then their second nearest and so on, whatever
 their distance: to a network that is not trained, or is shown small pictures, a mirrored one is another one."""
 
@@ -64,6 +64,7 @@ def twins(rows: Rows, same: Places, seen: list[Looked], data_dir: Path, observer
     checked = verified(rows, pairs, data_dir, observer)
     by_pixels = np.isfinite(checked.scores)
     kept = np.where(by_pixels, np.nan_to_num(checked.scores) >= SAME, shares <= NEAR)
+    alike = by_pixels & ~kept & (shares <= NEAR)
     copies = np.flatnonzero(same != np.arange(len(rows)))
     exact = np.stack([same[copies], copies], axis=1)
     together = duplicates.groups(np.concatenate([exact, pairs[kept]]), len(rows))
@@ -75,7 +76,8 @@ def twins(rows: Rows, same: Places, seen: list[Looked], data_dir: Path, observer
         pairs[kept],
         np.where(by_pixels, checked.scores, shares)[kept],
         by_pixels[kept],
-        int((by_pixels & ~kept).sum()),
+        pairs[alike],
+        shares[alike],
         tuple(together),
         duplicates.leaked(together, rows.testing),
         tuple(one.median for one in seen),
