@@ -99,7 +99,7 @@ def test_copies_leaks_and_conflicting_labels_are_found(found: Found) -> None:
     assert {frozenset({row["id"], row["other"]}) for row in near} == {frozenset({"red/p4.png", "red/twin.jpg"})}
     assert float(near[0]["score"]) == pytest.approx(1, abs=0.02)
     assert "leaks: 2 of 17 test pictures have a twin in training" in said
-    assert "near-duplicates: 1 pairs, 1 of them compared by their pixels" in said
+    assert "near-duplicates: 1 pairs, by their pixels" in said
 
 
 def test_the_accuracy_is_told_without_the_leaks(found: Found) -> None:
@@ -156,6 +156,8 @@ def test_where_pictures_are_gone_it_says_that_they_were_not_looked_at(place: Pla
     finally:
         away.rename(place.root / "pets")
     assert "not verified by pixels: " in said
+    assert "none could be opened: " in said
+    assert document["pictures"]["looked_at"] == 0
     assert document["duplicates"]["near_pairs_by_pixels"] == 0
     assert {"blue/leak.png"} <= {row["id"] for row in of_kind(rows, "leak")}
 
@@ -171,6 +173,14 @@ def test_features_of_several_data_sets_must_be_told_apart(tmp_path: Path) -> Non
 
 def test_without_features_it_says_how_to_make_them(tmp_path: Path) -> None:
     assert "make them with `headstart extract`" in Place(tmp_path).fails("audit")
+
+
+def test_pictures_are_looked_at_themselves_as_many_as_asked(place: Place) -> None:
+    said, document, _ = audited(place, "-m", "resnet18", "--dataset", "folder-pets", "--pixels", "10")
+    assert "pictures: of 10 of 80 looked at, " in said
+    assert document["pictures"]["looked_at"] == 10
+    assert "pictures: not looked at" in audited(place, "-m", "resnet18", "--dataset", "folder-pets", "--pixels", "none")[0]
+    assert "expected all, none or a number of pictures" in place.fails("audit", "--dataset", "folder-pets", "--pixels", "0")
 
 
 @pytest.mark.parametrize("classes", [("a",), ("a", "b")])

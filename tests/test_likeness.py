@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageFilter
 
 from headstart.auditing.verified import SAME
-from headstart.core.extract.likeness.pixels import grey, likeness, looks
+from headstart.core.extract.likeness.pixels import grey, likeness
 
 
 def scene(seed: int, width: int = 120, height: int = 90) -> Image.Image:
@@ -31,7 +31,7 @@ def jpeg(picture: Image.Image) -> Image.Image:
 
 
 def like(one: Image.Image, other: Image.Image) -> float:
-    return likeness(looks(grey(one)), looks(grey(other)))
+    return float(likeness(grey(one)[None], grey(other)[None])[0])
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -52,15 +52,16 @@ def test_the_same_picture_kept_otherwise_is_the_same(alter: Callable[[Image.Imag
 
 
 def test_other_pictures_are_not_the_same() -> None:
-    seen = [looks(grey(scene(seed))) for seed in range(20)]
-    assert max(likeness(seen[a], seen[b]) for a in range(20) for b in range(a)) < 0.9
+    seen = np.stack([grey(scene(seed)) for seed in range(20)])
+    one, other = np.triu_indices(20, 1)
+    assert likeness(seen[one], seen[other]).max() < 0.8
 
 
 @hypothesis.settings(max_examples=25, deadline=None)
 @given(one=st.integers(0, 1000), other=st.integers(0, 1000))
 def test_it_is_the_same_either_way_round_and_1_for_itself(one: int, other: int) -> None:
-    assert like(scene(one), scene(other)) == pytest.approx(like(scene(other), scene(one)))
-    assert like(scene(one), scene(one)) == pytest.approx(1)
+    assert like(scene(one), scene(other)) == pytest.approx(like(scene(other), scene(one)), abs=1e-3)
+    assert like(scene(one), scene(one)) == pytest.approx(1, abs=1e-3)
 
 
 def test_blank_pictures_are_the_same_as_each_other_alone() -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from headstart import training
 from headstart.auditing.found import Audit, Labels, Places
 from headstart.auditing.leaks import without_leaks
+from headstart.auditing.looked import picture_faults
 from headstart.auditing.request import AuditRequest
 from headstart.auditing.rows import Rows, rows_of
 from headstart.auditing.twins import Looked, look, twins
@@ -66,6 +67,7 @@ def audit(workspace: Workspace, request: AuditRequest, observer: Observer) -> Au
         deviations,
         seen[0].bursts,
         tuple(sources.small(rows.labels, len(rows.classes))),
+        picture_faults(rows, request.pixels, request.seed, workspace.data_dir, observer),
         time.perf_counter() - started,
     )
 

@@ -10,19 +10,21 @@ from pathlib import Path
 
 from headstart.auditing.found import Audit, Places
 from headstart.core.cache.files import make_folder, write_durably
+from headstart.core.extract.likeness.quality import FAULTS
 from headstart.core.extract.pictures.files import printable
 from headstart.predictions_csv import check
 
 WRONG_LABEL, LEAK, DUPLICATE, NEAR = "wrong label", "leak", "duplicate", "near-duplicate"
-CONFLICT, OUTLIER, BURST = "conflicting labels", "outlier", "burst"
-KINDS = (WRONG_LABEL, CONFLICT, LEAK, DUPLICATE, NEAR, OUTLIER, BURST)
+CONFLICT, OUTLIER, BURST, ALIKE = "conflicting labels", "outlier", "burst", "alike"
+KINDS = (WRONG_LABEL, CONFLICT, LEAK, DUPLICATE, NEAR, *FAULTS, OUTLIER, BURST, ALIKE)
 """What a line may be about, in the order that they come in."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
     """One picture that something may be wrong with: its `id` and split, the `kind`, a `score` (of a label the probability
-    that another class has it, 0 to 1; of near-duplicates the likeness; of an outlier its deviation), its label, what is
+    that another class has it, 0 to 1; of near-duplicates the likeness; of an outlier its deviation; of
+    a picture's fault what was measured; of alike ones their distance as a share of the median), its label, what is
     suggested, and the id of the picture that it is the same as."""
 
     id: str
@@ -47,10 +49,14 @@ def findings(found: Audit) -> Iterator[Finding]:
         yield from _group(found, group[1:], DUPLICATE, "keep one", int(group[0]))
     for (one, other), score in zip(found.twins.near.tolist(), found.twins.scores.tolist(), strict=True):
         yield _finding(found, other, NEAR, score, "keep one", one)
+    for fault in found.pictures.faults:
+        yield _finding(found, fault.place, fault.kind, fault.score, "look at it")
     for row in found.outliers.tolist():
         yield _finding(found, row, OUTLIER, float(found.deviations[row]), "look at it: is it of any class?")
     for burst in found.bursts:
         yield from _group(found, burst, BURST, "keep them together: --group-by", int(burst[0]))
+    for (one, other), share in zip(found.twins.alike.tolist(), found.twins.shares.tolist(), strict=True):
+        yield _finding(found, other, ALIKE, share, "none: only the backbone holds them to be the same", one)
 
 
 def write_csv(path: Path, found: Audit) -> None:

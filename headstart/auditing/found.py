@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
+from headstart.auditing.looked import PictureFaults
 from headstart.auditing.rows import Rows
 from headstart.core.heads.audit.labels import LabelAudit
 from headstart.core.heads.audit.sources import Confused
@@ -35,14 +36,16 @@ class Labels:
 class Twins:
     """Pictures that are the same. `exact` are groups of one content, `near` pairs (P, 2) that are nearly the same, with
     `scores` (P,): by pixels where those could be compared (`checked`, (P,) bool), a correlation; else how near features
-    are, as a share of the median distance to the nearest picture. `refuted` pairs are alike by features, and not by pixels.
-    `together` are the groups that exact and near twins make."""
+    are, as a share of the median distance to the nearest picture. `alike` pairs (A, 2) are no twins: features hold them to
+    be the same, and pixels don't; `shares` (A,) are their distances as shares of that median. `together` are the groups
+    that exact and near twins make."""
 
     exact: tuple[Places, ...]
     near: Places
     scores: npt.NDArray[np.float64]
     checked: npt.NDArray[np.bool_]
-    refuted: int
+    alike: Places
+    shares: npt.NDArray[np.float64]
     together: tuple[Places, ...]
     leaked: Places
     bounds: tuple[float, ...]
@@ -77,6 +80,7 @@ class Audit:
     deviations: npt.NDArray[np.float64]
     bursts: tuple[Places, ...]
     small: tuple[tuple[int, int], ...]
+    pictures: PictureFaults
     elapsed_s: float
 
     @property

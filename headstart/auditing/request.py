@@ -5,14 +5,19 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from headstart.core.cache.errors import ArgumentInvalid
 from headstart.core.heads.feature_choice import ANY, FeatureChoice
+
+ALL, NONE = "all", "none"
+"""What `pixels` may be but a number."""
 
 
 @dataclasses.dataclass(frozen=True)
 class AuditRequest:
     """An audit of the data set whose features are meant, as a training chooses them: by every model named, all there are
     where none is, joined. `csv` is the file for what is found, None for the runs directory's; `proposals` a list of the
-    pictures with the proposed labels, None for none."""
+    pictures with the proposed labels, None for none. `pixels` says how many pictures, drawn at random, are opened to be
+    looked at themselves: "all", "none" or a number. Raises ArgumentInvalid for others."""
 
     models: tuple[str, ...] = ()
     dataset: str | None = None
@@ -20,6 +25,11 @@ class AuditRequest:
     csv: Path | None = None
     proposals: Path | None = None
     seed: int = 0
+    pixels: str = "2000"
+
+    def __post_init__(self) -> None:
+        if self.pixels not in (ALL, NONE) and not (self.pixels.isascii() and self.pixels.isdecimal() and int(self.pixels)):
+            raise ArgumentInvalid(f"pixels: {self.pixels!r}, expected all, none or a number of pictures of 1 or more")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from headstart.auditing.rows import Rows
 from headstart.auditing.verified import SAME, verified
 from headstart.core.heads.audit import duplicates, outliers, sources
 from headstart.core.heads.audit.duplicates import NEAR
-from headstart.core.heads.neighbours.nearest import Directions
+from headstart.core.heads.neighbours.nearest import Directions, Nearest
 from headstart.observer import Observer
 
 Places = npt.NDArray[np.int64]
@@ -21,9 +21,9 @@ Places = npt.NDArray[np.int64]
 CANDIDATES = 0.5
 """The share of the median distance to the nearest picture up to which all pairs are looked at by their pixels: mirrored
 and cut pictures lie farther apart than `NEAR`, and pixels tell the others from them."""
-LOOKED_AT = 5_000
-"""Where these are fewer, pictures and their nearest ones are looked at too, the nearest first, whatever their distance: to
-a network that is not trained, or is shown small pictures, a mirrored one is another one."""
+LOOKED_AT = 40_000
+"""Where these are fewer, pictures and their nearest ones are looked at too, then their second nearest and so on, whatever
+their distance: to a network that is not trained, or is shown small pictures, a mirrored one is another one."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,11 +48,9 @@ def look(rows: Rows, same: Places, features: npt.NDArray[np.float32]) -> Looked:
     bound = duplicates.bound(nearest, CANDIDATES)
     near = duplicates.near(directions, bound)
     pairs, shares = near.places, near.distances.astype(np.float64) / max(bound.median, 1e-30)
-    if len(pairs) < LOOKED_AT and nearest.places.shape[1]:
-        next_to = np.sort(np.stack([np.arange(len(first)), nearest.places[:, 0]], axis=1), axis=1)
-        order = np.argsort(nearest.first, kind="stable")[: LOOKED_AT - len(pairs)]
-        pairs = np.concatenate([pairs, next_to[order]])
-        shares = np.concatenate([shares, nearest.first[order] / max(bound.median, 1e-30)])
+    next_to, distances = _next_to(nearest, LOOKED_AT - len(pairs))
+    pairs = np.concatenate([pairs, next_to])
+    shares = np.concatenate([shares, distances / max(bound.median, 1e-30)])
     far = outliers.outliers(nearest).deviations[of]
     ids = [bytes(name) for name in rows.ids]
     own = sources.bursts(ids, rows.parts, lambda pairs: directions.between(of[pairs]), bound.median)
@@ -66,6 +64,7 @@ def twins(rows: Rows, same: Places, seen: list[Looked], data_dir: Path, observer
     checked = verified(rows, pairs, data_dir, observer)
     by_pixels = np.isfinite(checked.scores)
     kept = np.where(by_pixels, np.nan_to_num(checked.scores) >= SAME, shares <= NEAR)
+    alike = by_pixels & ~kept & (shares <= NEAR)
     copies = np.flatnonzero(same != np.arange(len(rows)))
     exact = np.stack([same[copies], copies], axis=1)
     together = duplicates.groups(np.concatenate([exact, pairs[kept]]), len(rows))
@@ -77,12 +76,25 @@ def twins(rows: Rows, same: Places, seen: list[Looked], data_dir: Path, observer
         pairs[kept],
         np.where(by_pixels, checked.scores, shares)[kept],
         by_pixels[kept],
-        int((by_pixels & ~kept).sum()),
+        pairs[alike],
+        shares[alike],
         tuple(together),
         duplicates.leaked(together, rows.testing),
         tuple(one.median for one in seen),
         why,
     )
+
+
+def _next_to(nearest: Nearest, most: int) -> tuple[Places, npt.NDArray[np.float64]]:
+    """Pairs (P, 2) of rows and their nearest, before those of rows and their second nearest, and so on, the nearest of each
+    first, with their distances (P,); no more than `most`."""
+    rows, ranks = nearest.places.shape
+    pairs = np.sort(np.stack([np.repeat(np.arange(rows), ranks), nearest.places.reshape(-1)], axis=1), axis=1)
+    distances = nearest.distances.reshape(-1).astype(np.float64)
+    order = np.lexsort((distances, np.tile(np.arange(ranks), rows)))
+    _, first = np.unique(pairs[order], axis=0, return_index=True)
+    kept = order[np.sort(first)[: max(0, most)]]
+    return pairs[kept], distances[kept]
 
 
 def _joined(seen: list[Looked]) -> tuple[Places, npt.NDArray[np.float64]]:

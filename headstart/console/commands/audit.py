@@ -29,6 +29,7 @@ def _register_audit(group: click.Group) -> None:
     @options.feature_options
     @click.option("--csv", type=Place("--csv"), help="What is found. [default: RUNS_DIR/audit/DATASET/audit.csv]")
     @click.option("--list", "proposals", type=Place("--list"), help="Also write all with the proposed labels: FILE.csv.")
+    @shown("--pixels", default=AuditRequest.pixels, help="Pictures opened to be looked at: all, none or a number.")
     @shown("--seed", type=SEED, default=AuditRequest.seed)
     def audit_command(settings: Settings, csv: Path | None, proposals: Path | None, **given: Any) -> None:
         """What may be wrong with the pictures and labels of kept features: wrong labels, duplicates, leaks, outliers.
@@ -41,7 +42,7 @@ def _register_audit(group: click.Group) -> None:
         from headstart.predictions_csv import check
 
         choice = options.choice_of(given)
-        request = AuditRequest(given["models"], given["dataset"], choice, csv, proposals, given["seed"])
+        request = AuditRequest(given["models"], given["dataset"], choice, csv, proposals, given["seed"], given["pixels"])
         if csv is not None:
             check(csv, "--csv")
         if proposals is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ def found(said: Audit) -> str:
     rows = said.rows
     splits = " and ".join(f"{one.manifest.rows:,} {one.manifest.split}" for one in rows.sets)
     head = f"{safe(rows.sets[0].manifest.dataset)}: {splits} pictures looked at by {listed(rows.models)}"
-    parts = [_labels(said), _leaks(said), _twins(said), _outliers(said), _classes(said), _bursts(said)]
+    parts = [_labels(said), _leaks(said), _twins(said), _pictures(said), _outliers(said), _classes(said), _bursts(said)]
     return "\n".join([f"{head}, {said.elapsed_s:.1f} s", *(line for part in parts for line in part)])
 
 
@@ -40,9 +41,15 @@ def found_json(said: Audit) -> dict[str, Any]:
             "groups_of_one_content": len(twins.exact),
             "near_pairs": len(twins.near),
             "near_pairs_by_pixels": int(twins.checked.sum()),
-            "refuted_by_pixels": twins.refuted,
+            "refuted_by_pixels": len(twins.alike),
             "median_neighbour_distance": dict(zip(said.rows.models, twins.bounds, strict=True)),
             "not_compared": twins.why_unchecked,
+        },
+        "pictures": {
+            "looked_at": said.pictures.looked_at,
+            "not_opened": said.pictures.unopened,
+            "why": said.pictures.why,
+            "faults": dict(Counter(fault.kind for fault in said.pictures.faults)),
         },
         "leaks": {"test_pictures": len(twins.leaked), "accuracies": [_accuracy_json(one) for one in said.accuracies]},
         "small_classes": {said.rows.classes[label]: count for label, count in said.small},
@@ -116,9 +123,13 @@ def _twins(said: Audit) -> Iterator[str]:
         f"duplicates: {copies:,} pictures are copies, in {len(twins.exact):,} groups" if copies else "duplicates: no copies"
     )
     checked = int(twins.checked.sum())
-    yield f"near-duplicates: {len(twins.near):,} pairs, {checked:,} of them compared by their pixels"
-    if twins.refuted:
-        yield f"  {twins.refuted:,} further pairs are alike to the backbone only, and are no findings"
+    if checked == len(twins.near):
+        yield f"near-duplicates: {checked:,} pairs, by their pixels" if checked else "near-duplicates: none found"
+    else:
+        by_features = len(twins.near) - checked
+        yield f"near-duplicates: {len(twins.near):,} pairs, {by_features:,} of them by features alone"
+    if len(twins.alike):
+        yield f"  {len(twins.alike):,} further pairs are alike to the backbone only: kind `alike` in the CSV file"
     if twins.why_unchecked is not None:
         yield f"  not verified by pixels: {safe(twins.why_unchecked)}"
     name = _name(said)
@@ -128,6 +139,23 @@ def _twins(said: Audit) -> Iterator[str]:
     if said.conflicting:
         yield f"conflicting labels: {len(said.conflicting):,} groups of the same picture"
         yield from (f"  {_with_labels(said, group.tolist())}" for group in said.conflicting[:SHOWN])
+
+
+def _pictures(said: Audit) -> Iterator[str]:
+    pictures = said.pictures
+    if not pictures.looked_at and pictures.why is None:
+        yield "pictures: not looked at"
+        return
+    kinds = Counter(fault.kind for fault in pictures.faults)
+    words = listed(f"{count:,} {kind}" for kind, count in kinds.items()) if kinds else "none is dark, blurred, blank or odd"
+    yield f"pictures: of {pictures.looked_at:,} of {len(said.rows):,} looked at, {words}"
+    if pictures.why is not None:
+        missing = f"{pictures.unopened:,} could not be opened" if pictures.unopened else "none could be opened"
+        yield f"  {missing}: {safe(pictures.why)}"
+    name = _name(said)
+    lines = [[one.kind, f"{one.score:.3g}", name(one.place)] for one in pictures.faults[:SHOWN]]
+    yield from _table(["fault", "score", "picture"], lines)
+    yield from _more(len(pictures.faults))
 
 
 def _outliers(said: Audit) -> Iterator[str]:
