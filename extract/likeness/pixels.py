@@ -56,8 +56,8 @@ def _block(one: Floats, other: Floats) -> Floats:
 def _smooth(pictures: Grey) -> Floats:
     """Weights of 1, 2, 1 along both axes: the noise of JPEG, and shifts by a part of a pixel, matter less."""
     wide = np.pad(pictures.astype(np.float32), ((0, 0), (1, 1), (1, 1)), mode="edge")
-    rows = (wide[:, :-2] + 2 * wide[:, 1:-1] + wide[:, 2:]) / 4
-    found: Floats = (rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]) / 4
+    rows: Floats = (wide[:, :-2] + 2 * wide[:, 1:-1] + wide[:, 2:]) / np.float32(4)
+    found: Floats = (rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]) / np.float32(4)
     return found
 
 
@@ -70,7 +70,7 @@ def _laid(one: Floats, other: Floats) -> Floats:
         seen = [along @ values @ across for values in (other, right, down)]
         places = np.clip(places + _step(seen, one, mask), -_MOST, _MOST)
     across, along, mask = _taken(places)
-    laid = along @ other @ across
+    laid = (along @ other @ across).astype(np.float32, copy=False)
     own, edges = (
         _correlation([(one, laid)], mask),
         _correlation(list(zip(_edges(one), _edges(laid), strict=True)), _inner(mask)),
