@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageFilter
 
-from headstart.auditing.verified import SAME
+from headstart.auditing.pixels.verified import SAME
 from headstart.core.extract.likeness.pixels import grey, likeness
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 
+from headstart.core.cache.corrected import is_corrected
 from headstart.core.cache.errors import FeaturesAmbiguous, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import NamedKey
@@ -93,7 +94,7 @@ def pairs(
         features
         for features in last
         if not features.manifest.key.view
-        and (datasets is None or features.manifest.dataset in datasets)
+        and (not is_corrected(dataset := features.manifest.dataset) if datasets is None else dataset in datasets)
         and (splits is None or features.manifest.split in splits)
         and choice.matches(features)
     ]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from headstart import training
 from headstart.auditing.found import Audit, Labels, Places
 from headstart.auditing.leaks import without_leaks
-from headstart.auditing.looked import picture_faults
+from headstart.auditing.pixels.looked import picture_faults
 from headstart.auditing.request import AuditRequest
 from headstart.auditing.rows import Rows, rows_of
 from headstart.auditing.twins import Looked, look, twins

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from headstart.auditing.looked import PictureFaults
+from headstart.auditing.pixels.looked import PictureFaults
 from headstart.auditing.rows import Rows
 from headstart.core.heads.audit.labels import LabelAudit
 from headstart.core.heads.audit.sources import Confused

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.auditing.found import Twins
+from headstart.auditing.pixels.verified import SAME, verified
 from headstart.auditing.rows import Rows
-from headstart.auditing.verified import SAME, verified
 from headstart.core.heads.audit import duplicates, outliers, sources
 from headstart.core.heads.audit.duplicates import NEAR
 from headstart.core.heads.neighbours.nearest import Directions, Nearest

@@ -6,7 +6,18 @@ from typing import Any
 
 import click
 
-from headstart.console.options import POSITIVE, SEED, Finite, Option, Place, as_bytes, choice_of, group_by_option, shown
+from headstart.console.options import (
+    POSITIVE,
+    SEED,
+    Finite,
+    Option,
+    Place,
+    as_bytes,
+    choice_of,
+    corrections_option,
+    group_by_option,
+    shown,
+)
 from headstart.core.heads.config import CLASS_WEIGHTS, HEADS, RECIPES, TrainConfig, changed, refusal
 from headstart.requests import EVERY_HEAD, TrainingRequest
 
@@ -28,7 +39,7 @@ def training_options(function: Any) -> Any:
 def request_of(given: dict[str, Any]) -> TrainingRequest:
     """What the options ask for. An option that would change nothing is an error: whoever gave it believes that it does.
     Raises click.UsageError."""
-    names = ("models", "dataset", "seeds", "sweep", "predictions", "curve", "views", "memory")
+    names = ("models", "dataset", "seeds", "sweep", "predictions", "curve", "views", "memory", "corrections")
     asked = {name: given.pop(name) for name in names}
     choice, recipe, seed = choice_of(given), given.pop("recipe"), given.pop("seed")
     changes = {name: value for name, value in given.items() if value is not None}
@@ -100,6 +111,7 @@ _OPTIONS = (
         callback=as_bytes,
         help="Read features in blocks where all of them would take more: 200MB, 1.5GiB.",
     ),
+    corrections_option,
     click.option("--views", is_flag=True, help="Also train on the views of the training pictures that are kept."),
     click.option("--sweep", is_flag=True, help="Try 12 learning rates and weight decays; validation rows choose."),
 )

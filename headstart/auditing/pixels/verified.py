@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from headstart.auditing.looked import made_of
+from headstart.auditing.pixels.looked import made_of
 from headstart.auditing.rows import Rows
 from headstart.core.extract.likeness.pixels import SIZE, grey, likeness
 from headstart.observer import Observer
 
 SAME = 0.9
 """The likeness from which two pictures are the same. Chosen on 4,000 CIFAR-10 pictures and 500 of them kept otherwise, with
-parameters drawn at random (benchmarks/duplicates.py --first 20000 --rows 4000 --varied)."""
+parameters drawn at random (benchmarks/duplicates.py on rows 20,000 to 23,999)."""
 MOST = 40_000
 """Pairs that are looked at, the nearest first."""
 

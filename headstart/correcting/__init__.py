@@ -1,0 +1,1 @@
+"""Features with the labels that people corrected."""
