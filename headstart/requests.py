@@ -39,7 +39,8 @@ class TrainingRequest:
     narrow down the features that are meant. With `sweep`, validation rows choose learning rate and weight decay for each
     seed. `predictions` is a CSV file for what the heads say of their test rows. With `curve` the accuracy against the
     number of training rows is measured too, of one head of each set. With `views` the kept views of the training pictures
-    are trained on too. Where the features do not fit into so many bytes of `memory`, they are read in blocks. `corrections` is a file of decisions on labels, by which rows are corrected.
+    are trained on too. Where the features do not fit into so many bytes of `memory`, they are read in blocks.
+    `corrections` is a file of decisions, by which labels are corrected.
     """
 
     models: tuple[str, ...] = ()

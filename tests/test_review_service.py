@@ -346,6 +346,6 @@ def test_the_command_that_keeps_a_head_is_one(untouched: tuple[Client, Review]) 
     _, review = untouched
     words, _, path = review.command.rpartition(" --corrections ")
     assert path == str(review.work.decisions.path)
-    parse(words)
+    parse(review.command)
     assert words == "headstart train-head -m resnet18 --dataset folder-pets"
     assert SMALL[1] == "resnet18"

@@ -90,10 +90,6 @@ def _folder(flag: str, variable: str, default: str, what: str, *, remote: bool =
     return click.option(flag, type=kind, default=default, envvar=variable, show_default=True, show_envvar=True, help=what)
 
 
-corrections_option = click.option(
-    "--corrections", type=Place("--corrections"), help="Labels as they were corrected by `review`: a CSV file."
-)
-
 COMMON = (
     _folder(
         "--features-dir",

@@ -14,7 +14,6 @@ from headstart.console.options import (
     Place,
     as_bytes,
     choice_of,
-    corrections_option,
     group_by_option,
     shown,
 )
@@ -111,7 +110,11 @@ _OPTIONS = (
         callback=as_bytes,
         help="Read features in blocks where all of them would take more: 200MB, 1.5GiB.",
     ),
-    corrections_option,
+    click.option(
+        "--corrections",
+        type=Place("--corrections"),
+        help="Labels as they were corrected: a CSV file that `review` writes.",
+    ),
     click.option("--views", is_flag=True, help="Also train on the views of the training pictures that are kept."),
     click.option("--sweep", is_flag=True, help="Try 12 learning rates and weight decays; validation rows choose."),
 )

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from headstart.core.cache.corrected import Corrected, corrected, corrected_name
 from headstart.core.cache.corrections import Corrections, read
@@ -39,8 +40,8 @@ class Asked:
     found: Corrections
 
     @property
-    def reason(self) -> str:
-        """Why a picture is left out."""
+    def removed(self) -> str:
+        """Why a picture is left out that was taken out."""
         return f"taken out by {self.path.name}"
 
 
@@ -74,10 +75,14 @@ def corrected_pair(workspace: Workspace, pair: Pair, own: Asked, observer: Obser
         made.append(_made(FeatureStore(workspace.features_dir), key, source, part, own, note, observer))
         start = stop
     by_split = {one.manifest.split: one for one in made if one is not None}
-    train = by_split.get(pair.train.manifest.split)
-    if train is None:
-        raise FeaturesInvalid(f"{own.path}: takes all training pictures out; undo some by `headstart review`")
-    val, test = (None if one is None else by_split.get(one.manifest.split) for one in (pair.val, pair.test))
+    train, val, test = (
+        None if one is None else by_split.get(one.manifest.split) for one in (pair.train, pair.val, pair.test)
+    )
+    if train is None or (test is None and pair.test is not None):
+        raise FeaturesInvalid(
+            f"{own.path}: leaves no {'training' if train is None else 'test'} picture with a label; `headstart review` "
+            f"undoes decisions, and makes others"
+        )
     return Pair(train, test, val)
 
 
@@ -114,9 +119,17 @@ def _remarks(labels: Corrected, own: Asked) -> Iterator[str]:
         yield f"{own.path}: {unsure:,} pictures that nobody could tell keep their labels"
     if labels.elsewhere:
         yield f"{own.path}: {labels.elsewhere:,} decisions are on pictures that are not there"
+    if nameless := int((labels.kept & (labels.labels < 0)).sum()):
+        yield f"{own.path}: {nameless:,} pictures without a label are left out"
     left = np.bincount(labels.labels[labels.kept & (labels.labels >= 0)], minlength=len(labels.classes))
     if empty := [name for name, count in zip(labels.classes, left.tolist(), strict=True) if not count]:
         yield f"{own.path}: no picture is left of {listed(empty)}"
+
+
+def _stay(labels: Corrected) -> npt.NDArray[np.bool_]:
+    """Which rows stay: those that were not taken out and have a label, which a head needs of each."""
+    found: npt.NDArray[np.bool_] = labels.kept & (labels.labels >= 0)
+    return found
 
 
 def _part(labels: Corrected, start: int, stop: int) -> Corrected:
@@ -134,8 +147,8 @@ def _made(
     observer: Observer,
 ) -> FeatureSet | None:
     """The corrected set of one split; None where no picture is left. What is there is taken if it is the same."""
-    if not labels.kept.any():
-        observer.remark(f"{own.path}: takes all pictures of the {source.manifest.split} split out")
+    if not _stay(labels).any():
+        observer.remark(f"{own.path}: leaves no picture with a label in the {source.manifest.split} split")
         return None
     split = source.manifest.split
     with store.writing(key, split, lambda: observer.note(f"waiting for another process to write {key.dataset}")) as writer:
@@ -177,13 +190,13 @@ def _shards(source: FeatureSet, labels: Corrected, own: Asked) -> Iterator[Shard
 
 
 def _corrected(shard: Shard, labels: Corrected, own: Asked) -> Shard:
-    rows, kept = shard.rows, labels.kept
+    rows, kept = shard.rows, _stay(labels)
     digests = rows.digests
     assert digests is not None  # `_labels` has looked
     there = np.setdiff1d(np.arange(shard.start, shard.stop), [image.row for image in shard.skipped])
     out = [
-        Skipped(number, bytes(name).decode("utf-8", "surrogateescape"), own.reason)
-        for number, name in zip(there[~kept].tolist(), rows.ids[~kept], strict=True)
+        Skipped(number, bytes(name).decode("utf-8", "surrogateescape"), "has no label" if nameless else own.removed)
+        for number, name, nameless in zip(there[~kept].tolist(), rows.ids[~kept], labels.kept[~kept], strict=True)
     ]
     mine = Rows(rows.features[kept], labels.labels[kept], rows.ids[kept], digests[kept])
     content = inputs_digest([bytes(name) for name in mine.ids], mine.labels, to_hex(np.ascontiguousarray(digests[kept])))
