@@ -1,16 +1,12 @@
 """Labels as people corrected them: what a file of corrections makes of the labels of some rows."""
 
 import dataclasses
-import re
 
 import numpy as np
 import numpy.typing as npt
 
 from headstart.core.cache.corrections import LABEL, REMOVE, UNSURE, Corrections
 from headstart.core.cache.digests import Digests, to_hex
-
-_MARK = "+corrected-"
-_CORRECTED = re.compile(r"\+corrected-[0-9a-f]{8}$")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,18 +40,3 @@ def corrected(found: Corrections, digests: Digests, labels: npt.NDArray[np.int64
         unsure[row] = one.action == UNSURE
     elsewhere = len(found.stands) - len({one.picture for _, one in decided})
     return Corrected(own, names, kept, own != labels, unsure, elsewhere)
-
-
-def corrected_name(dataset: str, digest: str) -> str:
-    """What a data set is called whose labels are corrected by decisions of this digest."""
-    return f"{dataset}{_MARK}{digest[:8]}"
-
-
-def uncorrected(name: str) -> str:
-    """The name of the data set that a corrected one is of; the same name for others."""
-    return _CORRECTED.sub("", name)
-
-
-def is_corrected(name: str) -> bool:
-    """Whether a data set is one with corrected labels."""
-    return _CORRECTED.search(name) is not None

@@ -40,7 +40,6 @@ class TrainingRequest:
     seed. `predictions` is a CSV file for what the heads say of their test rows. With `curve` the accuracy against the
     number of training rows is measured too, of one head of each set. With `views` the kept views of the training pictures
     are trained on too. Where the features do not fit into so many bytes of `memory`, they are read in blocks.
-    `corrections` is a file of decisions, by which labels are corrected.
     """
 
     models: tuple[str, ...] = ()
@@ -53,7 +52,6 @@ class TrainingRequest:
     curve: bool = False
     views: bool = False
     memory: int | None = None
-    corrections: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,6 @@ from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.sessions import room, session
 from headstart.core.heads.sessions.cross_validation import OnFold
 from headstart.core.heads.training.epoch import Epoch, OnEpoch
-from headstart.correcting import sets
 from headstart.observer import Observer, TrainingStart
 from headstart.predictions_csv import check, records, write_csv
 from headstart.requests import TrainingRequest
@@ -47,16 +46,12 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
         one_head(request)
     if request.predictions is not None:
         check(request.predictions)
-    correct = None if request.corrections is None else sets.asked(request.corrections, observer)
-    sets.check_views(correct is not None and request.views)
     runs = list[Run]()
     for pair, others in meant(workspace, request):
         if (remark := data.passed_over(others, pair)) is not None:
             observer.note(remark)
         if (remark := newer_pictures(pair, workspace.data_dir)) is not None:
             observer.remark(remark)
-        if correct is not None:
-            pair = sets.corrected_pair(workspace, pair, correct, observer)
         own = data.with_views(pair, request.config, renewed) if request.views else request.config
         if not request.views and (remark := data.unused(pair)) is not None:
             observer.remark(remark)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from headstart.core.cache import places
-from headstart.core.cache.corrected import uncorrected
 from headstart.core.cache.errors import ArgumentInvalid, DataNotFound
 from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.objects import STORES
@@ -94,7 +93,7 @@ def kind_of(name: str) -> str | None:
 def recorded_places(manifest: Manifest) -> list[str]:
     """Where the pictures of a feature set may be, as `--dataset` takes it: those of a folder where they were when they were
     read, which is mostly a sub-folder that is one split."""
-    name, origin = uncorrected(manifest.dataset), manifest.provenance.data_from
+    name, origin = manifest.dataset, manifest.provenance.data_from
     if (kind := kind_of(name)) != "folder":
         return [f"{kind}:{origin}" if kind else name]
     root = places.place(origin)

@@ -5,7 +5,6 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 
-from headstart.core.cache.corrected import is_corrected
 from headstart.core.cache.errors import FeaturesAmbiguous, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import NamedKey
@@ -94,7 +93,7 @@ def pairs(
         features
         for features in last
         if not features.manifest.key.view
-        and _is_meant(features.manifest.dataset, datasets)
+        and (datasets is None or features.manifest.dataset in datasets)
         and (splits is None or features.manifest.split in splits)
         and choice.matches(features)
     ]
@@ -102,11 +101,6 @@ def pairs(
     groups = itertools.groupby(found, key=lambda one: (one.manifest.key, one.manifest.dataset))
     by_split = [{features.manifest.split: features for features in group} for _, group in groups]
     return [with_kept_views(found_pair, last) for one in by_split if (found_pair := _pair(one)) is not None]
-
-
-def _is_meant(name: str, datasets: Sequence[str] | None) -> bool:
-    """Sets with corrected labels are meant only by their names."""
-    return not is_corrected(name) if datasets is None else name in datasets
 
 
 def with_kept_views(pair: Pair, sets: Sequence[FeatureSet]) -> Pair:

@@ -6,17 +6,7 @@ from typing import Any
 
 import click
 
-from headstart.console.options import (
-    POSITIVE,
-    SEED,
-    Finite,
-    Option,
-    Place,
-    as_bytes,
-    choice_of,
-    group_by_option,
-    shown,
-)
+from headstart.console.options import POSITIVE, SEED, Finite, Option, Place, as_bytes, choice_of, group_by_option, shown
 from headstart.core.heads.config import CLASS_WEIGHTS, HEADS, RECIPES, TrainConfig, changed, refusal
 from headstart.requests import EVERY_HEAD, TrainingRequest
 
@@ -38,7 +28,7 @@ def training_options(function: Any) -> Any:
 def request_of(given: dict[str, Any]) -> TrainingRequest:
     """What the options ask for. An option that would change nothing is an error: whoever gave it believes that it does.
     Raises click.UsageError."""
-    names = ("models", "dataset", "seeds", "sweep", "predictions", "curve", "views", "memory", "corrections")
+    names = ("models", "dataset", "seeds", "sweep", "predictions", "curve", "views", "memory")
     asked = {name: given.pop(name) for name in names}
     choice, recipe, seed = choice_of(given), given.pop("recipe"), given.pop("seed")
     changes = {name: value for name, value in given.items() if value is not None}
@@ -109,11 +99,6 @@ _OPTIONS = (
         metavar="SIZE",
         callback=as_bytes,
         help="Read features in blocks where all of them would take more: 200MB, 1.5GiB.",
-    ),
-    click.option(
-        "--corrections",
-        type=Place("--corrections"),
-        help="Labels as they were corrected: a CSV file that `review` writes.",
     ),
     click.option("--views", is_flag=True, help="Also train on the views of the training pictures that are kept."),
     click.option("--sweep", is_flag=True, help="Try 12 learning rates and weight decays; validation rows choose."),

@@ -7,7 +7,6 @@ import datetime
 import numpy as np
 import numpy.typing as npt
 
-from headstart.core.cache.corrected import uncorrected
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import listed
@@ -75,7 +74,7 @@ def _foreign(head: TrainedHead, images: Images, rows: int) -> str | None:
 def test_images(workspace: Workspace, head: TrainedHead, dataset: str | None) -> Images:
     """The last split of the data set named, or of the head's own. Raises DataNotFound for a head of a folder of pictures
     where none is named."""
-    own = uncorrected(head.checkpoint.key.dataset)
+    own = head.checkpoint.key.dataset
     if dataset is None and (kind := datasets.kind_of(own)) is not None:
         what = "a folder of pictures" if kind == "folder" else f"the data set {own}"
         raise DataNotFound(f"{head.title} was trained on {what}; say where it is with --dataset {kind}:PATH")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from headstart.core.cache.corrected import is_corrected
 from headstart.core.cache.errors import DataNotFound, HeadstartError, ImageUnreadable
 from headstart.core.cache.feature_set import FeatureSet
-from headstart.core.cache.manifest import Manifest
 from headstart.core.extract import datasets
 from headstart.core.extract.images import Images
 
@@ -44,14 +42,9 @@ def opened(source: FeatureSet, data_dir: Path) -> Images:
                 reasons.append(f"{place} would have to be downloaded")
             else:
                 images = datasets.open_split(place, manifest.split, data_dir).in_order(manifest.provenance.order)
-                if images.classes == _own_classes(manifest, len(images.classes)):
+                if images.classes == manifest.classes:
                     return images
                 reasons.append(f"{images.source} has other classes by now")
         except (HeadstartError, OSError) as error:
             reasons.append(str(error))
     raise DataNotFound(f"{source.folder.name}: no pictures of it: {reasons[0]}")
-
-
-def _own_classes(manifest: Manifest, count: int) -> tuple[str, ...]:
-    """The classes that the pictures had: corrected labels may be of further ones, which come behind them."""
-    return manifest.classes[:count] if is_corrected(manifest.dataset) else manifest.classes

@@ -1,1 +1,0 @@
-"""Features with the labels that people corrected."""
