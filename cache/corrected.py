@@ -24,8 +24,8 @@ class Corrected:
 
 
 def corrected(found: Corrections, digests: Digests, labels: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Corrected:
-    """Labels (N,) of pictures with these contents (N, 32), with the decisions that stand. Copies of a picture are decided on
-    together. Classes that are new come behind those there are, in the order of their names, so that the labels of all
+    """Labels (N,) of pictures with these contents (N, 32), with the decisions that stand. Copies of a picture are decided
+    on together. Classes that are new come behind those there are, in the order of their names, so that the labels of all
     other rows stay the numbers they were."""
     marks = to_hex(np.ascontiguousarray(digests))
     decided = [(row, found.stands[mark]) for row, mark in enumerate(marks) if mark in found.stands]
