@@ -1,7 +1,7 @@
 """The manifest of a snapshot: which pictures a complete feature set holds, where it came from, the SHA-256 of every shard.
 
-It is written last, so its presence means that the set is complete; each run that extends the set replaces it. The ids,
-labels and contents of the pictures stand in the shards, whose SHA-256 it has: a million would be too many for JSON.
+It is written last, so its presence means that the set is complete; each run that extends the set replaces it. Ids, labels
+and contents of the pictures stand in the shards, whose SHA-256 it has: a million would be too many for JSON.
 """
 
 import dataclasses
@@ -73,7 +73,8 @@ class Provenance:
 
     `notes` are what must be said wherever a figure from these features stands (a stand-in test set, say).
     `parameters` is the SHA-256 of the backbone's parameters and buffers as they were on the device. `order` says whether
-    the first rows are a sample of all. `licence` is that of the weights, empty in sets that are older than the field.
+    the first rows are a sample of all. `licence` is that of the weights. `corrected`, of corrected
+    copies alone: the digests of their `source` and of the `corrections`.
     """
 
     split_rows: int
@@ -88,6 +89,7 @@ class Provenance:
     engine: str = "eager"
     order: Order = "unknown"
     licence: str = ""
+    corrected: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,8 +174,8 @@ class Manifest:
         facts = {"key_digest": self.key.digest, "digest": self.digest, "rows": self.rows, **dataclasses.asdict(self)}
         facts["change"] = None if self.change is None else self.change.to_json()
         facts["key"] = self.key.to_json()
-        if not self.provenance.licence:  # as it was before there was one
-            del facts["provenance"]["licence"]
+        for name in [one for one in ("licence", "corrected") if not facts["provenance"][one]]:  # as before there was one
+            del facts["provenance"][name]
         document = {"format": FORMAT, "version": facts.pop("version"), **facts}
         return pretty_json({**document, "sha256": sha256(canonical_json(document))})
 
@@ -269,7 +271,7 @@ _SKIPPED_TYPES: Mapping[str, tuple[type, ...]] = {"row": _COUNT, "id": _TEXT, "r
 _PROVENANCE_TYPES: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("split_rows", "batch_size"), _COUNT),
     **dict.fromkeys(("weights_from", "data_from", "parameters", "device", "created", "engine", "licence"), _TEXT),
-    "versions": (dict,),
+    **dict.fromkeys(("versions", "corrected"), (dict,)),
 }
 
 
@@ -279,8 +281,7 @@ def _check_types(manifest: Manifest) -> None:
     if not all(type(text) is str for text in (manifest.dataset, *manifest.classes)):
         raise ValueError("the names of the data set and of its classes are not all text")
     _expect(origin, _PROVENANCE_TYPES, "provenance")
-    texts = (*origin.notes, *origin.versions.values())
-    if not all(type(text) is str for text in texts):
+    if not all(type(text) is str for text in (*origin.notes, *origin.versions.values(), *origin.corrected.values())):
         raise ValueError("provenance: its notes or versions are not all text")
     for index, shard in enumerate(manifest.shards):
         _check_record_types(shard, index)

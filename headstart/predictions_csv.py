@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from headstart.core.cache.corrected_sets import by_digest
 from headstart.core.cache.errors import FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import write_durably
-from headstart.core.cache.store import FeatureStore
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.statistics.outcomes import Outcomes
 from headstart.tested import tested
@@ -39,7 +39,7 @@ class Record:
 def records(workspace: Workspace, runs: Sequence[Run]) -> list[Record]:
     """What each run's head said. Raises FeaturesNotFound where the features it was tested on are not there, RunDamaged,
     FeaturesDamaged, OSError."""
-    sets = {found.manifest.digest: found for found in FeatureStore(workspace.features_dir).sets()}
+    sets = by_digest(workspace.features_dir)
     return [_record(run, sets.get(run.test.digest), RunStore(workspace.runs_dir)) for run in runs]
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from headstart.commands import made_by, trained_by
+from headstart.core.cache.corrected_sets import as_made, by_digest
 from headstart.core.cache.errors import HeadstartError, RunNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import canonical_json, write_durably
-from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import listed, safe
 from headstart.core.extract import datasets
 from headstart.core.extract.featurise import expand
@@ -95,7 +95,7 @@ def _gathered(workspace: Workspace, runs: Sequence[Run], request: ReportRequest,
     photos = expand([str(request.photos)]) if request.photos is not None else []
     older = older_of(workspace, runs)
     runs = [dataclasses.replace(run, notes=(*run.notes, older[run.name])) if run.name in older else run for run in runs]
-    sets = {found.manifest.digest: found for found in FeatureStore(workspace.features_dir).sets()}
+    sets = by_digest(workspace.features_dir)
     store, analyses = RunStore(workspace.runs_dir), AnalysisStore(workspace.runs_dir)
     sources = _Sources(workspace, request, observer, sets, store, analyses, photos, older.keys())
     found = grouped(runs, {digest: features.manifest for digest, features in sets.items()})
@@ -228,7 +228,7 @@ def _images(part: GroupedRuns, sources: _Sources) -> tuple[Images | None, str]:
     features = sources.sets.get(part.groups[-1].first.test.digest)
     if features is None:
         return None, unknown
-    manifest, reasons, data_dir = features.manifest, [], sources.workspace.data_dir
+    manifest, reasons, data_dir = as_made(features.manifest, sources.sets), [], sources.workspace.data_dir
     asked = [sources.request.dataset] if sources.request.dataset else []
     for place in dict.fromkeys([*asked, *datasets.recorded_places(manifest)]):
         try:

@@ -40,6 +40,7 @@ class TrainingRequest:
     seed. `predictions` is a CSV file for what the heads say of their test rows. With `curve` the accuracy against the
     number of training rows is measured too, of one head of each set. With `views` the kept views of the training pictures
     are trained on too. Where the features do not fit into so many bytes of `memory`, they are read in blocks.
+    `corrections` is a file of decisions on labels (`docs/corrections.md`), by which heads are trained and tested.
     """
 
     models: tuple[str, ...] = ()
@@ -52,6 +53,7 @@ class TrainingRequest:
     curve: bool = False
     views: bool = False
     memory: int | None = None
+    corrections: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from headstart.commands import made_by
+from headstart.core.cache.corrected_sets import as_made, by_digest, store_of
 from headstart.core.cache.errors import FeaturesDamaged, HeadstartError, RunDamaged
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
@@ -49,14 +50,29 @@ def unneeded(workspace: Workspace) -> list[Entry]:
         else:
             replaced = entry.state == NOT_COMPLETE and number < numbers.get(base, 0)
         found += [entry] if replaced else []
-    return found
+    return found + _unneeded_copies(workspace, last, used)
+
+
+def _unneeded_copies(workspace: Workspace, last: Sequence[FeatureSet], used: set[str]) -> list[Entry]:
+    """The corrected copies that no head needs, where there is a later one of the same split, or none of their source."""
+    entries = [entry for entry in survey(store_of(workspace.features_dir)) if entry.features is not None]
+    copies = sorted(
+        (entry.features for entry in entries if entry.features), key=lambda one: one.manifest.provenance.created
+    )
+    later = {one.folder for one in newest(copies) if one.manifest.provenance.corrected.get("source") in _digests(last)}
+    needed = {one.manifest.digest: one.folder for one in copies if one.manifest.digest in used}  # one of equal ones will do
+    return [entry for entry in entries if entry.folder not in later | {*needed.values()}]
+
+
+def _digests(sets: Sequence[FeatureSet]) -> set[str]:
+    return {one.manifest.digest for one in sets}
 
 
 def tidy(workspace: Workspace, on_wait: Callable[[], None]) -> list[Entry]:
     """Remove them, and say what was. Raises RunDamaged, FeaturesNotFound, OSError."""
-    store, found = FeatureStore(workspace.features_dir), unneeded(workspace)
+    found = unneeded(workspace)
     for entry in found:
-        store.remove(entry.folder.name, on_wait)
+        FeatureStore(entry.folder.parent).remove(entry.folder.name, on_wait)
     return found
 
 
@@ -64,6 +80,7 @@ def outdated(workspace: Workspace, runs: Sequence[Run]) -> dict[str, str]:
     """By the run's name, what has become of the features that a head was trained or tested on: a later snapshot of the same
     data set and split, computed in the same way, is of other pictures, labels or class names; or the data set was divided
     in another way since. Raises FeaturesDamaged."""
+    sets = by_digest(workspace.features_dir)
     last = {_address(found): found for found in newest(FeatureStore(workspace.features_dir).sets())}
     said = {}
     for run in runs:
@@ -71,7 +88,10 @@ def outdated(workspace: Workspace, runs: Sequence[Run]) -> dict[str, str]:
             if part is None:
                 continue
             found = last.get((run.key.feature_key, run.key.dataset, part.split))
-            if found is not None and part.digest != found.manifest.digest and part.images != found.manifest.images_digest:
+            trained = sets.get(part.digest)
+            made = None if trained is None or not trained.manifest.provenance.corrected else as_made(trained.manifest, sets)
+            digest, images = (part.digest, part.images) if made is None else (made.digest, made.images_digest)
+            if found is not None and digest != found.manifest.digest and images != found.manifest.images_digest:
                 said[run.name] = f"older than its {what}: {found.folder.name} is of other pictures or labels by now"
         if (later := _redivided(run, last)) is not None:
             folder = later.folder.name

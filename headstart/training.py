@@ -26,6 +26,7 @@ from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.sessions import room, session
 from headstart.core.heads.sessions.cross_validation import OnFold
 from headstart.core.heads.training.epoch import Epoch, OnEpoch
+from headstart.correcting.pairs import corrected_pairs
 from headstart.observer import Observer, TrainingStart
 from headstart.predictions_csv import check, records, write_csv
 from headstart.requests import TrainingRequest
@@ -46,11 +47,13 @@ def train(workspace: Workspace, request: TrainingRequest, observer: Observer) ->
         one_head(request)
     if request.predictions is not None:
         check(request.predictions)
-    runs = list[Run]()
-    for pair, others in meant(workspace, request):
-        if (remark := data.passed_over(others, pair)) is not None:
+    runs, asked = list[Run](), meant(workspace, request)
+    pairs = [pair for pair, _ in asked]
+    corrected = pairs if request.corrections is None else corrected_pairs(pairs, request.corrections, observer)
+    for (made, others), pair in zip(asked, corrected, strict=True):
+        if (remark := data.passed_over(others, made)) is not None:
             observer.note(remark)
-        if (remark := newer_pictures(pair, workspace.data_dir)) is not None:
+        if (remark := newer_pictures(made, workspace.data_dir)) is not None:
             observer.remark(remark)
         own = data.with_views(pair, request.config, renewed) if request.views else request.config
         if not request.views and (remark := data.unused(pair)) is not None:

@@ -2,7 +2,7 @@
 
 from headstart.core.heads.data.groups import joined
 from headstart.core.heads.data.labelled import Labelled, counted
-from headstart.core.heads.data.loading import Parts, first, held_out, load, testing, whole
+from headstart.core.heads.data.loading import Parts, check_names, first, held_out, load, testing, whole
 from headstart.core.heads.data.selection import (
     Pair,
     check_choice,
@@ -21,6 +21,7 @@ __all__ = [
     "Pair",
     "Parts",
     "check_choice",
+    "check_names",
     "choose",
     "counted",
     "dataset_words",

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
+from headstart.core.cache.corrected_sets import REMOVED, UNLABELLED
 from headstart.core.cache.errors import FeaturesInvalid, FeaturesNotFound, FeaturesStale
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.manifest import Manifest
@@ -77,7 +78,7 @@ def load(pair: Pair, config: TrainConfig, read: Read = in_memory) -> Parts:
             f"{pair.train.folder}: has no test set beside it; `{extract_command(pair.key, '')}` without --split makes all "
             f"that there is: a test split, or one set that is divided here"
         )
-    _check_names(pair)
+    check_names(pair)
     beside = _beside(pair, config, read)
     if limit is not None and limit > manifest.stop + (beside.joins if beside else 0):
         raise FeaturesNotFound(_too_few(pair, limit))
@@ -162,7 +163,7 @@ def _check_fraction(pair: Pair, config: TrainConfig) -> None:
         raise FeaturesInvalid(f"{pair.train.folder}: --test-fraction {fraction:g}, but {there}; leave the option out")
 
 
-def _check_names(pair: Pair) -> None:
+def check_names(pair: Pair) -> None:
     """Refuse a set whose labels mean other classes: one of the two was made before the classes were renamed."""
     for other in pair.sets:
         if other.manifest.classes == pair.train.manifest.classes:
@@ -227,9 +228,10 @@ def _begins_with_a_sample(manifest: Manifest) -> bool:
 def _notes(manifest: Manifest) -> list[str]:
     """What must be said of a set's rows wherever they are used."""
     notes = [note for note in manifest.provenance.notes if not note.endswith(_OF_JOINED)]
-    if manifest.skipped:
+    reasons = [image.reason for shard in manifest.shards for image in shard.skipped]
+    if unreadable := sum(reason not in (REMOVED, UNLABELLED) for reason in reasons):
         which = "" if manifest.split == "all" else f"{manifest.split} "
-        notes.append(f"{manifest.skipped} unreadable {which}{'image' if manifest.skipped == 1 else 'images'} left out")
+        notes.append(f"{unreadable} unreadable {which}{'image' if unreadable == 1 else 'images'} left out")
     return notes
 
 

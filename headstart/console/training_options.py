@@ -18,6 +18,11 @@ def override(flags: str, kind: Any, what: str) -> Option:
     return click.option(*flags.split(), type=kind, help=f"{what} [default: {default}]")
 
 
+corrections_option = click.option(
+    "--corrections", type=Place("--corrections"), help="CSV file of corrected labels; the pictures stay as they are."
+)
+
+
 def training_options(function: Any) -> Any:
     """The options that say which heads are trained, and how; `request_of` reads them."""
     for option in reversed(_OPTIONS):
@@ -28,7 +33,7 @@ def training_options(function: Any) -> Any:
 def request_of(given: dict[str, Any]) -> TrainingRequest:
     """What the options ask for. An option that would change nothing is an error: whoever gave it believes that it does.
     Raises click.UsageError."""
-    names = ("models", "dataset", "seeds", "sweep", "predictions", "curve", "views", "memory")
+    names = ("models", "dataset", "seeds", "sweep", "predictions", "curve", "views", "memory", "corrections")
     asked = {name: given.pop(name) for name in names}
     choice, recipe, seed = choice_of(given), given.pop("recipe"), given.pop("seed")
     changes = {name: value for name, value in given.items() if value is not None}
@@ -100,6 +105,7 @@ _OPTIONS = (
         callback=as_bytes,
         help="Read features in blocks where all of them would take more: 200MB, 1.5GiB.",
     ),
+    corrections_option,
     click.option("--views", is_flag=True, help="Also train on the views of the training pictures that are kept."),
     click.option("--sweep", is_flag=True, help="Try 12 learning rates and weight decays; validation rows choose."),
 )

@@ -7,8 +7,8 @@ import datetime
 import numpy as np
 import numpy.typing as npt
 
+from headstart.core.cache.corrected_sets import as_made, by_digest
 from headstart.core.cache.errors import DataNotFound
-from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import listed
 from headstart.core.extract import datasets
 from headstart.core.extract.images import Images
@@ -128,10 +128,10 @@ def _images_digest(workspace: Workspace, head: TrainedHead, images: Images) -> s
     """The images' digest where they are those that the run was tested on, by content; else nothing."""
     if head.run is None:
         return ""
-    for features in FeatureStore(workspace.features_dir).sets():
-        manifest = features.manifest
-        if manifest.digest == head.run.test.digest and same_images(images, manifest):
-            return manifest.images_digest
+    sets = by_digest(workspace.features_dir)
+    features = sets.get(head.run.test.digest)
+    if features is not None and same_images(images, as_made(features.manifest, sets)):
+        return features.manifest.images_digest
     return ""
 
 

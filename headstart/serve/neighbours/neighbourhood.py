@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from headstart.core.cache.corrected_sets import store_of
 from headstart.core.cache.errors import FeaturesInvalid, HeadstartError, ImageUnreadable, RunNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.store import FeatureStore
@@ -77,9 +78,8 @@ def neighbourhoods(
 ) -> dict[str, Neighbourhood]:
     """Of each head, by its name, the training pictures, where they are at hand; of what is not it is noted why. Heads that
     learned from the same rows share them."""
-    sets = {
-        one.features.manifest.digest: one.features for one in survey(FeatureStore(workspace.features_dir)) if one.features
-    }
+    stores = (store_of(workspace.features_dir), FeatureStore(workspace.features_dir))
+    sets = {one.features.manifest.digest: one.features for store in stores for one in survey(store) if one.features}
     shared: dict[tuple[str, str], tuple[Learned, Search, Gallery | None]] = {}
     found, room = dict[str, Neighbourhood](), KEPT
     for name, run in runs.items():

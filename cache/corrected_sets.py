@@ -1,0 +1,207 @@
+"""Feature sets whose labels people corrected: copies of kept sets, in a folder of their own inside the features directory.
+
+    FEATURES_DIR/.corrected/NAME-0123456789abcdef/manifest.json, shard-00000.h5, ...
+
+Nothing that lists or extends the features directory looks into that folder, so that a corrected set is never taken for
+features as they were made; neither by a version that knows no corrections. Whoever knows the digest of a set finds it
+(`by_digest`). The same corrections of the same set make the same folder again. No feature is changed.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.core.cache.corrected import Corrected, corrected
+from headstart.core.cache.corrections import Corrections
+from headstart.core.cache.digests import Digests
+from headstart.core.cache.errors import ArgumentInvalid, FeaturesDamaged, FeaturesInvalid, FeaturesStale
+from headstart.core.cache.feature_set import FeatureSet, checked_bytes
+from headstart.core.cache.files import canonical_json, sha256, write_durably
+from headstart.core.cache.manifest import NAME, Manifest, ShardRecord, read_manifest
+from headstart.core.cache.shard import Rows, Shard, Skipped, encode_shard
+from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.text import safe
+
+FOLDER = ".corrected"
+REMOVED, UNLABELLED = "removed by a correction", "has no label"
+"""Why rows of the set are left out of its corrected copy."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """What corrections did to some sets: pictures whose label is another one (`changed`), that had none and got one
+    (`added`), that are left out (`removed`), that keep their label though nobody could tell (`unsure`), that are left out
+    since they have no label (`unlabelled`); the decisions on pictures `elsewhere`; the classes that lost all pictures."""
+
+    changed: int
+    added: int
+    removed: int
+    unsure: int
+    unlabelled: int
+    elsewhere: int
+    emptied: tuple[str, ...] = ()
+
+    def words(self, file: str) -> str:
+        """What must be said wherever a figure from the sets stands."""
+        parts = [
+            f"{self.changed:,} changed",
+            *([f"{self.added:,} added"] if self.added else []),
+            f"{self.removed:,} removed",
+        ]
+        parts += [f"{self.unsure:,} unsure kept as they were"] if self.unsure else []
+        parts += [f"{self.unlabelled:,} without a label left out"] if self.unlabelled else []
+        return f"labels corrected: {', '.join(parts)}, by {file}"
+
+
+def store_of(features_dir: Path) -> FeatureStore:
+    """The corrected sets of a features directory."""
+    return FeatureStore(features_dir / FOLDER)
+
+
+def by_digest(features_dir: Path) -> dict[str, FeatureSet]:
+    """Every complete set of a features directory by its digest, corrected ones too. Raises FeaturesDamaged."""
+    sets = [*store_of(features_dir).sets(), *FeatureStore(features_dir).sets()]
+    return {found.manifest.digest: found for found in sets}
+
+
+def as_made(manifest: Manifest, sets: Mapping[str, FeatureSet]) -> Manifest:
+    """The manifest of the set that a corrected one is a copy of, where it is among these; else the one that is given."""
+    source = sets.get(manifest.provenance.corrected.get("source", ""))
+    return manifest if source is None else source.manifest
+
+
+def make(
+    sets: Sequence[FeatureSet], views: Sequence[FeatureSet], found: Corrections, file: str
+) -> tuple[list[FeatureSet], Numbers]:
+    """Corrected copies of the splits of one data set, and of the views of their pictures, in this order, and what was
+    changed. All have one list of classes. `file` is what messages call the corrections.
+
+    Raises FeaturesStale for sets that do not say which pictures they are of, ArgumentInvalid where no decision is on one of
+    them, FeaturesInvalid where no row of a split is left, FeaturesDamaged, OSError.
+    """
+    read = [_read(source) for source in sets]
+    classes = sets[0].manifest.classes
+    labels, digests = (np.concatenate([one[i] for one in read]) for i in (0, 1))
+    whole = corrected(found, digests, labels, classes)
+    if whole.elsewhere == len(found.stands):
+        what = "the one decision is not" if whole.elsewhere == 1 else f"none of the {whole.elsewhere:,} decisions is"
+        raise ArgumentInvalid(
+            f"{file}: {what} on a picture of {safe(sets[0].manifest.dataset)}, by content; name the data set that was "
+            f"reviewed with --dataset, `headstart cache ls` shows those that are there"
+        )
+    numbers = _numbers(whole, labels)
+    made, done = [], 0
+    for source, (own, _) in zip(sets, read, strict=True):
+        span = slice(done, done + len(own))
+        stays = whole.kept[span] & (whole.labels[span] >= 0)
+        if not stays.any():
+            raise FeaturesInvalid(_none_left(source, whole.kept[span], file))
+        made.append(_copied(source, whole, span, found, numbers.words(file)))
+        done += len(own)
+    for view in views:
+        own, marks = _read(view)
+        mine = corrected(found, marks, own, whole.classes)
+        made.append(_copied(view, mine, slice(0, len(own)), found, numbers.words(file)))
+    return made, numbers
+
+
+def _read(source: FeatureSet) -> tuple[npt.NDArray[np.int64], Digests]:
+    """The labels (N,) and contents (N, 32) of a set's rows; one shard at a time is in memory."""
+    labels, digests = [], list[Digests]()
+    for index in range(len(source.manifest.shards)):
+        rows = source.read(index).rows
+        if rows.digests is None:
+            raise FeaturesStale(
+                f"{source.folder}: is of a version that did not keep which pictures it is of, so that no correction finds "
+                f"them; the `headstart extract` that made it brings it up to date"
+            )
+        labels.append(rows.labels)
+        digests.append(rows.digests)
+    return np.concatenate(labels), np.concatenate(digests)
+
+
+def _numbers(whole: Corrected, labels: npt.NDArray[np.int64]) -> Numbers:
+    stays = whole.kept & (whole.labels >= 0)
+    had, has = set(labels.tolist()), set(whole.labels[stays].tolist())
+    return Numbers(
+        changed=int((whole.changed & (labels >= 0)).sum()),
+        added=int((whole.changed & (labels < 0)).sum()),
+        removed=int((~whole.kept).sum()),
+        unsure=int((whole.unsure & stays).sum()),
+        unlabelled=int((whole.kept & (whole.labels < 0)).sum()),
+        elsewhere=whole.elsewhere,
+        emptied=tuple(name for number, name in enumerate(whole.classes) if number in had and number not in has),
+    )
+
+
+def _none_left(source: FeatureSet, kept: npt.NDArray[np.bool_], file: str) -> str:
+    what = f"all {len(kept):,} {source.manifest.split} pictures are removed"
+    if kept.any():
+        what = f"none of the {int(kept.sum()):,} {source.manifest.split} pictures that stay has a label"
+    way = "a line with the action undo takes a decision back" if not kept.all() else "give some of them one"
+    return f"{source.folder}: {what} by {file}; {way}"
+
+
+def _copied(source: FeatureSet, whole: Corrected, span: slice, found: Corrections, words: str) -> FeatureSet:
+    """The corrected copy of a set, whose rows are those of `span`; the one that is there, where it is whole."""
+    mark = sha256(canonical_json([source.manifest.digest, list(whole.classes), found.digest, words]))[:16]
+    folder = store_of(source.folder.parent).root / f"{source.folder.name}-{mark}"
+    try:
+        there = FeatureSet(folder, read_manifest(folder))
+        there.check()
+    except (FileNotFoundError, FeaturesDamaged):
+        pass
+    else:
+        return there
+    records, done = list[ShardRecord](), span.start
+    for index, record in enumerate(source.manifest.shards):
+        own = slice(done, done + record.rows)
+        records.append(_copied_shard(source, index, folder, whole, own))
+        done += record.rows
+    before = source.manifest.provenance
+    provenance = dataclasses.replace(
+        before,
+        notes=(*before.notes, words),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
+        corrected={"source": source.manifest.digest, "corrections": found.digest},
+    )
+    manifest = dataclasses.replace(
+        source.manifest, classes=whole.classes, shards=tuple(records), provenance=provenance, change=None
+    )
+    write_durably(folder / NAME, manifest.to_bytes())
+    return FeatureSet(folder, manifest)
+
+
+def _copied_shard(source: FeatureSet, index: int, folder: Path, whole: Corrected, own: slice) -> ShardRecord:
+    """One shard written with its corrected labels, without the rows that go; byte for byte where nothing changes."""
+    record = source.manifest.shards[index]
+    labels, kept, changed = whole.labels[own], whole.kept[own], whole.changed[own]
+    stays = kept & (labels >= 0)
+    if stays.all() and not changed.any():
+        write_durably(folder / record.file, checked_bytes(source.folder / record.file, record))
+        return record
+    shard = source.read(index)
+    there = np.setdiff1d(np.arange(shard.start, shard.stop), [one.row for one in shard.skipped])
+    gone = [
+        Skipped(int(there[at]), shard.rows.ids[at].decode("utf-8", "replace"), UNLABELLED if kept[at] else REMOVED)
+        for at in np.flatnonzero(~stays).tolist()
+    ]
+    rows, digests = shard.rows, shard.rows.digests
+    assert digests is not None
+    copy = Shard(
+        key=shard.key,
+        inputs=sha256(shard.inputs.encode(), labels.astype("<i8").tobytes(), stays.tobytes()),
+        start=shard.start,
+        stop=shard.stop,
+        rows=Rows(rows.features[stays], labels[stays], rows.ids[stays], digests[stays]),
+        skipped=tuple(sorted((*shard.skipped, *gone), key=lambda one: one.row)),
+    )
+    content = encode_shard(copy)
+    write_durably(folder / record.file, content)
+    return dataclasses.replace(
+        record, rows=len(copy.rows), sha256=sha256(content), inputs=copy.inputs, skipped=copy.skipped
+    )

@@ -1,0 +1,1 @@
+"""Labels that people corrected, for the commands that take `--corrections FILE`."""
