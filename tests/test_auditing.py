@@ -14,6 +14,7 @@ from heads_samples import blobs, make_key, write_set
 from PIL import Image
 
 from headstart.core.cache.store import FeatureStore
+from headstart.core.heads.audit.kept import kept
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 200)}
 
@@ -110,6 +111,18 @@ def test_the_accuracy_is_told_without_the_leaks(found: Found) -> None:
         assert one["all"]["total"] == 17
         assert one["without_leaks"]["total"] == 15
         assert f"{one['run']}: 2 of 17 test pictures have a twin in training; without them " in said
+
+
+def test_what_was_found_is_kept_for_trainings_and_reports(place: Place) -> None:
+    _, document, _ = audited(place)
+    audit = kept(place.root / "runs", "folder-pets")
+    assert audit is not None
+    assert (audit.leaked, audit.test_rows, audit.copy_groups, audit.near_pairs, audit.conflicting) == (2, 17, 3, 1, 1)
+    assert audit.labels is not None
+    assert audit.labels.suspects == document["labels"]["suspects"]
+    assert sorted(map(len, audit.groups)) == [2, 2, 2, 2]
+    told = "2 of 17 test pictures have a twin in training (identical, or nearly so by an audit); without them "
+    assert place.run("train-head", "-m", "resnet18", "--head", "ridge").stdout.count(told) == 1
 
 
 def test_one_backbone_can_be_asked_alone(place: Place) -> None:

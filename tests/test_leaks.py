@@ -81,7 +81,7 @@ def test_near_duplicates_of_an_audit_of_these_pictures_are_twins_too(tmp_path: P
     run = trained(pair, tmp_path)
     assert run.without_twins is not None
     assert (run.without_twins.score.total, run.without_twins.audited) == (20, True)
-    told = "4 of 24 test pictures have a twin in training (identical, or nearly by `headstart audit`); without them "
+    told = "4 of 24 test pictures have a twin in training (identical, or nearly so by an audit); without them "
     assert told in words.training.trained(run)
 
 
@@ -102,7 +102,7 @@ def test_of_a_part_that_is_held_out_near_duplicates_in_the_rest_are_twins(tmp_pa
     keep(tmp_path / "runs", audited_as(pair, tuple((0, row) for row in range(60))))
     (run,) = session.fit(pair, [config], "cpu", "a computer", RunStore(tmp_path / "runs"), silent)
     assert run.without_twins == WithoutTwins(Score(0, 0), audited=True)
-    assert "12 of 12 test pictures have a twin in training (identical, or nearly by `headstart audit`): none is left" in (
+    assert "12 of 12 test pictures have a twin in training (identical, or nearly so by an audit): none is left" in (
         words.training.trained(run)
     )
 
@@ -129,13 +129,13 @@ def test_seeds_are_told_by_their_mean() -> None:
     found = apart([WithoutTwins(Score(8, 10)), WithoutTwins(Score(6, 10))], 12, chosen=True)
     assert found is not None
     assert found.accuracy == pytest.approx(0.7)
-    assert found.sentence.startswith(
+    assert found.sentence().startswith(
         "2 of 12 test pictures have a twin in training or validation (identical); without them 70"
     )
-    assert found.sentence.endswith(", mean of 2 seeds)")
+    assert found.sentence().endswith(", mean of 2 seeds)")
     one = apart([WithoutTwins(Score(8, 11)), None], 12, chosen=False)
     assert one is not None
-    assert one.sentence.startswith("1 of 12 test pictures has a twin in training (identical); without them 72.73%")
+    assert one.sentence().startswith("1 of 12 test pictures has a twin in training (identical); without them 72.73%")
     assert apart([None, None], 12, chosen=False) is None
 
 

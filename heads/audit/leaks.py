@@ -2,7 +2,7 @@
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,18 +59,17 @@ class Apart:
     seeds: int
     chosen: bool
 
-    @property
-    def sentence(self) -> str:
-        """How many have a twin, what that is, and the accuracy without them."""
+    def sentence(self, percent: Callable[[float], str] = "{:.2%}".format) -> str:
+        """How many have a twin, what that is, and the accuracy without them; `percent` spells shares."""
         where = "training or validation" if self.chosen else "training"
-        what = "identical, or nearly by `headstart audit`" if self.audited else "identical"
+        what = "identical, or nearly so by an audit" if self.audited else "identical"
         one = self.test_rows == 1 or self.leaked == 1
         has = f"{self.leaked:,} of {self.test_rows:,} test pictures {'has' if one else 'have'} a twin in {where} ({what})"
         if self.accuracy is None or self.interval is None:
             return f"{has}: none is left to tell an accuracy by"
-        low, high = self.interval
+        low, high = map(percent, self.interval)
         mean = f", mean of {self.seeds} seeds" if self.seeds > 1 else ""
-        return f"{has}; without them {self.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}{mean})"
+        return f"{has}; without them {percent(self.accuracy)} (95 % interval {low} to {high}{mean})"
 
 
 def apart(found: Sequence[WithoutTwins | None], test_rows: int, *, chosen: bool) -> Apart | None:

@@ -131,7 +131,7 @@ def _apart(runs: Sequence[Run]) -> list[str]:
 
     total, chosen = runs[0].evaluation.overall.total, runs[0].val is not None
     found = apart([run.without_twins for run in runs], total, chosen=chosen)
-    return [] if found is None else [found.sentence]
+    return [] if found is None else [found.sentence()]
 
 
 def _averaged(run: Run) -> list[str]:
