@@ -116,7 +116,7 @@ def stated(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return {name: value for name, value in fields if name not in _LATER or value}
 
 
-_LATER = ("views", "averaged", "val", "validation", "kept_views", "in_blocks")
+_LATER = ("views", "averaged", "val", "validation", "kept_views", "in_blocks", "without_twins")
 
 TEST_FRACTION = 0.2
 """The part of a set without a test split that is held out where one must be, though none was asked for: by a study, and as

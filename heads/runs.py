@@ -10,6 +10,7 @@ from typing import Any
 from headstart.core.cache.errors import RunDamaged, RunNotFound
 from headstart.core.cache.files import make_folder, pretty_json, read_json, sha256, sync_folder, write_durably
 from headstart.core.cache.key import NamedKey
+from headstart.core.heads.audit.leaks import WithoutTwins
 from headstart.core.heads.config import TRAINING_VERSION, TrainConfig, stated
 from headstart.core.heads.curve.record import Curve
 from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT, Protocol
@@ -55,7 +56,8 @@ class Run:
     where there are none; nothing is chosen by it. `val` are the features of the validation split, None where there is none:
     its rows chose the head and were not trained on, or are among the `train_rows` where a note says so. `kept_views` are
     the sets of views that it was trained or tested on, by content. `in_blocks` says that the features were not in memory
-    as a whole, None where they were.
+    as a whole, None where they were. `without_twins` is how often it is right on the test pictures that have no twin among
+    those it learned from, None where none was known to have one.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Run:
     val: Extraction | None = None
     kept_views: tuple[str, ...] = ()
     in_blocks: InBlocks | None = None
+    without_twins: WithoutTwins | None = None
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -152,6 +155,7 @@ def parse(found: Any) -> Run:
         "curve": None if facts.get("curve") is None else Curve.from_json(facts["curve"]),
         "in_blocks": InBlocks.from_json(facts.get("in_blocks")),
         "averaged": None if facts.get("averaged") is None else Score(**facts["averaged"]),
+        "without_twins": WithoutTwins.from_json(facts.get("without_twins")),
     }
     facts.setdefault("kept_views", ())
     tuples = {name: tuple(facts[name]) for name in ("losses", "val_accuracies", "notes", "kept_views")}

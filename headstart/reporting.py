@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from headstart.auditing.files.beside import with_twins_of
 from headstart.commands import made_by, trained_by
 from headstart.core.cache.corrected_sets import as_made, by_digest
 from headstart.core.cache.errors import HeadstartError, RunNotFound
@@ -24,7 +25,9 @@ from headstart.core.extract.images.contents import same_images
 from headstart.core.extract.pictures import thumbnails as gallery
 from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.heads import timings
+from headstart.core.heads.audit.kept import KeptAudit, kept
 from headstart.core.heads.predict import Photo, Wanted
+from headstart.core.heads.report.audited import is_current
 from headstart.core.heads.report.csv_file import to_csv
 from headstart.core.heads.report.evaluation import Predictions, evaluated
 from headstart.core.heads.report.facts import Photograph, Report, Section, TitledImage, with_ids, with_pictures
@@ -54,7 +57,7 @@ THUMBNAIL = 96
 @dataclasses.dataclass(frozen=True)
 class _Sources:
     """Where a report's facts come from: the feature sets by digest, the heads with their timings, the analyses, the files
-    of outside photographs, and the names of heads that are older than their features."""
+    of outside photographs, the names of heads that are older than their features, and the audits by data set."""
 
     workspace: Workspace
     request: ReportRequest
@@ -64,6 +67,7 @@ class _Sources:
     analyses: AnalysisStore
     photos: Sequence[Path]
     older: Collection[str]
+    audits: Mapping[str, KeptAudit | None]
 
     def is_older(self, part: GroupedRuns) -> bool:
         """Whether all its heads are."""
@@ -97,7 +101,8 @@ def _gathered(workspace: Workspace, runs: Sequence[Run], request: ReportRequest,
     runs = [dataclasses.replace(run, notes=(*run.notes, older[run.name])) if run.name in older else run for run in runs]
     sets = by_digest(workspace.features_dir)
     store, analyses = RunStore(workspace.runs_dir), AnalysisStore(workspace.runs_dir)
-    sources = _Sources(workspace, request, observer, sets, store, analyses, photos, older.keys())
+    audits = {name: kept(workspace.runs_dir, name) for name in {run.key.dataset for run in runs}}
+    sources = _Sources(workspace, request, observer, sets, store, analyses, photos, older.keys(), audits)
     found = grouped(runs, {digest: features.manifest for digest, features in sets.items()})
     current = [part for part in found if not sources.is_older(part)]
     replaced = [part for part in reversed(found) if sources.is_older(part)]
@@ -124,7 +129,7 @@ def _gathered(workspace: Workspace, runs: Sequence[Run], request: ReportRequest,
 def _section(part: GroupedRuns, its_images: tuple[Images | None, str], sources: _Sources) -> Section:
     tested = [_tested(group, sources) for group in part.groups]
     timed = [_timing(sources.store, group) for group in part.groups]
-    images, place = its_images
+    (images, place), audit = its_images, None if sources.is_older(part) else sources.audits[part.dataset]
     rows = tuple(_row(*one, place, sources) for one in zip(part.groups, timed, tested, strict=True))
     there = [found for found in tested if found is not None]
     photos = _labelled(part, sources) if sources.photos else []
@@ -143,6 +148,8 @@ def _section(part: GroupedRuns, its_images: tuple[Images | None, str], sources: 
         },
         batch_norm=sources.analyses.batch_norm(part.images),
         published=STUDY if any(row.published for row in rows) else None,
+        audit=audit,
+        audit_outdated=audit is not None and not is_current(audit, part),
     )
     section = with_ids(evaluated(section, there), _ids(there))
     return section if images is None else _with_pictures(section, images, part, sources)
@@ -193,7 +200,9 @@ def _tested(group: Group, sources: _Sources) -> Predictions | None:
     except RunNotFound as error:
         sources.observer.note(f"{error}; it is in Table 1 only")
         return None
-    runs = tuple(map(completed, group.runs, found.outcomes))
+    whole, audit = map(completed, group.runs, found.outcomes), sources.audits[group.first.key.dataset]
+    told = zip(whole, found.outcomes, strict=True)
+    runs = tuple(with_twins_of(audit, run, outcomes, found.testing.rows) for run, outcomes in told)
     labelled = np.stack([one.predicted for one in found.outcomes])
     group, about = dataclasses.replace(group, runs=runs), sources.analyses.about(group.first)
     return Predictions(group, found.outcomes[0].probabilities, labelled, found.testing, about)

@@ -1,6 +1,7 @@
 """`headstart audit` and `headstart similar` on real files: what a user reads, what is written, and that nothing changes."""
 
 import csv
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -13,7 +14,14 @@ from cli_samples import Place
 from heads_samples import blobs, make_key, write_set
 from PIL import Image
 
+from headstart.auditing.audit import audit
+from headstart.auditing.request import AuditRequest
+from headstart.console.words.auditing import audits
 from headstart.core.cache.store import FeatureStore
+from headstart.core.heads.audit.kept import kept
+from headstart.core.heads.audit.labels import Expected
+from headstart.observer import SILENT
+from headstart.workspace import Workspace
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 200)}
 
@@ -112,6 +120,18 @@ def test_the_accuracy_is_told_without_the_leaks(found: Found) -> None:
         assert f"{one['run']}: 2 of 17 test pictures have a twin in training; without them " in said
 
 
+def test_what_was_found_is_kept_for_trainings_and_reports(place: Place) -> None:
+    _, document, _ = audited(place)
+    there = kept(place.root / "runs", "folder-pets")
+    assert there is not None
+    assert (there.leaked, there.test_rows, there.copy_groups, there.near_pairs, there.conflicting) == (2, 17, 3, 1, 1)
+    assert there.labels is not None
+    assert there.labels.suspects == document["labels"]["suspects"]
+    assert sorted(map(len, there.groups)) == [2, 2, 2, 2]
+    told = "2 of 17 test pictures have a twin in training (identical, or nearly so by an audit); without them "
+    assert place.run("train-head", "-m", "resnet18", "--head", "ridge").stdout.count(told) == 1
+
+
 def test_one_backbone_can_be_asked_alone(place: Place) -> None:
     said, document, _ = audited(place, "-m", "resnet18", "--csv", str(place.root / "own" / "a.csv"))
     assert document["models"] == ["resnet18"]
@@ -199,6 +219,33 @@ def test_odd_sets_are_audited_as_far_as_they_can_be(tmp_path: Path, classes: tup
     else:
         assert "nothing is said of 1, whose class has no other picture" in said or "labels: not looked at" in said
     assert "small classes: a (" in said
+
+
+def test_labels_that_cannot_be_cross_validated_are_not_looked_at_and_why_is_said(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    for number, name in enumerate(("a", "b")):
+        path = tmp_path / "two" / name / f"{number}.png"
+        path.parent.mkdir(parents=True)
+        scene(number, "red").save(path)
+    words = ("--dataset", f"folder:{tmp_path / 'two'}", "-m", "resnet18", "--weights", "random:0", "--image-size", "32")
+    place.run("extract", *words)
+    said, document, _ = audited(place)
+    why = "2 rows of 2 classes are too few to be cross-validated: no class has two images"
+    assert f"labels: not looked at, {why}\n" in said
+    assert document["no_labels"] == why
+
+
+def test_fewer_suspects_than_expected_are_told_with_the_reason(place: Place) -> None:
+    here = Workspace(place.root / "features", place.root / "runs", place.root / "data", "cpu")
+    found = audit(here, AuditRequest(("resnet18",), "folder-pets"), SILENT)
+    assert found.labels is not None
+    own = found.labels.audit
+    fewer = dataclasses.replace(own, suspects=own.suspects[:0], expected=Expected(3.0, 1.0, 5.0))
+    said = audits.found(dataclasses.replace(found, labels=dataclasses.replace(found.labels, audit=fewer)))
+    assert "(95 % interval 1 to 5); 0 suspects: no more are likelier of another class\n" in said
+    as_many = dataclasses.replace(fewer, expected=Expected(0.4, 0.0, 1.0))
+    said = audits.found(dataclasses.replace(found, labels=dataclasses.replace(found.labels, audit=as_many)))
+    assert "; 0 suspects\n" in said
 
 
 def test_similar_pictures_are_found_the_picture_itself_first(place: Place, tmp_path: Path) -> None:

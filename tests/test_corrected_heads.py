@@ -133,9 +133,7 @@ def test_an_audit_and_a_choice_without_corrections_pass_over_corrected_sets(wron
 def test_a_split_without_pictures_is_said(wrong: Workspace, tmp_path: Path, split: str) -> None:
     path = tmp_path / "corrections.csv"
     corrections.append(path, [Correction(mark, REMOVE) for name, mark in pictures(wrong).items() if split in name])
-    with pytest.raises(
-        FeaturesInvalid, match=rf"all \d+ {split} pictures are removed by corrections.csv; a line with the action undo"
-    ):
+    with pytest.raises(FeaturesInvalid, match=rf"all \d+ {split} pictures are removed by corrections.csv; a line with"):
         train(wrong, path)
 
 

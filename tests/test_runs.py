@@ -89,7 +89,8 @@ def test_the_versions_name_what_makes_a_head() -> None:
 
 
 FIELDS = sorted(
-    {field.name for field in dataclasses.fields(Run)} - {"together", "curve", "averaged", "val", "kept_views", "in_blocks"}
+    {field.name for field in dataclasses.fields(Run)}
+    - {"together", "curve", "averaged", "val", "kept_views", "in_blocks", "without_twins"}
 )
 
 

@@ -20,7 +20,15 @@ TOLD = 3
 
 
 def grouped(training: Labelled, testing: Labelled | None, pattern: str | None) -> Labelled:
-    """The training rows with their `groups`, None where each stands alone, and with notes on what was found.
+    """The training rows as `grouped_apart` gives them."""
+    return grouped_apart(training, testing, pattern)[0]
+
+
+def grouped_apart(
+    training: Labelled, testing: Labelled | None, pattern: str | None
+) -> tuple[Labelled, npt.NDArray[np.bool_]]:
+    """The training rows with their `groups`, None where each stands alone, and with notes on what was found; and which test
+    rows (T,) are the same picture as one of those.
 
     Rows of the same picture are together (`data.copies`, or by their `contents`), and those in whose ids the regular
     expression `pattern` finds the same text: its first group, or all that it matched where it has none; without one
@@ -41,7 +49,8 @@ def grouped(training: Labelled, testing: Labelled | None, pattern: str | None) -
         notes += _in_both(named, learned, count, "group")
         found = joined(found, named[:count])
     alone = len(np.unique(found)) == count
-    return dataclasses.replace(training, groups=None if alone else found, notes=(*training.notes, *notes))
+    told = dataclasses.replace(training, groups=None if alone else found, notes=(*training.notes, *notes))
+    return told, np.isin(same[count:], same[:count])
 
 
 def _same_contents(parts: Sequence[Labelled]) -> Places:

@@ -13,7 +13,7 @@ from headstart.core.cache.text import listed
 from headstart.core.cache.views import views_in_words
 from headstart.core.heads.config import RECIPES, TEST_FRACTION, TrainConfig
 from headstart.core.heads.data import folds, sampling
-from headstart.core.heads.data.groups import grouped
+from headstart.core.heads.data.groups import grouped, grouped_apart
 from headstart.core.heads.data.labelled import Labelled
 from headstart.core.heads.data.reading import Read, in_memory
 from headstart.core.heads.data.selection import Pair, extract_command
@@ -34,11 +34,15 @@ class Parts:
     """Rows to train on, and rows to test on: None where the set has no test split and nothing is to be held out, so that
     only a cross-validation of the training rows can tell how good a head is.
 
-    The last rows to train on are those of the `validation` split, where there is one: judging, or as all others."""
+    The last rows to train on are those of the `validation` split, where there is one: judging, or as all others. Test rows
+    that are `leaked` (T,) are pictures of other rows too: the same, and where that is `audited`, nearly the same as an
+    audit found. None where there are no test rows, or none can be so."""
 
     training: Labelled
     testing: Labelled | None
     validation: Labelled | None = None
+    leaked: npt.NDArray[np.bool_] | None = None
+    audited: bool = False
 
     @property
     def cross_validated(self) -> Labelled:
@@ -90,15 +94,15 @@ def load(pair: Pair, config: TrainConfig, read: Read = in_memory) -> Parts:
     else:
         test = testing(pair.test, config, read) if pair.test is not None else None
         train = _training(pair.train, None if limit is None else min(limit, manifest.stop), read)
-    own = len(train.labels)
+    own, leaked = len(train.labels), None
     train = train if beside is None else beside.beside(train, limit)
     if beside is not None or not divided:
-        train = grouped(train, test, config.group_by)
+        train, leaked = grouped_apart(train, test, config.group_by)
     learned = train.learning.labels
     _check_classes(learned, pair.train)
     told = sampling.missing_classes(pair.key.classes, learned, None if test is None else test.labels)
     train = dataclasses.replace(train, notes=(*train.notes, *told))
-    parts = Parts(train, test, _added(beside, len(train.labels) - own))
+    parts = Parts(train, test, _added(beside, len(train.labels) - own), None if test is None else leaked)
     return _with_views(parts, pair, config) if config.views else parts
 
 

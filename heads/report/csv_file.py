@@ -5,6 +5,7 @@ import dataclasses
 import io
 from collections.abc import Sequence
 
+from headstart.core.heads.audit.leaks import apart
 from headstart.core.heads.report.facts import Report
 from headstart.core.heads.report.row import Row
 from headstart.core.heads.runs import Run
@@ -13,6 +14,7 @@ from headstart.core.heads.statistics.measures import NAMES
 _NOT_IN_CSV = ("folder",
     "runs", "seeds", "accuracies", "deviation", "interval_over", "inference", "interval", "losses", "notes", "test_used",
     "sigmoid", "measures", "selection", "evaluated_by", "curve", "trained_by", "outdated",
+    "without_twins",
 )  # fmt: skip
 
 
@@ -30,6 +32,10 @@ def to_csv(report: Report, runs: Sequence[Run]) -> str:
         "notes",
         "evaluated_by",
         *NAMES,
+        "test_twins",
+        "accuracy_without_twins",
+        "accuracy_without_twins_low",
+        "accuracy_without_twins_high",
     ]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["recipe" if name == "settings" else name for name in names] + extra)
@@ -45,8 +51,17 @@ def to_csv(report: Report, runs: Sequence[Run]) -> str:
             [getattr(own, name) for name in names]
             + [run.config.seed, *inference, *score.interval, losses, "; ".join(run.notes), run.evaluated_by.kind]
             + [_measure(run, line, name) for name in NAMES]
+            + _without_twins(run, line)
         )
     return text.getvalue()
+
+
+def _without_twins(run: Run, line: Row) -> list[float | None]:
+    """How many of its test pictures have a twin in training, and its accuracy without them with its interval; empty where
+    none is known to have one. That of its line where it stands there alone: an audit may know more than the record."""
+    found = apart([run.without_twins], run.evaluation.overall.total, chosen=run.val is not None)
+    found = line.without_twins if line.runs == (run.name,) else found
+    return [None] * 4 if found is None else [found.leaked, found.accuracy, *(found.interval or (None, None))]
 
 
 def _measure(run: Run, line: Row, name: str) -> float | None:

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import ClassVar, TypeVar
 
+from headstart.core.heads.audit.kept import KeptAudit
 from headstart.core.heads.predict import Photo
 from headstart.core.heads.report.published import PublishedStudy
 from headstart.core.heads.report.row import Row
@@ -138,7 +139,8 @@ class Section:
     `heads` stand model by model, and only those whose features are there; `not_compared` says in words which of them were
     tested on other images. `maps` and `stages` (seconds per image of each stage of inference) are by model. `published` are
     the published study's figures where they may stand beside ours. `replaced` says that all its heads are of earlier
-    snapshots, and that another section has heads of the data set as it is now: none of these is then recommended.
+    snapshots, and that another section has heads of the data set as it is now: none of these is then recommended. `audit`
+    is what an audit of the data set found, None where none was made; it is `audit_outdated` where it is of other pictures.
     """
 
     title: str
@@ -159,6 +161,8 @@ class Section:
     preprocessing: Preprocessing | None = None
     published: PublishedStudy | None = None
     replaced: bool = False
+    audit: KeptAudit | None = None
+    audit_outdated: bool = False
 
     @property
     def instead(self) -> str:

@@ -11,9 +11,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from headstart.core.heads.audit.kept import KeptAudit
 from headstart.core.heads.config import stated
 from headstart.core.heads.curve.record import Curve
-from headstart.core.heads.report import more_pictures
+from headstart.core.heads.report import audited, more_pictures
 from headstart.core.heads.report.facts import (
     Disagreement,
     HeadResults,
@@ -60,8 +61,17 @@ def _section(found: Section) -> dict[str, Any]:
         "classes": list(found.classes),
         "maps": {model: _map(one) if one else None for model, one in found.maps.items()},
         "stages": {model: dict(stages) for model, stages in found.stages.items()},
+        "audit": _audit(found.audit, found.audit_outdated) if found.audit else None,
         "batch_norm": results.batch_norm_to_json(found.batch_norm) if found.batch_norm else None,
     }
+
+
+def _audit(found: KeptAudit, outdated: bool) -> dict[str, Any]:
+    """What an audit found, without the groups of pictures, which are in its own file; of one that is outdated only when it
+    was made, and the command that makes a new one."""
+    facts = {"created": found.created, "outdated": outdated, "command": audited.command(found)}
+    totals = {} if outdated else {name: value for name, value in dataclasses.asdict(found).items() if name != "groups"}
+    return {**totals, **facts}
 
 
 def _row(row: Row) -> dict[str, Any]:

@@ -5,9 +5,11 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
+from headstart.core.heads.audit.leaks import Apart, apart
 from headstart.core.heads.curve.record import Curve
 from headstart.core.heads.protocol import TEST_SPLIT, Protocol
 from headstart.core.heads.report.grouping import Group
+from headstart.core.heads.report.units import percent
 from headstart.core.heads.runs import Run
 from headstart.core.heads.selection.record import Selection
 from headstart.core.heads.settings import is_published
@@ -40,7 +42,8 @@ class Row:
     not defined. `selection` says what was tried before the run that stands for them, `evaluated_by` on which rows it was
     tested. `place` is where its images are, as `--dataset` takes it, `made_by` the options that make its features, and
     `trained_by` those that train such a head. `curve` is the few-shot curve of the first of the runs that has one.
-    `outdated` says that a later snapshot of its data set is there.
+    `outdated` says that a later snapshot of its data set is there. `without_twins` is the accuracy without test images that
+    have a twin in training, None where none is known to have one.
     """
 
     run: str
@@ -77,6 +80,7 @@ class Row:
     trained_by: tuple[str, ...] = ()
     curve: Curve | None = None
     outdated: bool = False
+    without_twins: Apart | None = None
 
     @property
     def trained_in_s(self) -> float | None:
@@ -98,6 +102,7 @@ def row_of(group: Group, timing: Timing | None, interval: tuple[float, float] | 
     accuracies = tuple(one.evaluation.overall.accuracy for one in group.runs)
     mean = statistics.fmean(accuracies)
     several = len(accuracies) > 1
+    without = apart([one.without_twins for one in group.runs], total, chosen=run.val is not None)
     return Row(
         run=run.name,
         runs=tuple(one.name for one in group.runs),
@@ -121,14 +126,21 @@ def row_of(group: Group, timing: Timing | None, interval: tuple[float, float] | 
         interval_over="seeds and images" if several and interval else "images",
         losses=run.losses,
         published=is_published(run.config, run.key),
-        notes=tuple(dict.fromkeys(note for one in group.runs for note in (*one.notes, *_tested_by(one.evaluated_by)))),
+        notes=_notes(group.runs, without),
         test_used=run.test.used,
         sigmoid=run.config.sigmoid and run.config.trained_by_gradient,
         measures=_means(group.runs),
         selection=run.selection,
         evaluated_by=run.evaluated_by,
         curve=next((one.curve for one in group.runs if one.curve), None),
+        without_twins=without,
     )
+
+
+def _notes(runs: Sequence[Run], without: Apart | None) -> tuple[str, ...]:
+    """What must stand beside the figures, each once."""
+    found = [note for one in runs for note in (*one.notes, *_tested_by(one.evaluated_by))]
+    return tuple(dict.fromkeys([*found, *([without.sentence(percent)] if without else [])]))
 
 
 def comparable(rows: Sequence[Row]) -> list[Row]:

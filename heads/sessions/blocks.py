@@ -76,7 +76,7 @@ class _Session:
         self, pair: Pair, config: TrainConfig, device: str, description: str, store: RunStore, memory: int
     ) -> None:
         read = Unread()
-        parts = loaded(pair, config, read)
+        parts = loaded(pair, config, store, read)
         if read.grouped:
             way = "leave --memory out, or extract again without the column"
             raise FeaturesInvalid(f"{_too_large(pair, memory)}: groups of a list are only told in memory; {way}")

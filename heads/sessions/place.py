@@ -9,6 +9,8 @@ import numpy as np
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.heads import checkpoint, data, predictions_file
+from headstart.core.heads.audit.kept import KeptAudit, kept
+from headstart.core.heads.audit.leaks import WithoutTwins
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.curve.draws import MOST_REPEATS
@@ -35,13 +37,24 @@ def silent(epoch: Epoch) -> None:
 UNTRAINED = "untrained backbone: its weights are random numbers"
 
 
-def loaded(pair: Pair, config: TrainConfig, read: Read = in_memory) -> Parts:
-    """The pair's rows. Raises FeaturesInvalid where rows of one of its sets have another D."""
+def loaded(pair: Pair, config: TrainConfig, store: RunStore, read: Read = in_memory) -> Parts:
+    """The pair's rows, with the twins of test rows that an audit of these very pictures found, where one is kept beside the
+    runs. Raises FeaturesInvalid where rows of one of its sets have another D, RunDamaged for what is no audit."""
     for found in pair.sets:
         if (dim := pair.train.manifest.feature_dim) != (other := found.manifest.feature_dim):
             kind = "validation" if found.manifest.split == "val" else found.manifest.split
             raise FeaturesInvalid(f"{pair.train.folder}: D is {dim}, but {other} in its {kind} set")
-    return data.load(pair, config, read)
+    audit = kept(store.root, pair.key.dataset)
+    return _audited(data.load(pair, config, read), pair, audit) if audit else data.load(pair, config, read)
+
+
+def _audited(parts: Parts, pair: Pair, audit: KeptAudit) -> Parts:
+    if parts.testing is None or not audit.is_of({one.manifest.split: one.manifest.images_digest for one in pair.sets}):
+        return parts
+    rows, first = parts.training.rows, parts.first_added
+    others = {pair.train.manifest.split: rows[:first], **({pair.val.manifest.split: rows[first:]} if pair.val else {})}
+    leaked = audit.leaked_of((pair.test or pair.train).manifest.split, parts.testing.rows, others)
+    return dataclasses.replace(parts, leaked=leaked if parts.leaked is None else leaked | parts.leaked, audited=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +134,7 @@ class Place:
             evaluation=evaluate(found.predicted, found.labels, pair.key.classes, found.probabilities),
             evaluated_by=tested.protocol,
             averaged=tested.averaged,
+            without_twins=None if parts.leaked is None else WithoutTwins.of(found, parts.leaked, parts.audited),
             kept_views=tuple(one.manifest.digest for one in pair.views if one.manifest.key.view in config.views),
             head_sha256="",
             device=self.description,

@@ -48,7 +48,7 @@ def fit(
         return blocks.fit(
             pair, configs, device, description, store, on_epoch, room.limit(memory), curve=on_draw is not None
         )
-    place = Place(pair, loaded(pair, configs[0]), device, description, store)
+    place = Place(pair, loaded(pair, configs[0], store), device, description, store)
 
     calibrated = place.parts.testing is not None  # else the folds tell how sure the heads may be
 
@@ -76,7 +76,7 @@ def sweep(
     cross-validation in which each training side is swept anew. `memory` is as for `fit`. Raises as `fit` does."""
     if not room.fits(pair, config, memory):
         return blocks.sweep(pair, config, device, description, store, on_epoch, room.limit(memory))
-    place, configs = Place(pair, loaded(pair, config), device, description, store), grid(config)
+    place, configs = Place(pair, loaded(pair, config, store), device, description, store), grid(config)
 
     def best(rows: Labelled, told: OnEpoch = silent) -> list[Fitted]:
         return [procedure.sweep(rows, len(pair.key.classes), configs, device, told)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from headstart.core.heads.report.facts import Photograph, Report, Section
 from headstart.core.heads.report.markdown.analyses import analyses
+from headstart.core.heads.report.markdown.audited import audit
 from headstart.core.heads.report.markdown.measures import measures
 from headstart.core.heads.report.markdown.pictures import pictures
 from headstart.core.heads.report.markdown.text import one_line, table
@@ -32,7 +33,7 @@ def _section(section: Section) -> str:
     first = one_line(section.instead) if section.replaced else _best(section.rows)
     blocks = [first, _table_1(section.rows, published is not None)]
     blocks += [_published_table(published)] if published else []
-    blocks += [measures(section), pictures(section, best_of(section.rows))]
+    blocks += [measures(section), pictures(section, best_of(section.rows)), audit(section)]
     if any(line.losses for line in section.rows):
         blocks.append("## Mean training loss of each epoch\n\n" + _losses(section.rows))
     if section.photos:
@@ -48,6 +49,7 @@ def _best(rows: Sequence[Row]) -> str:
         return ""
     of = f", the highest of {len(alike)} heads on these {best.test_rows:,} images" if len(alike) > 1 else ""
     of += f" ({tied})" if (tied := tie(best, rows)) else ""
+    of += f"; {best.without_twins.sentence(percent)}" if best.without_twins else ""
     use = f"`headstart predict --head {shlex.quote(best.folder or f'runs/{best.run}')} PICTURES...`"
     return f"Best: {title(best)} with {_accuracy(best)}{of}. Use it: {use}"
 

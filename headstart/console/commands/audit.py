@@ -37,6 +37,7 @@ def _register_audit(group: click.Group) -> None:
         Several backbones' features of one data set are joined. Nothing is changed; labels are proposed.
         """
         from headstart.auditing.audit import audit
+        from headstart.auditing.files.totals import keep
         from headstart.auditing.findings import write_csv
         from headstart.auditing.proposals import check_proposals, write_proposals
         from headstart.predictions_csv import check
@@ -51,6 +52,7 @@ def _register_audit(group: click.Group) -> None:
         out(words.auditing.audits.found(found))
         path = csv or settings.runs_dir / "audit" / found.rows.sets[0].manifest.dataset / "audit.csv"
         write_csv(path, found)
+        keep(settings.runs_dir, found, path)
         note(f"what was found is in {path}")
         if proposals is not None:
             count = write_proposals(proposals, found, settings.data_dir)

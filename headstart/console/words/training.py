@@ -71,6 +71,7 @@ def trained(run: Run) -> str:
         *(_tried(run.selection) if run.selection else []),
         f"trained in {run.elapsed_s:.2f} s{company} on {run.train_rows:,} rows{kept}",
         *_accuracy(run),
+        *_apart([run]),
         *_averaged(run),
         *_measures(run.evaluation),
         *by_class,
@@ -101,6 +102,7 @@ def shared(runs: Sequence[Run]) -> str:
     of = {note: "" if len(of) == len(runs) else f"seeds {', '.join(map(str, of))}: " for note, of in seeds.items()}
     lines = [
         *(_tried(first.selection) if first.selection else []),
+        *_apart(runs),
         f"trained in {spent[0] if len(spent) == 1 else 'all ' + ', '.join(spent)} on {first.train_rows:,} rows",
         *(f"note: {said}{note}" for note, said in of.items()),
     ]
@@ -121,6 +123,15 @@ def _accuracy(run: Run) -> list[str]:
         spread = f"standard deviation {100 * by.deviation:.1f} points"
         lines.append(f"{by.repeats} repeats of {by.folds} folds: mean {statistics.fmean(by.accuracies):.2%}, {spread}")
     return lines
+
+
+def _apart(runs: Sequence[Run]) -> list[str]:
+    """The accuracy without test pictures that have a twin in training, in a line; none where none is known to have one."""
+    from headstart.core.heads.audit.leaks import apart
+
+    total, chosen = runs[0].evaluation.overall.total, runs[0].val is not None
+    found = apart([run.without_twins for run in runs], total, chosen=chosen)
+    return [] if found is None else [found.sentence()]
 
 
 def _averaged(run: Run) -> list[str]:

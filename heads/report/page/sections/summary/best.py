@@ -67,6 +67,7 @@ def _good(view: View, best: Row) -> Html:
             f" It is the highest of {count(len(rows))} heads on these images{tied}, so expect a little less on new ones "
             f"({link(view, 'table-1', 'all heads')})."
         )
+    text += f" {esc(best.without_twins.sentence(share))}." if best.without_twins else ""
     return Html(text + (" Read it with its notes below the table." if best.notes else ""))
 
 
