@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/audit_scale.py --rows 10000 --rows 20000 --rows 50000 --json audit_scale.json
     .venv/bin/python benchmarks/audit_scale.py --like features/cifar10-train-resnet50-… --rows 50000
 
-Makes a kept training set for each number of rows in a folder that is removed again, and runs the command on it in a process
-of its own. Rows are made up: ten classes, low-rank clusters whose spectrum decays slowly, nothing below 0; with --like, kept
+Makes a kept training set for each number of rows in a folder that is removed again, and runs the command on it in a
+process of its own. Rows are made up: ten classes, low-rank clusters whose spectrum decays slowly, nothing below 0; with --like, kept
 rows, each used again with noise of a tenth of the deviation of every feature until there are enough. 5 % of the labels are
 another class, and a hundredth of the rows are nearly another row. Pictures can't be opened, so that none is compared by its
 pixels. Memory is what Linux says that the process had resident at most.
@@ -120,7 +120,9 @@ def audited(folder: Path) -> dict[str, Any]:
     took["rest"] = [took["all"][i] - took["neighbours"][i] - took["heads"][i] for i in (0, 1)]
     used = resource.getrusage(resource.RUSAGE_SELF)
     peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    stages = {stage: dict(zip(("elapsed_s", "processor_s", "peak_bytes"), own, strict=False)) for stage, own in took.items()}
+    stages = {
+        stage: dict(zip(("elapsed_s", "processor_s", "peak_bytes"), own, strict=False)) for stage, own in took.items()
+    }
     return {"peak_bytes": peak, "processor_s": used.ru_utime + used.ru_stime, "stages": stages}
 
 
@@ -158,7 +160,9 @@ def main(counts: tuple[int, ...], dim: int, like: Path | None, target: Path | No
             began = time.perf_counter()
             done = subprocess.run([sys.executable, __file__, "--one", place], stdout=subprocess.PIPE, text=True, check=True)
             elapsed = time.perf_counter() - began
-            found.append({"rows": shape[0], "dim": shape[1], "elapsed_s": elapsed, **json.loads(done.stdout.splitlines()[-1])})
+            found.append(
+                {"rows": shape[0], "dim": shape[1], "elapsed_s": elapsed, **json.loads(done.stdout.splitlines()[-1])}
+            )
         click.echo(json.dumps(found[-1]), err=True)
     facts = {"hardware": hardware(), "like": like and like.name, "found": found}
     if target is not None:
