@@ -40,7 +40,8 @@ class Divided:
     classes: int
     device: str
     shared: bool
-    _standardised: dict[bool, tuple[Rows, Sequence[Side]]] = dataclasses.field(default_factory=dict)
+    _standardised: dict[bool, tuple[Rows, Labelled]] = dataclasses.field(default_factory=dict)
+    _apart: dict[bool, list[Side]] = dataclasses.field(default_factory=dict)
     _problems: dict[tuple[bool, str | None], Problem] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
@@ -60,23 +61,29 @@ class Divided:
         if not (self.shared and issubclass(head, ClosedFormHead)):
             yield from _beside(self.sides[:most], configs)
             return
-        rows, sides = self._once(configs[0])
-        found = head.folded(configs, self._problem(rows, configs[0]))
+        found = head.folded(configs, self._problem(self._once(configs[0])[0], configs[0]))
         if found is None or most is not None:
+            sides = self._sides(configs[0])
             yield from _beside(sides[:most], [dataclasses.replace(config, standardise=False) for config in configs])
             return
         for place, scores in found:
             yield place, self._judged(scores)
 
-    def _once(self, config: TrainConfig) -> tuple[Rows, Sequence[Side]]:
-        """The rows as they are, or standardised, and their divisions."""
+    def _sides(self, config: TrainConfig) -> list[Side]:
+        """Each division by itself, on rows that are standardised once: copies, so not before a kind needs them."""
+        if config.standardise not in self._apart:
+            _, own = self._once(config)
+            self._apart[config.standardise] = sides_of(own, self.divisions, self.classes, self.device)
+        return self._apart[config.standardise]
+
+    def _once(self, config: TrainConfig) -> tuple[Rows, Labelled]:
+        """The rows as they are, or standardised."""
         if config.standardise not in self._standardised:
             plain = Given(on_device(self.device, self.data), None)
             rows = standardised(plain).rows if config.standardise else plain.rows
             every = rows.features.cpu().numpy().reshape(rows.versions, rows.pictures, -1)
             views = every[1:] if rows.versions > 1 else None
-            own = dataclasses.replace(self.data, features=every[0], views=views)
-            self._standardised[config.standardise] = rows, sides_of(own, self.divisions, self.classes, self.device)
+            self._standardised[config.standardise] = rows, dataclasses.replace(self.data, features=every[0], views=views)
         return self._standardised[config.standardise]
 
     def _problem(self, rows: Rows, config: TrainConfig) -> Problem:

@@ -41,10 +41,12 @@ _KEPT = 10_001
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What a search found: the selection, and the confidence of the chosen configuration."""
+    """What a search found: the selection, and of the chosen configuration the confidence and the scores (n, C) of the rows
+    that were judged, in the order of the divisions."""
 
     selection: Selection
     confidence: Confidence
+    scores: Scores
 
 
 def search(data: Labelled, classes: int, configs: Sequence[TrainConfig], device: str, seed: int) -> Found | None:
@@ -99,7 +101,7 @@ def among(
     best = judged[order[chosen]]
     elapsed_s = round(time.perf_counter() - started, 4)
     selection = Selection(max(sides, 1), len(best.losses), tuple(tried), chosen, elapsed_s, split)
-    return Found(selection, confidence(best.scores, labels, best.temperature))
+    return Found(selection, confidence(best.scores, labels, best.temperature), best.scores)
 
 
 def divisions(data: Labelled, rng: np.random.Generator) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
