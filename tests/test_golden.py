@@ -175,6 +175,7 @@ def test_the_manifest_says_what_it_said(folder: Path, engine: str, order: str) -
         "engine": engine,  # before there were engines all was computed eagerly
         "order": order,
         "licence": "",  # none was recorded, which is how its bytes stay as they were
+        "corrected": {},  # nor was anything
     }
 
 
