@@ -83,8 +83,10 @@ def make(
     Raises FeaturesStale for sets that do not say which pictures they are of, ArgumentInvalid where no decision is on one of
     them, FeaturesInvalid where no row of a split is left, FeaturesDamaged, OSError.
     """
-    read = [_read(source) for source in sets]
     classes = sets[0].manifest.classes
+    if other := [one.folder for one in sets if one.manifest.classes != classes]:
+        raise FeaturesStale(f"{other[0]}: its classes are not those of {sets[0].folder}; extract both again")
+    read = [_read(source) for source in sets]
     labels, digests = (np.concatenate([one[i] for one in read]) for i in (0, 1))
     whole = corrected(found, digests, labels, classes)
     if whole.elsewhere == len(found.stands):
