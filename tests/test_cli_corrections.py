@@ -331,3 +331,23 @@ def test_features_that_do_not_say_their_pictures_are_refused(tmp_path: Path) -> 
     decide(place, Correction("0" * 64, REMOVE))
     line = place.fails("train-head", "--corrections", str(place.root / "corrections.csv"))
     assert "is of a version that did not keep which pictures it is of" in line
+
+
+def test_an_export_is_measured_on_corrected_labels(made: tuple[Place, Any], place: Place) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    path = decide(place, *mended(made[1]))
+    run = train(place)
+    source = next(one for one in FeatureStore(place.root / "features").sets() if one.manifest.split == "test")
+    digests = source.load().digests
+    assert digests is not None
+    decide(place, Correction(bytes(digests[0]).hex(), REMOVE))
+    file, data = place.root / "out" / "model.onnx", f"folder:{made[0].root / 'pictures'}"
+    words = ("export", run.name, str(file), "--dataset", data)
+    found = json.loads(place.run(*words, "--corrections", str(path), "--json").stdout.splitlines()[-1])
+    rows = found["checked"]["on_rows"]
+    assert (rows["rows"], rows["right"]["correct"], rows["agreement"]["pictures"]) == (39, 39, 39)
+    assert rows["corrected"].startswith("labels corrected: ")
+    assert rows["corrected"].endswith(" 1 removed, by corrections.csv")
+    assert f"- Note: the file was measured on {rows['corrected']}" in (file.parent / "model-card.md").read_text()
+    assert b"labels corrected: " in file.read_bytes()
+    assert "with --limit 0 no accuracy" in place.fails(*words, "--limit", "0", "--corrections", str(path))
