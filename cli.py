@@ -115,6 +115,7 @@ def cli() -> None:
 @options.change_options
 @view_options.view_options
 @executor_options.executor_options
+@training_options.corrections_option
 @click.option("--dry-run", is_flag=True, help="Say what would be done and what is there.")
 def extract_command(
     settings: Settings,
@@ -127,6 +128,7 @@ def extract_command(
     views: Views | None,
     view_seed: int | None,
     executor: str,
+    corrections: Path | None,
     **config: Any,
 ) -> None:
     """Stage one: run a backbone over a data set once and keep the pooled features.
@@ -139,7 +141,7 @@ def extract_command(
 
     models = models or ExtractionRequest.models
     by = executor_options.executor_of(executor, config)
-    asked = (dataset, split, weights, no_splits, ExtractConfig(**config), views, view_seed, by)
+    asked = (dataset, split, weights, no_splits, ExtractConfig(**config), views, view_seed, by, corrections)
     request = ExtractionRequest(models, *asked)
     if dry_run:
         found = extraction.prospect(settings, request, terminal(settings))

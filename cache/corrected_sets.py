@@ -83,8 +83,10 @@ def make(
     Raises FeaturesStale for sets that do not say which pictures they are of, ArgumentInvalid where no decision is on one of
     them, FeaturesInvalid where no row of a split is left, FeaturesDamaged, OSError.
     """
-    read = [_read(source) for source in sets]
     classes = sets[0].manifest.classes
+    if other := [one.folder for one in sets if one.manifest.classes != classes]:
+        raise FeaturesStale(f"{other[0]}: its classes are not those of {sets[0].folder}; extract both again")
+    read = [_read(source) for source in sets]
     labels, digests = (np.concatenate([one[i] for one in read]) for i in (0, 1))
     whole = corrected(found, digests, labels, classes)
     if whole.elsewhere == len(found.stands):
@@ -93,7 +95,7 @@ def make(
             f"{file}: {what} on a picture of {safe(sets[0].manifest.dataset)}, by content; name the data set that was "
             f"reviewed with --dataset, `headstart cache ls` shows those that are there"
         )
-    numbers = _numbers(whole, labels)
+    numbers = numbers_of(whole, labels)
     made, done = [], 0
     for source, (own, _) in zip(sets, read, strict=True):
         span = slice(done, done + len(own))
@@ -124,7 +126,8 @@ def _read(source: FeatureSet) -> tuple[npt.NDArray[np.int64], Digests]:
     return np.concatenate(labels), np.concatenate(digests)
 
 
-def _numbers(whole: Corrected, labels: npt.NDArray[np.int64]) -> Numbers:
+def numbers_of(whole: Corrected, labels: npt.NDArray[np.int64]) -> Numbers:
+    """What was changed of rows that had these labels (N,)."""
     stays = whole.kept & (whole.labels >= 0)
     had, has = set(labels.tolist()), set(whole.labels[stays].tolist())
     return Numbers(

@@ -131,7 +131,8 @@ class ExtractionRequest:
     `split` None means all that the data set has. `weights` are `VALUE` or `MODEL=VALUE`; a model that none concern gets
     those of `config`. With `no_splits` each sub-folder of `folder:PATH` is a class. `views` are features kept beside those
     of the pictures as they are: of each picture mirrored (`flip`), or of that many random crops of it, drawn from
-    `view_seed` (None is 0). `executor` says who computes them. Raises ArgumentInvalid.
+    `view_seed` (None is 0). `executor` says who computes them. `corrections` is a file of decisions on labels
+    (`docs/corrections.md`), by which corrected copies are kept too. Raises ArgumentInvalid.
     """
 
     models: tuple[str, ...] = ("resnet50",)
@@ -143,6 +144,7 @@ class ExtractionRequest:
     views: Views | None = None
     view_seed: int | None = None
     executor: ExecutorConfig = LOCAL
+    corrections: Path | None = None
 
     def __post_init__(self) -> None:
         for name in self.models:

@@ -24,11 +24,17 @@ from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.extract.reuse import Outlook
 from headstart.core.extract.run import Outcome
 from headstart.core.extract.weights.licences import caution, licence
+from headstart.correcting.pairs import copies, decisions
 from headstart.observer import Observer
 from headstart.workspace import Workspace
 
 if TYPE_CHECKING:
     from headstart.core.extract.executors.array import Share
+
+
+_FEATURES_ALONE = (
+    "is about features alone, and corrections change none; leave --corrections out, and give it to `headstart train-head`"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,15 +76,19 @@ class Prospect:
 def extract(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> list[Outcome]:
     """Make the feature sets complete, a set for each model, split and view; what is there already is not computed again.
 
-    Raises what `extract.plan.plan` and `extract.run.extract` raise.
+    With `corrections` their corrected copies are made too. Raises what `extract.plan.plan`, `extract.run.extract`,
+    `corrections.read` and `corrected_sets.make` raise.
     """
     if request.executor.name == "array":
         raise ArgumentInvalid(
             "--executor array: a call gives all features, and a task makes its share of them; `headstart extract "
             "--executor array --task 1/16` is one of 16 tasks"
         )
+    decided = None if request.corrections is None else decisions(request.corrections, observer)
     found = checked(workspace, request, observer)
     made = run(workspace, found, observer, request.executor)
+    if request.corrections is not None and decided is not None and decided.stands:
+        copies([one.features for one in made], decided, request.corrections, observer)
     for text in _older_views(workspace, request, found, made):
         observer.note(text)
     return made
@@ -89,6 +99,8 @@ def share(workspace: Workspace, request: ExtractionRequest, observer: Observer) 
     `extract.executors.array.share` raises."""
     from headstart.core.extract.executors import array
 
+    if request.corrections is not None:
+        raise ArgumentInvalid(f"--executor array: {_FEATURES_ALONE}")
     found, store = checked(workspace, request, observer), FeatureStore(workspace.features_dir)
     load = functools.partial(jobs.load, say=observer.note)
 
@@ -131,6 +143,8 @@ def _older_views(
 
 def prospect(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> Prospect:
     """What `extract` would do; nothing is computed, written or downloaded. Raises what `extract.plan.plan` raises."""
+    if request.corrections is not None:
+        raise ArgumentInvalid(f"--dry-run: {_FEATURES_ALONE}")
     executors.check(request.executor)
     models = jobs.expand_models(request.models)
     jobs.check_weights_asked(models, request.weights)

@@ -117,7 +117,7 @@ class ExportRequest:
 
     `input` is pixels or resized, `precision` fp32, fp16 or int8. Agreement and accuracy are measured on the first `limit`
     rows of the last split of `dataset`, None means the head's own; 0 measures nothing. `card` writes a model card beside
-    the file. Raises ArgumentInvalid.
+    the file. `corrections` is a file of decisions on labels, by which accuracy is measured. Raises ArgumentInvalid.
     """
 
     path: Path
@@ -129,6 +129,7 @@ class ExportRequest:
     limit: int = 200
     card: bool = True
     weights: tuple[str, ...] = ()
+    corrections: Path | None = None
 
     def __post_init__(self) -> None:
         kinds = EXPORTS.get(self.kind)
@@ -144,6 +145,9 @@ class ExportRequest:
             raise ArgumentInvalid(
                 f"{self.path}: holds tensors, which nothing runs on pictures; leave pictures and --dataset out"
             )
+        if self.corrections is not None and (self.kind == ".safetensors" or not self.limit):
+            reason = "--limit 0" if self.kind != ".safetensors" else f"a file ending in {self.kind}"
+            raise ArgumentInvalid(f"--corrections: with {reason} no accuracy is measured; leave the option out")
         if self.embed and not self.pictures:
             raise ArgumentInvalid("--embed puts copies of pictures into the file: name some behind FILE")
 

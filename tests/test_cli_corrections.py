@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cli_samples import Place
+from heads_samples import write_pair
 from PIL import Image
 
 from headstart.core.cache import corrections
@@ -18,7 +19,10 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.extract import datasets
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.sessions import room
+from headstart.export.card import model_card
+from headstart.inference.trained import of_run
 from headstart.pictures.opened import opened
+from headstart.workspace import Workspace
 
 SMALL = ("-m", "resnet18", "--weights", "random:0", "--image-size", "32", "--precision", "fp32")
 COLOURS = {"blue": (20, 20, 220), "red": (220, 20, 20)}
@@ -279,3 +283,71 @@ def test_the_pictures_of_a_corrected_set_are_opened(place: Place, pictures: dict
     sets = by_digest(place.root / "features")
     assert datasets.recorded_places(sets[run.test.digest].manifest)
     assert opened(sets[run.test.digest], place.root / "data").rows == 40
+
+
+def test_the_model_card_says_it(place: Place, pictures: dict[str, tuple[str, str]]) -> None:
+    decide(place, *mended(pictures))
+    run = train(place)
+    workspace = Workspace(place.root / "features", place.root / "runs", place.root / "data", "cpu")
+    card = model_card(of_run(workspace, run))
+    assert "- Note: labels corrected: 8 changed, 0 removed, by corrections.csv" in card
+
+
+def test_extract_makes_the_copies_that_a_training_takes(made: tuple[Place, Any], place: Place) -> None:
+    before = kept_features(place)
+    path = decide(place, *mended(made[1]))
+    words = (*SMALL, "--dataset", f"folder:{made[0].root / 'pictures'}", "--corrections", str(path))
+    result = place.run("extract", *words)
+    assert "resnet18 folder-pictures: labels corrected: 8 changed, 0 removed, by corrections.csv" in result.stderr
+    assert {name: kept_features(place)[name] for name in before if name.startswith("shard")} == {
+        name: content for name, content in before.items() if name.startswith("shard")
+    }
+    copies = {one.folder for one in store_of(place.root / "features").sets()}
+    assert len(copies) == 2
+    assert len({one.manifest.classes for one in store_of(place.root / "features").sets()}) == 1
+    train(place)
+    assert {one.folder for one in store_of(place.root / "features").sets()} == copies
+    json.loads(place.run("extract", *words, "--json").stdout.splitlines()[-1])
+
+
+def test_extract_refuses_corrections_where_it_makes_no_sets(made: tuple[Place, Any], place: Place) -> None:
+    path = decide(place, *mended(made[1]))
+    words = (*SMALL, "--dataset", f"folder:{made[0].root / 'pictures'}", "--corrections", str(path))
+    assert "--dry-run: is about features alone" in place.fails("extract", *words, "--dry-run")
+    array = ("--executor", "array", "--task", "1/2")
+    assert "--executor array: is about features alone" in place.fails("extract", *words, *array)
+
+
+def test_a_missing_file_of_corrections_stops_before_anything_is_computed(made: tuple[Place, Any], tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    words = (*SMALL, "--dataset", f"folder:{made[0].root / 'pictures'}", "--corrections", str(tmp_path / "none.csv"))
+    assert "no such file of corrections" in place.fails("extract", *words)
+    assert not (tmp_path / "features").exists()
+
+
+def test_features_that_do_not_say_their_pictures_are_refused(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    write_pair(tmp_path / "features")
+    decide(place, Correction("0" * 64, REMOVE))
+    line = place.fails("train-head", "--corrections", str(place.root / "corrections.csv"))
+    assert "is of a version that did not keep which pictures it is of" in line
+
+
+def test_an_export_is_measured_on_corrected_labels(made: tuple[Place, Any], place: Place) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    path = decide(place, *mended(made[1]))
+    run = train(place)
+    source = next(one for one in FeatureStore(place.root / "features").sets() if one.manifest.split == "test")
+    digests = source.load().digests
+    assert digests is not None
+    decide(place, Correction(bytes(digests[0]).hex(), REMOVE))
+    file, data = place.root / "out" / "model.onnx", f"folder:{made[0].root / 'pictures'}"
+    words = ("export", run.name, str(file), "--dataset", data)
+    found = json.loads(place.run(*words, "--corrections", str(path), "--json").stdout.splitlines()[-1])
+    rows = found["checked"]["on_rows"]
+    assert (rows["rows"], rows["right"]["correct"], rows["agreement"]["pictures"]) == (39, 39, 39)
+    assert rows["corrected"].startswith("labels corrected: ")
+    assert rows["corrected"].endswith(" 1 removed, by corrections.csv")
+    assert f"- Note: the file was measured on {rows['corrected']}" in (file.parent / "model-card.md").read_text()
+    assert b"labels corrected: " in file.read_bytes()
+    assert "with --limit 0 no accuracy" in place.fails(*words, "--limit", "0", "--corrections", str(path))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from headstart.core.cache import corrected_sets, corrections
 from headstart.core.cache.corrections import Corrections
+from headstart.core.cache.feature_set import FeatureSet
+from headstart.core.cache.key import FeatureKey
 from headstart.core.cache.text import listed, safe
 from headstart.core.heads import data
 from headstart.core.heads.data import Pair
@@ -19,20 +21,46 @@ def corrected_pairs(pairs: Sequence[Pair], path: Path, observer: Observer) -> li
     Raises DataNotFound, DataInvalid for a file that can't be read, as `corrected_sets.make`, and FeaturesStale where the
     sets of a pair have other classes.
     """
+    found = decisions(path, observer)
+    return [_corrected(pair, found, path, observer) for pair in pairs] if found.stands else list(pairs)
+
+
+def decisions(path: Path, observer: Observer) -> Corrections:
+    """The decisions of a file, and what must be said of it. Raises DataNotFound, DataInvalid, OSError."""
     found = corrections.read(path)
     if found.torn:
         observer.note(f"{path}: its last line was broken off while it was written; that decision is not kept")
     if not found.stands:
         observer.note(f"{path}: no decision stands; the labels are as they were given")
-        return list(pairs)
-    return [_corrected(pair, found, path, observer) for pair in pairs]
+    return found
+
+
+def copies(sets: Sequence[FeatureSet], found: Corrections, path: Path, observer: Observer) -> None:
+    """Make the corrected copies of sets that an extraction has made, and of the views among them. Raises as
+    `corrected_sets.make`."""
+    groups: dict[tuple[FeatureKey, str], list[FeatureSet]] = {}
+    for one in sets:
+        groups.setdefault((one.manifest.key.plain, one.manifest.dataset), []).append(one)
+    for own in groups.values():
+        plain = [one for one in own if not one.manifest.key.view]
+        _made(plain, [one for one in own if one.manifest.key.view], found, path, observer)
 
 
 def _corrected(pair: Pair, found: Corrections, path: Path, observer: Observer) -> Pair:
     data.check_names(pair)
-    name = safe(path.name)
-    made, numbers = corrected_sets.make(pair.sets, pair.views, found, name)
-    about = f"{pair.key.backbone} {safe(pair.key.dataset)}"
+    made = _made(pair.sets, pair.views, found, path, observer)
+    by_folder = {source.folder: copy for source, copy in zip((*pair.sets, *pair.views), made, strict=True)}
+    test, val = (None if one is None else by_folder[one.folder] for one in (pair.test, pair.val))
+    return Pair(by_folder[pair.train.folder], test, val, tuple(made[len(pair.sets) :]))
+
+
+def _made(
+    sets: Sequence[FeatureSet], views: Sequence[FeatureSet], found: Corrections, path: Path, observer: Observer
+) -> list[FeatureSet]:
+    """The corrected copies of the splits of one data set and their views, and what was changed, said."""
+    name, key = safe(path.name), sets[0].manifest.named
+    made, numbers = corrected_sets.make(sets, views, found, name)
+    about = f"{key.backbone} {safe(key.dataset)}"
     observer.note(f"{about}: {numbers.words(name)}")
     if numbers.elsewhere:
         are = "is on a picture that is" if numbers.elsewhere == 1 else "are on pictures that are"
@@ -41,6 +69,4 @@ def _corrected(pair: Pair, found: Corrections, path: Path, observer: Observer) -
     if numbers.emptied:
         classes = f"class{'es' * (len(numbers.emptied) > 1)} {listed(numbers.emptied)}"
         observer.note(f"{about}: no picture is left of the {classes}")
-    by_folder = {source.folder: copy for source, copy in zip((*pair.sets, *pair.views), made, strict=True)}
-    test, val = (None if one is None else by_folder[one.folder] for one in (pair.test, pair.val))
-    return Pair(by_folder[pair.train.folder], test, val, tuple(made[len(pair.sets) :]))
+    return made

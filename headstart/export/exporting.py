@@ -55,18 +55,20 @@ def export(workspace: Workspace, head: TrainedHead, request: ExportRequest, obse
             content = path.read_bytes()
         digest = sha256(content)
         write_durably(request.path, content)
-    card = _write_card(head, request, digest, observer) if request.card else None
+    rows = None if checked is None else checked.on_rows
+    said = () if rows is None or rows.corrected is None else (f"the file was measured on {rows.corrected}",)
+    card = _write_card(head, request, digest, observer, said) if request.card else None
     return Exported(request.path, request.path.stat().st_size, digest, head, checked, card)
 
 
-def _write_card(head: TrainedHead, request: ExportRequest, digest: str, observer: Observer) -> Path:
+def _write_card(head: TrainedHead, request: ExportRequest, digest: str, observer: Observer, said: Sequence[str]) -> Path:
     path = request.path.parent / CARD
     if path.exists():
         observer.note(
             f"{path}: replaced by the card of {request.path.name}; give each file a folder of its own to keep both"
         )
     resized = (request.path.name,) if request.input == "resized" else ()
-    write_durably(path, model_card(head, {request.path.name: digest}, resized).encode())
+    write_durably(path, model_card(head, {request.path.name: digest}, resized, said).encode())
     return path
 
 
@@ -167,6 +169,7 @@ def _measured(checked: Checked) -> dict[str, Any]:
     found: dict[str, Any] = {"by": checked.by, "beside predict in fp32": dataclasses.asdict(checked.agreement)}
     if checked.own is not None:
         found[f"beside predict in {checked.own[0]}"] = dataclasses.asdict(checked.own[1])
-    if checked.on_rows is not None:
-        found["on rows"] = dataclasses.asdict(checked.on_rows)
+    if (rows := checked.on_rows) is not None:
+        facts = dataclasses.asdict(rows)
+        found["on rows"] = {name: value for name, value in facts.items() if name != "corrected" or value is not None}
     return found

@@ -14,7 +14,8 @@ from headstart.inference.trained import TrainedHead
 @dataclasses.dataclass(frozen=True)
 class OnRows:
     """The first `rows` of a data set's split: the agreement of a file with `predict` in fp32, and how many got the right
-    label by each; None where that would be no test, for the reason in `untested`."""
+    label by each; None where that would be no test, for the reason in `untested`. `corrected` says what corrections did to
+    the labels, None without any."""
 
     dataset: str
     split: str
@@ -24,6 +25,7 @@ class OnRows:
     right: Score | None
     right_by_predict: Score | None
     untested: str | None
+    corrected: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

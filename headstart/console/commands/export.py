@@ -11,6 +11,7 @@ import click
 from headstart.console import options, words
 from headstart.console.options import Settings, command, shown
 from headstart.console.printing import document, note, out, terminal
+from headstart.console.training_options import corrections_option
 from headstart.requests import EXPORT_PRECISIONS, INPUTS, CheckRequest, ExportRequest, InferenceOptions
 
 ALONE = (".onnx", ".pt2")
@@ -32,6 +33,7 @@ def register(group: click.Group) -> None:
     @shown("--precision", type=click.Choice(EXPORT_PRECISIONS), default=ExportRequest.precision, help="Of the backbone.")
     @click.option("--embed", is_flag=True, help="Put small copies of the first PICTURES into FILE as its test pictures.")
     @click.option("--dataset", help="Where accuracy and agreement are measured. [default: the head's own]")
+    @corrections_option
     @shown("--limit", type=click.IntRange(min=0), default=ExportRequest.limit, help="On so many test images; 0 for none.")
     @click.option("--no-card", is_flag=True, help="Write no model-card.md beside FILE.")
     @click.option("--digest", metavar="DIGEST", help="With --check of a .pt2 file: the SHA-256 that it must have.")

@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     from headstart.inference.trained import TrainedHead
 
 
-def model_card(head: TrainedHead, files: Sequence[str] | Mapping[str, str] = (), resized: Collection[str] = ()) -> str:
+def model_card(
+    head: TrainedHead,
+    files: Sequence[str] | Mapping[str, str] = (),
+    resized: Collection[str] = (),
+    said: Sequence[str] = (),
+) -> str:
     """The card of a head, with the Hugging Face Hub's front matter; `files` are the names of what was exported of it, or
     these with their SHA-256s, and the card says how to run them; those `resized` take pictures of the backbone's size.
-    Names from outside are escaped and stay on their lines."""
+    `said` is what must be said of the files. Names from outside are escaped and stay on their lines."""
     key = head.checkpoint.key
     sections = {
         "Data": data(head),
@@ -30,7 +35,7 @@ def model_card(head: TrainedHead, files: Sequence[str] | Mapping[str, str] = (),
         "Classes": classes(head),
         "Mistakes": mistakes(head),
         "Calibration": calibration(head),
-        "Known limits": limits(head),
+        "Known limits": limits(head, said),
         "Licences": licences(head),
         "How to run it": usage(head, files if isinstance(files, Mapping) else dict.fromkeys(files, ""), resized),
     }

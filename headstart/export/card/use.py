@@ -25,12 +25,12 @@ MOST_NAMES = 20
 """Classes without a training image that are named."""
 
 
-def limits(head: TrainedHead) -> str:
-    """What must be said beside every figure, in the words of the run record, and what follows from it."""
+def limits(head: TrainedHead, more: Sequence[str] = ()) -> str:
+    """What must be said beside every figure, in the words of the run record and in `more`, and what follows from it."""
     checkpoint, run = head.checkpoint, head.run
     said = [UNTRAINED] if checkpoint.key.untrained else []
     said += [*run.notes, *_few(run)] if run is not None else []
-    said += [text for text in (caveat(checkpoint),) if text]
+    said += [*more, *(text for text in (caveat(checkpoint),) if text)]
     notes = [plain(text) for text in dict.fromkeys(said)]
     notes += [f"How well it does is not known. {UNRECORDED}"] if run is None else []
     notes += [_never(absent)] if (absent := [checkpoint.classes[i] for i in checkpoint.head.absent]) else []

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headstart.core.cache.errors import DataInvalid, DataNotFound
+from headstart.core.cache.text import safe
 from headstart.core.heads.statistics.accuracy import Score
+from headstart.correcting.pairs import decisions
+from headstart.correcting.rows import corrected_rows
 from headstart.export.measuring import comparison
 from headstart.export.measuring.agreement import Agreement
 from headstart.export.results import OnRows
@@ -13,6 +16,8 @@ from headstart.inference import timing
 from headstart.observer import Observer, progress
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from headstart.core.extract.images import Images
     from headstart.export.measuring.reference import Reference, Shares
     from headstart.export.running.process import Runner
@@ -52,10 +57,37 @@ def on_rows(
         theirs = reference.of_rows(images, rows)
         advance(rows)
         ours = comparison.of_rows(run, images, rows, transform, advance)
+    if request.corrections is not None:
+        return _corrected(head, images, ours, theirs, request.corrections, observer)
     right, by_predict = (_right(head, images, found) for found in (ours, theirs))
     untested = None if right else _why(head, images)
     return OnRows(
         images.name, images.split, rows, images.rows, Agreement.of(ours, theirs), right, by_predict, untested
+    ), None
+
+
+def _corrected(
+    head: TrainedHead, images: Images, ours: Shares, theirs: Shares, path: Path, observer: Observer
+) -> tuple[OnRows | None, str | None]:
+    """What the rows show that were not removed, by their corrected labels. Raises what `corrections.read` raises."""
+    made = corrected_rows(images, len(ours), decisions(path, observer), head.checkpoint.classes)
+    words = made.numbers.words(safe(path.name))
+    if not made.stays.any():
+        return None, f"none of the {len(ours):,} images is left: {words}"
+    ours, theirs, labels = ours[made.stays], theirs[made.stays], made.labels[made.stays]
+    tested = images.split == "test" and made.classes == head.checkpoint.classes and not _seen(head, images)
+    right, by_predict = (Score(int((one.argmax(axis=1) == labels).sum()), len(labels)) for one in (ours, theirs))
+    untested = None if tested else _why(head, images, made.classes)
+    return OnRows(
+        dataset=images.name,
+        split=images.split,
+        rows=len(labels),
+        of=images.rows,
+        agreement=Agreement.of(ours, theirs),
+        right=right if tested else None,
+        right_by_predict=by_predict if tested else None,
+        untested=untested,
+        corrected=words,
     ), None
 
 
@@ -65,11 +97,17 @@ def _right(head: TrainedHead, images: Images, found: Shares) -> Score | None:
     return None if share is None else Score(round(share * len(found)), len(found))
 
 
-def _why(head: TrainedHead, images: Images) -> str:
-    """Why accuracy on these rows would be no test."""
-    if images.classes != head.checkpoint.classes:
+def _seen(head: TrainedHead, images: Images) -> bool:
+    """Whether the head was trained on all of the data set."""
+    cross_validated = head.run is not None and head.run.evaluated_by.cross_validated
+    return cross_validated and images.name == head.checkpoint.key.dataset
+
+
+def _why(head: TrainedHead, images: Images, classes: tuple[str, ...] | None = None) -> str:
+    """Why accuracy on these rows, of the data set's classes or others, would be no test."""
+    if (images.classes if classes is None else classes) != head.checkpoint.classes:
         return "these are not the classes of the head"
-    if head.run is not None and head.run.evaluated_by.cross_validated and images.name == head.checkpoint.key.dataset:
+    if _seen(head, images):
         return CROSS_VALIDATED
     return (
         f"the split {images.split} has pictures without labels"

@@ -50,6 +50,8 @@ def _checked(found: Checked) -> Iterator[str]:
 def _on_rows(found: OnRows, precision: str) -> Iterator[str]:
     part = "" if found.rows == found.of else f" of {found.of:,}"
     yield f"on {found.rows:,}{part} {found.dataset} {found.split} images, beside predict in fp32: {apart(found.agreement)}"
+    if found.corrected is not None:
+        yield f"  {found.corrected}"
     if found.right is not None and found.right_by_predict is not None:
         yield f"  accuracy {_share(found.right)} in {precision}, {_share(found.right_by_predict)} by predict in fp32"
 
