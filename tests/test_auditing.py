@@ -13,6 +13,7 @@ from cli_samples import Place
 from heads_samples import blobs, make_key, write_set
 from PIL import Image
 
+from headstart.console.words.auditing.audits import suspects
 from headstart.core.cache.store import FeatureStore
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 200)}
@@ -87,6 +88,20 @@ def test_a_planted_label_comes_first_with_its_own_proposed(found: Found) -> None
     assert expected["low"] <= expected["count"] <= expected["high"]
     assert "80 are wrong, if other rows are a guide (95 % interval" in said
     assert document["labels"]["suspects"] == len(of_kind(rows, "wrong label"))
+
+
+@pytest.mark.parametrize(
+    ("count", "expected", "said"),
+    [
+        (4, 3.6, "4 suspects"),
+        (0, 0.4, "0 suspects"),
+        (1, 1.2, "1 suspect"),
+        (1, 2.0, "1 suspect, as no other picture is likelier of another class than of its label"),
+        (3000, 3440.2, "3,000 suspects, as no other picture is likelier of another class than of its label"),
+    ],
+)
+def test_fewer_suspects_than_expected_are_explained(count: int, expected: float, said: str) -> None:
+    assert suspects(count, expected) == said
 
 
 def test_copies_leaks_and_conflicting_labels_are_found(found: Found) -> None:

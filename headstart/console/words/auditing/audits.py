@@ -78,6 +78,12 @@ def accuracy(one: WithoutLeaks) -> str:
     )
 
 
+def suspects(count: int, expected: float) -> str:
+    """How many labels are suspects, and why they are fewer than are expected to be wrong."""
+    why = ", as no other picture is likelier of another class than of its label" if count < round(expected) else ""
+    return f"{count:,} suspect{'' if count == 1 else 's'}{why}"
+
+
 def _labels(said: Audit) -> Iterator[str]:
     from headstart.auditing.findings import shown
 
@@ -88,7 +94,7 @@ def _labels(said: Audit) -> Iterator[str]:
     expected, own, classes = labels.audit.expected, labels.audit, said.rows.classes
     yield (
         f"labels: about {expected.count:,.0f} of {len(labels.places):,} are wrong, if other rows are a guide "
-        f"(95 % interval {expected.low:,.0f} to {expected.high:,.0f}); {len(own.suspects):,} suspects"
+        f"(95 % interval {expected.low:,.0f} to {expected.high:,.0f}); {suspects(len(own.suspects), expected.count)}"
     )
     if not own.judged.all():
         yield f"  nothing is said of {(~own.judged).sum():,}, whose class has no other picture to learn from"
