@@ -6,8 +6,8 @@
 Makes a kept training set for each number of rows in a folder that is removed again, and runs the command on it in a
 process of its own. Rows are made up: ten classes, low-rank clusters whose spectrum decays slowly, nothing below 0; with
 --like, kept rows, each used again with noise of a tenth of the deviation of every feature until there are enough. 5 % of
-the labels are another class, and a hundredth of the rows are nearly another row. Pictures can't be opened, so that none is compared by its
-pixels. Memory is what Linux says that the process had resident at most.
+the labels are another class, and a hundredth of the rows are nearly another row. Pictures can't be opened, so that none
+is compared by its pixels. Memory is what Linux says that the process had resident at most.
 """
 
 from __future__ import annotations

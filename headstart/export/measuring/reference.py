@@ -18,7 +18,7 @@ from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.predict import calibrated
 from headstart.core.heads.training.train import scores
 from headstart.inference.trained import TrainedHead, restore
-from headstart.observer import Observer
+from headstart.observer import SILENT, Observer
 from headstart.workspace import Workspace
 
 Shares = npt.NDArray[np.float32]
@@ -64,5 +64,7 @@ def own(workspace: Workspace, head: TrainedHead, weights: Sequence[str], observe
     got it."""
     if head.checkpoint.key.precision == "fp32":
         return None
-    found = restore(workspace, head, weights, None, observer)
+    found = restore(workspace, head, weights, None, SILENT)  # `exact` has warned of the weights
+    for remark in found.device.notes:
+        observer.remark(remark)
     return Reference(head.checkpoint, found) if found.device.precision == head.checkpoint.key.precision else None

@@ -90,8 +90,14 @@ def _picture(found: Any, place: int) -> Picture:
     try:
         return Picture(base64.b64decode(data, validate=True), name)
     except (binascii.Error, ValueError) as error:  # ValueError: characters beyond ASCII
-        hint = "; leave out what stands before the comma of a data URL" if data.startswith("data:") else ""
-        raise Problem(422, f"{where}.data is no base64: {_first_line(error)}{hint}") from None
+        raise Problem(422, f"{where}.data is no base64: {_first_line(error)}{_advice(data)}") from None
+
+
+def _advice(data: str) -> str:
+    """What makes base64 of a text: a data URL has a head, and many programs wrap lines as MIME does (RFC 2045, 6.8)."""
+    head = "; leave out what stands before the comma of a data URL" if data.startswith("data:") else ""
+    wrapped = "; leave out line breaks and spaces" if any(letter.isspace() for letter in data) else ""
+    return head + wrapped
 
 
 def checked(found: Mapping[str, Any], offer: Offer, status: int, where: str) -> dict[str, Any]:
