@@ -1,10 +1,10 @@
-"""The pictures whose labels `headstart audit` doubts most, on one sheet, to be looked at by a person.
+"""The pictures whose labels `headstart audit` doubts most, and its nearest twins, on sheets, to be looked at by a person.
 
     .venv/bin/python benchmarks/suspects.py --dataset cifar10 --features-dir features --data-dir ../shared/data \\
-        --count 40 --sheet suspects.png --json suspects.json
+        --count 40 --sheet suspects.png --pairs pairs.png --json suspects.json
 
-The sheet has them row by row, the most certain first, numbered from 1; the file says of each its id, split, label and
-the class that is proposed.
+The sheets have them row by row, the most certain first, numbered from 1; the file says of each suspect its id, split, label
+and the class that is proposed. Of pairs, those that are the least alike by their pixels come last.
 """
 
 from __future__ import annotations
@@ -43,6 +43,25 @@ def thumbnail(found: Audit, row: int, sources: list[Pictures]) -> Image.Image:
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 
+def board_of(cells: list[tuple[list[Image.Image], str]]) -> Image.Image:
+    """Pictures side by side with words below, cell by cell."""
+    wide = max(len(pictures) for pictures, _ in cells) * SIDE + 8
+    across = max(1, ACROSS * (SIDE + 8) // wide)
+    board = Image.new("RGB", (across * wide, -(-len(cells) // across) * (SIDE + TEXT)), "white")
+    draw = ImageDraw.Draw(board)
+    for number, (pictures, words) in enumerate(cells):
+        left, top = number % across * wide + 4, number // across * (SIDE + TEXT) + 2
+        for place, picture in enumerate(pictures):
+            board.paste(picture, (left + place * SIDE, top))
+        draw.text((left, top + SIDE + 1), f"{number + 1} {words}", "black")
+    return board.quantize(128)
+
+
+def split_of(found: Audit, row: int) -> str:
+    """The split that a row is of."""
+    return found.rows.sets[int(found.rows.parts[row])].manifest.split
+
+
 @click.command()
 @click.option("-m", "--model", "models", multiple=True)
 @click.option("--dataset", default="cifar10")
@@ -50,6 +69,7 @@ def thumbnail(found: Audit, row: int, sources: list[Pictures]) -> Image.Image:
 @click.option("--data-dir", type=click.Path(path_type=Path), default=Path("data"))
 @click.option("--count", default=40, help="Suspects on the sheet.")
 @click.option("--sheet", type=click.Path(path_type=Path), required=True, help="The PNG file.")
+@click.option("--pairs", type=click.Path(path_type=Path), help="The PNG file of near-duplicates.")
 @click.option("--json", "output", type=click.Path(path_type=Path))
 def main(
     models: tuple[str, ...],
@@ -58,6 +78,7 @@ def main(
     data_dir: Path,
     count: int,
     sheet: Path,
+    pairs: Path | None,
     output: Path | None,
 ) -> None:
     """Audit, draw, and write."""
@@ -68,18 +89,27 @@ def main(
     own, classes = found.labels.audit, found.rows.classes
     print(f"{len(own.suspects):,} suspects, {own.expected}, in {found.elapsed_s:.0f} s")
     sources = [Pictures(opened(source, data_dir)) for source in found.rows.sets]
-    places, told = own.suspects[:count].tolist(), []
-    board = Image.new("RGB", (ACROSS * (SIDE + 8), -(-len(places) // ACROSS) * (SIDE + TEXT)), "white")
-    draw = ImageDraw.Draw(board)
-    for number, place in enumerate(places):
+    cells, told = [], []
+    for place in own.suspects[:count].tolist():
         row = int(found.labels.places[place])
-        left, top = number % ACROSS * (SIDE + 8) + 4, number // ACROSS * (SIDE + TEXT) + 2
-        board.paste(thumbnail(found, row, sources), (left, top))
         given, proposed = classes[int(found.rows.labels[row])], classes[int(own.proposed[place])]
-        draw.text((left, top + SIDE + 1), f"{number + 1} {given}\n{proposed}?", "black")
-        split = found.rows.sets[int(found.rows.parts[row])].manifest.split
-        told.append({"number": number + 1, "split": split, "id": name_of(found, row), "label": given, "proposed": proposed})
-    board.quantize(128).save(sheet, optimize=True)
+        cells.append(([thumbnail(found, row, sources)], f"{given}\n{proposed}?"))
+        told.append({"split": split_of(found, row), "id": name_of(found, row), "label": given, "proposed": proposed})
+    board_of(cells).save(sheet, optimize=True)
+    near, leaked = found.twins.near.tolist(), set(found.twins.leaked.tolist())
+    print(
+        f"{len(found.twins.exact):,} groups of one content, {len(near):,} near pairs, {len(leaked):,} test pictures leaked"
+    )
+    order = sorted(range(len(near)), key=lambda place: -found.twins.scores[place])
+    twins = [
+        (
+            [thumbnail(found, row, sources) for row in near[place]],
+            f"{found.twins.scores[place]:.3f}\n{' '.join(split_of(found, row) for row in near[place])}",
+        )
+        for place in (order[:count] if len(order) <= 2 * count else order[: count // 2] + order[-(count - count // 2) :])
+    ]
+    if pairs is not None and twins:
+        board_of(twins).save(pairs, optimize=True)
     if output is not None:
         output.write_text(json.dumps(told, indent=1), encoding="utf-8")
 
