@@ -27,6 +27,8 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import safe
 
 FOLDER = ".corrected"
+CORRECTED = "labels corrected"
+"""How the words begin that stand beside figures from corrected labels."""
 REMOVED, UNLABELLED = "removed by a correction", "has no label"
 """Why rows of the set are left out of its corrected copy."""
 
@@ -54,7 +56,7 @@ class Numbers:
         ]
         parts += [f"{self.unsure:,} unsure kept as they were"] if self.unsure else []
         parts += [f"{self.unlabelled:,} without a label left out"] if self.unlabelled else []
-        return f"labels corrected: {', '.join(parts)}, by {file}"
+        return f"{CORRECTED}: {', '.join(parts)}, by {file}"
 
 
 def store_of(features_dir: Path) -> FeatureStore:

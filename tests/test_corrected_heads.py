@@ -82,6 +82,9 @@ def test_the_command_says_what_was_corrected(wrong: Workspace, tmp_path: Path) -
     assert "1 of 22 decisions in corrections.csv is on a picture that is not in this data set" in done.stderr
     (run,) = json.loads(done.stdout.splitlines()[-1])
     assert any("labels corrected" in note for note in run["notes"])
+    folder = wrong.features_dir.parent / "pictures"
+    timed = place.run("bench-inference", "--dataset", f"folder:{folder}", "--limit", "8", "--repeats", "1", "--warmup", "0")
+    assert "accuracy here is by the labels as they were given; the head was tested on corrected ones" in timed.stderr
     report = place.run("report").stdout
     assert "labels corrected: 20 changed" in report
 

@@ -7,7 +7,7 @@ import datetime
 import numpy as np
 import numpy.typing as npt
 
-from headstart.core.cache.corrected_sets import as_made, by_digest
+from headstart.core.cache.corrected_sets import CORRECTED, as_made, by_digest
 from headstart.core.cache.errors import DataNotFound
 from headstart.core.cache.text import listed
 from headstart.core.extract import datasets
@@ -50,8 +50,9 @@ def time_head(workspace: Workspace, head: TrainedHead, request: TimingRequest, o
     head.checkpoint.head.to(extractor.device.name)
     both, workers = (extractor, extractor.running(EngineConfig(extractor.engine, 1))), request.options.workers
     batches, singles = (stages(images, made, workers) for made in both)
-    if (said := _foreign(head, images, rows)) is not None:
-        observer.remark(said)
+    for said in (_foreign(head, images, rows), as_given(head)):
+        if said is not None:
+            observer.remark(said)
     with progress(observer, f"{head.title}: inference", rows * passes) as advance:
         figures = measure(batches, singles, head.checkpoint.head, request.config, advance)
     timing = _timing(workspace, head, images, extractor, request, figures)
@@ -69,6 +70,13 @@ def _foreign(head: TrainedHead, images: Images, rows: int) -> str | None:
     if not lost:
         return None
     return f"{lost:,} of {rows:,} images are of classes that {head.title} does not know: {listed(names)}"
+
+
+def as_given(head: TrainedHead) -> str | None:
+    """What must be said of an accuracy by a data set's own labels, where the head was tested on corrected ones."""
+    if head.run is None or not any(note.startswith(CORRECTED) for note in head.run.notes):
+        return None
+    return f"{head.title}: accuracy here is by the labels as they were given; the head was tested on corrected ones"
 
 
 def test_images(workspace: Workspace, head: TrainedHead, dataset: str | None) -> Images:

@@ -58,6 +58,8 @@ def on_rows(
         advance(rows)
     with progress(observer, f"{head.title}: {request.path.name} beside predict", rows) as advance:
         ours = comparison.of_rows(run, images, rows, transform, advance)
+    if request.corrections is None and (said := timing.as_given(head)) is not None:
+        observer.remark(f"{said}, as --corrections has them")
     if request.corrections is not None:
         return _corrected(head, images, ours, theirs, request.corrections, observer)
     right, by_predict = (_right(head, images, found) for found in (ours, theirs))
