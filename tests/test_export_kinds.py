@@ -22,6 +22,7 @@ from headstart.core.cache.errors import ArgumentInvalid, ImageUnreadable, ModelF
 from headstart.export.exporting import export
 from headstart.export.files.facts import Facts
 from headstart.export.measuring.agreement import TOLERANCES
+from headstart.export.measuring.reference import exact, own
 from headstart.export.measuring.rows import CROSS_VALIDATED
 from headstart.inference.trained import TrainedHead
 from headstart.observer import Observer
@@ -96,6 +97,20 @@ def test_tensors_are_written_too(head: TrainedHead, tmp_path: Path) -> None:
     assert found.checked is None
     assert found.card == tmp_path / "model-card.md"
     assert found.nbytes == (tmp_path / "model.safetensors").stat().st_size
+
+
+def test_untrained_weights_are_warned_of_once() -> None:
+    class Warned(Observer):
+        def __init__(self) -> None:
+            self.said = list[str]()
+
+        def warn(self, text: str) -> None:
+            self.said.append(text)
+
+    found, observer = untrained_head(untrained_key(precision="bf16"), weights_from="random:0"), Warned()
+    exact(WORKSPACE, found, (), observer)
+    own(WORKSPACE, found, (), observer)
+    assert observer.said == ["resnet18 has UNTRAINED weights (random:0): good for trying things out only"]
 
 
 def test_what_differs_is_not_written(head: TrainedHead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,9 +48,9 @@ def on_rows(
     if not (rows := min(images.rows, request.limit)):
         return None, f"{images.source}: there are no images"
     transform = reference.extractor.preprocessing if request.input == "resized" else None
-    with progress(observer, f"{head.title}: {request.path.name} beside predict", 2 * rows) as advance:
-        theirs = reference.of_rows(images, rows)
-        advance(rows)
+    with progress(observer, f"{head.title}: predict, to compare with", rows) as advance:
+        theirs = reference.of_rows(images, rows, advance)
+    with progress(observer, f"{head.title}: {request.path.name} beside predict", rows) as advance:
         ours = comparison.of_rows(run, images, rows, transform, advance)
     right, by_predict = (_right(head, images, found) for found in (ours, theirs))
     untested = None if right else _why(head, images)
