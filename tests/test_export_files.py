@@ -17,6 +17,7 @@ from cli_samples import Place
 from extract_samples import encoded
 from PIL import Image
 
+from headstart.export.card.lines import onnx as onnx_lines
 from headstart.export.files.facts import Facts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,6 +128,30 @@ def test_the_lines_of_the_documentation_run_without_anything_of_ours(
     assert [line.split()[0] for line in lines] == ["tall.png", "wide.png", "photograph.jpg", "tiny.png"]
     assert all(line.endswith("as expected") for line in lines)
     assert len(block.strip().splitlines()) <= 25
+
+
+def test_the_lines_of_the_card_lay_what_is_transparent_on_white(
+    place: Place, exported: dict[str, Any], tmp_path: Path
+) -> None:
+    shown = coloured("red", 0, (40, 40)).convert("RGBA")
+    shown.putalpha(Image.linear_gradient("L").resize((40, 40)))
+    shown.save(tmp_path / "clear.png")
+    said = alone(onnx_lines(str(place.root / "model.onnx")), tmp_path, str(tmp_path / "clear.png")).stdout
+    found = {name: float(share) for share, name in (line.split() for line in said.splitlines())}
+    answer = place.run("predict", str(tmp_path / "clear.png"), "--topk", "5", "--format", "json").stdout
+    assert found == pytest.approx(expected_of(json.loads(answer)), abs=2e-4)
+
+
+def expected_of(answer: Any) -> dict[str, float]:
+    """The shares by class that `predict` gives for the one picture."""
+    ((_, labels),) = answer[0]["labels"].items()
+    return dict(labels)
+
+
+def test_each_picture_counts_once_in_the_progress(place: Place, tmp_path: Path) -> None:
+    said = place.run("export", str(tmp_path / "model.onnx"), "--limit", "8", "--no-card").stderr
+    assert said.count("8 of 8 images to do") == 2  # by predict, and by the file
+    assert "16 images" not in said
 
 
 @pytest.mark.parametrize("name", ["headstart", "torch", "onnx"])

@@ -99,6 +99,20 @@ def test_tensors_are_written_too(head: TrainedHead, tmp_path: Path) -> None:
     assert found.nbytes == (tmp_path / "model.safetensors").stat().st_size
 
 
+def test_untrained_weights_are_warned_of_once() -> None:
+    class Warned(Observer):
+        def __init__(self) -> None:
+            self.said = list[str]()
+
+        def warn(self, text: str) -> None:
+            self.said.append(text)
+
+    found, observer = untrained_head(untrained_key(precision="bf16"), weights_from="random:0"), Warned()
+    exact(WORKSPACE, found, (), observer)
+    own(WORKSPACE, found, (), observer)
+    assert observer.said == ["resnet18 has UNTRAINED weights (random:0): good for trying things out only"]
+
+
 def test_what_differs_is_not_written(head: TrainedHead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"what was there")
@@ -127,41 +141,6 @@ def test_a_cross_validated_head_has_no_untouched_rows(tmp_path: Path, monkeypatc
     assert rows.agreement.largest <= 1e-4
     assert rows.untested == CROSS_VALIDATED
     assert (tmp_path / "out" / "model-card.md").is_file()
-
-
-class Listener(Observer):
-    """Keeps the warnings, and of each piece of work its title, the rows announced and those done."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-        self.work: list[tuple[str, int, int]] = []
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
-    def begin(self, title: str, rows: int, done: int) -> None:
-        self.work.append((title, rows, done))
-
-    def advance(self, rows: int) -> None:
-        title, announced, done = self.work[-1]
-        self.work[-1] = (title, announced, done + rows)
-
-
-def test_untrained_weights_are_warned_of_once() -> None:
-    """Whether or not the processor has the precision of the features, in which the backbone is asked for again."""
-    head, listener = untrained_head(untrained_key(precision="bf16"), weights_from="random:0"), Listener()
-    exact(WORKSPACE, head, (), listener)
-    own(WORKSPACE, head, (), listener)
-    assert listener.warnings == ["resnet18 has UNTRAINED weights (random:0): good for trying things out only"]
-
-
-def test_each_picture_counts_once_in_each_piece_of_work(head: TrainedHead, tmp_path: Path) -> None:
-    listener, folder = Listener(), pets(tmp_path / "pets", 4)
-    request = ExportRequest(tmp_path / "model.onnx", dataset=f"folder:{folder}", limit=5, card=False)
-    export(WORKSPACE, head, request, listener)
-    titles, announced, done = zip(*listener.work, strict=True)
-    assert [title.rpartition(": ")[2] for title in titles] == ["predict in fp32", "model.onnx beside predict"]
-    assert announced == done == (5, 5)
 
 
 REFUSED = [

@@ -27,6 +27,7 @@ from export_samples import (
 from extract_samples import picture
 from heads_samples import ROOT, make_config
 from heads_samples import one_thread as one_thread
+from PIL import Image
 
 from headstart.core.cache.errors import ArgumentInvalid, RunDamaged, RunNotFound
 from headstart.core.cache.files import canonical_json, sha256
@@ -191,9 +192,22 @@ def test_the_lines_of_the_card_need_nothing_of_ours(model: str, crop: str, tmp_p
     assert shares == pytest.approx(dict(zip(key.classes, expected.tolist(), strict=True)), abs=2e-6)
 
 
-def printed(head: TrainedHead, folder: Path, file: Path) -> dict[str, float]:
+def test_the_lines_lay_what_is_transparent_on_white(written: Path, head: TrainedHead, tmp_path: Path) -> None:
+    shown = picture(90, 70)
+    shown.putalpha(Image.linear_gradient("L").resize(shown.size))
+    shares = printed(head, tmp_path, written, shown)
+    content = (tmp_path / "p.png").read_bytes()
+    extractor = extractor_of(head.checkpoint.key)
+    images = decode_at(content, "p.png", extractor.preprocessing)[None]
+    expected = probabilities(head.checkpoint, extractor, images)[0]
+    assert shares == pytest.approx(dict(zip(head.checkpoint.classes, expected.tolist(), strict=True)), abs=2e-6)
+    plain = printed(head, tmp_path, written)
+    assert shares != pytest.approx(plain, abs=1e-4)  # its alpha makes a difference
+
+
+def printed(head: TrainedHead, folder: Path, file: Path, shown: Image.Image | None = None) -> dict[str, float]:
     """What the card's program prints for a picture, run here: a process of its own would take seconds."""
-    picture(90, 70).save(folder / "p.png")
+    (shown or picture(90, 70)).save(folder / "p.png")
     program, text = lines(head.checkpoint, str(file)), io.StringIO()
     assert program is not None
     assert "headstart." in program  # names of tensors

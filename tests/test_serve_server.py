@@ -1,5 +1,6 @@
 """The service as a process: how it starts, what odd connections do to it, and how it ends."""
 
+import asyncio
 import base64
 import json
 import re
@@ -9,11 +10,17 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from cli_samples import Place
 from serve_samples import Running, answer, exchange, png, post, serving
 from serve_samples import shop as shop
+
+from headstart.observer import SILENT
+from headstart.serve import server
+from headstart.serve.settings import Settings
 
 CLOSE = "Connection: close"
 
@@ -208,6 +215,58 @@ def test_a_second_signal_leaves_at_once(shop: Path) -> None:
         time.sleep(0.5)
         found.process.send_signal(signal.SIGTERM)
         assert found.process.wait(10) == 128 + signal.SIGTERM
+
+
+def test_its_address_is_printed_once_it_answers(shop: Path) -> None:
+    with serving(shop, ready=False) as found:
+        status, _ = exchange(found, b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert status == 200
+
+
+class Listening:
+    """A server that listens at once, and runs until it is told to end."""
+
+    started, should_exit = True, False
+
+    async def serve(self, sockets: object) -> None:
+        while not self.should_exit:
+            await asyncio.sleep(0.01)
+
+
+def service_that(room: SimpleNamespace) -> Any:
+    """A service with this engine room and nothing in hand."""
+    return SimpleNamespace(room=room, settings=Settings(grace_s=0.0), hand=SimpleNamespace(requests=0), leaving=False)
+
+
+def test_what_is_started_is_told_when_everything_has_been_computed_once() -> None:
+    room, told = SimpleNamespace(ready=False, failed=None), list[bool]()
+
+    async def run() -> None:
+        asyncio.get_running_loop().call_later(0.05, setattr, room, "ready", True)
+        await server._run(service_that(room), Listening(), None, SILENT, started)  # type: ignore[arg-type]
+
+    def started() -> None:
+        told.append(room.ready)
+        signal.raise_signal(signal.SIGTERM)
+
+    asyncio.run(run())
+    assert told == [True]
+
+
+@pytest.mark.parametrize("why", ["a signal", "a failure"])
+def test_what_never_gets_ready_is_not_told_to_be_started(why: str) -> None:
+    room, told = SimpleNamespace(ready=False, failed=None), list[bool]()
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        if why == "a signal":
+            loop.call_later(0.05, signal.raise_signal, signal.SIGTERM)
+        else:
+            loop.call_later(0.05, setattr, room, "failed", RuntimeError("no memory"))
+        await server._run(service_that(room), Listening(), None, SILENT, lambda: told.append(True))  # type: ignore[arg-type]
+
+    asyncio.run(run())
+    assert told == []
 
 
 def failing(shop: Path, *words: str) -> str:

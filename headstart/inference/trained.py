@@ -108,8 +108,16 @@ def restore(
     workspace: Workspace, head: TrainedHead, weights: Sequence[str], batch_size: int | None, observer: Observer
 ) -> FeatureExtractor:
     """The backbone that a head needs, with the weights it recorded. Raises what `extract.restore.restore` raises."""
+    warn_if_untrained(head.checkpoint.key, observer)
+    return restore_again(workspace, head, weights, batch_size, observer)
+
+
+def restore_again(
+    workspace: Workspace, head: TrainedHead, weights: Sequence[str], batch_size: int | None, observer: Observer
+) -> FeatureExtractor:
+    """The same where it was restored before on another device or in another precision: what was said of its weights is not
+    said again. Raises as `restore`."""
     key = head.checkpoint.key
-    warn_if_untrained(key, observer)
     asked = plan.weights_asked(key.backbone, weights)
     extractor = build(key, head.checkpoint.weights_from, asked, workspace.device, batch_size)
     for remark in extractor.device.notes:

@@ -61,6 +61,7 @@ class Conflict(Problem):
 class Idle:
     """Nothing that has to be waited for at the end: a decision is in the file before it is confirmed."""
 
+    ready: bool = True
     failed: Exception | None = None
 
     def give_up(self) -> int:

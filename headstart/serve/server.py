@@ -32,7 +32,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Working(Protocol):
-    """What computes for a service: whether it failed, and how many requests it gives up where there is no time left."""
+    """What computes for a service: whether it is ready, whether it failed, and how many requests it gives up where there is
+    no time left."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered by now."""
 
     @property
     def failed(self) -> BaseException | None:
@@ -109,8 +114,9 @@ class Server(uvicorn.Server):  # type: ignore[misc]  # its types are not there w
 
 
 def serve(service: Service, bound: socket.socket, observer: Observer, started: Callable[[], None]) -> None:
-    """Run until a signal comes; `started` is called once requests are taken. Called from the main thread, whose handlers
-    of signals are put back at the end. Raises OutOfMemory, and whatever else keeps the heads from being made ready."""
+    """Run until a signal comes; `started` is called once pictures are taken: when everything has been computed once. Called
+    from the main thread, whose handlers of signals are put back at the end. Raises OutOfMemory, and whatever else keeps the
+    heads from being made ready."""
     settings = service.settings
     config = uvicorn.Config(
         service.app,
@@ -136,13 +142,17 @@ async def _run(
     asked = asyncio.Event()
     with _heard(asyncio.get_running_loop(), asked):
         running = asyncio.ensure_future(server.serve(sockets=[bound]))
-        while not server.started and not running.done():
+        while not (_is_ready(service, server) or running.done() or asked.is_set() or service.room.failed is not None):
             await asyncio.sleep(0.01)
-        if not running.done():
+        if _is_ready(service, server) and not running.done():
             started()
         watching = asyncio.ensure_future(_watch(service, server, asked, running, observer))
         await running
         await watching
+
+
+def _is_ready(service: Service, server: Server) -> bool:
+    return bool(server.started) and service.room.ready
 
 
 async def _watch(

@@ -33,9 +33,19 @@ def tensors(checkpoint: Checkpoint, file: str) -> str | None:
         backbone=backbone[0],
         features=backbone[1],
         transform=transform,
+        picture=_PICTURE,
         head=_head(checkpoint.head),
     )
 
+
+_PICTURE = """\
+picture = ImageOps.exif_transpose(Image.open(sys.argv[1]))
+if picture.has_transparency_data:  # what is transparent lies on white
+    picture = picture.convert("RGBA")
+    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+picture = picture.convert("RGB")
+"""
+"""A picture as `predict` decodes it, but for grey of more than 8 bits."""
 
 _PROGRAM = """\
 import json
@@ -56,8 +66,7 @@ prefix = "headstart.head."
 head = {{name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}}
 shown = facts["transform"]
 {transform}
-with torch.inference_mode():
-    picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB")
+{picture}with torch.inference_mode():
     pixels = transform(picture)[None]
     x = ({features} - head["mean"]) / head["std"]
 {head}
@@ -69,7 +78,7 @@ for share, name in sorted(zip(shares.tolist(), facts["classes"]), reverse=True)[
 
 def onnx(file: str) -> str:
     """A program that does the same by the ONNX file called `file`, which takes pictures of any size."""
-    return _ONNX.format(file=_literal(file))
+    return _ONNX.format(file=_literal(file), picture=_PICTURE)
 
 
 _ONNX = """\
@@ -83,8 +92,7 @@ from PIL import Image, ImageOps
 session = onnxruntime.InferenceSession({file})
 facts = session.get_modelmeta().custom_metadata_map
 assert facts["input"] == "pixels"  # else the picture must be resized first, as facts["transform"] says
-picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB")
-(shares,) = session.run(None, {{"images": np.asarray(picture)[None]}})[0]
+{picture}(shares,) = session.run(None, {{"images": np.asarray(picture)[None]}})[0]
 for share, name in sorted(zip(shares.tolist(), json.loads(facts["classes"])), reverse=True)[:5]:
     print(f"{{share:.6f}} {{name}}")
 """

@@ -17,8 +17,8 @@ from headstart.core.extract.stages import stages
 from headstart.core.heads.checkpoint import Checkpoint
 from headstart.core.heads.predict import calibrated
 from headstart.core.heads.training.train import scores
-from headstart.inference.trained import TrainedHead, restore
-from headstart.observer import SILENT, Observer
+from headstart.inference.trained import TrainedHead, restore, restore_again
+from headstart.observer import Observer
 from headstart.workspace import Workspace
 
 Shares = npt.NDArray[np.float32]
@@ -41,10 +41,14 @@ class Reference:
             rows |= dict(zip(block.rows, block.features, strict=True))
         return self._shares(np.stack([rows[place] for place in range(len(files))]))
 
-    def of_rows(self, images: Images, rows: int) -> Shares:
-        """Probabilities (N, C) of the first rows of a data set, as an extraction and its head give them. Raises
-        ImageUnreadable, OutOfMemory."""
-        return self._shares(np.concatenate(list(stages(images, self.extractor, WORKERS).stream(rows))))
+    def of_rows(self, images: Images, rows: int, advance: Callable[[int], None]) -> Shares:
+        """Probabilities (N, C) of the first rows of a data set, as an extraction and its head give them; `advance` is told
+        of each batch. Raises ImageUnreadable, OutOfMemory."""
+        found = []
+        for features in stages(images, self.extractor, WORKERS).stream(rows):
+            found.append(features)
+            advance(len(features))
+        return self._shares(np.concatenate(found))
 
     def _shares(self, features: npt.NDArray[np.float32]) -> Shares:
         return calibrated(self.head, scores(self.head.head, features, "cpu").numpy())
@@ -60,11 +64,9 @@ def exact(workspace: Workspace, head: TrainedHead, weights: Sequence[str], obser
 
 
 def own(workspace: Workspace, head: TrainedHead, weights: Sequence[str], observer: Observer) -> Reference | None:
-    """The same in the precision of the features that the head learned from; None where that is fp32, or the device has not
-    got it."""
+    """The same, once more, in the precision of the features that the head learned from; None where that is fp32, or the
+    device has not got it."""
     if head.checkpoint.key.precision == "fp32":
         return None
-    found = restore(workspace, head, weights, None, SILENT)  # `exact` has warned of the weights
-    for remark in found.device.notes:
-        observer.remark(remark)
+    found = restore_again(workspace, head, weights, None, observer)
     return Reference(head.checkpoint, found) if found.device.precision == head.checkpoint.key.precision else None

@@ -53,9 +53,8 @@ def on_rows(
     if not (rows := min(images.rows, request.limit)):
         return None, f"{images.source}: there are no images"
     transform = reference.extractor.preprocessing if request.input == "resized" else None
-    with progress(observer, f"{head.title}: predict in fp32", rows) as advance:
-        theirs = reference.of_rows(images, rows)
-        advance(rows)
+    with progress(observer, f"{head.title}: predict, to compare with", rows) as advance:
+        theirs = reference.of_rows(images, rows, advance)
     with progress(observer, f"{head.title}: {request.path.name} beside predict", rows) as advance:
         ours = comparison.of_rows(run, images, rows, transform, advance)
     if request.corrections is None and (said := timing.as_given(head)) is not None:

@@ -23,6 +23,7 @@ QUERY = ("topk", "coverage", "head", "neighbours")
 FIELDS = ("pictures", "topk", "coverage", "heads", "neighbours")
 PICTURE_FIELDS = ("name", "data")
 
+_SPACE = re.compile(r"\s")
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _NUMBER = re.compile(r"[0-9]{0,9}\.?[0-9]{1,30}([eE][-+]?[0-9]{1,3})?")
 
@@ -90,14 +91,18 @@ def _picture(found: Any, place: int) -> Picture:
     try:
         return Picture(base64.b64decode(data, validate=True), name)
     except (binascii.Error, ValueError) as error:  # ValueError: characters beyond ASCII
-        raise Problem(422, f"{where}.data is no base64: {_first_line(error)}{_advice(data)}") from None
+        raise Problem(422, f"{where}.data is no base64: {_first_line(error)}{_hint(data)}") from None
 
 
-def _advice(data: str) -> str:
-    """What makes base64 of a text: a data URL has a head, and many programs wrap lines as MIME does (RFC 2045, 6.8)."""
-    head = "; leave out what stands before the comma of a data URL" if data.startswith("data:") else ""
-    wrapped = "; leave out line breaks and spaces" if any(letter.isspace() for letter in data) else ""
-    return head + wrapped
+def _hint(data: str) -> str:
+    """What to send instead, where others often send this."""
+    if data.startswith("data:"):
+        return "; leave out what stands before the comma of a data URL, and the comma"
+    if _SPACE.search(data):
+        return "; leave out line breaks and spaces, as `base64 -w0 FILE` and Python's base64.b64encode do"
+    if "-" in data or "_" in data:
+        return "; send + and / for - and _, which are base64 for URLs"
+    return ""
 
 
 def checked(found: Mapping[str, Any], offer: Offer, status: int, where: str) -> dict[str, Any]:
