@@ -5,9 +5,9 @@
 
 Makes a kept training set for each number of rows in a folder that is removed again, and runs the command on it in a
 process of its own. Rows are made up: ten classes, low-rank clusters whose spectrum decays slowly, nothing below 0; with
---like, kept rows, each used again with noise of a tenth of the deviation of every feature until there are enough. 5 % of
-the labels are another class, and a hundredth of the rows are nearly another row. Pictures can't be opened, so that none
-is compared by its pixels. Memory is what Linux says that the process had resident at most.
+--like, kept rows of one or more sets, used again with noise of half the deviation of every feature until there are enough.
+5 % of the labels are another class, and a hundredth of the rows are nearly another row. Pictures can't be opened, so that
+none is compared by its pixels. Memory is what Linux says that the process had resident at most.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ def made_up(rows: int, dim: int, rng: np.random.Generator) -> tuple[Features, La
     return found, labels
 
 
-def repeated(folder: Path, rows: int, rng: np.random.Generator) -> tuple[Features, Labels]:
-    """Kept features, again and again with noise until there are enough rows."""
-    read = FeatureStore(folder.parent).get(folder.name).load()
-    found = np.resize(np.arange(len(read.labels)), rows)
-    features = read.features[found].astype(np.float32)
-    scale = 0.1 * read.features[:SHARD].astype(np.float32).std(axis=0)
-    for start in range(len(read.labels), rows, SHARD):
+def repeated(folders: tuple[Path, ...], rows: int, rng: np.random.Generator) -> tuple[Features, Labels]:
+    """Kept features, again with noise until there are enough rows."""
+    read = [FeatureStore(folder.parent).get(folder.name).load() for folder in folders]
+    kept, labels = (np.concatenate([getattr(one, name) for one in read]) for name in ("features", "labels"))
+    chosen = np.resize(np.arange(len(labels)), rows)
+    features, scale = kept[chosen].astype(np.float32), 0.5 * kept[:SHARD].astype(np.float32).std(axis=0)
+    for start in range(len(labels), rows, SHARD):
         own = features[start : start + SHARD]
         own += scale * rng.standard_normal(own.shape, dtype=np.float32)
-    return np.maximum(features, 0), read.labels[found]
+    return np.maximum(features, 0), labels[chosen]
 
 
 def make(folder: Path, features: Features, labels: Labels, rng: np.random.Generator) -> None:
@@ -140,10 +140,10 @@ def _timed(took: dict[str, list[float]], stage: str, function: Callable[..., Any
 @click.command(help=__doc__)
 @click.option("--rows", "counts", type=int, multiple=True, default=(10_000, 20_000, 50_000), show_default=True)
 @click.option("--dim", default=2048, show_default=True, help="Of rows that are made up.")
-@click.option("--like", type=click.Path(exists=True, path_type=Path), help="A kept set whose rows are taken.")
+@click.option("--like", type=click.Path(exists=True, path_type=Path), multiple=True, help="Kept sets whose rows are taken.")
 @click.option("--json", "target", type=click.Path(path_type=Path))
 @click.option("--one", type=click.Path(path_type=Path), hidden=True)
-def main(counts: tuple[int, ...], dim: int, like: Path | None, target: Path | None, one: Path | None) -> None:
+def main(counts: tuple[int, ...], dim: int, like: tuple[Path, ...], target: Path | None, one: Path | None) -> None:
     """Make the sets, audit them, and print a line for each and one JSON document."""
     if one is not None:
         facts = audited(one)
@@ -164,7 +164,7 @@ def main(counts: tuple[int, ...], dim: int, like: Path | None, target: Path | No
                 {"rows": shape[0], "dim": shape[1], "elapsed_s": elapsed, **json.loads(done.stdout.splitlines()[-1])}
             )
         click.echo(json.dumps(found[-1]), err=True)
-    facts = {"hardware": hardware(), "like": like and like.name, "found": found}
+    facts = {"hardware": hardware(), "like": [one.name for one in like], "found": found}
     if target is not None:
         target.write_text(json.dumps(facts, indent=1), encoding="utf-8")
     click.echo(json.dumps(facts))

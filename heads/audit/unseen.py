@@ -19,6 +19,8 @@ from headstart.core.heads.statistics.calibration import softmax
 OF_MANY = "logreg"
 """The one kind that `auto` tries in an audit of more than `search.CROSS_VALIDATED` rows. An audit needs probabilities, and
 keeps no head: of 24,000 rows whose labels people gave, the other kinds took most of the time and ranked no better."""
+PATIENCE = 1
+"""Penalties that must be clearly worse than the best: by so many rows the log loss has one least value along them."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,7 +62,8 @@ def _scored(
     config = dataclasses.replace(config, head=OF_MANY) if many and config.head == AUTO else config
     tried = procedure.candidates(config, len(labels))
     if many and rows.shared and len(tried) > 1:
-        found = search.among(rows, tried, labels, len(rows.divisions), split=False, started=time.perf_counter())
+        sides, started = len(rows.divisions), time.perf_counter()
+        found = search.among(rows, tried, labels, sides, split=False, started=started, patience=PATIENCE)
         if found is not None:
             return found.selection.config, found.scores
     chosen = _chosen(rows, tried, seed)

@@ -29,6 +29,8 @@ CROSS_VALIDATED = 5_000
 HELD_OUT = 0.2
 """The part held out of more rows."""
 FOLDS = 5
+PATIENCE = 2
+"""Penalties in a row that are clearly worse than the best, after which no weaker one is tried."""
 _CLEARLY = 2
 """Standard errors of the difference in log loss from which one penalty is clearly worse than another."""
 _HOPELESS = 3
@@ -84,14 +86,20 @@ class Judging(Protocol):
 
 
 def among(
-    rows: Judging, configs: Sequence[TrainConfig], labels: Labels, sides: int, split: bool, started: float
+    rows: Judging,
+    configs: Sequence[TrainConfig],
+    labels: Labels,
+    sides: int,
+    split: bool,
+    started: float,
+    patience: int = PATIENCE,
 ) -> Found | None:
     """Choose among configurations by rows with these labels (n,), in so many divisions, or of a validation `split`: what
     `search` says. `started` is when, by `time.perf_counter`."""
     judged = dict[int, _Judged]()
     for own in _by_kind(configs):
         if not (judged and _lost(rows, [configs[i] for i in own], labels, _least(judged))):
-            judged.update(_in_turn(rows, configs, own, labels))
+            judged.update(_in_turn(rows, configs, own, labels, patience))
     if not judged:
         return None
     order = sorted(judged, key=lambda i: (judged[i].log_loss, i))
@@ -145,13 +153,13 @@ def _lost(rows: Judging, wanted: Sequence[TrainConfig], labels: Labels, best: "_
 
 
 def _in_turn(
-    rows: Judging, configs: Sequence[TrainConfig], own: Sequence[int], labels: Labels
+    rows: Judging, configs: Sequence[TrainConfig], own: Sequence[int], labels: Labels, patience: int
 ) -> Iterator[tuple[int, "_Judged"]]:
     """The configurations of one kind at the places `own`, each judged on all sides before the next is trained on any.
 
-    Where weak penalties cost much more than strong ones, those beyond two in a row that are clearly worse than the best,
-    by `_CLEARLY` standard errors, or beyond one that is by `_FAR`, are not tried. None is judged where no row's
-    label could be predicted."""
+    Where weak penalties cost much more than strong ones, those beyond `patience` in a row that are clearly worse than the
+    best, by `_CLEARLY` standard errors, or beyond one that is by `_FAR`, are not tried. None is judged where no row's label
+    could be predicted."""
     wanted = [configs[i] for i in own]
     costly_end, best, worse = kind(wanted[0].head).costly_end, None, 0
     with rows.threads(wanted[0]):
@@ -164,7 +172,7 @@ def _in_turn(
             against = one.against(best)
             behind = against.log_loss - best.log_loss
             worse = worse + 1 if behind > _CLEARLY * against.error else 0
-            if costly_end and (worse == 2 or (worse and behind > _FAR * against.error)):
+            if costly_end and (worse == patience or (worse and behind > _FAR * against.error)):
                 return
 
 
