@@ -60,18 +60,20 @@ def _ids(features: FeatureSet, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.by
     return found
 
 
-def check(path: Path, option: str = "--predictions") -> None:
-    """Refuse a path that `write_csv` could not write, before anything is computed for it; `option` is what asked for it.
-    Raises OSError."""
+def check(path: Path, option: str = "--predictions", suffix: str = ".csv") -> None:
+    """Refuse a path that `write_csv` could not write, before anything is computed for it; `option` is what asked for it,
+    `suffix` what its files end in. Raises OSError."""
     if path.is_dir():
-        raise OSError(errno.EISDIR, f"is a folder, expected a file; give the file's name too: {option} FILE.csv", str(path))
+        raise OSError(
+            errno.EISDIR, f"is a folder, expected a file; give the file's name too: {option} FILE{suffix}", str(path)
+        )
     if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, f"is a device or a pipe, expected a file: {option} FILE.csv", str(path))
+        raise OSError(errno.EINVAL, f"is a device or a pipe, expected a file: {option} FILE{suffix}", str(path))
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir():
         raise OSError(errno.ENOTDIR, "is a file, expected a folder", str(folder))
     if not os.access(folder, os.W_OK):
-        raise OSError(errno.EACCES, f"can't be written to; give another folder: {option} FILE.csv", str(folder))
+        raise OSError(errno.EACCES, f"can't be written to; give another folder: {option} FILE{suffix}", str(folder))
 
 
 def write_csv(path: Path, found: Sequence[Record]) -> None:

@@ -1,1 +1,1 @@
-"""What an audit leaves beside its CSV: its totals, for what is told of accuracies and in reports."""
+"""What an audit leaves beside its CSV: its totals, for accuracies and reports, and a map of the pictures."""

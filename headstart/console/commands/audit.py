@@ -30,13 +30,17 @@ def _register_audit(group: click.Group) -> None:
     @click.option("--csv", type=Place("--csv"), help="What is found. [default: RUNS_DIR/audit/DATASET/audit.csv]")
     @click.option("--list", "proposals", type=Place("--list"), help="Also write all with the proposed labels: FILE.csv.")
     @shown("--pixels", default=AuditRequest.pixels, help="Pictures opened to be looked at: all, none or a number.")
+    @click.option("--parquet", type=Place("--parquet"), help="Also write all as a map, by t-SNE: FILE.parquet.")
     @shown("--seed", type=SEED, default=AuditRequest.seed)
-    def audit_command(settings: Settings, csv: Path | None, proposals: Path | None, **given: Any) -> None:
+    def audit_command(
+        settings: Settings, csv: Path | None, proposals: Path | None, parquet: Path | None, **given: Any
+    ) -> None:
         """What may be wrong with the pictures and labels of kept features: wrong labels, duplicates, leaks, outliers.
 
         Several backbones' features of one data set are joined. Nothing is changed; labels are proposed.
         """
         from headstart.auditing.audit import audit
+        from headstart.auditing.files.map import check_map, write_map
         from headstart.auditing.files.totals import keep
         from headstart.auditing.findings import write_csv
         from headstart.auditing.proposals import check_proposals, write_proposals
@@ -48,6 +52,8 @@ def _register_audit(group: click.Group) -> None:
             check(csv, "--csv")
         if proposals is not None:
             check_proposals(proposals)
+        if parquet is not None:
+            check_map(parquet)
         found = audit(settings, request, terminal(settings))
         out(words.auditing.audits.found(found))
         path = csv or settings.runs_dir / "audit" / found.rows.sets[0].manifest.dataset / "audit.csv"
@@ -57,6 +63,8 @@ def _register_audit(group: click.Group) -> None:
         if proposals is not None:
             count = write_proposals(proposals, found, settings.data_dir)
             note(f"{proposals}: {len(found.rows):,} pictures, {count:,} of them with another label")
+        if parquet is not None:
+            note(f"{parquet}: {len(found.rows):,} pictures, laid out by {write_map(parquet, found)}")
         document(settings, {**words.auditing.audits.found_json(found), "csv": str(path)})
 
 
