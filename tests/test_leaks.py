@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_samples import Place
+from export_samples import recorded, untrained_head, untrained_key
 from heads_samples import blobs, make_config, make_key, make_run, one_thread, only_pair, silent, write_set
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from headstart.core.heads.runs import Run, RunStore, parse
 from headstart.core.heads.sessions import session
 from headstart.core.heads.statistics.accuracy import Score
 from headstart.core.heads.statistics.outcomes import Outcomes
+from headstart.export.card import model_card
 
 __all__ = ["one_thread"]
 
@@ -193,3 +195,16 @@ def test_several_seeds_are_told_once_together(tmp_path: Path) -> None:
     said = Place(tmp_path).run("train-head", "--head", "mlp", "--seeds", "2", "--epochs", "2").stdout
     assert said.count("3 of 24 test pictures have a twin in training (identical); without them ") == 1
     assert ", mean of 2 seeds)" in said
+
+
+def test_a_model_card_tells_the_leaks_too() -> None:
+    head = recorded(untrained_head(untrained_key(classes=("cat", "dog", "frog"))), without_twins=WithoutTwins(Score(8, 10)))
+    told = "- Note: 3 of 13 test pictures have a twin in training (identical); without them 80.00 % (95 % interval 49.02 %"
+    assert told in model_card(head)
+
+
+def test_names_that_are_no_unicode_are_kept(tmp_path: Path) -> None:
+    odd = b"\xff.csv".decode("utf-8", "surrogateescape")
+    found = an_audit(small=((odd, 1),), csv=odd)
+    keep(tmp_path, found)
+    assert kept(tmp_path, "pets") == found

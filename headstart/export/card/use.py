@@ -8,8 +8,10 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from headstart.core.extract.weights.licences import caution
+from headstart.core.heads.audit.leaks import apart
 from headstart.core.heads.predict import caveat
 from headstart.core.heads.report.markdown.text import table
+from headstart.core.heads.report.units import percent
 from headstart.core.heads.sessions.place import UNTRAINED
 from headstart.export.card import lines
 from headstart.export.card.about import UNRECORDED
@@ -29,7 +31,7 @@ def limits(head: TrainedHead, more: Sequence[str] = ()) -> str:
     """What must be said beside every figure, in the words of the run record and in `more`, and what follows from it."""
     checkpoint, run = head.checkpoint, head.run
     said = [UNTRAINED] if checkpoint.key.untrained else []
-    said += [*run.notes, *_few(run)] if run is not None else []
+    said += [*run.notes, *_twins(run), *_few(run)] if run is not None else []
     said += [*more, *(text for text in (caveat(checkpoint),) if text)]
     notes = [plain(text) for text in dict.fromkeys(said)]
     notes += [f"How well it does is not known. {UNRECORDED}"] if run is None else []
@@ -41,6 +43,12 @@ def limits(head: TrainedHead, more: Sequence[str] = ()) -> str:
 def _never(absent: Sequence[str]) -> str:
     more = f" and {len(absent) - MOST_NAMES:,} more" if len(absent) > MOST_NAMES else ""
     return f"Never given, since no training image was of them: {', '.join(map(code, absent[:MOST_NAMES]))}{more}."
+
+
+def _twins(run: Run) -> list[str]:
+    """The accuracy without test pictures that have a twin in training, where some are known to have one."""
+    found = apart([run.without_twins], run.evaluation.overall.total, chosen=run.val is not None)
+    return [found.sentence(percent)] if found is not None else []
 
 
 def _few(run: Run) -> list[str]:
