@@ -29,7 +29,8 @@ from hardware import hardware
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from headstart.core.cache.key import NamedKey
+from synthetic import synthetic_key
+
 from headstart.core.cache.manifest import Provenance
 from headstart.core.cache.shard import Rows, Shard
 from headstart.core.cache.store import FeatureStore
@@ -73,7 +74,7 @@ def make(folder: Path, features: Features, labels: Labels, rng: np.random.Genera
     wrong = rng.permutation(rows)[: round(WRONG * rows)]
     labels = labels.copy()
     labels[wrong] = (labels[wrong] + rng.integers(1, CLASSES, len(wrong))) % CLASSES
-    key = _key()
+    key = synthetic_key(tuple(f"class {i}" for i in range(CLASSES)))
     with FeatureStore(folder).writing(key, "train", lambda: None) as writer:
         records = []
         for index, start in enumerate(range(0, rows, SHARD)):
@@ -84,23 +85,6 @@ def make(folder: Path, features: Features, labels: Labels, rng: np.random.Genera
             shard = Shard(key.feature_key.digest, digests[0].tobytes().hex(), own.start, own.stop, content)
             records.append(writer.put(shard, index, None, 1.0))
         writer.commit(records, dim, "float16", _provenance(rows))
-
-
-def _key() -> NamedKey:
-    return NamedKey(
-        backbone="synthetic",
-        pooling="average",
-        weights="none",
-        weights_sha256="00" * 32,
-        image_size=224,
-        interpolation="bilinear",
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        precision="fp16",
-        dataset="synthetic",
-        classes=tuple(f"class {i}" for i in range(CLASSES)),
-        feature_version=1,
-    )
 
 
 def _provenance(rows: int) -> Provenance:

@@ -27,8 +27,9 @@ from hardware import hardware
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from synthetic import synthetic_key
+
 from headstart.core.cache.arguments import nbytes
-from headstart.core.cache.key import NamedKey
 from headstart.core.cache.manifest import Provenance
 from headstart.core.cache.row_reader import RowReader
 from headstart.core.cache.shard import Rows, Shard
@@ -43,7 +44,7 @@ def make(folder: Path, rows: int, dim: int, test_rows: int, shard_rows: int, ord
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((CLASSES, dim), dtype=np.float32)
     mixing = np.exp(rng.standard_normal(dim, dtype=np.float32))
-    key = _key(tuple(f"class {i}" for i in range(CLASSES)))
+    key = synthetic_key(tuple(f"class {i}" for i in range(CLASSES)))
     for split, count in (("train", rows), ("test", test_rows)):
         labels = rng.integers(0, CLASSES, count)
         labels = np.sort(labels) if ordered else labels
@@ -59,23 +60,6 @@ def make(folder: Path, rows: int, dim: int, test_rows: int, shard_rows: int, ord
                 shard = Shard(key.feature_key.digest, digests[0].tobytes().hex(), start, start + len(own), content)
                 records.append(writer.put(shard, index, None, 1.0))
             writer.commit(records, dim, "float16", _provenance(count, "unknown" if ordered else "mixed"))
-
-
-def _key(classes: tuple[str, ...]) -> NamedKey:
-    return NamedKey(
-        backbone="synthetic",
-        pooling="average",
-        weights="none",
-        weights_sha256="00" * 32,
-        image_size=224,
-        interpolation="bilinear",
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        precision="fp16",
-        dataset="synthetic",
-        classes=classes,
-        feature_version=1,
-    )
 
 
 def _provenance(rows: int, order: Any) -> Provenance:

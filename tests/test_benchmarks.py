@@ -459,6 +459,15 @@ def test_executors_are_measured_beside_one_process(tmp_path: Path) -> None:
     assert found["processes 2"]["overhead"] == found["processes 2"]["pass_s"][0] / found["local"]["pass_s"][0] - 1
 
 
+def test_an_audit_of_many_rows_is_measured_stage_by_stage(tmp_path: Path) -> None:
+    done = run("audit_scale.py", "--rows", 600, "--dim", 32, "--json", tmp_path / "found.json")
+    assert done.returncode == 0, done.stderr
+    (facts,) = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))["found"]
+    assert (facts["rows"], facts["dim"]) == (600, 32)
+    assert [*facts["stages"]] == ["neighbours", "heads", "all", "rest"]
+    assert 0 < facts["stages"]["heads"]["elapsed_s"] < facts["elapsed_s"]
+
+
 def test_training_in_blocks_is_measured(tmp_path: Path) -> None:
     sizes = ("--rows", 600, "--test-rows", 100, "--dim", 16, "--memory", "100MB", "--head", "ridge")
     done = run("memory.py", *sizes, "--json", tmp_path / "found.json")
