@@ -359,12 +359,43 @@ def test_a_last_step_that_diverges_is_an_error_too() -> None:
         trained(config)
 
 
-def test_preparing_leaves_nothing_to_import_for_the_first_training() -> None:
-    """In a process of its own: what torch imports late is no time of a training."""
+def test_a_training_imports_no_compiler() -> None:
+    """In a process of its own: the first `torch.optim.AdamW` imports torch._dynamo, which takes longer than a head."""
     code = (
-        "import sys; from headstart.core.heads.training.optimise import prepare; prepare(); before = set(sys.modules); "
-        "import torch; torch.optim.AdamW([torch.nn.Parameter(torch.zeros(2))], fused=True); "
-        "print(len(set(sys.modules) - before))"
+        "import sys, numpy as np; from headstart.core.heads.config import RECIPES; "
+        "from headstart.core.heads.data import Labelled; from headstart.core.heads.training.train import train; "
+        "import dataclasses; config = dataclasses.replace(RECIPES['standard'], head='mlp', epochs=1); "
+        "train(Labelled(np.eye(8, dtype=np.float32), np.arange(8) % 2), 2, config, 'cpu', lambda *_: None); "
+        "print('torch._dynamo' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "0"
+    assert found.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("cosine", [False, True], ids=["one rate", "cosine"])
+@pytest.mark.parametrize("decays", [(0.1, 0.1), (0.0, 0.3)], ids=["alike", "apart"])
+def test_steps_are_those_of_torch_to_the_last_digit(decays: tuple[float, float], cosine: bool) -> None:
+    configs = [make_config(lr=3e-3, weight_decay=decay, cosine=cosine) for decay in decays]
+    generator, steps = torch.Generator().manual_seed(0), 9
+    stack = {"weight": torch.randn(2, 5, 3, generator=generator), "bias": torch.randn(2, 1, 3, generator=generator)}
+    # heads that are alike step as one tensor: the rest of a tensor that fills no vector is rounded otherwise
+    places: list[Any] = [...] if decays[0] == decays[1] else [0, 1]
+    plain = [[nn.Parameter(value[place].clone()) for value in stack.values()] for place in places]
+    theirs = [
+        torch.optim.AdamW(own, lr=3e-3, weight_decay=decay, fused=True) for own, decay in zip(plain, decays, strict=False)
+    ]
+    schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(one, steps) for one in theirs] if cosine else []
+
+    ours = optimise._Optimiser(stack, configs, steps)
+    for _ in range(steps):
+        for at, gradient in enumerate(ours.gradients.values()):
+            gradient.copy_(torch.randn(gradient.shape, generator=generator))
+            for place, own in zip(places, plain, strict=True):
+                own[at].grad = gradient[place].clone()
+        ours.step()
+        for one in [*theirs, *schedules]:
+            one.step()
+
+    for place, own in zip(places, plain, strict=True):
+        for value, expected in zip(stack.values(), own, strict=True):
+            assert torch.equal(value[place], expected.detach())

@@ -16,7 +16,7 @@ from headstart.core.heads.streams.budget import Needs
 from headstart.core.heads.streams.given import Mask, Streamed
 from headstart.core.heads.training import threads
 from headstart.core.heads.training.epoch import OnEpoch
-from headstart.core.heads.training.optimise import History, Part, descend, prepare
+from headstart.core.heads.training.optimise import History, Part, descend
 
 _MOST_ROWS = 2**16
 """Rows of a block: more are no better mixed."""
@@ -53,7 +53,6 @@ def descended(
     OutOfMemory."""
     if not (count := int(learn.sum())):
         raise FeaturesInvalid("the rows set aside for validation leave none; use --val-fraction 0")
-    prepare()
     where = "cpu" if device == "mps" else device  # its generators draw other numbers
     generator = torch.Generator(where if where.startswith("cuda") else "cpu").manual_seed(config.seed)
     head = given.head(config, learn).to(device)

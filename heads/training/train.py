@@ -21,7 +21,7 @@ from headstart.core.heads.training import memory, threads
 from headstart.core.heads.training.epoch import Epoch, OnEpoch
 from headstart.core.heads.training.given import Given, by_class, new_head, on_device, shared, standardised
 from headstart.core.heads.training.groups import groups, together
-from headstart.core.heads.training.optimise import History, Part, descend, prepare
+from headstart.core.heads.training.optimise import History, Part, descend
 
 _ROWS_AT_ONCE = 8192
 
@@ -82,8 +82,6 @@ def train_many(
     with memory.known_errors(configs, data.features.shape[1], classes):
         watched = None if watch is None else on_device(device, counted(watch))
         plain = Given(on_device(device, data), watched, data.groups, judging=data.judging)
-        if any(config.trained_by_gradient for config in configs):
-            prepare()
         _synchronize(device)
         started = time.perf_counter()
         given = {alike: standardised(plain) if alike else plain for alike in {c.standardise for c in configs}}
