@@ -361,14 +361,12 @@ from headstart.core.cache.store import FeatureStore
 from headstart.core.heads.config import changed
 from headstart.core.heads.runs import RunStore
 from headstart.core.heads.sessions import session
-from headstart.core.heads.training.optimise import prepare
 from heads_samples import make_key, only_pair, silent
 
 def resident(what):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))
 
-prepare()
 root, head, memory = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 pair = only_pair(FeatureStore(root), make_key())
 Path("/proc/self/clear_refs").write_text("5")

@@ -133,3 +133,28 @@ def test_ridge_predicts_what_scikit_learns_does(classes: int, dim: int, seed: in
     expected = theirs.predict(test.features.astype(np.float64))
     assert 0.5 < (expected == test.labels).mean() < 0.99  # else the comparison would say little
     np.testing.assert_array_equal(predict(head, test.features, "cpu"), expected)
+
+
+@pytest.mark.parametrize("why", ["several classes", "two classes", "an absent class", "weights", "no descent"])
+def test_penalties_in_turn_are_within_their_tolerance_of_exact_ones(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = sample(120, 30, 2 if why == "two classes" else 4)
+    labels = np.where(labels == 2, 3, labels) if why == "an absent class" else labels
+    weights = torch.rand(120, generator=torch.Generator().manual_seed(0)).double() + 0.1 if why == "weights" else None
+    rows = Rows(torch.from_numpy(features), torch.from_numpy(labels), weights)
+    asked = torch.from_numpy(sample(50, 30, 4, seed=1)[0])
+    classes, ways = int(labels.max()) + 1, (1e4, 10.0, 0.1)
+
+    def found() -> dict[int, torch.Tensor]:
+        heads = [Ridge(30, classes, make_config("ridge", penalty=way), 120) for way in ways]
+        return {i: scores.clone() for i, scores in Ridge.scored(heads, rows, asked)}
+
+    exact = found()
+    monkeypatch.setattr(ridge, "_DECOMPOSED", 10)
+    if why == "no descent":  # a solution that is not reached
+        monkeypatch.setattr(Ridge, "path_tolerance", -1.0)
+    near = found()
+    present = np.unique(labels)
+    assert list(near) == [0, 1, 2]
+    for i, scores in near.items():
+        assert (scores - exact[i])[:, present].norm() <= 1.5 * abs(Ridge.path_tolerance) * exact[i][:, present].norm()
+    assert why == "no descent" or any(not torch.equal(near[i], exact[i]) for i in near)

@@ -1,6 +1,7 @@
 """The search: what is chosen, and how sure it is, is told by rows that the heads did not see, of any number and balance."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ from heads_samples import one_thread as one_thread
 
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.data import Labelled
+from headstart.core.heads.kinds import kind, knn
+from headstart.core.heads.kinds.knn import Knn
 from headstart.core.heads.kinds.logreg import Logreg
-from headstart.core.heads.selection import search, unseen
+from headstart.core.heads.kinds.ridge import Ridge
+from headstart.core.heads.selection import divided, search, unseen
 from headstart.core.heads.selection.procedure import candidates
 from headstart.core.heads.selection.unseen import Side
 from headstart.core.heads.training import threads
@@ -90,6 +94,48 @@ def test_penalties_far_beyond_the_best_are_not_tried() -> None:
     assert len(tried) < len(configs)
     assert {one.config.penalty for one in tried} == {config.penalty for config in configs[: len(tried)]}
     assert tried[0].config.penalty not in {one.penalty for one in configs[len(tried) - 2 : len(tried)]}
+
+
+def test_a_kind_that_has_lost_ends_where_its_loss_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    # least squares can't follow a few rows that are far out; logistic regression hardly minds them
+    data = blobs(300)
+    far = np.where(np.arange(300) % 10 == 0, 30.0, 1.0)[:, None].astype(np.float32)
+    data = dataclasses.replace(data, features=(data.features - data.features.mean(axis=0)) * far)
+    configs = [*Logreg.grid(make_config("logreg"), 300), *Ridge.grid(make_config("ridge"), 300)]
+
+    def ridges() -> list[float]:
+        tried = [one for one in found_by(data, configs).selection.tried if one.config.head == "ridge"]
+        return [one.log_loss for one in sorted(tried, key=lambda one: -(one.config.penalty or 0))]
+
+    short = ridges()
+    monkeypatch.setattr(search, "_HOPELESS", np.inf)
+    whole = ridges()
+    assert short == whole[: len(short)]
+    assert 1 < len(short) < len(whole)
+    assert short[-1] >= min(short) == min(whole)
+
+
+@pytest.mark.parametrize("order", ["sorted", "mixed"])
+def test_of_rows_held_out_once_some_tell_that_neighbours_have_lost(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "CROSS_VALIDATED", 500)
+    monkeypatch.setattr(divided, "TRIED", 60)
+    features = np.random.default_rng(0).standard_normal((1000, 200), dtype=np.float32)
+    labels = (features[:, 0] > 0).astype(np.int64)  # neighbours are alike in all other features
+    at = np.argsort(labels, kind="stable") if order == "sorted" else np.arange(1000)
+    configs = [*Logreg.grid(make_config("logreg"), 1000), *kind("knn").grid(make_config("knn", neighbours=1), 1000)]
+    data, asked = Labelled(features[at], labels[at]), list[int]()
+    votes = knn._votes
+
+    def counted(heads: Sequence[Knn], features: torch.Tensor) -> list[torch.Tensor]:
+        asked.append(len(features))
+        return votes(heads, features)
+
+    monkeypatch.setattr(knn, "_votes", counted)
+    assert {one.config.head for one in found_by(data, configs, 2).selection.tried} == {"logreg"}
+    assert asked == [60]
+    monkeypatch.setattr(search, "_HOPELESS", np.inf)
+    assert {one.config.head for one in found_by(data, configs, 2).selection.tried} == {"logreg", "knn"}
+    assert asked == [60, 60, 200]
 
 
 def test_a_head_that_knows_more_is_chosen_though_it_is_less_simple() -> None:

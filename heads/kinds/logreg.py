@@ -9,7 +9,7 @@ from torch import Tensor
 
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
-from headstart.core.heads.kinds.base import PenalisedHead, Rows
+from headstart.core.heads.kinds.base import PenalisedHead, Posed, Rows
 from headstart.core.heads.solvers.logistic import Problem, Solution, logistic_scores, path
 
 
@@ -87,23 +87,11 @@ class Logreg(PenalisedHead):
             self.out.bias[present] = intercepts.to(self.out.bias)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Posed:
-    """The problem of the classes that have a row, whose labels are `present`."""
-
-    problem: Problem
-    present: Tensor
-
-
-def _posed(rows: Rows, config: TrainConfig) -> _Posed | None:
-    """The problem that rows pose, None where they are of one class."""
-    present, labels = rows.labels.unique(return_inverse=True)
-    if len(present) < 2:
+def _posed(rows: Rows, config: TrainConfig) -> Posed | None:
+    """The problem that rows pose, with the configuration's smoothing; None where they are of one class."""
+    if (posed := rows.posed) is None:
         return None
-    weights = torch.ones(len(labels)) if rows.weights is None else rows.weights
-    features = rows.features.cpu() if rows.features.device.type == "mps" else rows.features  # it has no doubles
-    where, smoothing = features.device, config.label_smoothing
-    return _Posed(Problem(features, labels.to(where), weights.to(where).double(), len(present), smoothing), present)
+    return dataclasses.replace(posed, problem=dataclasses.replace(posed.problem, smoothing=config.label_smoothing))
 
 
 def refuse(found: Solution, tolerance: float) -> None:

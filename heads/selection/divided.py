@@ -26,6 +26,8 @@ of them more or less are nearly the same. Of fewer rows each fold has its own. A
 FEW_CLASSES = 50
 """Classes up to which it is worth it. Seconds of one processor, shared and apart, with 512 features: 10 classes of 100 rows
 0.6 and 1.3, 50 of 60 rows 3.1 and 3.2, 150 of 4 rows 4.5 and 3.6, 500 of 5 rows 40.8 and 17.0."""
+TRIED = 500
+"""Rows by which a kind is left out where one division judges many. A judgement, not a measured bound."""
 _MOST = 2**27
 """Numbers of features up to which they are copied for it, half a gigabyte."""
 
@@ -54,20 +56,36 @@ class Divided:
         most = max(len(learn) for learn, _ in self.divisions) * self.data.features.shape[1] * self.data.versions
         return threads_of(config, self.device, most, self.classes)
 
-    def scores(self, configs: Sequence[TrainConfig], most: int | None = None) -> Iterator[tuple[int, Scores]]:
+    @functools.cached_property
+    def first(self) -> npt.NDArray[np.int64] | None:
+        """The rows of the first of several divisions that are shared, or `TRIED` of one that judges more than twice as
+        many, drawn at random: rows may be sorted by class."""
+        rows = len(self.divisions[0][1])
+        if len(self.divisions) > 1:
+            return np.arange(rows) if self.shared else None
+        return np.sort(np.random.default_rng(0).permutation(rows)[:TRIED]) if rows > 2 * TRIED else None
+
+    def scores(self, configs: Sequence[TrainConfig]) -> Iterator[tuple[int, Scores]]:
         """For configurations of one kind as `Side.scores`: their places, and the scores of the rows that are judged, in the
-        order of the divisions; with `most`, those of so many divisions. Raises as `train_many`."""
+        order of the divisions. Raises as `train_many`."""
         head = kind(configs[0].head)
         if not (self.shared and issubclass(head, ClosedFormHead)):
-            yield from _beside(self.sides[:most], configs)
+            yield from _beside(self.sides, configs)
             return
         found = head.folded(configs, self._problem(self._once(configs[0])[0], configs[0]))
-        if found is None or most is not None:
-            sides = self._sides(configs[0])
-            yield from _beside(sides[:most], [dataclasses.replace(config, standardise=False) for config in configs])
+        if found is None:
+            yield from _beside(self._sides(configs[0]), _as_they_are(configs))
             return
         for place, scores in found:
             yield place, self._judged(scores)
+
+    def trial(self, configs: Sequence[TrainConfig]) -> Iterator[Scores]:
+        """The scores of the `first` rows alone, for configurations of one kind. Raises as `train_many`."""
+        if self.shared:
+            found = self._sides(configs[0])[0].scores(_as_they_are(configs))
+        else:
+            found = self.sides[0].scores(configs, self.first)
+        yield from (scores for _, scores in sorted(found, key=lambda both: both[0]))
 
     def _sides(self, config: TrainConfig) -> list[Side]:
         """Each division by itself, on rows that are standardised once: copies, so not before a kind needs them."""
@@ -135,6 +153,11 @@ def sides_of(data: Labelled, divisions: Sequence[Division], classes: int, device
     """Each division by itself. Heads that have epochs choose theirs by the rows that are judging, if there are any."""
     apart = data.judging is not None
     return [Side(data if apart else data.at(learn), data.features[judge], classes, device) for learn, judge in divisions]
+
+
+def _as_they_are(configs: Sequence[TrainConfig]) -> list[TrainConfig]:
+    """The configurations for rows that are standardised already."""
+    return [dataclasses.replace(config, standardise=False) for config in configs]
 
 
 def _beside(sides: Sequence[Side], configs: Sequence[TrainConfig]) -> Iterator[tuple[int, Scores]]:

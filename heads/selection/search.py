@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ from headstart.core.heads.data import Labelled
 from headstart.core.heads.data.folds import folds, held_out
 from headstart.core.heads.kinds import kind
 from headstart.core.heads.selection import temperature
-from headstart.core.heads.selection.divided import Division, divided
+from headstart.core.heads.selection.divided import divided
 from headstart.core.heads.selection.record import Selection, Tried
 from headstart.core.heads.selection.unseen import Scores
 from headstart.core.heads.statistics.calibration import softmax
@@ -71,18 +71,18 @@ class Judging(Protocol):
     """What scores rows that heads did not see: `Divided`, or rows of which the others are on the disk."""
 
     @property
-    def shared(self) -> bool:
-        """Whether there are several divisions, all of them learned from at once."""
-
-    @property
-    def divisions(self) -> Sequence[Division]:
-        """Rows to learn from and to judge by; only asked for where they are `shared`."""
+    def first(self) -> npt.NDArray[np.int64] | None:
+        """The places of some of the rows that are judged, by which a kind may be left out before the others are asked; None
+        where that would save nothing."""
 
     def threads(self, config: TrainConfig) -> contextlib.AbstractContextManager[None]:
         """Threads for heads of this kind."""
 
-    def scores(self, configs: Sequence[TrainConfig], most: int | None = None) -> Iterator[tuple[int, Scores]]:
+    def scores(self, configs: Sequence[TrainConfig]) -> Iterator[tuple[int, Scores]]:
         """For configurations of one kind their places, and the scores (n, C) of the rows that are judged."""
+
+    def trial(self, configs: Sequence[TrainConfig]) -> Iterator[Scores]:
+        """For configurations of one kind the scores (m, C) of the `first` rows alone."""
 
 
 def among(
@@ -98,8 +98,9 @@ def among(
     `search` says. `started` is when, by `time.perf_counter`."""
     judged = dict[int, _Judged]()
     for own in _by_kind(configs):
-        if not (judged and _lost(rows, [configs[i] for i in own], labels, _least(judged))):
-            judged.update(_in_turn(rows, configs, own, labels, patience))
+        least = min(judged.values(), key=lambda one: one.log_loss) if judged else None
+        if least is None or not _lost(rows, [configs[i] for i in own], labels, least):
+            judged.update(_in_turn(rows, configs, own, labels, patience, least))
     if not judged:
         return None
     order = sorted(judged, key=lambda i: (judged[i].log_loss, i))
@@ -133,33 +134,37 @@ def _by_kind(configs: Sequence[TrainConfig]) -> list[list[int]]:
     return [[i for i, config in enumerate(configs) if config.head == name] for name in names]
 
 
-def _least(judged: "Mapping[int, _Judged]") -> "_Judged":
-    return min(judged.values(), key=lambda one: one.log_loss)
-
-
 def _lost(rows: Judging, wanted: Sequence[TrainConfig], labels: Labels, best: "_Judged") -> bool:
-    """Whether a kind that is `raced` is out after the first of several shared divisions: each of its configurations worse
-    there than the best of other kinds by `_HOPELESS` standard errors, as in O. Maron and A. W. Moore, Hoeffding races
-    (Advances in Neural Information Processing Systems 6, 1994)."""
-    if not (rows.shared and len(rows.divisions) > 1 and kind(wanted[0].head).raced):
+    """Whether a kind that is `raced` is out by the `first` rows: each of its configurations worse there than the best of
+    other kinds by `_HOPELESS` standard errors, as in O. Maron and A. W. Moore, Hoeffding races (Advances in Neural
+    Information Processing Systems 6, 1994)."""
+    if not kind(wanted[0].head).raced or (first := rows.first) is None:
         return False
-    first = slice(len(rows.divisions[0][1]))
     least = _judge(best.config, best.scores[first], labels[first])
     with rows.threads(wanted[0]):
-        several = [_judge(wanted[i], scores, labels[first]) for i, scores in rows.scores(wanted, 1)]
-    return least is not None and all(
-        one is None or one.log_loss - least.log_loss > _HOPELESS * one.against(least).error for one in several
-    )
+        several = [_judge(config, scores, labels[first]) for config, scores in zip(wanted, rows.trial(wanted), strict=True)]
+    return least is not None and all(one is None or _behind(one, least) for one in several)
+
+
+def _behind(one: "_Judged", best: "_Judged") -> bool:
+    """Whether one is worse than the best by `_HOPELESS` standard errors."""
+    return one.log_loss - best.log_loss > _HOPELESS * one.against(best).error
 
 
 def _in_turn(
-    rows: Judging, configs: Sequence[TrainConfig], own: Sequence[int], labels: Labels, patience: int
+    rows: Judging,
+    configs: Sequence[TrainConfig],
+    own: Sequence[int],
+    labels: Labels,
+    patience: int,
+    least: "_Judged | None",
 ) -> Iterator[tuple[int, "_Judged"]]:
     """The configurations of one kind at the places `own`, each judged on all sides before the next is trained on any.
 
     Where weak penalties cost much more than strong ones, those beyond `patience` in a row that are clearly worse than the
-    best, by `_CLEARLY` standard errors, or beyond one that is by `_FAR`, are not tried. None is judged where no row's label
-    could be predicted."""
+    best, by `_CLEARLY` standard errors, or beyond one that is by `_FAR`, are not tried. Nor are those beyond the first that
+    is no better than a stronger one, where the `least` of other kinds is better than all by `_HOPELESS` standard errors:
+    the log loss has one least value along the penalties. None is judged where no row's label could be predicted."""
     wanted = [configs[i] for i in own]
     costly_end, best, worse = kind(wanted[0].head).costly_end, None, 0
     with rows.threads(wanted[0]):
@@ -168,11 +173,13 @@ def _in_turn(
             if (one := _judge(configs[place], scores, labels)) is None:
                 return
             yield place, one
+            turned = best is not None and one.log_loss >= best.log_loss
             best = one if best is None or one.log_loss < best.log_loss else best
             against = one.against(best)
             behind = against.log_loss - best.log_loss
             worse = worse + 1 if behind > _CLEARLY * against.error else 0
-            if costly_end and (worse == patience or (worse and behind > _FAR * against.error)):
+            lost = turned and least is not None and _behind(best, least)
+            if costly_end and (lost or worse == patience or (worse and behind > _FAR * against.error)):
                 return
 
 

@@ -50,23 +50,27 @@ class Side:
     device: str
     _weighted: dict[tuple[bool, str | None, bool], Rows] = dataclasses.field(default_factory=dict)
 
-    def scores(self, configs: Sequence[TrainConfig]) -> Iterator[tuple[int, Scores]]:
+    def scores(
+        self, configs: Sequence[TrainConfig], at: npt.NDArray[np.int64] | None = None
+    ) -> Iterator[tuple[int, Scores]]:
         """For configurations of one kind, which differ in what its `grid` varies: their places, and the scores (n, C) by a
-        head trained on the rows to learn from. Minus infinity for classes of which none of these is. What is not asked
-        for is not computed, as far as the kind allows. Raises as `train_many`."""
+        head trained on the rows to learn from; with `at`, of these rows alone. Minus infinity for classes of which none of
+        the rows to learn from is. What is not asked for is not computed, as far as the kind allows. Raises as
+        `train_many`."""
+        unseen = self.unseen if at is None else self.unseen[at]
         if issubclass(kind(configs[0].head), ClosedFormHead):
-            yield from self._closed(configs)
+            yield from self._closed(configs, unseen)
             return
         trained = train_many(self.learn, self.classes, configs, self.device, lambda *_: None)
-        yield from enumerate(scores(one.head, self.unseen, self.device).numpy() for one in trained)
+        yield from enumerate(scores(one.head, unseen, self.device).numpy() for one in trained)
 
     @torch.no_grad()
-    def _closed(self, configs: Sequence[TrainConfig]) -> Iterator[tuple[int, Scores]]:
+    def _closed(self, configs: Sequence[TrainConfig], unseen: Features) -> Iterator[tuple[int, Scores]]:
         plain, first = self._plain, configs[0]
         given = self._standardised if first.standardise else plain
         made = [new_head(given, self.classes, config, len(given.rows.labels)) for config in configs]
         heads = [head for head in made if isinstance(head, ClosedFormHead)]
-        held = torch.from_numpy(np.ascontiguousarray(self.unseen)).to(self.device)
+        held = torch.from_numpy(np.ascontiguousarray(unseen)).to(self.device)
         held = (held - heads[0].mean).div_(heads[0].std)
         for i, found in type(heads[0]).scored(heads, self._rows(given.rows, first, heads[0].weighted), held):
             yield i, heads[i].allowed(found).cpu().numpy()

@@ -73,17 +73,31 @@ def logistic_scores(problem: Problem, penalties: Sequence[float], tolerance: flo
         yield Scores(shares, point.penalty, float(point.left.max()))
 
 
+def squares_path(problem: Problem, penalties: Sequence[float], tolerance: float) -> Iterator[Solution]:
+    """For each penalty, in falling order and when it is asked for, least squares on targets of 1 for a row's own class and
+    -1 for others, with the penalty on the squared coefficients of each class: RidgeClassifier's."""
+    descent = _squares(problem)
+    for point in descent.path(penalties, [tolerance] * len(penalties)):
+        own = point.coefficients[0]
+        own = torch.cat([-own, own]) if problem.classes == 2 else own
+        coefficients, intercepts = own[:, :-1], own[:, -1] - own[:, :-1] @ descent.mean
+        yield Solution(coefficients, intercepts, point.penalty, point.steps, float(point.left[0]))
+
+
 def squares_scores(problem: Problem, penalties: Sequence[float], tolerance: float) -> Iterator[Scores]:
-    """The scores of least squares on targets of 1 for a row's own class and -1 for others, with the penalty on the squared
-    coefficients of each class: RidgeClassifier's, for each of the K problems."""
+    """The scores at the solutions of `squares_path`, for each of the K problems."""
+    for point in _squares(problem).path(penalties, [tolerance] * len(penalties)):
+        found = _of_two(point.scores) if problem.classes == 2 else point.scores
+        yield Scores(found, point.penalty, float(point.left.max()))
+
+
+def _squares(problem: Problem) -> Descent:
     weights = _stacked(problem.weights)
     targets = 2 * _shares(problem) - 1
     targets = targets[1:] if problem.classes == 2 else targets
     start = (weights @ targets.T) / weights.sum(dim=1, keepdim=True)
     loss: Loss = Squares(targets, weights)
-    for point in Descent(problem.features, loss, start, problem.axes).path(penalties, [tolerance] * len(penalties)):
-        found = _of_two(point.scores) if problem.classes == 2 else point.scores
-        yield Scores(found, point.penalty, float(point.left.max()))
+    return Descent(problem.features, loss, start, problem.axes)
 
 
 def _logistic(problem: Problem) -> Descent:

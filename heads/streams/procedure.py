@@ -194,8 +194,7 @@ class _Searched:
 class _Side:
     """Rows to learn from on the disk, and scaled features (n, D) of those that are judged: `search.Judging`."""
 
-    shared = False
-    divisions: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = ()
+    first: npt.NDArray[np.int64] | None = None
 
     def __init__(self, training: Training, given: Streamed, learn: Mask, judged: Tensor) -> None:
         self._training, self._given, self._learn, self._judged = training, given, learn, judged
@@ -205,11 +204,11 @@ class _Side:
         """All of them: products of blocks are large."""
         return contextlib.nullcontext()
 
-    def scores(
-        self,
-        configs: Sequence[TrainConfig],
-        most: int | None = None,
-    ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    def trial(self, configs: Sequence[TrainConfig]) -> Iterator[npt.NDArray[np.float32]]:
+        """There are no first rows: reading the others is what takes time."""
+        yield from (scores for _, scores in self.scores(configs))
+
+    def scores(self, configs: Sequence[TrainConfig]) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
         """As `search.Judging`."""
         if not configs[0].trained_by_gradient:
             for i, head in self.closed.heads(configs):
