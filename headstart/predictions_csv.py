@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.core.cache.corrected_sets import by_digest
-from headstart.core.cache.errors import FeaturesNotFound
+from headstart.core.cache.errors import ArgumentInvalid, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.files import write_durably
 from headstart.core.heads.runs import Run, RunStore
@@ -60,9 +60,26 @@ def _ids(features: FeatureSet, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.by
     return found
 
 
-def check(path: Path, option: str = "--predictions", suffix: str = ".csv") -> None:
-    """Refuse a path that `write_csv` could not write, before anything is computed for it; `option` is what asked for it,
-    `suffix` what its files end in. Raises OSError."""
+def check(path: Path, option: str = "--predictions", columns: Sequence[str] = COLUMNS) -> None:
+    """Refuse a path that could not be written as CSV with these first `columns`, before anything is computed for it;
+    `option` is what asked for it. A file that is there must be an earlier one of the same columns, or empty. Raises
+    OSError, ArgumentInvalid for another file."""
+    check_place(path, option, ".csv")
+    begins = ",".join(columns).encode()
+    if path.is_file():
+        with path.open("rb") as file:
+            first = file.read(len(begins))
+        if first not in (begins, b""):
+            raise not_ours(path, option)
+
+
+def not_ours(path: Path, option: str) -> ArgumentInvalid:
+    """The error for a file that is there and was not made by the same command."""
+    return ArgumentInvalid(f"{option} {path}: is there already and was not written by {option}; give another name")
+
+
+def check_place(path: Path, option: str, suffix: str) -> None:
+    """Refuse a path at which no file could be written; `suffix` is what such files end in. Raises OSError."""
     if path.is_dir():
         raise OSError(
             errno.EISDIR, f"is a folder, expected a file; give the file's name too: {option} FILE{suffix}", str(path)
@@ -80,7 +97,7 @@ def write_csv(path: Path, found: Sequence[Record]) -> None:
     """Write UTF-8 with the columns run, id, label, predicted, and one of probabilities (0 to 1) for each class.
 
     Runs of other classes leave the columns of those they do not have empty. A byte of a name that is no UTF-8 stays as it
-    is. A file that is there is replaced. Raises OSError.
+    is. An earlier file of this kind is replaced. Raises as `check`.
     """
     check(path)
     classes = list(dict.fromkeys(name for record in found for name in record.classes))

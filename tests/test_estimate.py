@@ -15,7 +15,7 @@ from headstart.core.heads.data import Labelled, load
 from headstart.core.heads.study import analyses, estimate
 from headstart.core.heads.study.analyses import Budget, Task
 from headstart.core.heads.study.estimate import Plan, Training, divided, measured, seconds, trainings
-from headstart.core.heads.training import optimise
+from headstart.core.heads.training.adamw import Optimiser
 from headstart.core.heads.training.train import Trained, train_many
 from headstart.requests import StudyRequest
 
@@ -72,13 +72,13 @@ def test_the_steps_of_a_training_are_those_it_takes(monkeypatch: pytest.MonkeyPa
     config = recipe("standard")
     taken: list[int] = []
 
-    step = optimise._Optimiser.step
+    step = Optimiser.step
 
-    def counted(own: optimise._Optimiser) -> None:
+    def counted(own: Optimiser) -> None:
         taken.append(1)
         step(own)
 
-    monkeypatch.setattr(optimise._Optimiser, "step", counted)
+    monkeypatch.setattr(Optimiser, "step", counted)
     train_many(blobs(ROWS, seed=1), len(CLASSES), [config], "cpu", lambda *_: None)
     assert len(taken) == Training(config, 1, ROWS).steps
 

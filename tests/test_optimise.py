@@ -23,6 +23,7 @@ from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds.base import Batch, GradientHead, Rows
 from headstart.core.heads.kinds.mlp import Mlp
 from headstart.core.heads.training import optimise
+from headstart.core.heads.training.adamw import Optimiser
 from headstart.core.heads.training.epoch import Epoch
 from headstart.core.heads.training.optimise import History, Part, descend
 
@@ -386,7 +387,7 @@ def test_steps_are_those_of_torch_to_the_last_digit(decays: tuple[float, float],
     ]
     schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(one, steps) for one in theirs] if cosine else []
 
-    ours = optimise._Optimiser(stack, configs, steps)
+    ours = Optimiser(stack, configs, steps)
     for _ in range(steps):
         for at, gradient in enumerate(ours.gradients.values()):
             gradient.copy_(torch.randn(gradient.shape, generator=generator))

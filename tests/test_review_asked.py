@@ -26,7 +26,7 @@ def test_a_decision_is_read() -> None:
         ({**GOOD, "action": "delete"}, "action is 'delete', expected one of label, keep, unsure, remove, undo"),
         ({**GOOD, "label": ""}, "label is '', which does not go with action label"),
         ({**GOOD, "action": "keep"}, "label is 'dog', which does not go with action keep"),
-        ({**GOOD, "label": "x" * 201}, "the label has 201 characters, expected 200 at most"),
+        ({**GOOD, "label": "x" * 61}, "the label has 61 characters, expected 60 at most"),
         ({**GOOD, "label": " dog"}, "label is ' dog', expected printable text without blanks at its ends"),
         ({**GOOD, "label": "a\nb"}, "expected printable text without blanks at its ends"),
     ],

@@ -33,7 +33,7 @@ def check_labels(source: FeatureSet, labels: npt.NDArray[np.int64]) -> None:
         count = int((labels < 0).sum())
         raise FeaturesInvalid(
             f"{where}: {count} of {len(labels)} rows have no label; a head needs a label of each row, in a folder one "
-            f"sub-folder for each class"
+            f"sub-folder for each class; `headstart review` gives pictures their labels on a page"
         )
     if (labels >= classes).any():
         raise FeaturesInvalid(f"{where}: label {labels.max()} found, expected 0 to {classes - 1}")

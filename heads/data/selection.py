@@ -157,9 +157,8 @@ def choose(found: Sequence[Pair], models: Sequence[str], where: object) -> list[
         matching = [pair for pair in found if pair.key.is_of(model)]
         if not matching:
             others = f"there are features of {', '.join(there)}" if there else "there are none yet"
-            raise FeaturesNotFound(
-                f"{where}: no training features of {model} ({others}); make them with `headstart extract --model {model}`"
-            )
+            command = f"`headstart extract --model {model}`" + (" and the --dataset that is meant" if found else "")
+            raise FeaturesNotFound(f"{where}: no training features of {model} ({others}); make them with {command}")
         last = {tuple(pair.words.values()): pair for pair in sorted(matching, key=lambda pair: pair.created)}
         if len(last) > 1:
             raise FeaturesAmbiguous(f"{where}: several feature sets of {model}; add what tells them apart: {_apart(last)}")

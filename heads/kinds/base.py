@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from headstart.core.heads.config import TrainConfig
 from headstart.core.heads.kinds import kind
-from headstart.core.heads.solvers.axes import leading
 from headstart.core.heads.solvers.decomposition import Decomposition, decompose
-from headstart.core.heads.solvers.logistic import Problem
+from headstart.core.heads.solvers.logistic import Posed, Problem, posed
 
 DESCENT = frozenset({"epochs", "lr", "batch_size", "weight_decay", "val_fraction", "class_weight", "label_smoothing"})
 """The fields of `TrainConfig` that gradient descent takes."""
@@ -48,27 +47,9 @@ class Rows:
         return decompose(self.features.to(where), None if self.weights is None else self.weights.to(where))
 
     @functools.cached_property
-    def posed(self) -> "Posed | None":
-        """The problem that they pose to heads which are solved by descent, on the device, or on a processor where that has
-        no doubles; None where they are of one class. Kinds of heads share it, and so its axes."""
-        present, labels = self.labels.unique(return_inverse=True)
-        if len(present) < 2:
-            return None
-        where = torch.device("cpu") if self.features.device.type == "mps" else self.features.device
-        features, plain = self.features.to(where), torch.ones(len(labels), dtype=torch.float64)
-        weights = (plain if self.weights is None else self.weights).to(where).double()
-        shares = weights / weights.sum()
-        mean = torch.cat([shares @ part.double() for part in features.split(256, 1)])
-        axes = leading(features, mean, weights)
-        return Posed(Problem(features, labels.to(where), weights, len(present), axes=axes), present)
-
-
-@dataclasses.dataclass(frozen=True)
-class Posed:
-    """The problem of the classes that have a row, whose labels are `present` (n,)."""
-
-    problem: Problem
-    present: Tensor
+    def posed(self) -> Posed | None:
+        """The problem that they pose to heads which are solved by descent, once for all kinds; None of one class."""
+        return posed(self.features, self.labels, self.weights)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.heads.config import TrainConfig
-from headstart.core.heads.kinds.base import PenalisedHead, Posed, Rows
-from headstart.core.heads.solvers.logistic import Problem, Solution, logistic_scores, path
+from headstart.core.heads.kinds.base import PenalisedHead, Rows
+from headstart.core.heads.solvers.logistic import Posed, Problem, Solution, logistic_scores, path
 
 
 class Logreg(PenalisedHead):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from headstart.core.heads.config import TrainConfig
-from headstart.core.heads.kinds.base import PenalisedHead, Posed, Rows
+from headstart.core.heads.kinds.base import PenalisedHead, Rows
 from headstart.core.heads.solvers.decomposition import Decomposition, decompose
-from headstart.core.heads.solvers.logistic import Problem, squares_path, squares_scores
+from headstart.core.heads.solvers.logistic import Posed, Problem, squares_path, squares_scores
 
 _DECOMPOSED = 1024
 """The fewer of rows and features up to which several penalties are solved from a decomposition, exactly: of 2,048 features

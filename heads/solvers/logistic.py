@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from headstart.core.heads.solvers.axes import Axes
+from headstart.core.heads.solvers.axes import Axes, leading
 from headstart.core.heads.solvers.descent import Descent
 from headstart.core.heads.solvers.losses import Logistic, Loss, Softmax, Squares
 
@@ -25,6 +25,29 @@ class Problem:
     classes: int
     smoothing: float = 0.0
     axes: Axes | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Posed:
+    """The problem of the classes that have a row, whose labels are `present` (n,)."""
+
+    problem: Problem
+    present: Tensor
+
+
+def posed(features: Tensor, labels: Tensor, weights: Tensor | None) -> Posed | None:
+    """The problem of rows (N, D), with its axes, on their device, or on a processor where that has no doubles; None where
+    they are of one class."""
+    present, numbers = labels.unique(return_inverse=True)
+    if len(present) < 2:
+        return None
+    where = torch.device("cpu") if features.device.type == "mps" else features.device
+    features, even = features.to(where), torch.ones(len(labels), dtype=torch.float64)
+    counts = (even if weights is None else weights).to(where).double()
+    shares = counts / counts.sum()
+    mean = torch.cat([shares @ part.double() for part in features.split(256, 1)])
+    axes = leading(features, mean, counts)
+    return Posed(Problem(features, numbers.to(where), counts, len(present), axes=axes), present)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,9 +59,15 @@ def findings(found: Audit) -> Iterator[Finding]:
         yield _finding(found, other, ALIKE, share, "none: only the backbone holds them to be the same", one)
 
 
+def check_csv(path: Path) -> None:
+    """Refuse a path at which `write_csv` could not write, or would replace another file than an earlier one of its own.
+    Raises OSError, ArgumentInvalid."""
+    check(path, "--csv", COLUMNS)
+
+
 def write_csv(path: Path, found: Audit) -> None:
-    """Write the findings as UTF-8 with a line for each, durably. Raises OSError."""
-    check(path, "--csv")
+    """Write the findings as UTF-8 with a line for each, durably. Raises as `check_csv`."""
+    check_csv(path)
     make_folder(path.parent)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

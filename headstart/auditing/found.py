@@ -27,6 +27,12 @@ class Labels:
     confused: tuple[Confused, ...]
 
     @property
+    def right(self) -> Score:
+        """For how many rows the likeliest class, by heads that did not see them, is their label."""
+        own = self.audit
+        return Score(int((own.margin[own.judged] >= 0).sum()), int(own.judged.sum()))
+
+    @property
     def suspects(self) -> Places:
         """The places of suspects among all rows, the least sure first."""
         return self.places[self.audit.suspects]

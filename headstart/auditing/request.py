@@ -28,8 +28,10 @@ class AuditRequest:
     pixels: str = "2000"
 
     def __post_init__(self) -> None:
+        if self.csv is not None and self.proposals is not None and self.csv.absolute() == self.proposals.absolute():
+            raise ArgumentInvalid(f"--csv and --list are both {self.csv}; give each a file of its own")
         if self.pixels not in (ALL, NONE) and not (self.pixels.isascii() and self.pixels.isdecimal() and int(self.pixels)):
-            raise ArgumentInvalid(f"pixels: {self.pixels!r}, expected all, none or a number of pictures of 1 or more")
+            raise ArgumentInvalid(f"--pixels: {self.pixels!r}, expected all, none or a number of pictures of 1 or more")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.core.cache import corrections
 from headstart.core.cache.files import sha256, write_durably
 from headstart.core.extract.featurise import expand
 from headstart.core.heads.checkpoint import to_bytes
@@ -43,6 +44,8 @@ def export(workspace: Workspace, head: TrainedHead, request: ExportRequest, obse
     """
     if request.kind == ".onnx":
         onnx_file.check_installed()
+    if request.corrections is not None:
+        corrections.read(request.corrections)  # refuse another file before anything is computed
     files = expand(request.pictures, observer.note)
     reference = exact(workspace, head, request.weights, observer)
     if request.kind == ".safetensors":

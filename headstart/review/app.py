@@ -161,9 +161,14 @@ class Service:
             "action": proposal.action,
             "label": proposal.label,
             "share": proposal.share,
-            "twin": None if twin is None else {"picture": contents.marks[twin], "id": contents.name(twin)},
+            "twin": None if twin is None else self._twin(twin),
             "standing": standing.to_json(),
         }
+
+    def _twin(self, item: int) -> dict[str, Any]:
+        contents = self.work.contents
+        facts = {"id": contents.name(item), "split": contents.split(item), "given": contents.given(item)}
+        return {"picture": contents.marks[item], **facts}
 
     async def changes(self, request: Request) -> Response:
         """What stands on the pictures that were decided on since, cheap enough to be asked for every second."""
@@ -184,7 +189,7 @@ class Service:
 
     async def decide(self, request: Request) -> Response:
         """Keep one decision. Confirmed once it is in the file."""
-        given = decision_of(await self._body(request))
+        given = decision_of(await self._body(request), self.work.contents.rows.classes)
         item = self.work.contents.items.get(given.picture)
         if item is None:
             raise Problem(404, f"{given.picture[:80]}: no picture of this data set has this SHA-256")

@@ -15,6 +15,7 @@ from headstart.auditing.request import AuditRequest
 from headstart.core.cache.errors import HeadstartError
 from headstart.core.extract.network.devices import resolve
 from headstart.observer import Observer
+from headstart.predictions_csv import check_place
 from headstart.review.contents import contents_of
 from headstart.review.decisions import Decisions
 from headstart.review.diverse import spread
@@ -45,6 +46,7 @@ def prepare(workspace: Workspace, request: ReviewRequest, observer: Observer) ->
     """
     if request.corrections is not None:
         Decisions(request.corrections, "")  # refuse another file before anything is computed
+    check_place(request.corrections or workspace.runs_dir / "audit" / "corrections.csv", "--corrections", ".csv")
     asked = AuditRequest(request.models, request.dataset, request.choice, seed=request.seed)
     found = audit(workspace, asked, observer)
     rows = found.rows

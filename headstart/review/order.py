@@ -114,8 +114,10 @@ def _conflicts(found: Audit, contents: Contents, known: Known) -> Iterator[tuple
             most = known.current.classes[there[counts.argmax()]]
             for row in group.tolist():
                 item = int(contents.of[row])
-                given = contents.given(item)
-                yield item, Proposal(CONFLICT, KEEP, "") if given == [most] else Proposal(CONFLICT, LABEL, most)
+                others = (int(contents.of[at]) for at in group.tolist() if labels[at] >= 0 and labels[at] != labels[row])
+                twin = next((one for one in others if one != item), None)
+                same = contents.given(item) == [most]
+                yield item, Proposal(CONFLICT, KEEP if same else LABEL, "" if same else most, twin=twin)
 
 
 def _twins(found: Audit, contents: Contents, current: Corrected) -> Iterator[tuple[int, Proposal]]:

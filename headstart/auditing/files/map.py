@@ -19,7 +19,7 @@ from headstart.core.cache.files import make_folder, write_durably
 from headstart.core.extract.images.tables import parquet
 from headstart.core.heads.neighbours.nearest import Directions
 from headstart.core.heads.statistics.layout import layout
-from headstart.predictions_csv import check
+from headstart.predictions_csv import check_place, not_ours
 
 NEIGHBOURS = 10
 """Nearest pictures of each."""
@@ -31,8 +31,15 @@ def check_map(path: Path) -> None:
     pyarrow is not installed, OSError."""
     if path.suffix.lower() != ".parquet":
         raise ArgumentInvalid(f"--parquet {path}: expected a file that ends in .parquet")
-    check(path, "--parquet", ".parquet")
-    parquet()
+    check_place(path, "--parquet", ".parquet")
+    reader = parquet()
+    if path.is_file() and path.stat().st_size:
+        try:
+            ours = tuple(reader.read_schema(path).names) == COLUMNS
+        except (OSError, ValueError):  # pyarrow's errors for other files
+            ours = False
+        if not ours:
+            raise not_ours(path, "--parquet")
 
 
 def write_map(path: Path, found: Audit) -> str:

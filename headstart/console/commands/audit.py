@@ -42,14 +42,15 @@ def _register_audit(group: click.Group) -> None:
         from headstart.auditing.audit import audit
         from headstart.auditing.files.map import check_map, write_map
         from headstart.auditing.files.totals import keep
-        from headstart.auditing.findings import write_csv
+        from headstart.auditing.findings import check_csv, write_csv
         from headstart.auditing.proposals import check_proposals, write_proposals
-        from headstart.predictions_csv import check
+        from headstart.predictions_csv import check_place
 
         choice = options.choice_of(given)
         request = AuditRequest(given["models"], given["dataset"], choice, csv, proposals, given["seed"], given["pixels"])
+        check_place(settings.runs_dir / "audit" / "audit.csv", "--runs-dir", "")
         if csv is not None:
-            check(csv, "--csv")
+            check_csv(csv)
         if proposals is not None:
             check_proposals(proposals)
         if parquet is not None:
@@ -78,7 +79,7 @@ def _register_similar(group: click.Group) -> None:
     def similar_command(settings: Settings, pictures: tuple[str, ...], count: int, **given: Any) -> None:
         """The pictures of a data set that are most like PICTUREs, by the cosine of their features, found exactly.
 
-        A picture that can't be read is reported and the others are still looked for; the exit code is then 1.
+        A picture that is there but can't be read is reported, and the others are still looked for; the exit code is then 1.
         """
         from headstart.auditing.similar import similar
 

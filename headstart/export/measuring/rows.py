@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headstart.core.cache.errors import DataInvalid, DataNotFound
+from headstart.core.cache.errors import ArgumentInvalid, DataInvalid, DataNotFound
 from headstart.core.cache.text import safe
 from headstart.core.heads.statistics.accuracy import Score
 from headstart.correcting.pairs import decisions
@@ -39,7 +39,21 @@ def on_rows(
     observer: Observer,
 ) -> tuple[OnRows | None, str | None]:
     """What the first rows show, or why there are none. Raises DataNotFound and DataInvalid for a data set that was named
-    and is not there."""
+    and is not there, ArgumentInvalid where corrections have no part in any accuracy."""
+    found, why = _measured(workspace, head, request, reference, run, observer)
+    if found is None and request.corrections is not None:
+        raise ArgumentInvalid(f"--corrections {request.corrections}: no accuracy is measured, {why}; leave the option out")
+    return found, why
+
+
+def _measured(
+    workspace: Workspace,
+    head: TrainedHead,
+    request: ExportRequest,
+    reference: Reference,
+    run: Runner,
+    observer: Observer,
+) -> tuple[OnRows | None, str | None]:
     if not request.limit:
         return None, "--limit 0 asks for none"
     if request.dataset is None and head.run is not None and head.run.evaluated_by.cross_validated:
@@ -72,7 +86,14 @@ def _corrected(
     head: TrainedHead, images: Images, ours: Shares, theirs: Shares, path: Path, observer: Observer
 ) -> tuple[OnRows | None, str | None]:
     """What the rows show that were not removed, by their corrected labels. Raises what `corrections.read` raises."""
-    made = corrected_rows(images, len(ours), decisions(path, observer), head.checkpoint.classes)
+    found = decisions(path, observer)
+    made = corrected_rows(images, len(ours), found, head.checkpoint.classes)
+    if found.stands and made.numbers.elsewhere == len(found.stands):
+        raise ArgumentInvalid(
+            f"--corrections {path}: none of the {len(found.stands):,} decisions is on one of the {len(ours):,} images of "
+            f"{safe(images.name)} {images.split} that are compared; leave the option out, or name the data set that was "
+            f"reviewed with --dataset"
+        )
     words = made.numbers.words(safe(path.name))
     if not made.stays.any():
         return None, f"none of the {len(ours):,} images is left: {words}"

@@ -50,7 +50,7 @@ function draw(item, made) {
   made.dataset.action = standing.action || "";
   const lines = [element("span", { class: "given" }, item.given.length ? named(item.given.join(" / ")) : "no label")];
   const why = WHY[item.kind];
-  if (item.twin) lines.push(element("span", { class: "why" }, `${why} `, named(item.twin.id)));
+  if (item.twin) lines.push(element("span", { class: "why" }, `${LIKE[item.kind]} `, named(twinned(item.twin))));
   else if (why) lines.push(element("span", { class: "why" }, why));
   if (!done && item.action !== null) lines.push(element("span", { class: "proposal" }, ...proposal(item)));
   if (done) lines.push(element("span", { class: "decision" }, named(decided(standing))));
@@ -58,6 +58,10 @@ function draw(item, made) {
   const copies = item.copies > 1 ? ` · ${number(item.copies)} copies` : "";
   lines.push(element("small", { class: "id" }, named(item.id), ` · ${item.split}${copies}`));
   made.querySelector(".facts").replaceChildren(...lines);
+}
+
+function twinned({ id, split, given }) {
+  return `${id} · ${split}${given.length ? ` · ${given.join(" / ")}` : ""}`;
 }
 
 function proposal(item) {

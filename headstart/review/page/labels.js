@@ -1,4 +1,5 @@
-// The choice of a label: a list that is filtered by typing, and new names.
+// The choice of a label: a list that is filtered by typing, and new names. Enter gives what is marked in the list. Nothing is
+// marked as long as nothing is typed, or where the text is a new name that only stands inside others.
 
 let offered = [];
 let chosen = 0;
@@ -17,8 +18,12 @@ function offer() {
   const wanted = text.toLowerCase();
   const found = classes().filter((name) => name.toLowerCase().includes(wanted));
   found.sort((a, b) => b.toLowerCase().startsWith(wanted) - a.toLowerCase().startsWith(wanted));
+  const fits = (name) => name.toLowerCase() === wanted;
+  found.sort((a, b) => fits(b) - fits(a));
   offered = text && !classes().includes(text) ? [...found, text] : found;
-  chosen = 0;
+  const begins = offered.length && (offered[0] === text || offered[0].toLowerCase().startsWith(wanted));
+  chosen = text && begins ? 0 : -1;
+  byId("label-hint").textContent = "";
   const fresh = (name) => (classes().includes(name) ? null : element("small", {}, " new label"));
   const line = (name, place) => element("li", { role: "option", id: `label-${place}` }, named(name), fresh(name));
   byId("label-list").replaceChildren(...offered.map(line));
@@ -30,7 +35,7 @@ function point() {
     line.setAttribute("aria-selected", place === chosen ? "true" : "false");
     if (place === chosen) line.scrollIntoView({ block: "nearest" });
   }
-  if (offered.length) byId("label").setAttribute("aria-activedescendant", `label-${chosen}`);
+  if (chosen >= 0) byId("label").setAttribute("aria-activedescendant", `label-${chosen}`);
   else byId("label").removeAttribute("aria-activedescendant");
 }
 
@@ -47,11 +52,12 @@ byId("label").addEventListener("keydown", (event) => {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (step !== undefined && offered.length) {
     event.preventDefault();
-    chosen = (chosen + step + offered.length) % offered.length;
+    chosen = chosen < 0 && step < 0 ? offered.length - 1 : (chosen + step + offered.length) % offered.length;
     point();
   } else if (event.key === "Enter") {
     event.preventDefault();
-    give(chosen);
+    if (chosen >= 0) give(chosen);
+    else byId("label-hint").textContent = offered.length ? "Choose one with ↓ first." : "Type a name first.";
   }
 });
 byId("label-list").addEventListener("click", (event) => {

@@ -23,6 +23,8 @@ const WHY = {
   "the rest": "",
   decided: "",
 };
+// With the picture that it is like.
+const LIKE = { "near-duplicate": "Nearly the same as", "conflicting labels": "The same picture with another label:" };
 const KINDS = {
   "": "everything",
   "wrong label": "wrong labels",

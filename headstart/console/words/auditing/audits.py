@@ -11,7 +11,10 @@ from headstart.core.cache.text import columns, listed, safe
 
 if TYPE_CHECKING:
     from headstart.auditing.found import Audit, Labels, WithoutLeaks
+    from headstart.core.cache.manifest import Manifest
 
+TRUSTED = 0.5
+"""The share of labels that heads must agree with: below it most of what they call wrong can be their own mistake."""
 SHOWN = 10
 """Lines of each kind that are shown; the CSV has all."""
 
@@ -19,10 +22,16 @@ SHOWN = 10
 def found(said: Audit) -> str:
     """Some lines on each kind of finding, what matters most first."""
     rows = said.rows
-    splits = " and ".join(f"{one.manifest.rows:,} {one.manifest.split}" for one in rows.sets)
-    head = f"{safe(rows.sets[0].manifest.dataset)}: {splits} pictures looked at by {listed(rows.models)}"
+    splits = " and ".join(_of_split(one.manifest) for one in rows.sets)
+    head = f"{safe(rows.sets[0].manifest.dataset)}: {splits} looked at by {listed(rows.models)}"
     parts = [_labels(said), _leaks(said), _twins(said), _pictures(said), _outliers(said), _classes(said), _bursts(said)]
     return "\n".join([f"{head}, {said.elapsed_s:.1f} s", *(line for part in parts for line in part)])
+
+
+def _of_split(manifest: Manifest) -> str:
+    """How many pictures a split has; a set that has one alone is not called by it."""
+    name = "" if manifest.split == "all" else f" {manifest.split}"
+    return f"{manifest.rows:,}{name} picture{'s' * (manifest.rows != 1)}"
 
 
 def found_json(said: Audit) -> dict[str, Any]:
@@ -63,6 +72,7 @@ def _labels_json(said: Audit, labels: Labels) -> dict[str, Any]:
         "heads": dict(zip(said.rows.models, labels.heads, strict=True)),
         "rows": len(labels.places),
         "not_judged": int((~labels.audit.judged).sum()),
+        "agreed": dataclasses.asdict(labels.right),
         "expected_wrong": {"count": expected.count, "low": expected.low, "high": expected.high},
         "suspects": len(labels.suspects),
         "confused": [
@@ -95,9 +105,12 @@ def _labels(said: Audit) -> Iterator[str]:
     expected, own, classes = labels.audit.expected, labels.audit, said.rows.classes
     yield (
         f"labels: about {expected.count:,.0f} of {len(labels.places):,} are wrong, if other rows are a guide "
-        f"(95 % interval {expected.low:,.0f} to {expected.high:,.0f}); {len(own.suspects):,} suspects"
+        f"(95 % interval {expected.low:,.0f} to {expected.high:,.0f}); "
+        f"{len(own.suspects):,} suspect{'s' * (len(own.suspects) != 1)}"
         + (": no more are likelier of another class" if len(own.suspects) < round(expected.count) else "")
     )
+    if own.judged.any():
+        yield f"  heads that did not see them agree with {labels.right.accuracy:.1%} of the labels{_little(labels)}"
     if not own.judged.all():
         yield f"  nothing is said of {(~own.judged).sum():,}, whose class has no other picture to learn from"
     lines = [
@@ -106,6 +119,13 @@ def _labels(said: Audit) -> Iterator[str]:
     ]
     yield from _table(["probability", "label", "rather", "picture"], lines)
     yield from _more(len(own.suspects))
+
+
+def _little(labels: Labels) -> str:
+    """What must be said where heads know too little to judge labels by."""
+    if labels.right.accuracy >= TRUSTED:
+        return ""
+    return ": they know too little of these classes to tell wrong labels from their own mistakes"
 
 
 def _leaks(said: Audit) -> Iterator[str]:
@@ -130,7 +150,8 @@ def _twins(said: Audit) -> Iterator[str]:
         by_features = len(twins.near) - checked
         yield f"near-duplicates: {len(twins.near):,} pairs, {by_features:,} of them by features alone"
     if len(twins.alike):
-        yield f"  {len(twins.alike):,} further pairs are alike to the backbone only: kind `alike` in the CSV file"
+        further = "further pair is" if len(twins.alike) == 1 else "further pairs are"
+        yield f"  {len(twins.alike):,} {further} alike to the backbone only: kind `alike` in the CSV file"
     if twins.why_unchecked is not None:
         yield f"  not verified by pixels: {safe(twins.why_unchecked)}"
     name = _name(said)
@@ -138,7 +159,8 @@ def _twins(said: Audit) -> Iterator[str]:
     yield from _table(["likeness", "picture", "and"], [[f"{score:.3f}", name(a), name(b)] for (a, b), score in pairs])
     yield from _more(len(twins.near))
     if said.conflicting:
-        yield f"conflicting labels: {len(said.conflicting):,} groups of the same picture"
+        groups = "group" if len(said.conflicting) == 1 else "groups"
+        yield f"conflicting labels: {len(said.conflicting):,} {groups} of the same picture"
         yield from (f"  {_with_labels(said, group.tolist())}" for group in said.conflicting[:SHOWN])
 
 
