@@ -127,10 +127,10 @@ class Browser:
         self.ask("DOM.setFileInputFiles", files=[str(file) for file in files], objectId=found["result"]["objectId"])
 
     def press(self, key: str, *, shift: bool = False) -> None:
-        """Press a key and let it go: Tab, Enter, Space, or one character."""
-        code, number, text = {"Tab": ("Tab", 9, ""), "Enter": ("Enter", 13, "\r"), "Space": ("Space", 32, " ")}.get(
-            key, (f"Key{key.upper()}", ord(key.upper()[0]), key)
-        )
+        """Press a key and let it go: Tab, Enter, Space, ArrowDown, or one character."""
+        named = {"Tab": (9, ""), "Enter": (13, "\r"), "Space": (32, " "), "ArrowDown": (40, "")}
+        code = key if key in named else f"Key{key.upper()}"
+        number, text = named.get(key, (ord(key.upper()[0]), key))
         own = {"key": " " if key == "Space" else key, "code": code, "windowsVirtualKeyCode": number}
         shown = {"text": text} if text else {}
         self.ask("Input.dispatchKeyEvent", type="keyDown", modifiers=8 if shift else 0, **own, **shown)

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,53 @@ def test_nothing_is_changed_and_a_list_is_written_only_when_asked(place: Place) 
 def test_a_list_must_be_a_csv_that_can_be_written(place: Place, tmp_path: Path) -> None:
     assert "expected a file that ends in .csv" in place.fails("audit", "--list", str(tmp_path / "a.txt"))
     assert "--csv FILE.csv" in place.fails("audit", "--csv", str(tmp_path))
+
+
+def test_no_file_is_replaced_but_an_earlier_one_of_its_own(place: Place, tmp_path: Path) -> None:
+    words = ("audit", "-m", "resnet18", "--dataset", "folder-pets", "--pixels", "none")
+    others = {"corrections.csv": b"picture,action,label\n", "dog.png": b"\x89PNG", "map.parquet": b"PAR1 of others"}
+    for name, content in others.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        option = "--parquet" if name.endswith(".parquet") else "--csv"
+        line = f"{option} {path}: is there already and was not written by {option}; give another name"
+        assert line in place.fails(*words, option, str(path))
+        assert path.read_bytes() == content
+    both = str(tmp_path / "both.csv")
+    assert f"--csv and --list are both {both}" in place.fails(*words, "--csv", both, "--list", both)
+    own, empty = tmp_path / "own.csv", tmp_path / "empty.csv"
+    empty.touch()
+    for path in (own, own, empty):
+        place.run(*words, "--csv", str(path))
+        assert path.read_text().startswith("id,split,kind,")
+
+
+def test_a_name_that_no_list_can_say_is_an_error(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    for number in range(12):
+        name = b"a\xff.png" if number == 3 else f"{number}.png".encode()
+        path = Path(os.fsdecode(os.fsencode(tmp_path / "odd" / list(COLOURS)[number % 2]) + b"/" + name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scene(number, list(COLOURS)[number % 2]).save(path)
+    words = ("--dataset", f"folder:{tmp_path}/odd", "--weights", "random:0", "--image-size", "32")
+    place.run("extract", "-m", "resnet18", *words)
+    line = place.fails("audit", "--pixels", "none", "--list", str(tmp_path / "all.csv"))
+    assert "is no UTF-8, as a list must be; rename the file, and audit again" in line
+    assert not (tmp_path / "all.csv").exists()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_how_far_heads_can_be_trusted_is_said(place: Place, known: bool) -> None:
+    here = Workspace(place.root / "features", place.root / "runs", place.root / "data", "cpu")
+    found = audit(here, AuditRequest(("resnet18",), "folder-pets", pixels="none"), SILENT)
+    assert found.labels is not None
+    own = found.labels.audit
+    if not known:
+        own = dataclasses.replace(own, margin=-np.abs(own.margin) - 0.1)
+    said = audits.found(dataclasses.replace(found, labels=dataclasses.replace(found.labels, audit=own)))
+    share = (own.margin >= 0).mean()
+    assert f"heads that did not see them agree with {share:.1%} of the labels" in said
+    assert ("they know too little of these classes" in said) == (not known)
 
 
 def test_where_pictures_are_gone_it_says_that_they_were_not_looked_at(place: Place, tmp_path: Path) -> None:

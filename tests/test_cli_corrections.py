@@ -351,3 +351,10 @@ def test_an_export_is_measured_on_corrected_labels(made: tuple[Place, Any], plac
     assert f"- Note: the file was measured on {rows['corrected']}" in (file.parent / "model-card.md").read_text()
     assert b"labels corrected: " in file.read_bytes()
     assert "with --limit 0 no accuracy" in place.fails(*words, "--limit", "0", "--corrections", str(path))
+    other = place.root / "other.csv"
+    corrections.append(other, [Correction("0" * 64, REMOVE)])
+    line = place.fails("export", run.name, str(file.with_name("b.onnx")), "--dataset", data, "--corrections", str(other))
+    assert "none of the 1 decisions is on one of the 40 images" in line
+    line = place.fails("export", run.name, str(file.with_name("c.onnx")), "--corrections", "nothere.csv")
+    assert "nothere.csv: no such file of corrections" in line
+    assert sorted(one.name for one in file.parent.iterdir()) == ["model-card.md", "model.onnx"]

@@ -16,6 +16,11 @@ def test_a_decision_is_read() -> None:
     assert decision_of({"picture": "x", "action": "undo", "version": "e.0"}).label == ""
 
 
+def test_a_label_that_the_data_set_has_is_taken_as_it_is() -> None:
+    for label in ("cat ", "x" * 100):
+        assert decision_of({**GOOD, "label": label}, ("cat ", "x" * 100)).label == label
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

@@ -156,6 +156,29 @@ def test_every_key_does_what_its_line_says(browser: Browser, service: Reviewing)
     assert "k or Space" in browser.evaluate("document.getElementById('help').innerText")
 
 
+def test_no_label_is_given_that_nobody_chose(browser: Browser, service: Reviewing) -> None:
+    look(browser, service)
+    hint = "document.getElementById('label-hint').textContent"
+    browser.press("l")
+    browser.until("document.activeElement.id === 'label'")
+    browser.press("Enter")
+    browser.until(f"{hint} === 'Type a name first.' || {hint} === 'Choose one with ↓ first.'")
+    for letter in "lu":  # inside of "blue", and a name of its own
+        browser.press(letter)
+    browser.press("Enter")
+    browser.until(f"{hint} === 'Choose one with ↓ first.'")
+    assert browser.evaluate("document.getElementById('labels').open")
+    browser.press("ArrowDown")
+    browser.press("ArrowDown")
+    browser.press("Enter")
+    browser.until("(document.querySelector('#grid .decision') || {}).textContent === 'Label: lu'")
+    browser.press("l")
+    browser.until("document.activeElement.id === 'label'")
+    browser.press("b")  # how one name begins
+    browser.press("Enter")
+    browser.until("(document.querySelectorAll('#grid .decision')[1] || {}).textContent === 'Label: blue'")
+
+
 def test_a_folder_without_labels_becomes_a_classifier(browser: Browser, tmp_path: Path) -> None:
     workspace = extracted(tmp_path, unlabelled(tmp_path / "new", 60))
     with reviewing(workspace, tmp_path / "corrections.csv") as service:
