@@ -25,8 +25,9 @@ study: $(INSTALLED)
 	$(BIN)/headstart study --dataset digits --weights random:0 --image-size 64 --limit 160 --bench-limit 32 \
 	    --seeds 3 --curve-seeds 2 --curve-epochs 5 --features-dir build/study/features --runs-dir build/study/runs
 
+# A process takes what is left of another's half, so that nearly every file, and what its tests share, stays in one process.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses auto -m "not torture"
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "not torture"
 
 # Kills, faults and mutants: a part of them, and all of them.
 kills: $(INSTALLED)

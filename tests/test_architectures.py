@@ -84,7 +84,8 @@ def filled(name: str, model: nn.Module) -> nn.Module:
     """Our body with copies of a model's parameters."""
     with torch.device("meta"):
         body = get_backbone(name).body()
-    state = {key: value.clone() for key, value in model.state_dict().items() if key in body.state_dict()}
+    ours = body.state_dict().keys()
+    state = {key: value.clone() for key, value in model.state_dict().items() if key in ours}
     body.load_state_dict(state, assign=True)
     return body.eval().requires_grad_(False)
 

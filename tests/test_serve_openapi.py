@@ -7,7 +7,6 @@ from typing import Any
 import hypothesis
 import jsonschema
 import pytest
-import schemathesis
 from serve_samples import asking, head, png, service
 
 from headstart.serve.neighbours.neighbourhood import ADDRESS
@@ -86,6 +85,8 @@ def test_the_document_has_what_the_service_has() -> None:
 
 def test_schemathesis_finds_nothing() -> None:
     """But that bytes which are no picture are refused: no schema can say what a picture is."""
+    import schemathesis  # here alone: it takes seconds, and every process that collects tests would wait for them
+
     made = service(*(head(name, nearest=Nobody()) for name in ("one", "two")), limits=Limits(pictures=3, body=100_000))
     with asking(made) as client:
         schema = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
