@@ -148,6 +148,16 @@ def test_blank_pictures_and_single_pixels_are_proposed_to_nobody() -> None:
     assert pictures.blank(np.arange(83)).sum() == 80
 
 
+def test_photographs_kept_otherwise_are_proposed_and_others_are_not(shared: Path) -> None:
+    own = [Image.open(path).convert("RGB") for path in sorted((shared / "photos").glob("*.jpg"))]
+    changed = [change(one.resize((400, 300))) for one in own for change in CHANGES.values()]
+    found = proposed(in_memory([*own, *changed]), np.arange(len(own) + len(changed)))
+    of = [*range(len(own)), *np.repeat(np.arange(len(own)), len(CHANGES)).tolist()]
+    assert all(of[one] == of[other] for one, other in found.tolist())
+    groups = duplicates.groups(found, len(of))
+    assert [len(group) for group in groups] == [1 + len(CHANGES)] * len(own)
+
+
 @pytest.mark.parametrize("count", range(3))
 def test_few_pictures_propose_nothing(count: int) -> None:
     few = in_memory([Image.new("RGB", (9, 9)), scene(0)][:count])

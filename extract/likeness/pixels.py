@@ -41,7 +41,7 @@ def likeness(one: Grey, other: Grey) -> Floats:
     grey and of their edges, -1 to 1, (P,); 1 for the same picture in another brightness. 0 where one has no pattern, 1
     where neither has."""
     blank = np.stack([flat(one), flat(other)]).reshape(2, -1)
-    found = blank.all(axis=0).astype(np.float32)
+    found: Floats = np.where(blank.all(axis=0), np.float32(1), np.float32(0))
     shown = np.flatnonzero(~blank.any(axis=0))
     for at in range(0, len(shown), _BLOCK):
         own = shown[at : at + _BLOCK]

@@ -125,10 +125,11 @@ def _all(found: Candidates, opened: Opened, same: Places, rows: int) -> tuple[Pl
         np.concatenate([found.shares, np.full(len(more), np.inf)]),
         np.concatenate([own, np.ones(len(more), dtype=np.bool_)]),
     )
-    blank = opened.blank(pairs).all(axis=1)
-    some = np.flatnonzero(blank)[duplicates.forest(pairs[blank], rows)]
-    chosen[some], blank[some] = True, False
-    return pairs[~blank], shares[~blank], chosen[~blank]
+    blank = np.flatnonzero(opened.blank(pairs).all(axis=1))
+    few = blank[duplicates.forest(pairs[blank], rows)]
+    chosen[few] = True
+    kept = np.setdiff1d(np.arange(len(pairs)), np.setdiff1d(blank, few))
+    return pairs[kept], shares[kept], chosen[kept]
 
 
 def _why(seen: list[Looked], pairs: Places, shares: Shares, chosen: npt.NDArray[np.bool_], opened: Opened) -> str | None:

@@ -47,7 +47,8 @@ class Opened:
     def blank(self, rows: Places) -> npt.NDArray[np.bool_]:
         """Which of some rows (any shape) have a picture that was opened and has no pattern."""
         at = self.places(rows)
-        return (at >= 0) & np.append(flat(self.greys), False)[at]
+        found: npt.NDArray[np.bool_] = (at >= 0) & np.append(flat(self.greys), False)[at]
+        return found
 
 
 def sampled(count: int, pixels: str, seed: int) -> Places:

@@ -40,8 +40,8 @@ def _pairs(nearest: Nearest) -> Places:
     for column in range(1, columns):
         fresh[:, column] &= ~(others[:, :column] == others[:, column, None]).any(axis=1)
     ranks = np.cumsum(fresh, axis=1) - 1
-    row, column = np.nonzero(fresh & (ranks < RANKS))
-    pairs = np.sort(np.stack([row, others[row, column]], axis=1), axis=1)
-    order = np.lexsort((nearest.distances[row, column], ranks[row, column]))
+    there = fresh & (ranks < RANKS)
+    pairs = np.sort(np.stack([np.nonzero(there)[0], others[there]], axis=1), axis=1)
+    order = np.lexsort((nearest.distances[there], ranks[there]))
     _, first = np.unique(pairs[order], axis=0, return_index=True)
     return pairs[order[np.sort(first)[:MOST]]]
