@@ -1,12 +1,12 @@
 """Near-duplicates that `headstart audit` finds among CIFAR-10 pictures, where 500 were planted.
 
     .venv/bin/python benchmarks/duplicates.py --weights ../shared/data/weights/resnet18-pqf.safetensors \\
-        --data ../shared/data/cifar-10-batches-bin --work planted --json duplicates.json
+        --data ../shared/data/cifar-10-batches-bin --first 10000 --work planted --json duplicates.json
 
 Of 10,000 training pictures 100 each are kept once more as JPEG at quality 75, at nine tenths of their size, mirrored, with
 5 % of either side cut off at a random place, and a tenth brighter. They are PNG files of one folder, extracted and audited
 as any other. --first says from which row pictures are taken, and --varied draws the parameters at random: bounds are
-chosen on such sets, and measured on the first rows without it. CIFAR-10 has near-duplicates of its own, so that pairs that
+chosen on some rows, and measured on others. CIFAR-10 has near-duplicates of its own, so that pairs that
 were not planted may be right: --sheet writes them side by side, to be looked at.
 """
 
