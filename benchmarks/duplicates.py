@@ -1,12 +1,12 @@
 """Near-duplicates that `headstart audit` finds among CIFAR-10 pictures, where 500 were planted.
 
     .venv/bin/python benchmarks/duplicates.py --weights ../shared/data/weights/resnet18-pqf.safetensors \\
-        --data ../shared/data/cifar-10-batches-bin --work planted --json duplicates.json
+        --data ../shared/data/cifar-10-batches-bin --first 10000 --work planted --json duplicates.json
 
 Of 10,000 training pictures 100 each are kept once more as JPEG at quality 75, at nine tenths of their size, mirrored, with
 5 % of either side cut off at a random place, and a tenth brighter. They are PNG files of one folder, extracted and audited
 as any other. --first says from which row pictures are taken, and --varied draws the parameters at random: bounds are
-chosen on such sets, and measured on the first rows without it. CIFAR-10 has near-duplicates of its own, so that pairs that
+chosen on some rows, and measured on others. CIFAR-10 has near-duplicates of its own, so that pairs that
 were not planted may be right: --sheet writes them side by side, to be looked at.
 """
 
@@ -28,8 +28,11 @@ from PIL import Image, ImageOps
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from headstart.auditing.pixels.opened import open_pictures, sampled
+from headstart.auditing.pixels.proposed import proposed
+from headstart.auditing.request import NONE
 from headstart.auditing.rows import Rows, rows_of
-from headstart.auditing.twins import look, twins
+from headstart.auditing.twins import candidates, look, twins
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads.audit import duplicates
 from headstart.core.heads.data import Pair
@@ -42,14 +45,17 @@ RECORD, SIDE, OF_A_FILE = 3073, 32, 10_000
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What was found of the planted pairs of each kind, and the pairs beyond them."""
+    """What was found of the planted pairs of each kind, and the shares that were candidates by features, and by pixels from
+    afar; the pairs beyond them; seconds, and processor seconds, of features, of opening and of comparing."""
 
     recall: dict[str, float]
-    candidates: dict[str, float]
+    by_features: dict[str, float]
+    by_pixels: dict[str, float]
+    pairs: tuple[int, int]
     planted: int
     others: tuple[tuple[str, str, float], ...]
-    look_s: float
-    compare_s: float
+    seconds: tuple[float, ...]
+    processor_s: tuple[float, ...]
 
 
 def cifar(folder: Path, first: int, count: int) -> list[Image.Image]:
@@ -83,13 +89,13 @@ def changed(picture: Image.Image, kind: str, varied: bool, rng: np.random.Genera
     return picture.point(lambda value: min(255, value * (rng.uniform(1.05, 1.2) if varied else 1.1)))
 
 
-def plant(pictures: list[Image.Image], folder: Path, varied: bool) -> None:
-    """Write the pictures as `00017.png`, and the planted ones as `00017-mirrored.png`."""
+def plant(pictures: list[Image.Image], folder: Path, varied: bool, each: int = EACH) -> None:
+    """Write the pictures as `00017.png`, and the planted ones, `each` of a kind, as `00017-mirrored.png`."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
     for i, picture in enumerate(pictures):
         picture.save(folder / f"{i:05d}.png", compress_level=1)
-    chosen = rng.permutation(len(pictures))[: EACH * len(KINDS)].reshape(len(KINDS), EACH)
+    chosen = rng.permutation(len(pictures))[: each * len(KINDS)].reshape(len(KINDS), each)
     for kind, own in zip(KINDS, chosen.tolist(), strict=True):
         for i in own:
             changed(pictures[i], kind, varied, rng).save(folder / f"{i:05d}-{kind}.png")
@@ -101,25 +107,42 @@ def find(rows: Rows, data: Path) -> Found:
     places = {name: i for i, name in enumerate(names)}
     planted = {(places[name.split("-")[0]], i): name.split("-")[1] for i, name in enumerate(names) if "-" in name}
     planted = {(min(pair), max(pair)): kind for pair, kind in planted.items()}
-    started = time.perf_counter()
-    same = duplicates.same_content(rows.digests)
+    same, times = duplicates.same_content(rows.digests), [_now()]
     looked = look(rows, same, rows.features(0))
-    between = time.perf_counter()
-    said = twins(rows, same, [looked], data, Observer())
-    done = time.perf_counter()
-    found, seen = set(map(tuple, said.near.tolist())), set(map(tuple, looked.pairs.tolist()))
+    pairs = candidates([looked])
+    times.append(_now())
+    opened = open_pictures(rows, pairs.rows, sampled(len(rows), NONE, 0), data, Observer())
+    times.append(_now())
+    said = twins(rows, same, [looked], pairs, opened, Observer())
+    times.append(_now())
+    found, features, pixels = (
+        set(map(tuple, one.tolist())) for one in (said.near, pairs.pairs[: pairs.count], proposed(opened, same))
+    )
     copies = {pair for pair in planted if same[pair[0]] == same[pair[1]]}
-    recall, candidates = {}, {}
-    for kind in KINDS:
-        own = [pair for pair, one in planted.items() if one == kind]
-        recall[kind] = float(np.mean([pair in found or pair in copies for pair in own]))
-        candidates[kind] = float(np.mean([pair in seen or pair in copies for pair in own]))
+
+    def shares(there: set[tuple[int, ...]]) -> dict[str, float]:
+        own = {kind: [pair for pair, one in planted.items() if one == kind] for kind in KINDS}
+        return {kind: float(np.mean([one in there or one in copies for one in own[kind]])) for kind in KINDS}
+
     others = [
         (names[a], names[b], float(score))
         for (a, b), score in zip(said.near.tolist(), said.scores.tolist(), strict=True)
         if (a, b) not in planted
     ]
-    return Found(recall, candidates, len(found & set(planted)), tuple(others), between - started, done - between)
+    wall, processor = np.diff(np.array(times), axis=0).T.tolist()
+    sizes = len(features), len(pixels - features)
+    return Found(
+        *map(shares, (found, features, pixels)),
+        sizes,
+        len(found & set(planted)),
+        tuple(others),
+        tuple(wall),
+        tuple(processor),
+    )
+
+
+def _now() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
 
 
 def sheet(folder: Path, pairs: list[tuple[str, str, float]], path: Path) -> None:
@@ -135,29 +158,35 @@ def sheet(folder: Path, pairs: list[tuple[str, str, float]], path: Path) -> None
 
 @click.command()
 @click.option("-m", "model", default="resnet18", show_default=True)
-@click.option("--weights", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--weights", required=True, help="As for `extract`.")
+@click.option("--image-size", default=224, show_default=True)
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help="CIFAR-10's binary files.")
 @click.option("--work", type=click.Path(path_type=Path), required=True, help="A folder for pictures and features.")
 @click.option("--first", default=0, show_default=True, help="The first row that is taken.")
 @click.option("--rows", default=10_000, show_default=True)
+@click.option("--each", default=EACH, show_default=True, help="Pictures that are planted of each kind.")
 @click.option("--varied", is_flag=True, help="Parameters at random.")
 @click.option("--sheet", "shown", type=click.Path(path_type=Path), help="Write pairs that were not planted to a PNG.")
 @click.option("--json", "output", type=click.Path(path_type=Path))
-def main(model: str, weights: Path, data: Path, work: Path, shown: Path | None, output: Path | None, **given: Any) -> None:
+def main(model: str, weights: str, data: Path, work: Path, shown: Path | None, output: Path | None, **given: Any) -> None:
     """Plant, extract what is not extracted yet, find, and print."""
     pictures, features = work / "pictures", work / "features"
     if not pictures.exists():
-        plant(cifar(data, given["first"], given["rows"]), pictures, given["varied"])
+        plant(cifar(data, given["first"], given["rows"]), pictures, given["varied"], given["each"])
     cli = Path(__file__).resolve().parents[1] / "cli.py"
     command = [sys.executable, cli, "extract", "-m", model, "--weights", weights, "--dataset", f"folder:{pictures}"]
-    subprocess.run([*command, "--features-dir", features], check=True)
+    subprocess.run([*command, "--features-dir", features, "--image-size", str(given["image_size"])], check=True)
     kept = next(one for one in FeatureStore(features).sets() if one.manifest.key.backbone == model)
     found = find(rows_of([Pair(kept, None)]), work)
     for kind in KINDS:
-        click.echo(f"{kind}: recall {found.recall[kind]:.2f}, candidates {found.candidates[kind]:.2f}")
-    click.echo(
-        f"{found.planted} planted pairs and {len(found.others)} others; {found.look_s:.1f} s, {found.compare_s:.1f} s"
-    )
+        click.echo(
+            f"{kind}: recall {found.recall[kind]:.2f}, candidates by features {found.by_features[kind]:.2f}, "
+            f"by pixels {found.by_pixels[kind]:.2f}"
+        )
+    click.echo(f"{found.planted} planted pairs and {len(found.others)} others")
+    click.echo(f"{found.pairs[0]:,} pairs by features and {found.pairs[1]:,} more by pixels looked at")
+    for name, wall, own in zip(("features", "opening", "comparing"), found.seconds, found.processor_s, strict=True):
+        click.echo(f"{name}: {wall:.1f} s, {own:.1f} processor seconds")
     if shown is not None:
         sheet(pictures, list(found.others), shown)
     if output is not None:

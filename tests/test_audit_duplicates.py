@@ -61,6 +61,38 @@ def test_groups_are_the_connected_parts_whatever_the_order_and_direction(pairs: 
     assert sorted(of) == sorted({row for pair in pairs if pair[0] != pair[1] for row in pair})
 
 
+Distinct = st.lists(Pair, max_size=25, unique_by=frozenset).map(
+    lambda pairs: [pair for pair in pairs if pair[0] != pair[1]]
+)
+
+
+@given(Distinct)
+def test_a_forest_puts_the_same_rows_together_with_as_few_pairs_as_can_be(pairs: list[tuple[int, int]]) -> None:
+    whole = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    few = duplicates.forest(whole, 20)
+    groups = [group.tolist() for group in duplicates.groups(whole, 20)]
+    assert [group.tolist() for group in duplicates.groups(whole[few], 20)] == groups
+    assert len(few) == sum(len(group) - 1 for group in groups)
+    assert (np.diff(few) > 0).all()
+
+
+@given(Distinct)
+def test_ranks_count_the_nearer_pairs_of_the_row_that_has_fewer(pairs: list[tuple[int, int]]) -> None:
+    distances = np.array([abs(one - other) for one, other in pairs], dtype=np.float64)
+    order = np.argsort(distances, kind="stable").tolist()
+    nearer = {place: [pairs[i] for i in order[:n]] for n, place in enumerate(order)}
+    expected = [min(sum(row in one for one in nearer[i]) for row in pair) for i, pair in enumerate(pairs)]
+    assert duplicates.ranks(np.array(pairs, dtype=np.int64).reshape(-1, 2), distances).tolist() == expected
+
+
+def test_pairs_of_lowest_rank_are_of_all_rows_however_many_some_make_of_each_other() -> None:
+    crowd = np.stack(np.triu_indices(40, 1), axis=1)
+    pairs = np.concatenate([crowd, [[40, 41], [42, 43]]])
+    found = duplicates.ranks(pairs, np.concatenate([np.zeros(len(crowd)), [1.0, 2.0]]))
+    assert found[-2:].tolist() == [0, 0]
+    assert (found == 0).sum() <= 42
+
+
 def test_a_test_row_leaks_where_a_training_row_is_its_twin() -> None:
     test = np.array([False, True, True, True, False, True])
     groups = [np.array([0, 2]), np.array([1, 3]), np.array([4, 5])]

@@ -15,6 +15,7 @@ from cli_samples import Place
 from heads_samples import blobs, make_key, write_set
 from PIL import Image
 
+from headstart.auditing import twins
 from headstart.auditing.audit import audit
 from headstart.auditing.request import AuditRequest
 from headstart.console.words.auditing import audits
@@ -249,6 +250,22 @@ def test_pictures_are_looked_at_themselves_as_many_as_asked(place: Place) -> Non
     assert document["pictures"]["looked_at"] == 10
     assert "pictures: not looked at" in audited(place, "-m", "resnet18", "--dataset", "folder-pets", "--pixels", "none")[0]
     assert "expected all, none or a number of pictures" in place.fails("audit", "--dataset", "folder-pets", "--pixels", "0")
+
+
+def test_pictures_that_were_not_opened_are_told_with_what_opens_them(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("-m", "resnet18", "--dataset", "folder-pets", "--pixels")
+    monkeypatch.setattr(twins, "LOOKED_AT", 3)
+    said, document, _ = audited(place, *words, "none")
+    count = document["duplicates"]["not_opened"]
+    assert 0 < count < 77
+    assert (
+        f"  {count} pictures were not opened, so that near-duplicates of them were looked for by features alone: " in said
+    )
+    said, document, rows = audited(place, *words, "all")
+    assert document["duplicates"]["not_opened"] == 0
+    assert "were not opened" not in said
+    near = of_kind(rows, "near-duplicate")  # which pixels propose
+    assert {frozenset({row["id"], row["other"]}) for row in near} == {frozenset({"red/p4.png", "red/twin.jpg"})}
 
 
 @pytest.mark.parametrize("classes", [("a",), ("a", "b")])

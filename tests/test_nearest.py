@@ -89,3 +89,18 @@ def test_one_row_has_no_nearest() -> None:
     found = Directions(np.ones((1, 3), dtype=np.float32)).nearest(5)
     assert found.places.shape == (1, 0)
     assert found.first.shape == (0,)
+
+
+@pytest.mark.parametrize("block", [2**6, 2**27])
+@pytest.mark.parametrize("first", [0, 1, 37, 90])
+def test_of_the_first_rows_alone_they_are_those_of_all(first: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "BLOCK", block)
+    features = rows(3, 90, 8, 5)
+    whole, directions = Directions(features).nearest(4), Directions(features)
+    found = directions.nearest(4, first)
+    np.testing.assert_array_equal(found.places, whole.places[:first])
+    np.testing.assert_allclose(found.distances, whole.distances[:first], atol=1e-6)
+    pairs, _ = directions.within(0.3, 1000)  # which must not take the other rows for looked at
+    assert {tuple(pair) for pair in pairs.tolist()} == set(
+        zip(*np.nonzero(np.triu(distances(features) <= 0.3)), strict=True)
+    )

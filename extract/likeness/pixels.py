@@ -21,8 +21,9 @@ STEPS = 6
 """Gauss-Newton steps."""
 STRETCH, SHIFT = 0.15, 4.0
 """How far a picture may be stretched, as a share, and moved, in pixels of `SIZE`: an eighth of its side."""
+FLAT = 1.0
+"""Of 255: a picture whose grey has a smaller standard deviation has no pattern."""
 _BLOCK = 512
-_FLAT = 1.0  # of 255: a picture whose grey varies less has no pattern
 _MOVE = np.array([0.1, 2.0, 0.1, 2.0])  # the most that one step stretches and shifts
 _MOST = np.array([STRETCH, SHIFT, STRETCH, SHIFT])
 _LEAST_GAIN = 0.2  # of contrast, so that a step stays finite
@@ -39,17 +40,26 @@ def likeness(one: Grey, other: Grey) -> Floats:
     """How alike pictures (P, 32, 32) are to others, pair by pair, either way round: the lesser of the correlations of their
     grey and of their edges, -1 to 1, (P,); 1 for the same picture in another brightness. 0 where one has no pattern, 1
     where neither has."""
-    found = np.zeros(len(one), dtype=np.float32)
-    for at in range(0, len(one), _BLOCK):
-        found[at : at + _BLOCK] = _block(_smooth(one[at : at + _BLOCK]), _smooth(other[at : at + _BLOCK]))
+    blank = np.stack([flat(one), flat(other)]).reshape(2, -1)
+    found: Floats = np.where(blank.all(axis=0), np.float32(1), np.float32(0))
+    shown = np.flatnonzero(~blank.any(axis=0))
+    for at in range(0, len(shown), _BLOCK):
+        own = shown[at : at + _BLOCK]
+        found[own] = _block(_smooth(one[own]), _smooth(other[own]))
+    return found
+
+
+def flat(pictures: Grey) -> npt.NDArray[np.bool_]:
+    """Which of pictures (N, 32, 32) have no pattern, (N,)."""
+    found = np.empty(len(pictures), dtype=np.bool_)
+    for at in range(0, len(pictures), _BLOCK):
+        found[at : at + _BLOCK] = _smooth(pictures[at : at + _BLOCK]).std(axis=(1, 2)) < FLAT
     return found
 
 
 def _block(one: Floats, other: Floats) -> Floats:
     ways = [_laid(*pair) for second in (other, other[:, :, ::-1]) for pair in ((one, second), (second, one))]
-    flat = np.stack([part.std(axis=(1, 2)) < _FLAT for part in (one, other)])
-    alike = flat.all(axis=0).astype(np.float32)
-    found: Floats = np.where(flat.any(axis=0), alike, np.max(ways, axis=0))
+    found: Floats = np.max(ways, axis=0)
     return found
 
 

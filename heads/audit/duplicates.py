@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from headstart.core.cache.digests import Digests
 from headstart.core.heads.neighbours.nearest import Directions, Nearest
@@ -72,6 +72,28 @@ def groups(pairs: Places, rows: int) -> list[Places]:
     order = np.argsort(component, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(component[order])) + 1) if rows else []
     return sorted((part for part in parts if len(part) > 1), key=lambda part: int(part[0]))
+
+
+def ranks(pairs: Places, distances: npt.NDArray[np.floating]) -> Places:
+    """How many nearer pairs, of pairs (P, 2), that of its two rows is in which is in fewer, (P,): 0 is each row's nearest.
+    So the pairs of lowest rank are of all rows, however many a few hundred rows make of each other."""
+    order = np.argsort(distances, kind="stable")
+    ends, count = pairs[order].T.reshape(-1), len(pairs)
+    by_row = np.argsort(ends * count + np.tile(np.arange(count), 2)) if count else np.zeros(0, dtype=np.int64)
+    starts = np.flatnonzero(np.diff(ends[by_row], prepend=-1))
+    before = np.empty(2 * count, dtype=np.int64)
+    before[by_row] = np.arange(2 * count) - np.repeat(starts, np.diff(starts, append=2 * count))
+    found = np.empty(count, dtype=np.int64)
+    found[order] = before.reshape(2, -1).min(axis=0)
+    return found
+
+
+def forest(pairs: Places, rows: int) -> Places:
+    """The places (F,), rising, of those of pairs (P, 2) of different rows, each once, that put the same rows together as
+    all do, the first ones where there is a choice: n - 1 of the pairs of n rows."""
+    graph = coo_array((np.arange(1.0, len(pairs) + 1), (pairs[:, 0], pairs[:, 1])), shape=(rows, rows))
+    found: Places = np.sort(minimum_spanning_tree(graph.tocsr()).data.astype(np.int64) - 1)
+    return found
 
 
 def leaked(together: list[Places], test: npt.NDArray[np.bool_]) -> Places:

@@ -67,22 +67,24 @@ class Directions:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def nearest(self, count: int) -> Nearest:
-        """The `count` nearest rows of each: the nearest by their whole features among twice as many, and some, that are
-        nearest when reduced. So of many axes one in a thousand may be exchanged for another that is hardly farther."""
+    def nearest(self, count: int, first: int | None = None) -> Nearest:
+        """The `count` nearest rows of each, or of the `first` ones alone, among all: the nearest by their whole features
+        among twice as many, and some, that are nearest when reduced. So of many axes one in a thousand may be exchanged for
+        another that is hardly farther."""
         k = max(0, min(count, len(self) - 1))
-        among = min(2 * k + 4, len(self) - 1)
-        places = np.empty((len(self), k), dtype=np.int64)
-        distances = np.empty((len(self), k), dtype=np.float32)
+        among, rows = min(2 * k + 4, len(self) - 1), len(self) if first is None else first
+        places = np.empty((rows, k), dtype=np.int64)
+        distances = np.empty((rows, k), dtype=np.float32)
         if not k:
             return Nearest(places, distances)
-        least = np.empty(len(self), dtype=np.float32)
-        for start, nearness in self._blocks(np.arange(len(self))):
+        least = np.empty(rows, dtype=np.float32)
+        for start, nearness in self._blocks(np.arange(len(self)), rows):
             own = slice(start, start + len(nearness))
             found, apart = _highest(nearness, among)
             least[own] = self._squares[own] - apart.max(axis=1)
             places[own], distances[own] = self._best(start, found, k)
-        self._least = least
+        if rows == len(self):
+            self._least = least
         return Nearest(places, distances)
 
     def within(self, bound: float, most: int) -> tuple[Places, Distances]:
@@ -91,7 +93,7 @@ class Directions:
         farther, as `nearest` finds out, are not looked at."""
         pairs, distances = [np.zeros((0, 2), dtype=np.int64)], [np.zeros(0, dtype=np.float32)]
         there = np.arange(len(self)) if self._least is None else np.flatnonzero(self._least <= 2 * bound + MARGIN)
-        for start, nearness in self._blocks(there):
+        for start, nearness in self._blocks(there, len(there)):
             room = most - sum(map(len, distances))
             if room <= 0:
                 break
@@ -108,16 +110,16 @@ class Directions:
         """The cosine distances (P,) of pairs (P, 2) of rows."""
         return self._apart(pairs)
 
-    def _blocks(self, among: Places) -> Iterator[tuple[int, Features]]:
-        """For some of the rows `among` (n,) after the other the place of the first of them, and of each the negative
-        squared reduced distance to all of these, its own square left out, and minus infinity to itself."""
+    def _blocks(self, among: Places, first: int) -> Iterator[tuple[int, Features]]:
+        """For some of the `first` rows `among` (n,) after the other the place of the first of them, and of each the
+        negative squared reduced distance to all n, its own square left out, and minus infinity to itself."""
         most = max(1, BLOCK // (4 * max(1, len(among))))
         whole = len(among) == len(self)
         reduced, squares = (one if whole else one[among] for one in (self._reduced, self._squares))
         others = np.concatenate([reduced, -squares[:, None]], axis=1).T
         ones = np.ones((most, 1), dtype=np.float32)
-        for start in range(0, len(among), most):
-            rows = 2 * reduced[start : start + most]
+        for start in range(0, first, most):
+            rows = 2 * reduced[start : min(start + most, first)]
             nearness = np.concatenate([rows, ones[: len(rows)]], axis=1) @ others
             nearness[np.arange(len(rows)), start + np.arange(len(rows))] = -np.inf
             yield start, nearness

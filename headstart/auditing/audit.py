@@ -12,9 +12,10 @@ from headstart import training
 from headstart.auditing.found import Audit, Labels, Places
 from headstart.auditing.leaks import without_leaks
 from headstart.auditing.pixels.looked import picture_faults
+from headstart.auditing.pixels.opened import open_pictures, sampled
 from headstart.auditing.request import AuditRequest
 from headstart.auditing.rows import Rows, rows_of
-from headstart.auditing.twins import Looked, look, twins
+from headstart.auditing.twins import Looked, candidates, look, twins
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.extract.network.devices import resolve
 from headstart.core.heads import data
@@ -54,7 +55,9 @@ def audit(workspace: Workspace, request: AuditRequest, observer: Observer) -> Au
                 except FeaturesInvalid as error:
                     why = str(error).partition("; ")[0]  # what follows are options of train-head
             advance(len(rows))
-    found = twins(rows, same, seen, workspace.data_dir, observer)
+    pairs, sample = candidates(seen), sampled(len(rows), request.pixels, request.seed)
+    opened = open_pictures(rows, pairs.rows, sample, workspace.data_dir, observer)
+    found = twins(rows, same, seen, pairs, opened, observer)
     deviations = np.mean([one.deviations for one in seen], axis=0)
     far = np.flatnonzero(deviations > outliers.FAR)
     return Audit(
@@ -67,7 +70,7 @@ def audit(workspace: Workspace, request: AuditRequest, observer: Observer) -> Au
         deviations,
         seen[0].bursts,
         tuple(sources.small(rows.labels, len(rows.classes))),
-        picture_faults(rows, request.pixels, request.seed, workspace.data_dir, observer),
+        picture_faults(opened, sample),
         time.perf_counter() - started,
     )
 

@@ -44,7 +44,7 @@ class Twins:
     `scores` (P,): by pixels where those could be compared (`checked`, (P,) bool), a correlation; else how near features
     are, as a share of the median distance to the nearest picture. `alike` pairs (A, 2) are no twins: features hold them to
     be the same, and pixels don't; `shares` (A,) are their distances as shares of that median. `together` are the groups
-    that exact and near twins make."""
+    that exact and near twins make. `unopened` contents were not to be opened: no candidate by features has them."""
 
     exact: tuple[Places, ...]
     near: Places
@@ -56,6 +56,7 @@ class Twins:
     leaked: Places
     bounds: tuple[float, ...]
     why_unchecked: str | None = None
+    unopened: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

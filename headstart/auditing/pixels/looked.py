@@ -1,28 +1,11 @@
-"""Pictures of a data set opened and measured: dark, bright, blank, blurred and tiny ones, and odd shapes."""
+"""What is wrong with the pictures of a data set that were opened: dark, bright, blank, blurred, tiny ones, odd shapes."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
-
-from headstart.auditing.request import ALL, NONE
-from headstart.auditing.rows import Rows
-from headstart.core.cache.digests import to_hex
-from headstart.core.cache.errors import HeadstartError
-from headstart.core.extract.likeness.quality import DECODED, Fault, Measured, faults, measured
-from headstart.core.extract.pictures.thumbnails import checked_picture
-from headstart.observer import Observer, progress
-from headstart.pictures.opened import Pictures, opened
-
-Made = TypeVar("Made")
+from headstart.auditing.pixels.opened import Opened, Places
+from headstart.core.extract.likeness.quality import Fault, faults
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,51 +19,13 @@ class PictureFaults:
     why: str | None = None
 
 
-def picture_faults(rows: Rows, pixels: str, seed: int, data_dir: Path, observer: Observer) -> PictureFaults:
-    """Open as many pictures as `pixels` says, drawn at random, and measure them."""
-    if pixels == NONE:
-        return PictureFaults()
-    count = len(rows) if pixels == ALL else min(int(pixels), len(rows))
-    chosen = np.sort(np.random.default_rng(seed).choice(len(rows), count, replace=False))
-    found = made_of(rows, chosen, measured, data_dir, "pictures looked at", observer)
-    if isinstance(found, str):
-        return PictureFaults(why=found)
-    there = [(row, one) for row, one in zip(chosen.tolist(), found, strict=True) if isinstance(one, Measured)]
-    reasons = [one for one in found if isinstance(one, str)]
-    own = [dataclasses.replace(fault, place=there[fault.place][0]) for fault in faults([one for _, one in there])]
+def picture_faults(opened: Opened, sample: Places) -> PictureFaults:
+    """Judge the pictures of the `sample` by what was measured."""
+    if not len(sample) or opened.why is not None:
+        return PictureFaults(why=opened.why if len(sample) else None)
+    there = [row for row in sample.tolist() if row in opened.measured]
+    reasons = [opened.reasons[row] for row in sample.tolist() if row in opened.reasons]
+    own = [
+        dataclasses.replace(fault, place=there[fault.place]) for fault in faults([opened.measured[row] for row in there])
+    ]
     return PictureFaults(tuple(own), len(there), len(reasons), reasons[-1] if reasons else None)
-
-
-def made_of(
-    rows: Rows,
-    chosen: npt.NDArray[np.int64],
-    make: Callable[[Image.Image], Made],
-    data_dir: Path,
-    title: str,
-    observer: Observer,
-) -> list[Made | str] | str:
-    """What is made of the pictures of chosen rows, decoded by threads, or why one can't be opened, or why none can. What is
-    another picture by now is not opened."""
-    try:
-        sources = [Pictures(opened(source, data_dir)) for source in rows.sets]
-    except (HeadstartError, OSError) as error:
-        return str(error)
-
-    def one(row: int) -> Made | str:
-        source, number = sources[int(rows.parts[row])], int(rows.numbers[row])
-        (digest,) = to_hex(rows.digests[row : row + 1])
-        try:
-            at = source.row(number, bytes(rows.ids[row]))
-            return make(checked_picture(source.images, at, DECODED, digest))
-        except (HeadstartError, OSError) as error:
-            return str(error)
-
-    found = list[Made | str]()
-    with (
-        progress(observer, title, len(chosen)) as advance,
-        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads,
-    ):
-        for made in threads.map(one, chosen.tolist()):
-            found.append(made)
-            advance(1)
-    return found

@@ -53,6 +53,7 @@ def found_json(said: Audit) -> dict[str, Any]:
             "refuted_by_pixels": len(twins.alike),
             "median_neighbour_distance": dict(zip(said.rows.models, twins.bounds, strict=True)),
             "not_compared": twins.why_unchecked,
+            "not_opened": twins.unopened,
         },
         "pictures": {
             "looked_at": said.pictures.looked_at,
@@ -154,6 +155,11 @@ def _twins(said: Audit) -> Iterator[str]:
         yield f"  {len(twins.alike):,} {further} alike to the backbone only: kind `alike` in the CSV file"
     if twins.why_unchecked is not None:
         yield f"  not verified by pixels: {safe(twins.why_unchecked)}"
+    if twins.unopened:
+        yield (
+            f"  {twins.unopened:,} pictures were not opened, so that near-duplicates of them were looked for by features "
+            f"alone: `headstart audit --pixels all` opens all, which may take minutes"
+        )
     name = _name(said)
     pairs = zip(twins.near[:SHOWN].tolist(), twins.scores.tolist(), strict=False)
     yield from _table(["likeness", "picture", "and"], [[f"{score:.3f}", name(a), name(b)] for (a, b), score in pairs])
