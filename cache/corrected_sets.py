@@ -9,7 +9,7 @@ features as they were made; neither by a version that knows no corrections. Whoe
 
 import dataclasses
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +74,26 @@ def as_made(manifest: Manifest, sets: Mapping[str, FeatureSet]) -> Manifest:
     """The manifest of the set that a corrected one is a copy of, where it is among these; else the one that is given."""
     source = sets.get(manifest.provenance.corrected.get("source", ""))
     return manifest if source is None else source.manifest
+
+
+def alike(source: FeatureSet, sets: Sequence[FeatureSet]) -> list[FeatureSet]:
+    """Those of the sets whose labels were corrected as those of `source`: by the same corrections, or by none."""
+
+    def labels(one: FeatureSet) -> tuple[str | None, tuple[str, ...]]:
+        mark = one.manifest.provenance.corrected.get("corrections")
+        return mark, one.manifest.classes if mark else ()
+
+    return [one for one in sets if labels(one) == labels(source)]
+
+
+def of_same_sources(sets: Sequence[FeatureSet], digests: Collection[str]) -> bool:
+    """Whether one of the sets and one with one of the `digests` are of the same pictures but for corrections: one a
+    corrected copy of the other, or both of one set. Raises FeaturesDamaged."""
+    top = sets[0].folder.parent
+    copies = store_of(top.parent if top.name == FOLDER else top).sets()
+    sources = {one.manifest.digest: one.manifest.provenance.corrected.get("source", "") for one in (*copies, *sets)}
+    theirs = {sources.get(digest) or digest for digest in digests}
+    return any((sources[one.manifest.digest] or one.manifest.digest) in theirs for one in sets)
 
 
 def make(

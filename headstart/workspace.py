@@ -23,6 +23,11 @@ def named(dataset: object) -> str:
     return f"folder:{os.fspath(dataset)}" if isinstance(dataset, os.PathLike) else text("dataset", dataset)
 
 
+def file(name: str, given: object) -> Path | None:
+    """The file of this machine that an argument names, None for None. Raises ArgumentInvalid."""
+    return None if given is None else on_this_machine(text(name, given), name).expanduser()
+
+
 def folder(given: str | os.PathLike[str] | None, name: str) -> Path:
     """The folder given, else that of the environment variable, else `name` in the working directory. Raises
     ArgumentInvalid."""

@@ -35,15 +35,18 @@ def decisions(path: Path, observer: Observer) -> Corrections:
     return found
 
 
-def copies(sets: Sequence[FeatureSet], found: Corrections, path: Path, observer: Observer) -> None:
-    """Make the corrected copies of sets that an extraction has made, and of the views among them. Raises as
+def copies(sets: Sequence[FeatureSet], found: Corrections, path: Path, observer: Observer) -> list[FeatureSet]:
+    """The corrected copies of sets that an extraction has made, and of the views among them, in their order. Raises as
     `corrected_sets.make`."""
     groups: dict[tuple[FeatureKey, str], list[FeatureSet]] = {}
     for one in sets:
         groups.setdefault((one.manifest.key.plain, one.manifest.dataset), []).append(one)
+    made = dict[Path, FeatureSet]()
     for own in groups.values():
-        plain = [one for one in own if not one.manifest.key.view]
-        _made(plain, [one for one in own if one.manifest.key.view], found, path, observer)
+        plain, views = ([one for one in own if bool(one.manifest.key.view) is view] for view in (False, True))
+        for source, copy in zip((*plain, *views), _made(plain, views, found, path, observer), strict=True):
+            made[source.folder] = copy
+    return [made[one.folder] for one in sets]
 
 
 def _corrected(pair: Pair, found: Corrections, path: Path, observer: Observer) -> Pair:
