@@ -76,6 +76,13 @@ def as_made(manifest: Manifest, sets: Mapping[str, FeatureSet]) -> Manifest:
     return manifest if source is None else source.manifest
 
 
+def said_of(manifest: Manifest) -> str | None:
+    """What must be said of the labels of a corrected copy; None of another set."""
+    if not manifest.provenance.corrected:
+        return None
+    return next((note for note in reversed(manifest.provenance.notes) if note.startswith(CORRECTED)), CORRECTED)
+
+
 def alike(source: FeatureSet, sets: Sequence[FeatureSet]) -> list[FeatureSet]:
     """Those of the sets whose labels were corrected as those of `source`: by the same corrections, or by none."""
 

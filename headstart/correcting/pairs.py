@@ -21,7 +21,11 @@ def corrected_pairs(pairs: Sequence[Pair], path: Path, observer: Observer) -> li
     Raises DataNotFound, DataInvalid for a file that can't be read, as `corrected_sets.make`, and FeaturesStale where the
     sets of a pair have other classes.
     """
-    found = decisions(path, observer)
+    return by_decisions(pairs, decisions(path, observer), path, observer)
+
+
+def by_decisions(pairs: Sequence[Pair], found: Corrections, path: Path, observer: Observer) -> list[Pair]:
+    """The same by the decisions that were read from a file."""
     return [_corrected(pair, found, path, observer) for pair in pairs] if found.stands else list(pairs)
 
 
