@@ -4,7 +4,8 @@
 
 Nothing that lists or extends the features directory looks into that folder, so that a corrected set is never taken for
 features as they were made; neither by a version that knows no corrections. Whoever knows the digest of a set finds it
-(`by_digest`). The same corrections of the same set make the same folder again. No feature is changed.
+(`by_digest`). The same corrections of the same set make the same folder again. No feature is changed. A shard in which no
+label changes and no row goes is the source's file under a second name, where the file system can.
 """
 
 import dataclasses
@@ -20,7 +21,7 @@ from headstart.core.cache.corrections import Corrections
 from headstart.core.cache.digests import Digests
 from headstart.core.cache.errors import ArgumentInvalid, FeaturesDamaged, FeaturesInvalid, FeaturesStale
 from headstart.core.cache.feature_set import FeatureSet, checked_bytes
-from headstart.core.cache.files import canonical_json, sha256, write_durably
+from headstart.core.cache.files import canonical_json, link_durably, sha256, write_durably
 from headstart.core.cache.manifest import NAME, Manifest, ShardRecord, read_manifest
 from headstart.core.cache.shard import Rows, Shard, Skipped, encode_shard
 from headstart.core.cache.store import FeatureStore
@@ -81,6 +82,11 @@ def said_of(manifest: Manifest) -> str | None:
     if not manifest.provenance.corrected:
         return None
     return next((note for note in reversed(manifest.provenance.notes) if note.startswith(CORRECTED)), CORRECTED)
+
+
+def file_of(manifest: Manifest) -> str:
+    """The name of the file that a copy's labels were corrected by; empty where it does not say."""
+    return (said_of(manifest) or "").partition(", by ")[2]
 
 
 def alike(source: FeatureSet, sets: Sequence[FeatureSet]) -> list[FeatureSet]:
@@ -208,13 +214,25 @@ def _copied(source: FeatureSet, whole: Corrected, span: slice, found: Correction
     return FeatureSet(folder, manifest)
 
 
+def _same_shard(source: Path, path: Path, record: ShardRecord) -> None:
+    """A shard that nothing changes in: the same file under a second name where the file system can, else a copy."""
+    if link_durably(source, path):
+        try:
+            checked_bytes(path, record)
+        except FeaturesDamaged:
+            path.unlink()
+        else:
+            return
+    write_durably(path, checked_bytes(source, record))
+
+
 def _copied_shard(source: FeatureSet, index: int, folder: Path, whole: Corrected, own: slice) -> ShardRecord:
-    """One shard written with its corrected labels, without the rows that go; byte for byte where nothing changes."""
+    """One shard written with its corrected labels, without the rows that go; the same where nothing changes."""
     record = source.manifest.shards[index]
     labels, kept, changed = whole.labels[own], whole.kept[own], whole.changed[own]
     stays = kept & (labels >= 0)
     if stays.all() and not changed.any():
-        write_durably(folder / record.file, checked_bytes(source.folder / record.file, record))
+        _same_shard(source.folder / record.file, folder / record.file, record)
         return record
     shard = source.read(index)
     there = np.setdiff1d(np.arange(shard.start, shard.stop), [one.row for one in shard.skipped])
