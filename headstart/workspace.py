@@ -18,6 +18,17 @@ class Workspace:
     device: str
 
 
+def options_of(workspace: Workspace) -> tuple[str, ...]:
+    """What a command needs to work in the same folders and on the same device, where those are not its defaults."""
+    given = {
+        "--features-dir": (str(workspace.features_dir), "features"),
+        "--runs-dir": (str(workspace.runs_dir), "runs"),
+        "--data-dir": (str(workspace.data_dir), "data"),
+        "--device": (workspace.device, "auto"),
+    }
+    return tuple(word for name, (value, usual) in given.items() if value != usual for word in (name, value))
+
+
 def named(dataset: object) -> str:
     """The data set as a command takes it: a Path is a folder of pictures. Raises ArgumentInvalid."""
     return f"folder:{os.fspath(dataset)}" if isinstance(dataset, os.PathLike) else text("dataset", dataset)
