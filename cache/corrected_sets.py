@@ -4,12 +4,13 @@
 
 Nothing that lists or extends the features directory looks into that folder, so that a corrected set is never taken for
 features as they were made; neither by a version that knows no corrections. Whoever knows the digest of a set finds it
-(`by_digest`). The same corrections of the same set make the same folder again. No feature is changed.
+(`by_digest`). The same corrections of the same set make the same folder again. No feature is changed. A shard in which no
+label changes and no row goes is the source's file under a second name, where the file system can.
 """
 
 import dataclasses
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from headstart.core.cache.corrections import Corrections
 from headstart.core.cache.digests import Digests
 from headstart.core.cache.errors import ArgumentInvalid, FeaturesDamaged, FeaturesInvalid, FeaturesStale
 from headstart.core.cache.feature_set import FeatureSet, checked_bytes
-from headstart.core.cache.files import canonical_json, sha256, write_durably
+from headstart.core.cache.files import canonical_json, link_durably, sha256, write_durably
 from headstart.core.cache.manifest import NAME, Manifest, ShardRecord, read_manifest
 from headstart.core.cache.shard import Rows, Shard, Skipped, encode_shard
 from headstart.core.cache.store import FeatureStore
@@ -74,6 +75,38 @@ def as_made(manifest: Manifest, sets: Mapping[str, FeatureSet]) -> Manifest:
     """The manifest of the set that a corrected one is a copy of, where it is among these; else the one that is given."""
     source = sets.get(manifest.provenance.corrected.get("source", ""))
     return manifest if source is None else source.manifest
+
+
+def said_of(manifest: Manifest) -> str | None:
+    """What must be said of the labels of a corrected copy; None of another set."""
+    if not manifest.provenance.corrected:
+        return None
+    return next((note for note in reversed(manifest.provenance.notes) if note.startswith(CORRECTED)), CORRECTED)
+
+
+def file_of(manifest: Manifest) -> str:
+    """The name of the file that a copy's labels were corrected by; empty where it does not say."""
+    return (said_of(manifest) or "").partition(", by ")[2]
+
+
+def alike(source: FeatureSet, sets: Sequence[FeatureSet]) -> list[FeatureSet]:
+    """Those of the sets whose labels were corrected as those of `source`: by the same corrections, or by none."""
+
+    def labels(one: FeatureSet) -> tuple[str | None, tuple[str, ...]]:
+        mark = one.manifest.provenance.corrected.get("corrections")
+        return mark, one.manifest.classes if mark else ()
+
+    return [one for one in sets if labels(one) == labels(source)]
+
+
+def of_same_sources(sets: Sequence[FeatureSet], digests: Collection[str]) -> bool:
+    """Whether one of the sets and one with one of the `digests` are of the same pictures but for corrections: one a
+    corrected copy of the other, or both of one set. Raises FeaturesDamaged."""
+    top = sets[0].folder.parent
+    copies = store_of(top.parent if top.name == FOLDER else top).sets()
+    sources = {one.manifest.digest: one.manifest.provenance.corrected.get("source", "") for one in (*copies, *sets)}
+    theirs = {sources.get(digest) or digest for digest in digests}
+    return any((sources[one.manifest.digest] or one.manifest.digest) in theirs for one in sets)
 
 
 def make(
@@ -181,13 +214,25 @@ def _copied(source: FeatureSet, whole: Corrected, span: slice, found: Correction
     return FeatureSet(folder, manifest)
 
 
+def _same_shard(source: Path, path: Path, record: ShardRecord) -> None:
+    """A shard that nothing changes in: the same file under a second name where the file system can, else a copy."""
+    if link_durably(source, path):
+        try:
+            checked_bytes(path, record)
+        except FeaturesDamaged:
+            path.unlink()
+        else:
+            return
+    write_durably(path, checked_bytes(source, record))
+
+
 def _copied_shard(source: FeatureSet, index: int, folder: Path, whole: Corrected, own: slice) -> ShardRecord:
-    """One shard written with its corrected labels, without the rows that go; byte for byte where nothing changes."""
+    """One shard written with its corrected labels, without the rows that go; the same where nothing changes."""
     record = source.manifest.shards[index]
     labels, kept, changed = whole.labels[own], whole.kept[own], whole.changed[own]
     stays = kept & (labels >= 0)
     if stays.all() and not changed.any():
-        write_durably(folder / record.file, checked_bytes(source.folder / record.file, record))
+        _same_shard(source.folder / record.file, folder / record.file, record)
         return record
     shard = source.read(index)
     there = np.setdiff1d(np.arange(shard.start, shard.stop), [one.row for one in shard.skipped])

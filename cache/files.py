@@ -78,6 +78,26 @@ def write_durably(path: Path, content: bytes | memoryview, ending: str = TEMPORA
         raise OSError(error.errno, what, str(path)) from error
 
 
+def link_durably(source: Path, path: Path) -> bool:
+    """Give a file on this machine a second name `path`, as `write_durably` would put its content there; False where the
+    file system can't, and nothing was changed. Files are replaced and never written into, so that neither name's content
+    changes with the other's. Raises OSError where the folder can't be made or synced."""
+    if stored(source) is not None or stored(path) is not None or source.is_symlink():
+        return False
+    make_folder(path.parent)
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}{TEMPORARY}"
+    try:
+        os.link(source, temporary)
+        os.replace(temporary, path)
+    except OSError:  # another file system, none with links, too many of one file, or one of another user
+        return False
+    finally:
+        with contextlib.suppress(FileNotFoundError):  # a rename onto the same file leaves the old name
+            os.unlink(temporary)
+    sync_folder(path.parent)
+    return True
+
+
 def make_folder(folder: Path) -> None:
     """Make `folder` and the parents it lacks, so that their names survive a power cut too. Raises OSError, which says what
     is there where it is no folder."""
@@ -129,9 +149,9 @@ def open_regular(path: Path, most: int | None = None) -> int:
     return descriptor
 
 
-def folder_bytes(folder: Path) -> int:
-    """The size of the files in a folder, in bytes; those that another process takes away meanwhile count nothing. Raises
-    OSError."""
+def folder_bytes(folder: Path, *, own: bool = False) -> int:
+    """The size of the files in a folder, in bytes; those that another process takes away meanwhile count nothing, and of
+    its `own` those that have a second name. Raises OSError."""
     if (place := stored(folder)) is not None:
         return sum(entry.nbytes for entry in place.entries())
     total = 0
@@ -139,7 +159,7 @@ def folder_bytes(folder: Path) -> int:
         for path in folder.iterdir():
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
-                total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+                total += status.st_size if stat.S_ISREG(status.st_mode) and not (own and status.st_nlink > 1) else 0
     return total
 
 

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from headstart.core.cache.corrected_sets import FOLDER as CORRECTED_SETS
 from headstart.core.cache.errors import FeaturesDamaged, FeaturesOfAnotherVersion
 from headstart.core.cache.feature_set import MEND, REPLACED, FeatureSet
 from headstart.core.cache.files import folder_bytes
@@ -22,10 +23,13 @@ NOT_COMPLETE = "not complete"
 """A set that was begun and has no manifest yet: an interrupted run's, or one under way."""
 
 
+COPY = "the command with --corrections that made this copy of the labels makes it anew"
+
+
 @dataclasses.dataclass(frozen=True)
 class Entry:
     """A folder of the features directory. `state` is complete, not complete, of another version or damaged; `nbytes` are
-    all its files', whatever the state."""
+    all its files', whatever the state; of a corrected copy those of the files that are not its source's too."""
 
     folder: Path
     features: FeatureSet | None
@@ -39,7 +43,7 @@ def survey(store: FeatureStore) -> list[Entry]:
 
 
 def _entry(folder: Path) -> Entry:
-    nbytes = folder_bytes(folder)
+    nbytes = folder_bytes(folder, own=folder.parent.name == CORRECTED_SETS)
     try:
         return Entry(folder, FeatureSet(folder, read_manifest(folder)), "complete", nbytes)
     except FileNotFoundError:
@@ -64,6 +68,7 @@ def problems(folder: Path) -> list[str]:
         features = FeatureSet(folder, read_manifest(folder))
     except FileNotFoundError:
         goes_on = "the `headstart extract` that began it goes on from there"
+        goes_on = COPY if folder.parent.name == CORRECTED_SETS else goes_on
         return [f"{folder / NAME}: missing, the set is {NOT_COMPLETE}; {goes_on}"]
     except FeaturesDamaged as error:
         return [str(error)]
@@ -75,7 +80,9 @@ def problems(folder: Path) -> list[str]:
             if features.replaced():
                 return [f"{folder}: {REPLACED}"]
             found.append(str(error))
-    if found and _is_replaced(features):
+    if folder.parent.name == CORRECTED_SETS:
+        found = [text.replace(MEND, COPY) for text in found]
+    elif found and _is_replaced(features):
         way_out = f"a later snapshot has replaced this one, `headstart cache rm {shlex.quote(folder.name)}` removes it"
         found = [text.replace(MEND, way_out) for text in found]
     return found + [f"{path}: {NAME} does not list this file; move it out of the folder" for path in features.stray_files()]

@@ -46,7 +46,12 @@ class FeatureChoice:
 
     @property
     def options(self) -> str:
-        """What was asked for, as options."""
+        """What was asked for, as options for people to read."""
+        return " ".join(self.words)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The same as words of a command, which are not quoted yet, but for the key."""
         given = {
             "--precision": self.precision,
             "--image-size": self.image_size,
@@ -55,7 +60,7 @@ class FeatureChoice:
             "--layer": self.layer,
             "--weights": self.weights,
         }
-        return " ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+        return tuple(word for name, value in given.items() if value is not None for word in (name, str(value)))
 
 
 ANY = FeatureChoice()

@@ -10,7 +10,7 @@ from typing import Any
 from headstart.core.cache.errors import RunDamaged, RunNotFound
 from headstart.core.cache.files import make_folder, pretty_json, read_json, sha256, sync_folder, write_durably
 from headstart.core.cache.key import NamedKey
-from headstart.core.heads.audit.leaks import WithoutTwins
+from headstart.core.heads.audit.leaks import Apart, WithoutTwins, apart
 from headstart.core.heads.config import TRAINING_VERSION, TrainConfig, stated
 from headstart.core.heads.curve.record import Curve
 from headstart.core.heads.protocol import HELD_OUT, TEST_SPLIT, Protocol
@@ -97,6 +97,11 @@ class Run:
     def needed(self) -> tuple[str, ...]:
         """The same, and the views of them."""
         return (*self.digests, *self.kept_views)
+
+    @property
+    def apart(self) -> Apart | None:
+        """Its accuracy without test pictures that have a twin in training; None where none is known to have one."""
+        return apart([self.without_twins], self.evaluation.overall.total, chosen=self.val is not None)
 
     @property
     def trained_on(self) -> str:

@@ -79,6 +79,14 @@ def extract(workspace: Workspace, request: ExtractionRequest, observer: Observer
     With `corrections` their corrected copies are made too. Raises what `extract.plan.plan`, `extract.run.extract`,
     `corrections.read` and `corrected_sets.make` raise.
     """
+    return extracted(workspace, request, observer)[0]
+
+
+def extracted(
+    workspace: Workspace, request: ExtractionRequest, observer: Observer
+) -> tuple[list[Outcome], list[FeatureSet]]:
+    """What `extract` makes, and the sets with the labels that count: the corrected copies where decisions stand, else those
+    that were made. Raises as `extract`."""
     if request.executor.name == "array":
         raise ArgumentInvalid(
             "--executor array: a call gives all features, and a task makes its share of them; `headstart extract "
@@ -87,11 +95,12 @@ def extract(workspace: Workspace, request: ExtractionRequest, observer: Observer
     decided = None if request.corrections is None else decisions(request.corrections, observer)
     found = checked(workspace, request, observer)
     made = run(workspace, found, observer, request.executor)
+    sets = [one.features for one in made]
     if request.corrections is not None and decided is not None and decided.stands:
-        copies([one.features for one in made], decided, request.corrections, observer)
+        sets = copies(sets, decided, request.corrections, observer)
     for text in _older_views(workspace, request, found, made):
         observer.note(text)
-    return made
+    return made, sets
 
 
 def share(workspace: Workspace, request: ExtractionRequest, observer: Observer) -> list[Share]:

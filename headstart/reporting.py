@@ -27,7 +27,7 @@ from headstart.core.extract.pictures.preprocess import Preprocessing
 from headstart.core.heads import timings
 from headstart.core.heads.audit.kept import KeptAudit, kept
 from headstart.core.heads.predict import Photo, Wanted
-from headstart.core.heads.report.audited import is_current
+from headstart.core.heads.report.audited import corrected_by, is_current
 from headstart.core.heads.report.csv_file import to_csv
 from headstart.core.heads.report.evaluation import Predictions, evaluated
 from headstart.core.heads.report.facts import Photograph, Report, Section, TitledImage, with_ids, with_pictures
@@ -150,6 +150,7 @@ def _section(part: GroupedRuns, its_images: tuple[Images | None, str], sources: 
         published=STUDY if any(row.published for row in rows) else None,
         audit=audit,
         audit_outdated=audit is not None and not is_current(audit, part),
+        corrected_by=corrected_by(part),
     )
     section = with_ids(evaluated(section, there), _ids(there))
     return section if images is None else _with_pictures(section, images, part, sources)

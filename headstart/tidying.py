@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from headstart.commands import made_by
-from headstart.core.cache.corrected_sets import as_made, by_digest, store_of
+from headstart.core.cache.corrected_sets import as_made, by_digest, file_of, store_of
 from headstart.core.cache.errors import FeaturesDamaged, HeadstartError, RunDamaged
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.key import FeatureKey
@@ -54,12 +54,14 @@ def unneeded(workspace: Workspace) -> list[Entry]:
 
 
 def _unneeded_copies(workspace: Workspace, last: Sequence[FeatureSet], used: set[str]) -> list[Entry]:
-    """The corrected copies that no head needs, where there is a later one of the same split, or none of their source."""
+    """The corrected copies that no head needs, where there is a later one of the same source by a file of the same name, or
+    none of their source."""
     entries = [entry for entry in survey(store_of(workspace.features_dir)) if entry.features is not None]
     copies = sorted(
         (entry.features for entry in entries if entry.features), key=lambda one: one.manifest.provenance.created
     )
-    later = {one.folder for one in newest(copies) if one.manifest.provenance.corrected.get("source") in _digests(last)}
+    addresses = {(one.manifest.provenance.corrected.get("source"), file_of(one.manifest)): one for one in copies}
+    later = {one.folder for (source, _), one in addresses.items() if source in _digests(last)}
     needed = {one.manifest.digest: one.folder for one in copies if one.manifest.digest in used}  # one of equal ones will do
     return [entry for entry in entries if entry.folder not in later | {*needed.values()}]
 

@@ -1,11 +1,19 @@
 """What is said of timed inference: the lines hold the numbers."""
 
 import dataclasses
+import io
+from typing import Any
 
-from heads_samples import make_timing
+import pytest
+from heads_samples import make_run, make_timing
 
+from headstart.console.signals import Signals
+from headstart.console.terminal import Terminal
 from headstart.console.words.timing import timing
+from headstart.core.heads.audit.leaks import WithoutTwins
+from headstart.core.heads.statistics.accuracy import Score
 from headstart.core.heads.timings import Way
+from headstart.inference.trained import TrainedHead
 
 TIMING = make_timing(
     images=1234,
@@ -48,3 +56,20 @@ def test_stages_that_take_longer_alone_than_together_are_explained() -> None:
     assert "stages overlap" not in timing("a head", TIMING, [])
     busy = timing("a head", dataclasses.replace(TIMING, stages_s={"backbone": 0.114}), [])
     assert "(together 114.0 ms, but 9.9 ms an image with all at once: stages overlap" in busy
+
+
+def test_the_leaks_of_the_heads_own_test_stand_below_its_accuracy() -> None:
+    lines = timing("a head", TIMING, ["untrained"], "4 of 24 test pictures have a twin").split("\n")
+    assert lines[5] == "  of its own test: 4 of 24 test pictures have a twin"
+    assert "own test" not in timing("a head", dataclasses.replace(TIMING, accuracy=None), [], "4 of 24")
+
+
+@pytest.mark.parametrize(("images", "told"), [("1a" * 32, True), ("ff" * 32, False), ("", False)])
+def test_leaks_are_told_where_the_images_are_those_of_the_test(images: str, told: bool) -> None:
+    total, lines = make_run().evaluation.overall.total, list[str]()
+    run = make_run(without_twins=WithoutTwins(Score(20, total - 10)))
+    shown = Terminal(lines.append, lines.append, io.StringIO, Signals(lambda said: len(said)))
+    checkpoint: Any = None  # a head with a record is titled by it
+    shown.timed(TrainedHead(checkpoint, run, "a head"), dataclasses.replace(TIMING, images_digest=images))
+    said = f"  of its own test: 10 of {total} test pictures have a twin in training (identical); without them "
+    assert (said in "\n".join(lines)) is told

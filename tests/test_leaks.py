@@ -33,6 +33,7 @@ def an_audit(**changes: object) -> KeptAudit:
     splits = (Split("train", "a" * 64, 30), Split("test", "b" * 64, 12))
     own = {"created": "2026-11-28T04:00:00+00:00", "dataset": "pets", "models": ("resnet50",), "splits": splits}
     more = {"labels": None, "no_labels": "all labels are of one class", "small": (), "csv": "audit.csv", "groups": ()}
+    more |= {"corrected": None, "corrections": None}
     return KeptAudit(**{**facts, **own, **more, **changes})  # type: ignore[arg-type]
 
 

@@ -72,7 +72,7 @@ def test_every_kind_is_told_with_its_number() -> None:
 
 
 def test_the_command_that_makes_the_list_can_be_typed() -> None:
-    made = audited.command(FOUND)
+    made = audited.command(FOUND, None)
     assert made == "headstart audit -m resnet50 --dataset pets"
     parse(made)
 

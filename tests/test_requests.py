@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from headstart import requests
+from headstart.auditing.request import AuditRequest, SimilarRequest
 from headstart.core import cli
 from headstart.core.extract.config import ExecutorConfig, ExtractConfig, ExtractionRequest
 from headstart.core.heads.config import RECIPES, BenchConfig, TrainConfig
@@ -12,7 +13,7 @@ from headstart.core.heads.config import RECIPES, BenchConfig, TrainConfig
 
 def defaults(command: str) -> dict[str, object]:
     """What a command is given where no option is, by the names of its parameters."""
-    arguments = ["a.jpg"] if command == "predict" else []
+    arguments = ["a.jpg"] if command in ("predict", "similar") else []
     return cli.cli.commands[command].make_context(command, arguments).params
 
 
@@ -29,6 +30,8 @@ def defaults(command: str) -> dict[str, object]:
         ("bench-inference", requests.InferenceOptions()),
         ("bench-inference", BenchConfig()),
         ("predict", requests.InferenceOptions()),
+        ("audit", AuditRequest()),
+        ("similar", SimilarRequest(("a.jpg",))),
         ("study", requests.StudyRequest()),
         ("study", requests.STUDY_EXTRACT),
     ],

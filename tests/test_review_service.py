@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import signal
 import threading
@@ -14,18 +15,23 @@ from typing import Any
 
 import pytest
 from cli_samples import Place, parse
-from review_samples import LOCAL, SMALL, Reviewing, draw, extracted, process, reviewing, unlabelled
+from click.testing import CliRunner
+from review_samples import LOCAL, Reviewing, draw, extracted, process, reviewing, unlabelled
 from serve_samples import problem
 
+from headstart.core import cli
 from headstart.core.cache import corrections
 from headstart.core.cache.corrected import corrected
-from headstart.core.cache.corrections import LABEL, REMOVE
+from headstart.core.cache.corrections import LABEL, REMOVE, Correction
+from headstart.core.cache.store import FeatureStore
+from headstart.core.heads.feature_choice import FeatureChoice
+from headstart.core.heads.runs import RunStore
 from headstart.observer import SILENT
 from headstart.review import app, making
 from headstart.review.decisions import Decisions
 from headstart.review.making import Review
 from headstart.review.request import ReviewRequest
-from headstart.workspace import Workspace
+from headstart.workspace import Workspace, options_of
 
 Client = Any
 
@@ -342,10 +348,40 @@ def test_what_keeps_it_from_starting_is_one_line(workspace: Workspace, tmp_path:
     assert "--token-env NO_SUCH_VARIABLE_HERE: is not set or empty" in said
 
 
-def test_the_command_that_keeps_a_head_is_one(untouched: tuple[Client, Review]) -> None:
+def test_the_command_that_keeps_a_head_is_one(untouched: tuple[Client, Review], workspace: Workspace) -> None:
     _, review = untouched
     words, _, path = review.command.rpartition(" --corrections ")
     assert path == str(review.work.decisions.path)
     parse(review.command)
-    assert words == "headstart train-head -m resnet18 --dataset folder-pets"
-    assert SMALL[1] == "resnet18"
+    folders = ("--features-dir", "--runs-dir", "--data-dir")
+    given = zip(folders, (workspace.features_dir, workspace.runs_dir, workspace.data_dir), strict=True)
+    where = shlex.join([word for name, folder in given for word in (name, str(folder))])
+    assert words == f"headstart train-head -m resnet18 --dataset folder-pets {where} --device cpu"
+
+
+def test_the_command_has_all_that_tells_the_features_and_can_be_pasted(tmp_path: Path) -> None:
+    place, pictures = Place(tmp_path / "my place"), draw(tmp_path / "my pictures", 30)
+    for size in ("32", "48"):
+        words = ("-m", "resnet18", "--weights", "random:0", "--image-size", size, "--precision", "fp32")
+        place.run("extract", *words, "--dataset", f"folder:{pictures}")
+    choice = FeatureChoice("fp32", 48, "random:0", transform="preset", pool="avg", layer="last")
+    path = tmp_path / "it's mine.csv"
+    request = ReviewRequest(("resnet18",), f"folder:{pictures}", choice, path, seed=3)
+    own = Workspace(place.root / "features", place.root / "runs", place.root / "data", "cpu")
+    review = making.prepare(own, request, SILENT)
+    review.work.join()
+    (first, *_) = FeatureStore(own.features_dir).sets()
+    digests = first.load().digests
+    assert digests is not None
+    corrections.append(path, [Correction(bytes(digests[0]).hex(), REMOVE)])
+    result = CliRunner().invoke(cli.cli, shlex.split(review.command)[1:])
+    assert result.exit_code == 0, result.output
+    (run,) = RunStore(own.runs_dir).runs()
+    assert (run.key.image_size, run.config.seed, run.train_rows) == (48, 3, 29)
+
+
+def test_a_key_is_in_the_command_and_plain_folders_are_not() -> None:
+    usual = Workspace(Path("features"), Path("runs"), Path("data"), "auto")
+    assert options_of(usual) == ()
+    assert options_of(dataclasses.replace(usual, runs_dir=Path("other runs"))) == ("--runs-dir", "other runs")
+    assert FeatureChoice(digest="0123").words == ()

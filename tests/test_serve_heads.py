@@ -12,6 +12,8 @@ from serve_samples import shop as shop
 
 from headstart.core.cache.errors import RunNotFound
 from headstart.core.cache.files import sha256_file
+from headstart.core.heads.audit.leaks import WithoutTwins
+from headstart.core.heads.statistics.accuracy import Score
 from headstart.inference.trained import TrainedHead
 from headstart.observer import SILENT
 from headstart.serve.heads import coverage_of, described, load, named
@@ -64,6 +66,20 @@ def test_a_head_is_described_with_what_its_run_found() -> None:
     assert found["accuracy"]["value"] == score.correct / score.total
     assert found["licence"] == "none: the weights are random numbers"
     assert not found["neighbours"]
+
+
+def test_a_head_tells_its_accuracy_without_twins() -> None:
+    total = make_run().evaluation.overall.total
+    run = make_run(without_twins=WithoutTwins(Score(total // 2, total - 3), audited=True))
+    found = described(dataclasses.replace(head(), trained=TrainedHead(head().trained.checkpoint, run, "a")), "fp32", None)
+    told = found["without_twins"]
+    assert (told["leaked"], told["rows"], told["audited"]) == (3, total - 3, True)
+    assert told["low"] < told["value"] == (total // 2) / (total - 3) < told["high"]
+    assert told["sentence"].startswith(f"3 of {total} test pictures have a twin in training (identical, or nearly so by an")
+    assert described(head(), "fp32", None)["without_twins"] is None
+    none = make_run(without_twins=WithoutTwins(Score(0, 0)))
+    left = described(dataclasses.replace(head(), trained=TrainedHead(head().trained.checkpoint, none, "a")), "fp32", None)
+    assert (left["without_twins"]["value"], left["without_twins"]["low"], left["without_twins"]["rows"]) == (None, None, 0)
 
 
 def test_too_few_rows_for_a_coverage_are_said() -> None:

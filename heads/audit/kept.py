@@ -48,8 +48,8 @@ class Confusion:
 
 @dataclasses.dataclass(frozen=True)
 class KeptLabels:
-    """Of `rows` labels `expected` are wrong, `low` to `high` at 95 %, and `suspects` are named. `confused` are classes, the
-    most frequent first."""
+    """Of `rows` labels that nobody decided on `expected` are wrong, `low` to `high` at 95 %, and `suspects` are named.
+    `confused` are classes, the most frequent first."""
 
     rows: int
     expected: float
@@ -65,7 +65,8 @@ class KeptAudit:
     are pictures in `copy_groups`, `near_pairs` pairs of which `near_by_pixels` were compared by pixels, `conflicting`
     groups of one picture with several labels, `leaked` of `test_rows` test pictures those with a twin, `bursts` runs of
     nearly the same picture with `burst_rows` in them, `small` classes with their numbers of pictures. `csv` is the list
-    of all."""
+    of all. `corrected` is what must be said of labels that people corrected, by the file `corrections`; None where they are
+    as given."""
 
     created: str
     dataset: str
@@ -86,6 +87,8 @@ class KeptAudit:
     small: tuple[tuple[str, int], ...]
     csv: str
     groups: tuple[tuple[Member, ...], ...]
+    corrected: str | None = None
+    corrections: str | None = None
 
     def is_of(self, images: Mapping[str, str]) -> bool:
         """Whether it is of these very pictures and labels: the digests by split."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 Probabilities = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 Counts = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 DRAWS = 4_000
 """Draws that the interval of the expected number is read from."""
@@ -37,7 +38,7 @@ class LabelAudit:
     is above that of the likeliest other class, `proposed` (N,) the likeliest class. `suspects` (S,) are the places of rows
     whose label is probably wrong, the least confident first. `counts` (C, C) are rows by label and by the class that is
     confidently theirs. Nothing is said of rows that are not `judged` (N,): no other row of their class was there to learn
-    from."""
+    from. Rows that people `decided` on (N,) are no suspects, and neither counted nor expected to be wrong."""
 
     confidence: npt.NDArray[np.float64]
     margin: npt.NDArray[np.float64]
@@ -45,22 +46,29 @@ class LabelAudit:
     suspects: Labels
     counts: Counts
     expected: Expected
-    judged: npt.NDArray[np.bool_]
+    judged: Mask
+    decided: Mask
+
+    @property
+    def asked(self) -> int:
+        """How many labels may be wrong: those that nobody decided on."""
+        return int((~self.decided).sum())
 
 
 def audit(
-    probabilities: Probabilities, labels: Labels, judged: npt.NDArray[np.bool_], rng: np.random.Generator
+    probabilities: Probabilities, labels: Labels, judged: Mask, rng: np.random.Generator, decided: Mask | None = None
 ) -> LabelAudit:
     """What out-of-fold probabilities (N, C) say of labels (N,). As many rows are suspects as labels are expected to be
     wrong, as far as there are so many that are likelier of another class: those whose label is the least probable, which
-    ranks them as well as anything cleverer."""
+    ranks them as well as anything cleverer. Labels of rows that people `decided` on (N,) are taken to be right."""
     sure, ahead = self_confidence(probabilities, labels), margin(probabilities, labels)
-    own = np.flatnonzero(judged)
-    counts = confident_counts(probabilities[own], labels[own])
-    expected = expected_wrong(counts, np.bincount(labels[own], minlength=probabilities.shape[1]), rng)
-    likely = own[ahead[own] < 0]
+    decided = np.zeros(len(labels), dtype=np.bool_) if decided is None else decided
+    own, asked = np.flatnonzero(judged), np.flatnonzero(judged & ~decided)
+    counts = confident_counts(probabilities[own], labels[own], ~decided[own])
+    expected = expected_wrong(counts, np.bincount(labels[asked], minlength=probabilities.shape[1]), rng)
+    likely = asked[ahead[asked] < 0]
     suspects = likely[np.argsort(sure[likely], kind="stable")][: round(expected.count)]
-    return LabelAudit(sure, ahead, probabilities.argmax(axis=1), suspects, counts, expected, judged)
+    return LabelAudit(sure, ahead, probabilities.argmax(axis=1), suspects, counts, expected, judged, decided)
 
 
 def self_confidence(probabilities: Probabilities, labels: Labels) -> npt.NDArray[np.float64]:
@@ -84,12 +92,13 @@ def thresholds(probabilities: Probabilities, labels: Labels) -> npt.NDArray[np.f
     return np.where(rows > 0, total / np.maximum(rows, 1), np.inf)
 
 
-def confident_counts(probabilities: Probabilities, labels: Labels) -> Counts:
+def confident_counts(probabilities: Probabilities, labels: Labels, among: Mask | None = None) -> Counts:
     """Rows by their label and by the class that is confidently theirs (C, C): the likeliest of those whose probability
-    reaches the class's threshold. Rows of which no class's does are not counted; the paper's confident joint."""
+    reaches the class's threshold. Rows of which no class's does are not counted; the paper's confident joint. Thresholds
+    are of all rows, and those `among` (N,) are counted."""
     classes = probabilities.shape[1]
     reached = probabilities >= thresholds(probabilities, labels) - 1e-6  # a class of equal rows is at its own mean
-    rows = np.flatnonzero(reached.any(axis=1))
+    rows = np.flatnonzero(reached.any(axis=1) & (True if among is None else among))
     likeliest = np.where(reached[rows], probabilities[rows], -np.inf).argmax(axis=1)
     found = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(found, (labels[rows], likeliest), 1)

@@ -2,10 +2,14 @@
 
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
+from headstart.core.cache.corrected_sets import CORRECTED
 from headstart.core.cache.text import listed
 from headstart.core.heads.audit.kept import KeptAudit, KeptLabels
+from headstart.core.heads.report.facts import Section
 from headstart.core.heads.report.grouping import GroupedRuns
+from headstart.core.heads.runs import Run
 
 TITLE = "What may be wrong with the data"
 MOST = 5
@@ -14,15 +18,38 @@ MOST = 5
 
 def is_current(audit: KeptAudit, part: GroupedRuns) -> bool:
     """Whether the newest head of these was trained and tested on the very pictures and labels that were looked at."""
-    run = max((run for group in part.groups for run in group.runs), key=lambda run: run.created)
+    run = _newest(part)
     parts = [one for one in (run.train, run.val, run.test) if one]
     return audit.is_of({one.split: one.images for one in parts})
 
 
-def command(audit: KeptAudit) -> str:
-    """What makes the list anew."""
-    models = [word for model in audit.models for word in ("-m", model)]
-    return shlex.join(["headstart", "audit", *models, "--dataset", audit.dataset])
+def again(audit: KeptAudit, section: Section) -> str:
+    """What makes the list anew; where the audit is of other labels than the heads', what makes one of theirs."""
+    return command(audit, _named(audit, section.corrected_by) if section.audit_outdated else audit.corrections)
+
+
+def command(audit: KeptAudit, corrections: str | None) -> str:
+    """What makes an audit by these corrections, of labels as given for None."""
+    words = [word for model in audit.models for word in ("-m", model)]
+    words += ["--dataset", audit.dataset, *(["--corrections", corrections] if corrections else [])]
+    return shlex.join(["headstart", "audit", *words])
+
+
+def corrected_by(part: GroupedRuns) -> str | None:
+    """The name of the file that the newest head's labels were corrected by, as its notes have it; None for labels as
+    given."""
+    notes = [note for note in _newest(part).notes if note.startswith(CORRECTED)]
+    return notes[-1].partition(", by ")[2] or None if notes else None
+
+
+def _newest(part: GroupedRuns) -> Run:
+    return max((run for group in part.groups for run in group.runs), key=lambda run: run.created)
+
+
+def _named(audit: KeptAudit, name: str | None) -> str | None:
+    """The file of that name, with the folder where the audit had it."""
+    own = audit.corrections
+    return own if own is not None and Path(own).name == name else name
 
 
 def outdated(audit: KeptAudit) -> str:
@@ -36,7 +63,7 @@ def lead(audit: KeptAudit) -> str:
     splits = " and ".join(f"{one.rows:,}{'' if one.split == 'all' else f' {one.split}'}" for one in audit.splits)
     return (
         f"{splits} pictures were looked at by {listed(audit.models)} on {_day(audit)}. These are suspicions, all listed "
-        f"in {audit.csv}; this makes the list anew:"
+        f"in {audit.csv}{'' if audit.corrected is None else f'; {audit.corrected}'}; this makes the list anew:"
     )
 
 

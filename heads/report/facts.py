@@ -140,7 +140,8 @@ class Section:
     tested on other images. `maps` and `stages` (seconds per image of each stage of inference) are by model. `published` are
     the published study's figures where they may stand beside ours. `replaced` says that all its heads are of earlier
     snapshots, and that another section has heads of the data set as it is now: none of these is then recommended. `audit`
-    is what an audit of the data set found, None where none was made; it is `audit_outdated` where it is of other pictures.
+    is what an audit of the data set found, None where none was made; it is `audit_outdated` where it is of other pictures
+    or labels. `corrected_by` names the file that the newest head's labels were corrected by, None for labels as given.
     """
 
     title: str
@@ -163,6 +164,7 @@ class Section:
     replaced: bool = False
     audit: KeptAudit | None = None
     audit_outdated: bool = False
+    corrected_by: str | None = None
 
     @property
     def instead(self) -> str:

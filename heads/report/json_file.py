@@ -61,15 +61,16 @@ def _section(found: Section) -> dict[str, Any]:
         "classes": list(found.classes),
         "maps": {model: _map(one) if one else None for model, one in found.maps.items()},
         "stages": {model: dict(stages) for model, stages in found.stages.items()},
-        "audit": _audit(found.audit, found.audit_outdated) if found.audit else None,
+        "audit": _audit(found.audit, found) if found.audit else None,
         "batch_norm": results.batch_norm_to_json(found.batch_norm) if found.batch_norm else None,
     }
 
 
-def _audit(found: KeptAudit, outdated: bool) -> dict[str, Any]:
+def _audit(found: KeptAudit, section: Section) -> dict[str, Any]:
     """What an audit found, without the groups of pictures, which are in its own file; of one that is outdated only when it
     was made, and the command that makes a new one."""
-    facts = {"created": found.created, "outdated": outdated, "command": audited.command(found)}
+    outdated = section.audit_outdated
+    facts = {"created": found.created, "outdated": outdated, "command": audited.again(found, section)}
     totals = {} if outdated else {name: value for name, value in dataclasses.asdict(found).items() if name != "groups"}
     return {**totals, **facts}
 

@@ -16,6 +16,7 @@ from headstart.api.pictures import Pictures, PicturesLike
 from headstart.api.rows import Frozen
 from headstart.api.spoken import spoken
 from headstart.core.cache.arguments import flag, text
+from headstart.core.cache.corrected_sets import of_same_sources
 from headstart.core.cache.errors import ArgumentInvalid, FeaturesInvalid
 from headstart.core.cache.files import sync_folder
 from headstart.core.cache.key import NamedKey
@@ -35,7 +36,7 @@ from headstart.core.heads.training.train import predict, scores
 from headstart.inference.trained import TrainedHead
 from headstart.observer import Observer
 from headstart.requests import ExportRequest
-from headstart.workspace import Workspace, folder, named
+from headstart.workspace import Workspace, file, folder, named
 
 if TYPE_CHECKING:
     from headstart.export.results import Exported
@@ -174,6 +175,7 @@ class Classifier:
         dataset: str | os.PathLike[str] | None = None,
         limit: int = ExportRequest.limit,
         card: bool = ExportRequest.card,
+        corrections: str | os.PathLike[str] | None = None,
         data_dir: str | os.PathLike[str] | None = None,
     ) -> "Exported":
         """Write the head with its backbone as one file that runs without headstart, as `headstart export` does: .onnx, .pt2
@@ -182,8 +184,8 @@ class Classifier:
 
         input: pixels, uint8 (N, H, W, 3) of any size, or resized; precision: fp32, fp16 or int8; embed: small copies of
         the pictures stand in the file as its test pictures; dataset, limit: where agreement and accuracy are measured, and
-        on how many images; card: model-card.md beside it. Raises ModelFileDiffers, ArgumentInvalid, what `predict` raises,
-        OSError.
+        on how many images; card: model-card.md beside it; corrections: a file of decisions on labels, by which accuracy is
+        measured. Raises ModelFileDiffers, ArgumentInvalid, DataNotFound, DataInvalid, what `predict` raises, OSError.
         """
         from headstart.export.exporting import export
 
@@ -193,7 +195,8 @@ class Classifier:
         weights = () if self.weights is None else (self.weights,)
         which = None if dataset is None else named(dataset)
         place = Path(text("path", path)).expanduser()
-        request = ExportRequest(place, files, input, precision, embed, which, limit, card, weights)
+        decisions = file("corrections", corrections)
+        request = ExportRequest(place, files, input, precision, embed, which, limit, card, weights, decisions)
         workspace = Workspace(folder(None, "features"), folder(None, "runs"), folder(data_dir, "data"), self.device)
         head = TrainedHead(self.checkpoint, self.run, self.run.name if self.run else repr(self))
         return export(workspace, head, request, watching(self.observer))
@@ -202,8 +205,9 @@ class Classifier:
         """Refuse the data set of a head that was trained on all of it, or chosen on a part of it."""
         if self.run is None or not self.run.evaluated_by.cross_validated:
             return
-        own = {part.images for part in (self.run.train, self.run.val) if part}
-        if any(found.manifest.images_digest in own for found in features.sets):
+        own = [part for part in (self.run.train, self.run.val) if part]
+        same = {part.images for part in own} & {found.manifest.images_digest for found in features.sets}
+        if same or of_same_sources(features.sets, [part.digest for part in own]):
             how = "trained on" if self.run.val is None else "trained or chosen on"
             raise FeaturesInvalid(
                 f"{features!r}: the head was {how} these; its cross-validated accuracy is in run.evaluation, and "

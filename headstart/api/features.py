@@ -33,7 +33,7 @@ from headstart.core.extract.config import (
 from headstart.core.heads import data
 from headstart.core.heads.config import RECIPES
 from headstart.observer import Observer
-from headstart.workspace import Workspace, folder, named
+from headstart.workspace import Workspace, file, folder, named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -242,6 +242,7 @@ def extract(
     executor: str = ExecutorConfig.name,
     num: int | None = None,
     address: str | None = None,
+    corrections: str | os.PathLike[str] | None = None,
     device: str = ExtractConfig.device,
     features_dir: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
@@ -252,20 +253,19 @@ def extract(
 
     dataset: as --dataset takes it, and a Path is a folder; image_size in pixels, None: as the weights were made for; limit,
     shard_rows in rows of each split. transform: preset, the weights' own; squash, the whole picture resized to a square;
-    auto, by data set. pool: auto, what the network's authors classify on; avg, max, cls or cls+avg; layer: an inner one
-    that is pooled. views: features kept too, of each picture mirrored ("flip") or of that many random crops of it, drawn
-    from view_seed (None: 0). executor: local, this process computes; processes, num of them or one for each GPU; ray, num
-    actors of the cluster at address. The folders are the command's. observer: told how it goes; None: a bar in notebooks.
-
+    auto, by data set. pool: auto, the authors' own; avg, max, cls or cls+avg; layer: an inner one, pooled. views: kept too,
+    of each picture mirrored ("flip") or of so many random crops, drawn from view_seed (None: 0). executor: local, this
+    process; processes, num of them or one for each GPU; ray, num actors of the cluster at address. corrections: a file of
+    decisions on labels, by which labels are given (docs/corrections.md). observer: None is a bar in notebooks.
     Raises OSError and HeadstartError, as `headstart extract` ends with it: ArgumentInvalid before any picture is read.
     >>> features = hs.extract("folder:pets", model="resnet50")  # doctest: +SKIP"""
     way = (weights, image_size, precision, device, batch_size, engine, workers)
     config = ExtractConfig(*way, limit, shard_rows, on_error, force, frozen, transform, pool, layer)
-    asked = (split, (), no_splits, config, views, view_seed, ExecutorConfig(executor, num, None, address))
-    request = ExtractionRequest((model,), named(dataset), *asked)
+    by, decisions = ExecutorConfig(executor, num, None, address), file("corrections", corrections)
+    request = ExtractionRequest((model,), named(dataset), split, (), no_splits, config, views, view_seed, by, decisions)
     get_backbone(model)  # one: "all" would give features of several kinds
     workspace = Workspace(folder(features_dir, "features"), folder(None, "runs"), folder(data_dir, "data"), device)
-    made = (outcome.features for outcome in extraction.extract(workspace, request, watching(observer)))
+    _, made = extraction.extracted(workspace, request, watching(observer))
     return Features([found for found in made if not found.manifest.key.view], limit)
 
 

@@ -15,7 +15,9 @@ from headstart.api.notebook import watching
 from headstart.api.recipe import changed
 from headstart.api.spoken import in_python, spoken
 from headstart.core.cache.arguments import nbytes
+from headstart.core.cache.corrected_sets import alike
 from headstart.core.cache.errors import ArgumentInvalid, ArgumentOfWrongType, FeaturesNotFound
+from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.store import FeatureStore, newest
 from headstart.core.extract.config import ExtractConfig
 from headstart.core.extract.network.devices import resolve
@@ -26,10 +28,11 @@ from headstart.core.heads.data import Pair
 from headstart.core.heads.predictions_file import Kept
 from headstart.core.heads.runs import Run, RunStore
 from headstart.core.heads.sessions import session
+from headstart.correcting.pairs import corrected_pairs
 from headstart.observer import Observer
 from headstart.tidying import renewed
 from headstart.training import CURVE, epochs_told, folds_told
-from headstart.workspace import folder
+from headstart.workspace import file, folder
 
 
 @spoken
@@ -56,6 +59,7 @@ def train(
     curve: bool = False,
     views: bool = False,
     memory: int | str | None = None,
+    corrections: str | os.PathLike[str] | None = None,
     device: str = ExtractConfig.device,
     runs_dir: str | os.PathLike[str] | None = None,
     observer: Observer | None = None,
@@ -64,40 +68,55 @@ def train(
     is tested on the test split beside it; a set without one by cross-validation, and the head is then trained on all of it,
     unless a `test_fraction` is held out. A split `val` only chooses. `Classifier.save` and `runs_dir` alone save anything.
 
-    recipe: standard, whose own head is auto, or study, whose own is the mlp; None leaves the recipe's value. epochs in
-    passes, batch_size and train_limit in rows, hidden in units; penalty: of ridge, or 1 / C of logreg and svm; neighbours:
-    the k of knn; class_weight: "balanced"; group_by: a regular expression, rows in whose ids it finds the same text are
-    never on both sides of a division; curve: train on a half, a quarter, ... of the rows too (`Classifier.run.curve`);
-    views: train on kept views too; memory: "200MB" or bytes, features that take more are read in blocks. Raises
-    FeaturesNotFound, FeaturesStale, FeaturesInvalid, FeaturesDamaged, DeviceUnavailable, OutOfMemory; ArgumentInvalid.
-
-    >>> head = hs.train(features, seed=0)  # doctest: +SKIP
-    """
+    recipe: standard, whose own head is auto, or study, whose own is the mlp; None leaves its value. epochs in passes;
+    batch_size, train_limit in rows; hidden in units; penalty: of ridge, or 1 / C of logreg and svm; neighbours: the k of
+    knn; class_weight: "balanced"; group_by: a regular expression, rows in whose ids it finds the same text are never on
+    both sides of a division; curve: on a half, a quarter, ... of the rows too; views: train on kept views too; memory:
+    "200MB" or bytes, features that take more are read in blocks; corrections: a file of decisions on labels, by which heads
+    are trained and tested (docs/corrections.md). Raises ArgumentInvalid and the other errors of `headstart train-head`.
+    >>> head = hs.train(features, seed=0)  # doctest: +SKIP"""
     given = {
         "epochs": epochs, "lr": lr, "batch_size": batch_size, "hidden": hidden, "dropout": dropout, "seed": seed,
         "weight_decay": weight_decay, "val_fraction": val_fraction, "penalty": penalty, "neighbours": neighbours,
         "class_weight": class_weight, "label_smoothing": label_smoothing, "train_limit": train_limit, "group_by": group_by,
         "test_fraction": test_fraction,
     }  # fmt: skip
-    config, pair = _settled(features, changed(recipe, head, given), views)
+    config, watch = changed(recipe, head, given), watching(observer)
+    config, pair = _settled(features, config, views, corrections, watch)
     with _store(runs_dir) as store:
-        found, run, kept = _fitted(pair, config, device, store, watching(observer), curve=curve, memory=memory)
+        found, run, kept = _fitted(pair, config, device, store, watch, curve=curve, memory=memory)
     return Classifier(found, run, kept, device=device, observer=observer)
 
 
-def _settled(features: Features, config: TrainConfig, views: object) -> tuple[TrainConfig, Pair]:
-    """The configuration for the rows that were asked for, and the sets, both with the kept views where these are wanted.
-    Raises ArgumentInvalid for `views` that are no boolean, or of a recipe without; as `_pair` and `data.with_views`."""
+def _settled(
+    features: Features, config: TrainConfig, views: object, corrections: object, watch: Observer
+) -> tuple[TrainConfig, Pair]:
+    """The configuration for the rows that were asked for, and the sets with the labels that count, both with the kept views
+    where these are wanted. Raises ArgumentInvalid for `views` that are no boolean, or of a recipe without; as `_pair`,
+    `corrected_pairs` and `data.with_views`."""
     pair = _pair(features)
-    config = dataclasses.replace(config, train_limit=_limit(features, config))
     if not isinstance(views, bool):
         raise ArgumentInvalid(f"views is {views!r}, expected True or False")
     if (reason := refusal(config, (), views=views)) is not None:
         raise ArgumentInvalid(in_python(reason))
-    if not views:
-        return config, pair
-    pair = data.with_kept_views(pair, newest(FeatureStore(pair.train.folder.parent).sets()))
-    return data.with_views(pair, config, renewed), pair
+    if views:
+        pair = data.with_kept_views(pair, newest(alike(pair.train, FeatureStore(pair.train.folder.parent).sets())))
+    pair = _corrected(features, pair, file("corrections", corrections), watch)
+    config = dataclasses.replace(config, train_limit=_limit(pair.train, features.limit, config))
+    return data.with_views(pair, config, renewed) if views else config, pair
+
+
+def _corrected(features: Features, pair: Pair, path: Path | None, watch: Observer) -> Pair:
+    """The sets with corrected labels, where a file of corrections is given. Raises ArgumentInvalid where they have them
+    already; as `corrected_pairs`."""
+    if path is None:
+        return pair
+    if pair.train.manifest.provenance.corrected:
+        raise ArgumentInvalid(
+            f"{features!r}: these have corrected labels already; leave corrections out, or give train the features that "
+            f"headstart.extract gives without corrections"
+        )
+    return corrected_pairs([pair], path, watch)[0]
 
 
 def _fitted(
@@ -158,15 +177,14 @@ def _pair(features: Features) -> Pair:
     return data.pair(first, sets.get("val"), sets.get("test"))
 
 
-def _limit(features: Features, config: TrainConfig) -> int | None:
-    """How many training rows to use: no more than the features that were asked for have."""
-    limit, asked = features.limit, config.train_limit
-    if limit is None or limit >= features.sets[0].manifest.stop:
+def _limit(source: FeatureSet, limit: int | None, config: TrainConfig) -> int | None:
+    """How many rows of the training set `source` to use: no more than those of the first `limit` images, which were asked
+    for."""
+    asked = config.train_limit
+    if limit is None or limit >= source.manifest.stop:
         return asked
     there = limit
-    if features.sets[0].manifest.split == "all":
-        there = len(features)
-        if config.test_fraction:
-            test = data.testing(features.sets[0], config).rows
-            there -= int(np.isin(features.sets[0].manifest.row_numbers()[:there], test).sum())
+    if source.manifest.split == "all" and config.test_fraction:
+        numbers = source.manifest.row_numbers()
+        there = int((~np.isin(numbers[numbers < limit], data.testing(source, config).rows)).sum())
     return min(asked or there, there)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from headstart.auditing.leaks import without_leaks
 from headstart.auditing.pixels.looked import picture_faults
 from headstart.auditing.pixels.opened import open_pictures, sampled
 from headstart.auditing.request import AuditRequest
-from headstart.auditing.rows import Rows, rows_of
+from headstart.auditing.rows import Rows, check_one, decided_on, rows_of
 from headstart.auditing.twins import Looked, candidates, look, twins
 from headstart.core.cache.errors import FeaturesInvalid
 from headstart.core.extract.network.devices import resolve
@@ -22,10 +23,11 @@ from headstart.core.heads import data
 from headstart.core.heads.audit import duplicates, labels, outliers, sources
 from headstart.core.heads.audit.unseen import Unseen, unseen
 from headstart.core.heads.config import RECIPES
-from headstart.core.heads.data import Labelled, joined
+from headstart.core.heads.data import Labelled, Pair, joined
 from headstart.core.heads.data.groups import grouped
 from headstart.core.heads.feature_choice import FeatureChoice
 from headstart.core.heads.settings import settings_label
+from headstart.correcting.pairs import by_decisions, decisions
 from headstart.observer import Observer, progress
 from headstart.requests import TrainingRequest
 from headstart.tidying import newer_pictures
@@ -36,11 +38,12 @@ def audit(workspace: Workspace, request: AuditRequest, observer: Observer) -> Au
     """Look for what is wrong. Nothing is changed, no head is kept, and nothing is chosen by test pictures but what this
     says of them.
 
-    Raises FeaturesNotFound, FeaturesAmbiguous, FeaturesStale, FeaturesDamaged, FeaturesInvalid, DataNotFound,
-    WeightsMismatch (unknown models), DeviceUnavailable, RunDamaged.
+    With `corrections` labels are looked at as corrected, and pictures that a decision stands on are not suspected again.
+    Raises FeaturesNotFound, FeaturesAmbiguous, FeaturesStale, FeaturesDamaged, FeaturesInvalid, DataNotFound, DataInvalid,
+    WeightsMismatch (unknown models), DeviceUnavailable, RunDamaged, OSError.
     """
     started = time.perf_counter()
-    rows = chosen(workspace, request.models, request.dataset, request.choice, observer)
+    rows = chosen(workspace, request.models, request.dataset, request.choice, observer, request.corrections)
     same = duplicates.same_content(np.ascontiguousarray(rows.digests))
     seen, said = list[Looked](), list[Unseen]()
     why, labelled = _why_no_labels(rows), np.flatnonzero(rows.labels >= 0)
@@ -59,7 +62,7 @@ def audit(workspace: Workspace, request: AuditRequest, observer: Observer) -> Au
     opened = open_pictures(rows, pairs.rows, sample, workspace.data_dir, observer)
     found = twins(rows, same, seen, pairs, opened, observer)
     deviations = np.mean([one.deviations for one in seen], axis=0)
-    far = np.flatnonzero(deviations > outliers.FAR)
+    far = np.flatnonzero((deviations > outliers.FAR) & ~rows.decided)
     return Audit(
         rows,
         None if why is not None else _labels(rows, labelled, said, request.seed),
@@ -76,9 +79,14 @@ def audit(workspace: Workspace, request: AuditRequest, observer: Observer) -> Au
 
 
 def chosen(
-    workspace: Workspace, models: tuple[str, ...], dataset: str | None, choice: FeatureChoice, observer: Observer
+    workspace: Workspace,
+    models: tuple[str, ...],
+    dataset: str | None,
+    choice: FeatureChoice,
+    observer: Observer,
+    corrections: Path | None = None,
 ) -> Rows:
-    """The rows of the features that are meant, as `train-head` chooses them, and remarks on them."""
+    """The rows of the features that are meant, as `train-head` chooses them, with labels as corrected, and remarks."""
     asked = TrainingRequest(models, dataset, choice)
     pairs = []
     for pair, others in training.meant(workspace, asked):
@@ -86,10 +94,16 @@ def chosen(
             if remark is not None:
                 observer.remark(remark)
         pairs.append(pair)
-    rows = rows_of(pairs)
+    rows = rows_of(pairs) if corrections is None else _corrected(pairs, corrections, observer)
     if rows.left_out:
         observer.remark(f"{rows.left_out:,} pictures are left out: only some of {', '.join(rows.models)} have them")
     return rows
+
+
+def _corrected(pairs: Sequence[Pair], path: Path, observer: Observer) -> Rows:
+    check_one(pairs)
+    found = decisions(path, observer)
+    return decided_on(rows_of(by_decisions(pairs, found, path, observer)), found)
 
 
 def _why_no_labels(rows: Rows) -> str | None:
@@ -121,6 +135,6 @@ def labelled_rows(
 def _labels(rows: Rows, own: Places, said: Sequence[Unseen], seed: int) -> Labels:
     judged = np.logical_and.reduce([one.judged for one in said])
     votes = labels.joined([one.probabilities for one in said])
-    found = labels.audit(votes, rows.labels[own], judged, np.random.default_rng(seed))
+    found = labels.audit(votes, rows.labels[own], judged, np.random.default_rng(seed), rows.decided[own])
     confused = sources.confused(found.proposed, rows.labels[own], judged, len(rows.classes))
     return Labels(own, found, tuple(settings_label(one.config) for one in said), tuple(confused))

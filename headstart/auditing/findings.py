@@ -16,8 +16,10 @@ from headstart.predictions_csv import check
 
 WRONG_LABEL, LEAK, DUPLICATE, NEAR = "wrong label", "leak", "duplicate", "near-duplicate"
 CONFLICT, OUTLIER, BURST, ALIKE = "conflicting labels", "outlier", "burst", "alike"
+NOTE = "note"
+"""The kind of a first line that is about no picture: what must be said of all labels, as its `suggestion`."""
 KINDS = (WRONG_LABEL, CONFLICT, LEAK, DUPLICATE, NEAR, *FAULTS, OUTLIER, BURST, ALIKE)
-"""What a line may be about, in the order that they come in."""
+"""What a line may be about else, in the order that they come in."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +74,8 @@ def write_csv(path: Path, found: Audit) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
+    if found.rows.corrected is not None:
+        writer.writerow(["", "", NOTE, "", "", found.rows.corrected, ""])
     for one in findings(found):
         writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in dataclasses.astuple(one)])
     write_durably(path, text.getvalue().encode("utf-8", "surrogateescape"))

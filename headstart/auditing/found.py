@@ -92,6 +92,7 @@ class Audit:
 
     @property
     def conflicting(self) -> tuple[Places, ...]:
-        """Groups of the same picture with different labels."""
-        labels = self.rows.labels
-        return tuple(group for group in self.twins.together if len(np.unique(labels[group][labels[group] >= 0])) > 1)
+        """Groups of the same picture with different labels, but those of which each picture was decided on."""
+        labels, decided = self.rows.labels, self.rows.decided
+        several = (one for one in self.twins.together if len(np.unique(labels[one][labels[one] >= 0])) > 1)
+        return tuple(group for group in several if not decided[group].all())

@@ -16,8 +16,9 @@ ALL, NONE = "all", "none"
 class AuditRequest:
     """An audit of the data set whose features are meant, as a training chooses them: by every model named, all there are
     where none is, joined. `csv` is the file for what is found, None for the runs directory's; `proposals` a list of the
-    pictures with the proposed labels, None for none. `pixels` says how many pictures, drawn at random, are opened to be
-    looked at themselves: "all", "none" or a number. Raises ArgumentInvalid for others."""
+    pictures with the proposed labels, `parquet` a map of them, None for none. `pixels` says how many pictures, drawn at
+    random, are opened to be looked at themselves: "all", "none" or a number. `corrections` is a file of decisions on labels
+    (`docs/corrections.md`): labels are looked at as corrected. Raises ArgumentInvalid for other `pixels`."""
 
     models: tuple[str, ...] = ()
     dataset: str | None = None
@@ -26,6 +27,8 @@ class AuditRequest:
     proposals: Path | None = None
     seed: int = 0
     pixels: str = "2000"
+    parquet: Path | None = None
+    corrections: Path | None = None
 
     def __post_init__(self) -> None:
         if self.csv is not None and self.proposals is not None and self.csv.absolute() == self.proposals.absolute():

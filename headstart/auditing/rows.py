@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from headstart.core.cache.corrected_sets import said_of
+from headstart.core.cache.corrections import Corrections
 from headstart.core.cache.digests import Digests, to_hex
 from headstart.core.cache.errors import FeaturesAmbiguous, FeaturesInvalid, FeaturesStale
 from headstart.core.cache.feature_set import FeatureSet
@@ -22,7 +24,8 @@ Places = npt.NDArray[np.int64]
 class Rows:
     """N rows of all splits, in the order of the first backbone's sets: their ids (N,), labels (N,), -1 where unknown, the
     SHA-256 of their pictures (N, 32), the split that each is of as its place (N,) among `sets`, and its number there (N,).
-    `places` are, for each backbone, their places (N,) among the rows of its own sets."""
+    `places` are, for each backbone, their places (N,) among the rows of its own sets. Where labels are as people corrected
+    them, `decided` (N,) says which were decided on, and `corrected` what must be said of all."""
 
     pairs: tuple[Pair, ...]
     ids: npt.NDArray[np.bytes_]
@@ -32,6 +35,8 @@ class Rows:
     numbers: Places
     places: tuple[Places, ...]
     left_out: int
+    decided: npt.NDArray[np.bool_]
+    corrected: str | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -86,7 +91,7 @@ class _Read:
 def rows_of(pairs: Sequence[Pair]) -> Rows:
     """The rows that all backbones have, the same picture under the same id. Raises FeaturesAmbiguous for several data sets,
     FeaturesStale for sets that don't say which pictures they are of, or whose labels differ, FeaturesInvalid."""
-    _check_one(pairs)
+    check_one(pairs)
     read = [_read(pair) for pair in pairs]
     own = [one.keys([found.manifest.split for found in pair.sets]) for one, pair in zip(read, pairs, strict=True)]
     common = set(own[0]).intersection(*own[1:])
@@ -104,19 +109,32 @@ def rows_of(pairs: Sequence[Pair]) -> Rows:
             )
     left_out = max(len(one.labels) for one in read) - len(base)
     kept = (first.ids[base], first.labels[base], first.digests[base], first.parts[base], first.numbers[base])
-    return Rows(tuple(pairs), *kept, tuple(places), left_out)
+    said = said_of(pairs[0].train.manifest)
+    return Rows(tuple(pairs), *kept, tuple(places), left_out, np.zeros(len(base), dtype=np.bool_), said)
+
+
+def decided_on(rows: Rows, found: Corrections) -> Rows:
+    """The rows, which are of corrected sets, with those marked whose pictures decisions stand on."""
+    marks = to_hex(np.ascontiguousarray(rows.digests))
+    return dataclasses.replace(rows, decided=np.array([mark in found.stands for mark in marks], dtype=np.bool_))
 
 
 def _folders(pairs: Sequence[Pair]) -> list[str]:
     return [pair.train.folder.name for pair in pairs]
 
 
-def _check_one(pairs: Sequence[Pair]) -> None:
+def check_one(pairs: Sequence[Pair]) -> None:
+    """Raises FeaturesAmbiguous for several data sets, FeaturesStale for other class names."""
     datasets = {pair.key.dataset: dataset_words(pair.key) for pair in pairs}
     if len(datasets) > 1:
         options = ", ".join(f"--dataset {safe(name)}" for name in datasets)
         raise FeaturesAmbiguous(f"features of several data sets are there; say which is meant: {options}")
     if any(pair.key.classes != pairs[0].key.classes for pair in pairs):
+        if pairs[0].train.manifest.provenance.corrected:
+            raise FeaturesStale(
+                f"{listed(_folders(pairs))} have different class names, since corrections made classes that not all of "
+                f"them have pictures of; name one backbone with -m"
+            )
         raise FeaturesStale(
             f"{listed(_folders(pairs))} have different class names; bring them up to date with `headstart extract`"
         )

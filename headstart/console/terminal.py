@@ -98,7 +98,10 @@ class Terminal(Observer):
         self._note(f"head: {head.name}")
 
     def timed(self, head: TrainedHead, timing: Timing) -> None:
-        self._out(words.timing.timing(head.title, timing, head.run.notes if head.run else ()))
+        run = head.run
+        own = run is not None and timing.images_digest != "" and timing.images_digest == run.test.images
+        leaks = run.apart.sentence() if run is not None and own and run.apart is not None else None
+        self._out(words.timing.timing(head.title, timing, run.notes if run else (), leaks))
 
     def study_planned(self, found: ModelPlan) -> None:
         self._out(words.study.model_plan(found))

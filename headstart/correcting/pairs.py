@@ -21,7 +21,11 @@ def corrected_pairs(pairs: Sequence[Pair], path: Path, observer: Observer) -> li
     Raises DataNotFound, DataInvalid for a file that can't be read, as `corrected_sets.make`, and FeaturesStale where the
     sets of a pair have other classes.
     """
-    found = decisions(path, observer)
+    return by_decisions(pairs, decisions(path, observer), path, observer)
+
+
+def by_decisions(pairs: Sequence[Pair], found: Corrections, path: Path, observer: Observer) -> list[Pair]:
+    """The same by the decisions that were read from a file."""
     return [_corrected(pair, found, path, observer) for pair in pairs] if found.stands else list(pairs)
 
 
@@ -35,15 +39,18 @@ def decisions(path: Path, observer: Observer) -> Corrections:
     return found
 
 
-def copies(sets: Sequence[FeatureSet], found: Corrections, path: Path, observer: Observer) -> None:
-    """Make the corrected copies of sets that an extraction has made, and of the views among them. Raises as
+def copies(sets: Sequence[FeatureSet], found: Corrections, path: Path, observer: Observer) -> list[FeatureSet]:
+    """The corrected copies of sets that an extraction has made, and of the views among them, in their order. Raises as
     `corrected_sets.make`."""
     groups: dict[tuple[FeatureKey, str], list[FeatureSet]] = {}
     for one in sets:
         groups.setdefault((one.manifest.key.plain, one.manifest.dataset), []).append(one)
+    made = dict[Path, FeatureSet]()
     for own in groups.values():
-        plain = [one for one in own if not one.manifest.key.view]
-        _made(plain, [one for one in own if one.manifest.key.view], found, path, observer)
+        plain, views = ([one for one in own if bool(one.manifest.key.view) is view] for view in (False, True))
+        for source, copy in zip((*plain, *views), _made(plain, views, found, path, observer), strict=True):
+            made[source.folder] = copy
+    return [made[one.folder] for one in sets]
 
 
 def _corrected(pair: Pair, found: Corrections, path: Path, observer: Observer) -> Pair:

@@ -24,7 +24,7 @@ from headstart.review.request import ReviewRequest
 from headstart.review.retraining import Retrained, Retrainer
 from headstart.review.work import Work
 from headstart.serve.neighbours.gallery import Gallery
-from headstart.workspace import Workspace
+from headstart.workspace import Workspace, options_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,10 +65,13 @@ def prepare(workspace: Workspace, request: ReviewRequest, observer: Observer) ->
     except (HeadstartError, OSError) as error:
         gallery, why = None, str(error)
         observer.remark(f"the pictures can't be shown: {why}")
-    return Review(found, work, gallery, why, _command(found, path))
+    return Review(found, work, gallery, why, _command(workspace, request, found, path))
 
 
-def _command(found: Audit, path: Path) -> str:
-    options = [word for model in found.rows.models for word in ("-m", model)]
-    dataset = found.rows.sets[0].manifest.dataset
-    return shlex.join(["headstart", "train-head", *options, "--dataset", dataset, "--corrections", str(path)])
+def _command(workspace: Workspace, request: ReviewRequest, found: Audit, path: Path) -> str:
+    """What trains and keeps a head on the corrections of these very features, quoted for a shell."""
+    words = [word for model in request.models or found.rows.models for word in ("-m", model)]
+    words += ["--dataset", request.dataset or found.rows.sets[0].manifest.dataset, *request.choice.words]
+    words += ["--key", request.choice.digest] if request.choice.digest else []
+    words += ["--seed", str(request.seed)] if request.seed != ReviewRequest.seed else []
+    return shlex.join(["headstart", "train-head", *words, *options_of(workspace), "--corrections", str(path)])

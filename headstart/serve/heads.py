@@ -135,6 +135,7 @@ def described(head: Served, precision: str, coverage: float | None) -> dict[str,
         "image_size": key.image_size,
         "precision": precision,
         "accuracy": _accuracy(head.trained),
+        "without_twins": _without_twins(head.trained),
         "calibrated": head.calibrated,
         "licence": _licence(head.trained),
         "caveats": _caveats(head.trained, coverage),
@@ -151,6 +152,17 @@ def _accuracy(head: TrainedHead) -> Mapping[str, Any] | None:
     low, high = score.interval
     by = "cross-validation" if head.run.evaluated_by.cross_validated else "test"
     return {"value": score.accuracy, "low": low, "high": high, "rows": score.total, "by": by}
+
+
+def _without_twins(head: TrainedHead) -> Mapping[str, Any] | None:
+    """The accuracy without test pictures that have a twin in training, null where none is left; None where none is known
+    to have one."""
+    found = None if head.run is None else head.run.apart
+    if found is None:
+        return None
+    low, high = found.interval or (None, None)
+    score = {"value": found.accuracy, "low": low, "high": high, "rows": found.test_rows - found.leaked}
+    return {**score, "leaked": found.leaked, "audited": found.audited, "sentence": found.sentence()}
 
 
 def _licence(head: TrainedHead) -> str:

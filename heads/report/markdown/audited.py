@@ -10,7 +10,7 @@ def audit(section: Section) -> str:
     found = section.audit
     if found is None:
         return ""
-    heading, again = f"## {audited.TITLE}", f"`{one_line(audited.command(found))}`"
+    heading, again = f"## {audited.TITLE}", f"`{one_line(audited.again(found, section))}`"
     if section.audit_outdated:
         return f"{heading}\n\n{one_line(audited.outdated(found))} {again}"
     return f"{heading}\n\n{one_line(audited.lead(found))} {again}\n\n{table(('what', 'how much'), audited.lines(found))}"

@@ -10,13 +10,13 @@ from headstart.core.heads.audit import kept
 from headstart.core.heads.audit.kept import Confusion, KeptAudit, KeptLabels, Split
 
 
-def keep(runs_dir: Path, found: Audit, csv: Path) -> Path:
+def keep(runs_dir: Path, found: Audit, csv: Path, corrections: Path | None = None) -> Path:
     """Write them below the runs directory, in the place of those of an earlier audit; returns the file. `csv` has the list
-    of what was found. Raises OSError."""
-    return kept.keep(runs_dir, totals(found, csv))
+    of what was found. `corrections` is the file that labels were corrected by. Raises OSError."""
+    return kept.keep(runs_dir, totals(found, csv, corrections))
 
 
-def totals(found: Audit, csv: Path) -> KeptAudit:
+def totals(found: Audit, csv: Path, corrections: Path | None = None) -> KeptAudit:
     """What is kept of an audit."""
     rows, twins = found.rows, found.twins
     return KeptAudit(
@@ -39,6 +39,8 @@ def totals(found: Audit, csv: Path) -> KeptAudit:
         small=tuple((rows.classes[label], count) for label, count in found.small),
         csv=str(csv),
         groups=kept.members(twins.together, rows.parts, rows.numbers),
+        corrected=rows.corrected,
+        corrections=None if rows.corrected is None or corrections is None else str(corrections),
     )
 
 
@@ -48,7 +50,7 @@ def _labels(found: Audit) -> KeptLabels | None:
     expected, classes = found.labels.audit.expected, found.rows.classes
     confused = (Confusion(classes[one.given], classes[one.taken_for], one.count, one.of) for one in found.labels.confused)
     return KeptLabels(
-        len(found.labels.places),
+        found.labels.audit.asked,
         expected.count,
         expected.low,
         expected.high,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from headstart.auditing.request import AuditRequest, SimilarRequest
-from headstart.console import options, words
+from headstart.console import options, training_options, words
 from headstart.console.options import POSITIVE, SEED, Place, Settings, command, shown
-from headstart.console.printing import document, note, out, terminal
+from headstart.console.printing import document, out, terminal
 
 DATASET = click.option("--dataset", help="Only features of this data set, as for `train-head`.")
 
@@ -31,41 +30,21 @@ def _register_audit(group: click.Group) -> None:
     @click.option("--list", "proposals", type=Place("--list"), help="Also write all with the proposed labels: FILE.csv.")
     @shown("--pixels", default=AuditRequest.pixels, help="Pictures opened to be looked at: all, none or a number.")
     @click.option("--parquet", type=Place("--parquet"), help="Also write all as a map, by t-SNE: FILE.parquet.")
+    @training_options.corrections_option
     @shown("--seed", type=SEED, default=AuditRequest.seed)
-    def audit_command(
-        settings: Settings, csv: Path | None, proposals: Path | None, parquet: Path | None, **given: Any
-    ) -> None:
+    def audit_command(settings: Settings, **given: Any) -> None:
         """What may be wrong with the pictures and labels of kept features: wrong labels, duplicates, leaks, outliers.
 
         Several backbones' features of one data set are joined. Nothing is changed; labels are proposed.
         """
         from headstart.auditing.audit import audit
-        from headstart.auditing.files.map import check_map, write_map
-        from headstart.auditing.files.totals import keep
-        from headstart.auditing.findings import check_csv, write_csv
-        from headstart.auditing.proposals import check_proposals, write_proposals
-        from headstart.predictions_csv import check_place
+        from headstart.auditing.files.written import check_files, write_files
 
-        choice = options.choice_of(given)
-        request = AuditRequest(given["models"], given["dataset"], choice, csv, proposals, given["seed"], given["pixels"])
-        check_place(settings.runs_dir / "audit" / "audit.csv", "--runs-dir", "")
-        if csv is not None:
-            check_csv(csv)
-        if proposals is not None:
-            check_proposals(proposals)
-        if parquet is not None:
-            check_map(parquet)
+        request = AuditRequest(choice=options.choice_of(given), **given)
+        check_files(settings, request)
         found = audit(settings, request, terminal(settings))
         out(words.auditing.audits.found(found))
-        path = csv or settings.runs_dir / "audit" / found.rows.sets[0].manifest.dataset / "audit.csv"
-        write_csv(path, found)
-        keep(settings.runs_dir, found, path)
-        note(f"what was found is in {path}")
-        if proposals is not None:
-            count = write_proposals(proposals, found, settings.data_dir)
-            note(f"{proposals}: {len(found.rows):,} pictures, {count:,} of them with another label")
-        if parquet is not None:
-            note(f"{parquet}: {len(found.rows):,} pictures, laid out by {write_map(parquet, found)}")
+        path = write_files(settings, request, found, terminal(settings))
         document(settings, {**words.auditing.audits.found_json(found), "csv": str(path)})
 
 

@@ -36,14 +36,17 @@ def store_of(settings: Settings) -> FeatureStore:
 def list_command(settings: Settings) -> None:
     """The feature sets: rows, size, precision, weights, age, whether they are complete; and heads that are older."""
     from headstart import tidying
+    from headstart.core.cache import corrected_sets
     from headstart.core.cache.verify import survey
 
-    entries = survey(store_of(settings))
+    entries, copies = survey(store_of(settings)), survey(corrected_sets.store_of(settings.features_dir))
     nothing = f"{settings.features_dir}: no feature sets; make one with `headstart extract`"
     out(words.sets.listing(entries, datetime.datetime.now(datetime.UTC)) if entries else nothing)
+    if copies:
+        out(words.sets.copies(copies))
     for name, said in tidying.older_heads(settings).items():
         note(f"{name}: {said}")
-    document(settings, [words.sets.entry_json(entry) for entry in entries])
+    document(settings, [words.sets.entry_json(entry) for entry in (*entries, *copies)])
 
 
 @command(cache, "show", "headstart cache show cifar10-train-resnet50-1a2b3c4d", hidden=options.NO_HEADS)
@@ -58,13 +61,16 @@ def show_set_command(settings: Settings, name: str) -> None:
 @command(cache, "verify", "headstart cache verify", hidden=options.NO_HEADS)
 @click.argument("names", nargs=-1)
 def verify_command(settings: Settings, names: tuple[str, ...]) -> None:
-    """Read everything and say what is wrong and where; all sets by default. The exit code is 1 unless all are whole: for
-    a set that is not complete too, since nothing can be trained on it."""
+    """Read everything and say what is wrong and where; all sets by default, and copies with corrected labels. The exit code
+    is 1 unless all are whole: for a set that is not complete too, since nothing can be trained on it."""
+    from headstart.core.cache import corrected_sets
     from headstart.core.cache.verify import folders, problems, state
 
-    store = store_of(settings)
-    chosen = [settings.features_dir / store.called(name) for name in dict.fromkeys(names)] or folders(store)
-    found = {folder.name: problems(folder) for folder in chosen}
+    store, copies = store_of(settings), corrected_sets.store_of(settings.features_dir)
+    named = [settings.features_dir / store.called(name) for name in dict.fromkeys(names)]
+    chosen = named or [*folders(store), *folders(copies)]
+    above = {copies.root: f"{corrected_sets.FOLDER}/"}
+    found = {above.get(folder.parent, "") + folder.name: problems(folder) for folder in chosen}
     for name, faults in found.items():
         out(f"{name}: {state(settings.features_dir / name, faults)}")
         for fault in faults:
@@ -88,7 +94,8 @@ def remove_command(settings: Settings, names: tuple[str, ...]) -> None:
 @command(cache, "gc", "headstart cache gc --dry-run", hidden=("data_dir", "device"))
 @click.option("--dry-run", is_flag=True, help="Say what would go.")
 def gc_command(settings: Settings, dry_run: bool) -> None:
-    """Remove snapshots that a later one has replaced and that no trained head was made from."""
+    """Remove snapshots that a later one has replaced and that no trained head was made from; copies with corrected labels
+    too."""
     from headstart import tidying
 
     found = tidying.unneeded(settings) if dry_run else tidying.tidy(settings, lambda: note("waiting for another process"))

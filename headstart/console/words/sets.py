@@ -48,6 +48,13 @@ def listing(entries: Sequence[Entry], now: datetime.datetime) -> str:
     return "\n".join([columns(lines), *(f"{state}: {hint}" for state, hint in _HINTS.items() if state in found)])
 
 
+def copies(entries: Sequence[Entry]) -> str:
+    """How many corrected copies there are, and what they take."""
+    count = "1 copy" if len(entries) == 1 else f"{len(entries):,} copies"
+    size = megabytes(sum(entry.nbytes for entry in entries))
+    return f"corrected labels: {count} of feature sets, {size} beside what these take"
+
+
 def unneeded(entries: Sequence[Entry], dry_run: bool) -> str:
     """What `cache gc` removes, or would remove."""
     if not entries:

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from headstart.core.heads.timings import Timing
 
 
-def timing(title: str, found: Timing, notes: Sequence[str]) -> str:
-    """How fast a head labels raw images, on what, and with which accuracy."""
+def timing(title: str, found: Timing, notes: Sequence[str], leaks: str | None = None) -> str:
+    """How fast a head labels raw images, on what, and with which accuracy; `leaks` is what is known of its own test, where
+    the images are those."""
     waits = ", ".join(f"{name} {1000 * value:.1f} ms" for name, value in found.latency_s.items())
     total = sum(found.stages_s.values())
     stages = ", ".join(f"{name} {1000 * value:.3f} ms ({value / total:.0%})" for name, value in found.stages_s.items())
@@ -28,6 +29,7 @@ def timing(title: str, found: Timing, notes: Sequence[str]) -> str:
             f"  per image in batches, each stage by itself: {stages}",
             *_apart(total, found),
             f"  {accuracy}peak memory {megabytes(found.peak_memory_bytes)}",
+            *([] if leaks is None or found.accuracy is None else [f"  of its own test: {leaks}"]),
             *(f"  note: {text}" for text in notes),
         ]
     )

@@ -14,6 +14,7 @@ function classesWords(classes) {
 function factsOf(head) {
   const entries = [
     ["Accuracy", head.accuracy ? accuracyWords(head.accuracy) : "not known"],
+    ...(head.without_twins ? [["Without twins", head.without_twins.sentence]] : []),
     ["Labels", classesWords(head.classes)],
     ["Learned from", head.dataset],
     ["Backbone", `${head.backbone}, ${head.image_size} px, ${head.precision}`],

@@ -178,6 +178,10 @@ def _head() -> Schema:
     accuracy = _object(
         value=SHARE, low=SHARE, high=SHARE, rows={"type": "integer"}, by={"enum": ["test", "cross-validation"]}
     )
+    share, count = _or_null(SHARE), {"type": "integer"}
+    apart = _object(
+        value=share, low=share, high=share, rows=count, leaked=count, audited={"type": "boolean"}, sentence=TEXT
+    )
     texts = dict.fromkeys(("name", "title", "backbone", "dataset", "precision", "licence"), TEXT)
     return _object(
         **texts,
@@ -185,6 +189,7 @@ def _head() -> Schema:
         classes=_list(TEXT),
         image_size={"type": "integer"},
         accuracy=_or_null(accuracy),
+        without_twins=_or_null(apart),
         calibrated={"type": "boolean"},
         caveats=_list(TEXT),
         neighbours={"type": "boolean"},

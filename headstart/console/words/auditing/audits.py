@@ -25,7 +25,8 @@ def found(said: Audit) -> str:
     splits = " and ".join(_of_split(one.manifest) for one in rows.sets)
     head = f"{safe(rows.sets[0].manifest.dataset)}: {splits} looked at by {listed(rows.models)}"
     parts = [_labels(said), _leaks(said), _twins(said), _pictures(said), _outliers(said), _classes(said), _bursts(said)]
-    return "\n".join([f"{head}, {said.elapsed_s:.1f} s", *(line for part in parts for line in part)])
+    corrected = [] if rows.corrected is None else [safe(rows.corrected)]
+    return "\n".join([f"{head}, {said.elapsed_s:.1f} s", *corrected, *(line for part in parts for line in part)])
 
 
 def _of_split(manifest: Manifest) -> str:
@@ -44,6 +45,7 @@ def found_json(said: Audit) -> dict[str, Any]:
         "models": said.rows.models,
         "rows": len(said.rows),
         "elapsed_s": round(said.elapsed_s, 3),
+        "corrected": said.rows.corrected,
         "labels": None if labels is None else _labels_json(said, labels),
         "no_labels": said.why_no_labels,
         "duplicates": {
@@ -72,6 +74,7 @@ def _labels_json(said: Audit, labels: Labels) -> dict[str, Any]:
     return {
         "heads": dict(zip(said.rows.models, labels.heads, strict=True)),
         "rows": len(labels.places),
+        "decided": len(labels.places) - labels.audit.asked,
         "not_judged": int((~labels.audit.judged).sum()),
         "agreed": dataclasses.asdict(labels.right),
         "expected_wrong": {"count": expected.count, "low": expected.low, "high": expected.high},
@@ -105,13 +108,15 @@ def _labels(said: Audit) -> Iterator[str]:
         return
     expected, own, classes = labels.audit.expected, labels.audit, said.rows.classes
     yield (
-        f"labels: about {expected.count:,.0f} of {len(labels.places):,} are wrong, if other rows are a guide "
+        f"labels: about {expected.count:,.0f} of {own.asked:,} are wrong, if other rows are a guide "
         f"(95 % interval {expected.low:,.0f} to {expected.high:,.0f}); "
         f"{len(own.suspects):,} suspect{'s' * (len(own.suspects) != 1)}"
         + (": no more are likelier of another class" if len(own.suspects) < round(expected.count) else "")
     )
     if own.judged.any():
         yield f"  heads that did not see them agree with {labels.right.accuracy:.1%} of the labels{_little(labels)}"
+    if own.decided.any():
+        yield f"  {own.decided.sum():,} others were decided on, and are not suspected again"
     if not own.judged.all():
         yield f"  nothing is said of {(~own.judged).sum():,}, whose class has no other picture to learn from"
     lines = [

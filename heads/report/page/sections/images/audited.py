@@ -9,7 +9,7 @@ def _audit(view: View) -> Html:
     audit = view.section.audit
     if audit is None:
         return Html("")
-    again = code(audited.command(audit))
+    again = code(audited.again(audit, view.section))
     if view.section.audit_outdated:
         return section(view, "audit", audited.TITLE, paragraph(audited.outdated(audit)), again)
     found = table("What may be wrong, and how much of it", ["what", "how much"], audited.lines(audit))
