@@ -96,7 +96,7 @@ def _labels(said: Audit) -> Iterator[str]:
     yield (
         f"labels: about {expected.count:,.0f} of {len(labels.places):,} are wrong, if other rows are a guide "
         f"(95 % interval {expected.low:,.0f} to {expected.high:,.0f}); {len(own.suspects):,} suspects"
-        + (": no more are likelier of another class" if len(own.suspects) < round(expected.count) else "")
+        + (": each is likelier of another class and counted once" if len(own.suspects) < round(expected.count) else "")
     )
     if not own.judged.all():
         yield f"  nothing is said of {(~own.judged).sum():,}, whose class has no other picture to learn from"
