@@ -4,13 +4,16 @@ import dataclasses
 
 import numpy as np
 import pytest
-from heads_samples import blobs, make_config
+from heads_samples import blobs, make_config, overlapping
 from heads_samples import one_thread as one_thread
 
 from headstart.core.cache.errors import FeaturesInvalid
+from headstart.core.heads.audit import unseen as module
 from headstart.core.heads.audit.labels import audit
 from headstart.core.heads.audit.unseen import unseen
 from headstart.core.heads.data import Labelled
+from headstart.core.heads.selection import search
+from headstart.core.heads.selection.divided import Divided
 
 
 def test_a_planted_label_is_found() -> None:
@@ -60,3 +63,31 @@ def test_twenty_pictures_of_two_classes() -> None:
 def test_one_picture_a_class_is_too_few() -> None:
     with pytest.raises(FeaturesInvalid, match="too few to be cross-validated"):
         unseen(blobs(3), 3, make_config("auto"), "cpu", 0)
+
+
+def test_penalties_are_tried_until_the_loss_levels_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = overlapping(600, 3, 0)
+    monkeypatch.setattr(search, "CROSS_VALIDATED", 500)
+    walked = unseen(data, 3, make_config("auto"), "cpu", 0)
+    monkeypatch.setattr(module, "_levels_off", lambda _: False)
+    monkeypatch.setattr(module, "TOLERANCE", 1e-6)
+    exact = unseen(data, 3, make_config("auto"), "cpu", 0)
+    assert walked.config == exact.config
+    assert walked.probabilities == pytest.approx(exact.probabilities, abs=0.02)
+
+
+def test_where_no_penalty_is_reached_the_search_says_so_or_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = overlapping(600, 3, 0)
+    monkeypatch.setattr(search, "CROSS_VALIDATED", 500)
+    monkeypatch.setattr(Divided, "logistic", lambda *_: iter(()))
+    found = unseen(data, 3, make_config("auto"), "cpu", 0)
+    assert found.config.head == module.OF_MANY
+    assert found.probabilities.sum(axis=1) == pytest.approx(np.ones(600))
+
+
+@pytest.mark.parametrize(
+    ("losses", "ends"),
+    [([1.0], False), ([1.0, 0.9], False), ([1.0, 1.0], True), ([1.0, 0.6, 0.45], False), ([1.0, 0.6, 0.51], True)],
+)
+def test_losses_level_off_where_a_gain_is_less_than_a_quarter_of_the_one_before(losses: list[float], ends: bool) -> None:
+    assert module._levels_off(losses) is ends

@@ -307,7 +307,7 @@ def test_fewer_suspects_than_expected_are_told_with_the_reason(place: Place) -> 
     own = found.labels.audit
     fewer = dataclasses.replace(own, suspects=own.suspects[:0], expected=Expected(3.0, 1.0, 5.0))
     said = audits.found(dataclasses.replace(found, labels=dataclasses.replace(found.labels, audit=fewer)))
-    assert "(95 % interval 1 to 5); 0 suspects: no more are likelier of another class\n" in said
+    assert "(95 % interval 1 to 5); 0 suspects: each is likelier of another class and counted once\n" in said
     as_many = dataclasses.replace(fewer, expected=Expected(0.4, 0.0, 1.0))
     said = audits.found(dataclasses.replace(found, labels=dataclasses.replace(found.labels, audit=as_many)))
     assert "; 0 suspects\n" in said

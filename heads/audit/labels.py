@@ -19,6 +19,8 @@ Mask = npt.NDArray[np.bool_]
 
 DRAWS = 4_000
 """Draws that the interval of the expected number is read from."""
+_JEFFREYS = 0.5
+"""What Jeffreys' prior adds to each count."""
 _TINY = 1e-12
 
 
@@ -58,16 +60,16 @@ class LabelAudit:
 def audit(
     probabilities: Probabilities, labels: Labels, judged: Mask, rng: np.random.Generator, decided: Mask | None = None
 ) -> LabelAudit:
-    """What out-of-fold probabilities (N, C) say of labels (N,). As many rows are suspects as labels are expected to be
-    wrong, as far as there are so many that are likelier of another class: those whose label is the least probable, which
-    ranks them as well as anything cleverer. Labels of rows that people `decided` on (N,) are taken to be right."""
+    """What out-of-fold probabilities (N, C) say of labels (N,). Suspects are told by `suspected` and come in the order of
+    self-confidence, which ranks wrong labels of all kinds well. Labels of rows that people `decided` on (N,) are taken to
+    be right."""
     sure, ahead = self_confidence(probabilities, labels), margin(probabilities, labels)
     decided = np.zeros(len(labels), dtype=np.bool_) if decided is None else decided
     own, asked = np.flatnonzero(judged), np.flatnonzero(judged & ~decided)
     counts = confident_counts(probabilities[own], labels[own], ~decided[own])
     expected = expected_wrong(counts, np.bincount(labels[asked], minlength=probabilities.shape[1]), rng)
-    likely = asked[ahead[asked] < 0]
-    suspects = likely[np.argsort(sure[likely], kind="stable")][: round(expected.count)]
+    found = asked[suspected(probabilities[asked], labels[asked], counts)]
+    suspects = found[np.argsort(sure[found], kind="stable")]
     return LabelAudit(sure, ahead, probabilities.argmax(axis=1), suspects, counts, expected, judged, decided)
 
 
@@ -112,10 +114,58 @@ def expected_wrong(counts: Counts, rows: Counts, rng: np.random.Generator) -> Ex
     wrong, right = counts.sum(axis=1) - np.diag(counts), np.diag(counts)
     there = rows > 0
     share = wrong / np.maximum(wrong + right, 1)
-    drawn = rng.beta(wrong[there] + 0.5, right[there] + 0.5, size=(DRAWS, int(there.sum()))) @ rows[there]
+    drawn = rng.beta(wrong[there] + _JEFFREYS, right[there] + _JEFFREYS, size=(DRAWS, int(there.sum()))) @ rows[there]
     low, high = np.quantile(drawn, (0.025, 0.975)) if there.any() else (0.0, 0.0)
     count = float(share @ rows)
     return Expected(count, min(float(low), count), max(float(high), count))
+
+
+def suspected(probabilities: Probabilities, labels: Labels, counts: Counts) -> Labels:
+    """The places of rows whose label (N,) is probably wrong, in rising order, by probabilities (N, C) and the
+    `confident_counts` (C, C): those of which `support` is least, among rows that are likelier of another class.
+
+    They are as many as the paper's pruning by noise rate takes out. By `support` they are others: where the labels of a
+    class mostly became one other class, rows are preferred that this explains."""
+    likely = np.flatnonzero(margin(probabilities, labels) < 0)
+    rows = np.bincount(labels, minlength=probabilities.shape[1])
+    number = int(_pruned(probabilities, labels, calibrated(counts, rows))[likely].sum())
+    order = np.argsort(support(probabilities[likely], labels[likely], counts, rows), kind="stable")
+    return np.sort(likely[order[:number]])
+
+
+def support(probabilities: Probabilities, labels: Labels, counts: Counts, rows: Counts) -> npt.NDArray[np.float64]:
+    """What Bayes' rule says for each row's label (N,): the probability of its class times how often that class has this
+    label, as a share of the sum over all classes. How often is counted (C, C) of the `rows` (C,) with each label, with
+    Jeffreys' prior, so that of few rows it is nearly the order of self-confidence.
+
+    It takes labels for depending on the class alone, as the paper does, and the probabilities for those of true classes.
+    They are of the labels given, so that it ranks, and is no probability to be shown.
+    """
+    joint = calibrated(counts + _JEFFREYS, rows)
+    each = probabilities * (joint / np.maximum(joint.sum(axis=0), _TINY))[labels]
+    found: npt.NDArray[np.float64] = self_confidence(each, labels) / each.sum(axis=1)
+    return found
+
+
+def calibrated(counts: npt.NDArray[np.generic], rows: Counts) -> npt.NDArray[np.float64]:
+    """Counts (C, C) of some rows by label and class, made to have the sums over classes `rows` (C,) of all rows."""
+    total = counts.sum(axis=1, dtype=np.float64)
+    found: npt.NDArray[np.float64] = counts * (rows / np.maximum(total, _TINY))[:, None]
+    return found
+
+
+def _pruned(probabilities: Probabilities, labels: Labels, joint: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """The rows (N,) that pruning by noise rate takes (section 3.2 of the paper): for each label and each other class as
+    many as the joint (C, C) has there, those in which the other class is the farthest ahead. A row may be taken for several
+    classes."""
+    found, wanted = np.zeros(len(labels), dtype=np.bool_), np.round(joint).astype(np.int64)
+    np.fill_diagonal(wanted, 0)
+    for label in np.flatnonzero(wanted.any(axis=1)):
+        own = np.flatnonzero(labels == label)
+        for other in np.flatnonzero(wanted[label]):
+            ahead = probabilities[own, other] - probabilities[own, label]
+            found[own[np.argsort(-ahead, kind="stable")[: wanted[label, other]]]] = True
+    return found
 
 
 def joined(several: Sequence[Probabilities]) -> Probabilities:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import time
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +20,10 @@ from headstart.core.heads.statistics.calibration import softmax
 OF_MANY = "logreg"
 """The one kind that `auto` tries in an audit of more than `search.CROSS_VALIDATED` rows. An audit needs probabilities, and
 keeps no head: of 24,000 rows whose labels people gave, the other kinds took most of the time and ranked no better."""
-PATIENCE = 1
-"""Penalties that must be clearly worse than the best: by so many rows the log loss has one least value along them."""
+TOLERANCE = 0.15
+"""The largest relative error of coefficients: a ranking needs less than a head that is kept."""
+_LEVEL = 4
+"""By how many times a gain in log loss must be less than the one before, for weaker penalties not to be tried."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,15 +64,39 @@ def _scored(
     many = len(labels) > search.CROSS_VALIDATED
     config = dataclasses.replace(config, head=OF_MANY) if many and config.head == AUTO else config
     tried = procedure.candidates(config, len(labels))
-    if many and rows.shared and len(tried) > 1:
-        sides, started = len(rows.divisions), time.perf_counter()
-        found = search.among(rows, tried, labels, sides, split=False, started=started, patience=PATIENCE)
+    if many and rows.shared and config.head == OF_MANY and len(tried) > 1:
+        found = _walked(rows, tried, labels)
         if found is not None:
-            return found.selection.config, found.scores
+            return found
     chosen = _chosen(rows, tried, seed)
     with rows.threads(chosen):
         ((_, scores),) = rows.scores([chosen])
     return chosen, scores
+
+
+def _walked(
+    rows: Divided, tried: Sequence[TrainConfig], labels: npt.NDArray[np.int64]
+) -> tuple[TrainConfig, npt.NDArray[np.float32]] | None:
+    """From the strongest penalty on the one with the least log loss, and its scores (N, C); None where none was fitted. By
+    so many rows the log loss has one least value along the penalties: it ends where that has been passed, or is near."""
+    by_penalty = {one.penalty: one for one in tried if one.penalty is not None}
+    losses, best = list[float](), None
+    with rows.threads(tried[0]):
+        for penalty, scores in rows.logistic(tried[0], sorted(by_penalty, reverse=True), TOLERANCE):
+            own = scores.astype(np.float64)
+            loss = float(temperature.log_losses(own, labels, temperature.fit(own, labels)).mean())
+            if not losses or loss < min(losses):
+                best = by_penalty[penalty], scores
+            losses.append(loss)
+            if _levels_off(losses):
+                break
+    return best
+
+
+def _levels_off(losses: Sequence[float]) -> bool:
+    """Whether the last of falling losses is no gain, or a much smaller one than that before."""
+    gains = [before - after for before, after in itertools.pairwise(losses)]
+    return bool(gains) and (gains[-1] <= 0 or (len(gains) > 1 and gains[-1] < gains[-2] / _LEVEL))
 
 
 def _chosen(rows: Divided, tried: list[TrainConfig], seed: int) -> TrainConfig:

@@ -15,7 +15,7 @@ from headstart.core.heads.kinds import kind
 from headstart.core.heads.kinds.base import ClosedFormHead, Rows
 from headstart.core.heads.selection.unseen import Scores, Side, threads_of
 from headstart.core.heads.solvers.axes import leading
-from headstart.core.heads.solvers.logistic import Problem
+from headstart.core.heads.solvers.logistic import Problem, logistic_scores
 from headstart.core.heads.training.given import Given, by_class, on_device, standardised
 
 Division = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
@@ -124,6 +124,16 @@ class Divided:
         mean = weights.mean(dim=0)
         axes = leading(rows.features, (mean / mean.sum()).to(rows.features) @ rows.features, mean)
         return Problem(rows.features, labels, weights, len(present), axes=axes)
+
+    def logistic(self, config: TrainConfig, penalties: Sequence[float], tolerance: float) -> Iterator[tuple[float, Scores]]:
+        """Of divisions that are `shared` the scores of logistic regressions as `scores` has them, but fitted to a tolerance
+        that is given: penalties in falling order, each fitted when it is asked for, as long as solutions are reached."""
+        problem = self._problem(self._once(config)[0], config)
+        problem = dataclasses.replace(problem, smoothing=config.label_smoothing)
+        for found in logistic_scores(problem, penalties, tolerance):
+            if not found.left <= tolerance:
+                return
+            yield found.penalty, self._judged(found.scores)
 
     def _judged(self, scores: torch.Tensor) -> Scores:
         """Of scores (K, C, N) of the classes that have rows, those of the rows that each division judges."""

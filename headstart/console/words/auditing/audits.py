@@ -111,7 +111,7 @@ def _labels(said: Audit) -> Iterator[str]:
         f"labels: about {expected.count:,.0f} of {own.asked:,} are wrong, if other rows are a guide "
         f"(95 % interval {expected.low:,.0f} to {expected.high:,.0f}); "
         f"{len(own.suspects):,} suspect{'s' * (len(own.suspects) != 1)}"
-        + (": no more are likelier of another class" if len(own.suspects) < round(expected.count) else "")
+        + (": each is likelier of another class and counted once" if len(own.suspects) < round(expected.count) else "")
     )
     if own.judged.any():
         yield f"  heads that did not see them agree with {labels.right.accuracy:.1%} of the labels{_little(labels)}"
