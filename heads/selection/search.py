@@ -92,7 +92,6 @@ def among(
     sides: int,
     split: bool,
     started: float,
-    patience: int = PATIENCE,
 ) -> Found | None:
     """Choose among configurations by rows with these labels (n,), in so many divisions, or of a validation `split`: what
     `search` says. `started` is when, by `time.perf_counter`."""
@@ -100,7 +99,7 @@ def among(
     for own in _by_kind(configs):
         least = min(judged.values(), key=lambda one: one.log_loss) if judged else None
         if least is None or not _lost(rows, [configs[i] for i in own], labels, least):
-            judged.update(_in_turn(rows, configs, own, labels, patience, least))
+            judged.update(_in_turn(rows, configs, own, labels, least))
     if not judged:
         return None
     order = sorted(judged, key=lambda i: (judged[i].log_loss, i))
@@ -156,12 +155,11 @@ def _in_turn(
     configs: Sequence[TrainConfig],
     own: Sequence[int],
     labels: Labels,
-    patience: int,
     least: "_Judged | None",
 ) -> Iterator[tuple[int, "_Judged"]]:
     """The configurations of one kind at the places `own`, each judged on all sides before the next is trained on any.
 
-    Where weak penalties cost much more than strong ones, those beyond `patience` in a row that are clearly worse than the
+    Where weak penalties cost much more than strong ones, those beyond `PATIENCE` in a row that are clearly worse than the
     best, by `_CLEARLY` standard errors, or beyond one that is by `_FAR`, are not tried. Nor are those beyond the first that
     is no better than a stronger one, where the `least` of other kinds is better than all by `_HOPELESS` standard errors:
     the log loss has one least value along the penalties. None is judged where no row's label could be predicted."""
@@ -179,7 +177,7 @@ def _in_turn(
             behind = against.log_loss - best.log_loss
             worse = worse + 1 if behind > _CLEARLY * against.error else 0
             lost = turned and least is not None and _behind(best, least)
-            if costly_end and (lost or worse == patience or (worse and behind > _FAR * against.error)):
+            if costly_end and (lost or worse == PATIENCE or (worse and behind > _FAR * against.error)):
                 return
 
 
