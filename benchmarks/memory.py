@@ -84,9 +84,7 @@ def measured(folder: Path, head: str, memory: int | None, epochs: int | None) ->
     from headstart.core.heads.feature_choice import ANY
     from headstart.core.heads.runs import RunStore
     from headstart.core.heads.sessions import session
-    from headstart.core.heads.training.optimise import prepare
 
-    prepare()
     store = FeatureStore(folder)
     (pair,) = data.choose(data.pairs(store, ["synthetic"], ANY), ["synthetic"], folder)
     read, plain = [0], RowReader.read
