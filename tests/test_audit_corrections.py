@@ -152,7 +152,7 @@ def reported(place: Place) -> dict[str, Any]:
 
 
 def test_a_map_and_a_list_have_the_corrected_labels(place: Place, made: Place) -> None:
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="needs the extra parquet")
     import pyarrow.parquet as tables
 
     own = marks(place)

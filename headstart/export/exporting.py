@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.cache import corrections
+from headstart.core.cache.errors import ArgumentInvalid
 from headstart.core.cache.files import sha256, write_durably
 from headstart.core.extract.featurise import expand
 from headstart.core.heads.checkpoint import to_bytes
@@ -39,8 +40,8 @@ _OTHERWISE = {"fp32": "", "fp16": "; use --precision fp32", "int8": "; use --pre
 def export(workspace: Workspace, head: TrainedHead, request: ExportRequest, observer: Observer) -> Exported:
     """Write a head and its backbone as one file, once it gives what `predict` gives; nothing is written where it does not.
 
-    Raises ArgumentInvalid where the extra `onnx` is not installed, ModelFileDiffers, ModelFileInvalid, ImageUnreadable,
-    DataNotFound, OSError, and what `inference.trained.restore` raises.
+    Raises ArgumentInvalid where the extra `onnx` is not installed or corrections have no part in any accuracy,
+    ModelFileDiffers, ModelFileInvalid, ImageUnreadable, DataNotFound, OSError, and what `inference.trained.restore` raises.
     """
     if request.kind == ".onnx":
         onnx_file.check_installed()
@@ -132,6 +133,9 @@ def _checked(
             request.path, found, tests.expected, tests.names, TOLERANCES[request.precision], what, way_out
         )
         rows, unmeasured = on_rows(workspace, head, request, reference, run, observer)
+        if rows is None and request.corrections is not None:
+            option = f"--corrections {request.corrections}"
+            raise ArgumentInvalid(f"{option}: no accuracy is measured, since {unmeasured}; leave the option out")
         by = run.by
     if request.precision != "fp32":
         facts = dataclasses.replace(facts, pictures=tests.pictures(found))

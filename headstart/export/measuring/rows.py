@@ -39,21 +39,7 @@ def on_rows(
     observer: Observer,
 ) -> tuple[OnRows | None, str | None]:
     """What the first rows show, or why there are none. Raises DataNotFound and DataInvalid for a data set that was named
-    and is not there, ArgumentInvalid where corrections have no part in any accuracy."""
-    found, why = _measured(workspace, head, request, reference, run, observer)
-    if found is None and request.corrections is not None:
-        raise ArgumentInvalid(f"--corrections {request.corrections}: no accuracy is measured, {why}; leave the option out")
-    return found, why
-
-
-def _measured(
-    workspace: Workspace,
-    head: TrainedHead,
-    request: ExportRequest,
-    reference: Reference,
-    run: Runner,
-    observer: Observer,
-) -> tuple[OnRows | None, str | None]:
+    and is not there, ArgumentInvalid for corrections of other pictures."""
     if not request.limit:
         return None, "--limit 0 asks for none"
     if request.dataset is None and head.run is not None and head.run.evaluated_by.cross_validated:
