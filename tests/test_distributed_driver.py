@@ -388,6 +388,7 @@ class Impatient(RecordingObserver):
 def test_it_is_said_when_nobody_works_for_long(driven: Driven, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shift, "WAITING_S", 0.0)
     monkeypatch.setattr(shift, "LOOK_S", 0.01)
+    monkeypatch.setattr(driver, "LOADING_S", 0.1)  # no worker that is awaited ever begins
 
     def fate(one: Moment) -> Any:
         return KILLED if one.what == "make" else "never" if one.life or one.place else None
