@@ -207,8 +207,9 @@ def test_how_far_heads_can_be_trusted_is_said(place: Place, known: bool) -> None
     found = audit(here, AuditRequest(("resnet18",), "folder-pets", pixels="none"), SILENT)
     assert found.labels is not None
     own = found.labels.audit
-    if not known:
-        own = dataclasses.replace(own, margin=-np.abs(own.margin) - 0.1)
+    # of three classes alike halfway from the commonest one to all is two thirds: heads that agree with 60 % know too little
+    margin = np.where(np.arange(len(own.margin)) < (0.8 if known else 0.6) * len(own.margin), 0.1, -0.1)
+    own = dataclasses.replace(own, margin=margin)
     said = audits.found(dataclasses.replace(found, labels=dataclasses.replace(found.labels, audit=own)))
     share = (own.margin >= 0).mean()
     assert f"heads that did not see them agree with {share:.1%} of the labels" in said

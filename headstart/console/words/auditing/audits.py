@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from headstart.core.cache.manifest import Manifest
 
 TRUSTED = 0.5
-"""The share of labels that heads must agree with: below it most of what they call wrong can be their own mistake."""
+"""How much of what is missed by always naming the commonest class heads must get right: below it most of what they call
+wrong can be their own mistake. A judgement, not a measured bound."""
 SHOWN = 10
 """Lines of each kind that are shown; the CSV has all."""
 
@@ -114,7 +115,7 @@ def _labels(said: Audit) -> Iterator[str]:
         + (": each is likelier of another class and counted once" if len(own.suspects) < round(expected.count) else "")
     )
     if own.judged.any():
-        yield f"  heads that did not see them agree with {labels.right.accuracy:.1%} of the labels{_little(labels)}"
+        yield f"  heads that did not see them agree with {labels.right.accuracy:.1%} of the labels{_little(said, labels)}"
     if own.decided.any():
         yield f"  {own.decided.sum():,} others were decided on, and are not suspected again"
     if not own.judged.all():
@@ -127,9 +128,11 @@ def _labels(said: Audit) -> Iterator[str]:
     yield from _more(len(own.suspects))
 
 
-def _little(labels: Labels) -> str:
+def _little(said: Audit, labels: Labels) -> str:
     """What must be said where heads know too little to judge labels by."""
-    if labels.right.accuracy >= TRUSTED:
+    given = said.rows.labels[labels.places][labels.audit.judged].tolist()
+    commonest = Counter(given).most_common(1)[0][1] / len(given)
+    if labels.right.accuracy >= commonest + TRUSTED * (1 - commonest):
         return ""
     return ": they know too little of these classes to tell wrong labels from their own mistakes"
 
