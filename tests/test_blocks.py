@@ -357,6 +357,7 @@ def test_python_takes_a_size(pair: Pair) -> None:
 CHILD = """
 import sys
 from pathlib import Path
+import scipy.optimize, sklearn.metrics  # the program itself: how much of a library is resident differs from run to run
 from headstart.core.cache.store import FeatureStore
 from headstart.core.heads.config import changed
 from headstart.core.heads.runs import RunStore

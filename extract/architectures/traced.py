@@ -132,7 +132,8 @@ def taken_apart(model: nn.Module, image_size: int) -> Graphs:
     graph = tracer.trace(model)
     shapes = _shapes(model, graph, image_size)
     target = last_linear(model, graph).all_input_nodes[0]
-    before = [node for node in graph.nodes if node in _ancestors(target)]
+    needed = _ancestors(target)
+    before = [node for node in graph.nodes if node in needed]
     maps = [node for node in before if node.op != "get_attr" and _places(shapes.get(node, ())) > 1]
     last, pooling = maps[-1], None
     if _mixes_places(model, before, shapes, last):
