@@ -31,7 +31,7 @@ test: $(INSTALLED)
 
 # Kills, faults and mutants: a part of them, and all of them.
 kills: $(INSTALLED)
-	$(BIN)/python -m pytest -m torture
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m torture
 
 torture: $(INSTALLED)
 	HEADSTART_TORTURE=all $(BIN)/python -m pytest -m torture -s

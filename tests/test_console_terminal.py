@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from heads_samples import make_key, make_run
 
-from headstart.console.progress import clock
+from headstart.console.progress import Progress, clock
 from headstart.console.signals import Signals
 from headstart.console.terminal import Terminal
 from headstart.core.heads.config import RECIPES
@@ -56,7 +56,16 @@ def test_signals_are_deferred_while_work_is_under_way_however_it_ends() -> None:
     with pytest.raises(ValueError, match="in the middle"):
         fail()
     assert not screen.signals.deferred
-    assert screen.said == ["resnet18: 10 of 10 images to do"]
+    assert screen.said == ["resnet18: 10 images to do"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "done", "said"), [(10, 4, "6 of 10 images"), (1, 0, "1 image"), (2000, 0, "2,000 images")]
+)
+def test_what_is_to_do_is_said_and_of_how_many_where_some_are_there(rows: int, done: int, said: str) -> None:
+    notes = list[str]()
+    Progress(notes.append, io.StringIO).begin("resnet18", rows, done)
+    assert notes == [f"resnet18: {said} to do"]
 
 
 def test_a_models_plan_says_what_is_done_already() -> None:

@@ -82,6 +82,8 @@ def test_the_loop_wrong_labels_are_mended_by_keyboard_and_the_accuracy_rises(
     kept = corrections.read(service.corrections)
     assert kept.lines == len(kept.stands) == 30
     assert kept.count(LABEL) >= 15
+    doubts = browser.evaluate("[...document.querySelectorAll('#grid li.done .why')].map((one) => one.textContent)")
+    assert "Label may be wrong" not in doubts  # that is decided
     browser.press("r")
     browser.until("!document.getElementById('scores').hidden")
     found = service.get()["retraining"]["comparison"]
@@ -201,13 +203,28 @@ def test_a_folder_without_labels_becomes_a_classifier(browser: Browser, tmp_path
         assert len(names) > 1
         browser.press("r")
         browser.until("!document.getElementById('scores').hidden")
-        assert "nothing to learn from" in browser.evaluate("document.getElementById('scores').innerText")
+        assert "no labels to learn from" in browser.evaluate("document.getElementById('scores').innerText")
         browser.until("!!document.querySelector('#grid .proposal')")
         found = service.get("/items?count=200")["items"]
         shares = [one["share"] for one in found if one["kind"] == "no label"]
         assert len(shares) == 48
         assert {one["label"] for one in found if one["kind"] == "no label"} <= set(names)
         assert shares[0] < shares[-1]  # the least sure come first
+
+
+def test_pictures_that_are_gone_are_said_as_long_as_the_page_is_there(browser: Browser, tmp_path: Path) -> None:
+    pictures = unlabelled(tmp_path / "new", 12)
+    workspace = extracted(tmp_path, pictures)
+    pictures.rename(tmp_path / "elsewhere")
+    with reviewing(workspace, tmp_path / "corrections.csv") as service:
+        for number, one in enumerate(service.get("/items")["items"][:11]):
+            own = {"picture": one["standing"]["picture"], "version": one["standing"]["version"]}
+            assert service.post("/decisions", {**own, "action": "label", "label": f"class-{number}"})[0] == 200
+        look(browser, service)
+        browser.until("document.querySelector('#grid .thumb').textContent.includes('not there any more')")
+        assert "Put them back" in browser.evaluate("document.getElementById('no-pictures').innerText")
+        assert browser.evaluate("document.getElementById('state').hidden")  # nothing failed
+        assert browser.evaluate("document.getElementById('keys').textContent").endswith("9 class-7 · l for 2 more labels")
 
 
 COLOURS = """[".given", ".why", ".proposal", ".id", ".decision"].map((name) => {

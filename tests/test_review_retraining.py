@@ -15,6 +15,7 @@ from headstart.review import making
 from headstart.review.making import Review
 from headstart.review.order import KINDS
 from headstart.review.request import ReviewRequest
+from headstart.review.work import Progress
 from headstart.workspace import Workspace
 
 
@@ -108,6 +109,12 @@ def test_one_retraining_at_a_time(tmp_path: Path) -> None:
     review.work.join()
     assert started[0]
     assert review.work.progress.number == sum(started)
+
+
+def test_a_retraining_says_for_how_long_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.review.work.time.monotonic", lambda: 130.0)
+    assert Progress("running", 1, 1, 4, started=40.0).to_json()["seconds"] == 90
+    assert Progress("done", 1, 4, 4, started=40.0).to_json()["seconds"] == 0
 
 
 @pytest.mark.parametrize("pictures", [2, 3])

@@ -257,7 +257,7 @@ def test_a_folder_without_labels_is_labelled_from_nothing(tmp_path: Path) -> Non
             if one is first[0]:
                 service.post("/retrain", {})
                 service.work.join()
-                assert service.get("/changes")["retraining"]["error"].startswith("1 pictures have a label, all of ")
+                assert service.get("/changes")["retraining"]["error"].startswith("1 picture has a label, all of ")
         service.post("/retrain", {})
         service.work.join()
         found = service.get("/changes")["retraining"]

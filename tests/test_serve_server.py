@@ -204,7 +204,7 @@ def test_what_never_ends_is_given_up_in_time(shop: Path) -> None:
         took = time.monotonic() - began
     assert (code, status) == (0, 503), said
     assert took < 15
-    assert "1 requests were not answered within the 1.5 s of --grace" in said
+    assert "1 request was not answered within the 1.5 s of --grace" in said
 
 
 def test_a_second_signal_leaves_at_once(shop: Path) -> None:

@@ -26,7 +26,8 @@ class Progress:
             self._task = self._bar.add_task(title, total=rows, completed=done, speed="")
             self._bar.start()
         else:
-            self._note(f"{title}: {rows - done:,} of {rows:,} images to do")
+            of = f" of {rows:,}" if done else ""
+            self._note(f"{title}: {rows - done:,}{of} {'image' if rows == 1 else 'images'} to do")
 
     def more(self, text: str) -> None:
         """What is said of the work beside its rows, from now on."""

@@ -90,7 +90,8 @@ class Retrainer:
         own = np.flatnonzero(current.kept & (current.labels >= 0))
         if len(there := np.unique(current.labels[own])) < 2:
             named = f"all of {current.classes[there[0]]!r}" if len(there) else "no picture has one"
-            raise FeaturesInvalid(f"{len(own):,} pictures have a label, {named}: label some of two classes or more first")
+            have = "1 picture has" if len(own) == 1 else f"{len(own):,} pictures have"
+            raise FeaturesInvalid(f"{have} a label, {named}: label some of two classes or more first")
         testing = self._rows.testing
         open_ones = np.flatnonzero(current.kept & (current.labels < 0))
         steps = 1 + bool(len(open_ones)) + 2 * bool(testing.any())

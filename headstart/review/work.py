@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +43,7 @@ class Queue:
 @dataclasses.dataclass(frozen=True)
 class Progress:
     """How far a retraining is: `state` is idle, running, done or failed; steps `done` of `steps`; the `comparison` of the
-    last one that was done; why one failed."""
+    last one that was done; why one failed. `started` is the `time.monotonic` of its start."""
 
     state: str = "idle"
     number: int = 0
@@ -50,6 +51,7 @@ class Progress:
     steps: int = 1
     comparison: Comparison | None = None
     error: str = ""
+    started: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """What the page is told of it."""
@@ -59,6 +61,7 @@ class Progress:
             "number": self.number,
             "done": self.done,
             "steps": self.steps,
+            "seconds": round(time.monotonic() - self.started) if self.state == "running" else 0,
             "error": self.error,
             "comparison": None
             if found is None
@@ -104,7 +107,8 @@ class Work:
         with self._lock:
             if self.running:
                 return False
-            self.progress = Progress("running", self.progress.number + 1, comparison=self.progress.comparison)
+            before = self.progress
+            self.progress = Progress("running", before.number + 1, comparison=before.comparison, started=time.monotonic())
             self._thread = threading.Thread(target=self._retrain, name="retrain", daemon=True)
             self._thread.start()
             return True

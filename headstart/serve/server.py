@@ -172,7 +172,8 @@ async def _watch(
     while not running.done() and service.hand.requests and loop.time() < until:
         await asyncio.sleep(0.05)
     if service.hand.requests and (left := service.hand.give_up() + service.room.give_up()):
-        observer.note(f"{left:,} requests were not answered within the {service.settings.grace_s:g} s of --grace")
+        requests = "1 request was" if left == 1 else f"{left:,} requests were"
+        observer.note(f"{requests} not answered within the {service.settings.grace_s:g} s of --grace")
 
 
 @contextlib.contextmanager

@@ -51,7 +51,7 @@ function draw(item, made) {
   const lines = [element("span", { class: "given" }, item.given.length ? named(item.given.join(" / ")) : "no label")];
   const why = WHY[item.kind];
   if (item.twin) lines.push(element("span", { class: "why" }, `${LIKE[item.kind]} `, named(twinned(item.twin))));
-  else if (why) lines.push(element("span", { class: "why" }, why));
+  else if (why && !done) lines.push(element("span", { class: "why" }, why));
   if (!done && item.action !== null) lines.push(element("span", { class: "proposal" }, ...proposal(item)));
   if (done) lines.push(element("span", { class: "decision" }, named(decided(standing))));
   if (item.problem) lines.push(element("span", { class: "warn" }, item.problem));

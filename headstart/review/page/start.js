@@ -34,6 +34,8 @@ document.addEventListener("keydown", (event) => {
 function showKeys() {
   const names = classes().slice(0, 9).map((name, place) => `${place + 1} ${name}`);
   const first = KEYS.map(([key, , name]) => `${key} ${name.toLowerCase()}`);
+  const more = classes().length - names.length;
+  if (more > 0) names.push(`l for ${counted(more, "more label")}`);
   byId("keys").textContent = [...first, "r retrain", ...names].join(" · ");
 }
 
@@ -55,7 +57,7 @@ function showFacts(facts) {
   byId("kind").value = shown.kind;
   byId("command").textContent = facts.command;
   byId("file").textContent = facts.corrections;
-  if (facts.no_pictures) complain("The pictures are not where they were when their features were made: they can't be shown.");
+  byId("no-pictures").hidden = !facts.no_pictures;
   showKeys();
   showTraining(facts.retraining);
   byId("work").hidden = false;

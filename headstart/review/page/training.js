@@ -13,7 +13,7 @@ function showTraining(now) {
   byId("retrain").disabled = running;
   byId("training-progress").hidden = !running;
   byId("training-progress").value = now.done / now.steps;
-  byId("training-text").textContent = running ? "Training on the corrected labels…" : "";
+  byId("training-text").textContent = running ? trainingFor(now) : "";
   if (now.state === "failed") byId("training-text").textContent = now.error;
   if (now.comparison !== null) showScores(now.comparison);
   else if (now.state === "done") byId("training-text").textContent = "Trained. No picture with a label is left to test on.";
@@ -23,8 +23,12 @@ function showTraining(now) {
   }
 }
 
+function trainingFor({ done, steps, seconds }) {
+  return `Training on the corrected labels… step ${Math.min(done + 1, steps)} of ${steps}, ${number(seconds)} s`;
+}
+
 function showScores(found) {
-  const line = (name, score) => [element("dt", {}, name), element("dd", {}, score === null ? "nothing to learn from" : scored(score))];
+  const line = (name, score) => [element("dt", {}, name), element("dd", {}, score === null ? "there were no labels to learn from" : scored(score))];
   const what = `${counted(found.after.pictures, "picture")}, by ${found.by}, against the labels as they are corrected; ` +
     `${counted(found.decisions, "decision")}, ${found.seconds.toFixed(1)} s.`;
   byId("scores").replaceChildren(
