@@ -47,6 +47,28 @@ def test_classes_of_few_pictures_are_named_and_kept(tmp_path: Path) -> None:
     assert parts.notes == ("2 of 3 classes have no more than 2 training rows: cat (1), dog (2)",)
 
 
+RARE = "classes have 2 to 20 training rows, and heads seldom name rare ones: train with --class-weight balanced if they"
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings", "said"),
+    [
+        ([0] * 2 + [1] * 20 + [2] * 20, {}, True),
+        ([0] * 2 + [1] * 20 + [2] * 20, {"head": "auto"}, True),
+        ([0] * 2 + [1] * 20 + [2] * 20, {"class_weight": "balanced"}, False),
+        ([0] * 2 + [1] * 20 + [2] * 20, {"head": "knn"}, False),  # it takes no weights
+        ([0] * 2 + [1] * 20 + [2] * 20, {"recipe": "study"}, False),  # which is as it was published
+        ([0] * 2 + [1] * 19 + [2] * 19, {}, False),
+        ([0] * 2 + [1] * 20, {}, True),  # a class without a row is said otherwise
+    ],
+)
+def test_classes_that_are_rare_in_training_are_said_to_who_gives_no_weights(
+    labels: list[int], settings: dict[str, Any], said: bool, tmp_path: Path
+) -> None:
+    notes = load(pair_of(tmp_path, labels), **settings).notes
+    assert [note.startswith(RARE) for note in notes if "seldom" in note] == [True] * said
+
+
 @pytest.mark.parametrize("fraction", [0.1, 0.2, 0.5])
 def test_copies_are_never_on_both_sides(fraction: float, tmp_path: Path) -> None:
     pair = pair_of(tmp_path, [0, 1, 2] * 20, [(30 + i, i) for i in range(30)])

@@ -11,7 +11,7 @@ from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.manifest import Manifest
 from headstart.core.cache.text import listed
 from headstart.core.cache.views import views_in_words
-from headstart.core.heads.config import RECIPES, TEST_FRACTION, TrainConfig
+from headstart.core.heads.config import RECIPES, TEST_FRACTION, TrainConfig, uses
 from headstart.core.heads.data import folds, sampling
 from headstart.core.heads.data.groups import grouped, grouped_apart
 from headstart.core.heads.data.labelled import Labelled
@@ -101,9 +101,15 @@ def load(pair: Pair, config: TrainConfig, read: Read = in_memory) -> Parts:
     learned = train.learning.labels
     _check_classes(learned, pair.train)
     told = sampling.missing_classes(pair.key.classes, learned, None if test is None else test.labels)
+    told += sampling.uneven_classes(learned) if _may_weigh(config) else ()
     train = dataclasses.replace(train, notes=(*train.notes, *told))
     parts = Parts(train, test, _added(beside, len(train.labels) - own), None if test is None else leaked)
     return _with_views(parts, pair, config) if config.views else parts
+
+
+def _may_weigh(config: TrainConfig) -> bool:
+    """Whether classes could be given weights, and are not."""
+    return config.recipe != "study" and config.class_weight is None and "class_weight" in uses(config.head)
 
 
 def _with_views(parts: Parts, pair: Pair, config: TrainConfig) -> Parts:
