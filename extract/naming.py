@@ -23,6 +23,7 @@ from headstart.core.cache.shard import MOST_BYTES
 from headstart.core.cache.shard_plan import Part
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.text import did_you_mean, listed, safe
+from headstart.core.cache.verify import NOT_COMPLETE, survey
 from headstart.core.extract.datasets import given, splits
 from headstart.core.extract.images import Images, rows_digest
 from headstart.core.extract.images.arrays import ArrayImages
@@ -57,11 +58,19 @@ def known_as(dataset: str, store: FeatureStore) -> list[str]:
         wanted = dataset.replace(":", "-", 1).lower()
         names = [name for name in there if name.lower() in (wanted, f"folder-{wanted}")]
     if not names:
+        others = f"there are features of {listed(there)}" if there else "there are none yet"
         raise DataNotFound(
-            f"{store.root}: no features of {safe(dataset)}{_hint(dataset, path, there)}; "
-            f"there are features of {listed(there) or 'nothing yet'}; `headstart extract` with it as --dataset makes them"
+            f"{store.root}: no features of {safe(dataset)}{_hint(dataset, path, there)}; {others}{_incomplete(store)}; "
+            f"`headstart extract` with it as --dataset makes them"
         )
     return names
+
+
+def _incomplete(store: FeatureStore) -> str:
+    """What must be said of sets that were begun and are not complete."""
+    found = [entry.folder.name for entry in survey(store) if entry.state == NOT_COMPLETE]
+    are = "is not complete" if len(found) == 1 else "are not complete"
+    return f", and {listed(found, 3)} {are}: the same `headstart extract` goes on" if found else ""
 
 
 def _hint(dataset: str, path: str, there: Sequence[str]) -> str:

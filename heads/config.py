@@ -215,7 +215,7 @@ def _users(field: str) -> str:
 
 
 def _without(head: str) -> str:
-    return "--head auto chooses it" if head == AUTO else f"a {head} head has none"
+    return "--head auto tries heads with settings of its own" if head == AUTO else f"a {head} head has none"
 
 
 def grid(config: TrainConfig) -> list[TrainConfig]:

@@ -230,6 +230,7 @@ def _start(
 ) -> tuple[Device, OnEpoch]:
     """The device to train on, and what is called after each epoch; the observer knows of the training."""
     device, rows = resolve(workspace.device, "fp32"), pair.train.manifest.rows
-    rows -= data.held_out(rows, config.test_fraction) if pair.test is None and config.test_fraction else 0
+    if pair.test is None and config.test_fraction:  # each class keeps a row to learn from
+        rows -= min(data.held_out(rows, config.test_fraction), rows - len(pair.key.classes))
     observer.training_starts(TrainingStart(pair.key, config, min(config.train_limit or rows, rows), heads, sweep))
     return device, observer.epoch_ends

@@ -68,7 +68,7 @@ def test_auto_takes_no_setting_that_it_chooses() -> None:
     for name in ("epochs", "penalty", "neighbours", "hidden", "lr"):
         reason = refusal(RECIPES["standard"], [name])
         assert reason is not None
-        assert f"--{name}: --head auto chooses it; leave it out, or use --head " in reason
+        assert f"--{name}: --head auto tries heads with settings of its own; leave it out, or use --head " in reason
 
 
 def test_auto_is_not_of_the_study() -> None:
@@ -129,7 +129,10 @@ def run(features: Path, runs: Path, words: str) -> tuple[int, str]:
         ("--head knn --seed 3", "--seed: a knn head is the same for every seed; leave it out"),
         ("--head ridge --sweep", "--sweep: a ridge head has no learning rate to try; use --head mlp or linear"),
         ("--sweep", "--sweep: --head auto has no learning rate to try; use --head mlp or linear"),
-        ("--epochs 5", "--epochs: --head auto chooses it; leave it out, or use --head mlp or linear"),
+        (
+            "--epochs 5",
+            "--epochs: --head auto tries heads with settings of its own; leave it out, or use --head mlp or linear",
+        ),
         ("--recipe study --head auto", "--head auto chooses among heads of the standard recipe"),
         ("--head mlp --sweep --lr 0.05", "--lr: --sweep tries values of its own; leave one of the two out"),
         ("--head mlp --sweep --weight-decay 0.5", "--weight-decay: --sweep tries values of its own"),

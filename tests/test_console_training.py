@@ -111,14 +111,22 @@ def selection(count: int, chosen: int, folds: int = 5) -> Selection:
 
 def test_what_was_tried_stands_before_what_came_of_it() -> None:
     lines = training.trained(make_run(selection=selection(2, chosen=1))).split("\n")
-    assert lines[:6] == [
+    assert lines[:7] == [
         "  tried 2 configurations in 1.50 s on 62 training rows, each predicted by a head that did not see it (5 folds)",
         "     head   settings    log loss         accuracy",
-        "     ridge  penalty 1   0.5000 ± 0.0000    75.00%",
+        "     ridge  penalty 1   0.5000             75.00%",
         "  *  ridge  penalty 10  0.7500 ± 0.1250    74.00%",
-        "  * chosen: the simplest kind of head within one standard error of the least log loss, at its best",
+        "  * chosen: the least log loss",
+        "  ± is the standard error of the difference from the least log loss",
         "  trained in 0.42 s on 90 rows, epoch 2 kept",
     ]
+
+
+def test_the_rule_is_that_of_several_kinds_where_there_are_several() -> None:
+    one = selection(2, chosen=1)
+    other = dataclasses.replace(one.tried[0], config=dataclasses.replace(one.tried[0].config, head="logreg"))
+    lines = training.trained(make_run(selection=dataclasses.replace(one, tried=(other, *one.tried)))).split("\n")
+    assert "  * chosen: the simplest kind of head within one standard error of the least log loss, at its best" in lines
 
 
 @pytest.mark.parametrize(("chosen", "last"), [(1, 7), (11, 11)])

@@ -646,7 +646,7 @@ def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
 def test_a_path_that_is_no_folder_is_an_error(tmp_path: Path, ask: str) -> None:
     write_picture(tmp_path / "a.png")
     for path in (tmp_path / "missing", tmp_path / "a.png"):
-        with pytest.raises(DataNotFound, match=rf"--dataset folder:{path}: no such folder"):
+        with pytest.raises(DataNotFound, match=rf"^--dataset folder:{path}: no such folder"):
             getattr(datasets, ask)(f"folder:{path}", "train", tmp_path)
 
 

@@ -428,7 +428,7 @@ def test_the_commands_of_an_array(pets: Path, tmp_path: Path) -> None:
     (folder,) = (path for path in (tmp_path / "features").iterdir() if path.is_dir())
     name = folder.name
     assert said.startswith(f"{name}: 2 shards, 4 rows in ")
-    assert said.endswith(f" s; 3 of 5 shards left, for the tasks 1,3 of 3; {folder}\n")
+    assert said.endswith(f" s; 3 of 5 shards left, for tasks 1,3 of 3; {folder}\n")
     assert place.run("cache", "missing", name).stdout == f"{name}: 3 of 5 shards missing; tasks 1,3-4 of 5\n"
     assert place.run("cache", "missing", name, "--array").stdout == "1,3-4\n"
     assert place.run("cache", "missing", str(folder), "--array", "--array-size", "3").stdout == "1,3\n"

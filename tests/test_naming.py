@@ -302,11 +302,20 @@ def test_splits_are_known_by_their_folder(place: Place) -> None:
 
 
 def test_what_is_not_known_is_answered_with_what_is_like_it(place: Place) -> None:
-    with pytest.raises(DataNotFound, match="no features of pets; there are features of nothing yet; `headstart extract"):
+    with pytest.raises(DataNotFound, match="no features of pets; there are none yet; `headstart extract"):
         known_as("pets", place.store)
     place.run(make(place, "a/flowers", 0))
     with pytest.raises(DataNotFound, match=r"no features of folder-flower \(did you mean folder-flowers\?\); there are"):
         known_as("folder-flower", place.store)
+
+
+def test_what_was_begun_is_said_to_be_not_complete(place: Place) -> None:
+    place.run(make(place, "a/flowers", 0))
+    (name,) = (path.name for path in place.store.root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    (place.store.root / name / "manifest.json").unlink()
+    words = f"there are none yet, and {name} is not complete: the same `headstart extract` goes on; `headstart extract`"
+    with pytest.raises(DataNotFound, match=words):
+        known_as("folder-flowers", place.store)
 
 
 def test_what_all_names_begin_with_makes_none_more_like(place: Place) -> None:

@@ -69,6 +69,26 @@ def test_classes_that_are_rare_in_training_are_said_to_who_gives_no_weights(
     assert [note.startswith(RARE) for note in notes if "seldom" in note] == [True] * said
 
 
+def test_no_more_neighbours_are_asked_than_there_are(tmp_path: Path) -> None:
+    pair = pair_of(tmp_path, [0, 1, 2] * 5)
+    assert len(load(pair, head="knn", neighbours=15).training.labels) == 15
+    with pytest.raises(
+        FeaturesInvalid, match="--neighbours 16, expected no more than the 15 training rows that there are; use"
+    ):
+        load(pair, head="knn", neighbours=16)
+
+
+def test_a_part_that_leaves_each_class_something_to_learn_from_is_said_to_be_smaller(tmp_path: Path) -> None:
+    pair = pair_of(tmp_path, [0, 1, 2] * 20)
+    note = next(note for note in load(pair, test_fraction=0.99).notes if "no test split" in note)
+    assert note.endswith(
+        "57 of its 60 images, drawn from each class in its share, were held out, and not 59 as asked for: "
+        "each class keeps some to learn from"
+    )
+    note = next(note for note in load(pair, test_fraction=0.5).notes if "no test split" in note)
+    assert note.endswith("30 of its 60 images, drawn from each class in its share, were held out")
+
+
 @pytest.mark.parametrize("fraction", [0.1, 0.2, 0.5])
 def test_copies_are_never_on_both_sides(fraction: float, tmp_path: Path) -> None:
     pair = pair_of(tmp_path, [0, 1, 2] * 20, [(30 + i, i) for i in range(30)])

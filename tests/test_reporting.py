@@ -192,6 +192,8 @@ def test_a_head_of_a_folder_that_was_divided_in_another_way_since_is_reported_as
     assert said in place.run("cache", "ls").stderr
     found = place.run("report")
     assert said in found.stdout
+    advised = place.run("predict", str(next(root.rglob("*.png")))).stderr
+    assert "`headstart train-head -m resnet18 --dataset folder-pets --features-dir " in advised
     why = "the pictures of 1 older snapshot are no longer there as they were: its part of the report has no pictures"
     assert f"{why}\n" in found.stderr
     assert "say where they are" not in found.stderr

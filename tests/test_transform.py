@@ -245,7 +245,7 @@ def test_a_set_of_squashed_pictures_is_said_and_both_are_told_apart_in_words(pla
     store = FeatureStore(place.features_dir)
     pairs = data.pairs(store)
     with pytest.raises(
-        FeaturesAmbiguous, match=r"--transform preset \(24 all rows.*--transform squash|--transform squash \(24"
+        FeaturesAmbiguous, match=r"--transform preset \(24 rows.*--transform squash|--transform squash \(24"
     ):
         data.choose(pairs, (), "there")
     (own,) = data.choose(data.pairs(store, choice=FeatureChoice(transform="squash")), (), "there")

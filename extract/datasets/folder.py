@@ -44,12 +44,13 @@ def top_folder(argument: str) -> Path:
         raise DataNotFound("--dataset folder: no path; expected --dataset folder:PATH")
     top = listed_place(argument).expanduser().absolute()
     try:
-        if not top.is_dir():
-            raise DataNotFound(f"--dataset folder:{argument}: no such folder{kind_hint(argument)}")
+        there = top.is_dir()
     except PermissionError as error:
         refuse(error)
     except OSError as error:  # of a store: no bucket, no server
         raise DataNotFound(f"--dataset folder:{argument}: {error.strerror or error}") from error
+    if not there:
+        raise DataNotFound(f"--dataset folder:{argument}: no such folder{kind_hint(argument)}")
     return top
 
 

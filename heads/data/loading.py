@@ -100,11 +100,19 @@ def load(pair: Pair, config: TrainConfig, read: Read = in_memory) -> Parts:
         train, leaked = grouped_apart(train, test, config.group_by)
     learned = train.learning.labels
     _check_classes(learned, pair.train)
+    _check_neighbours(config, len(learned), pair)
     told = sampling.missing_classes(pair.key.classes, learned, None if test is None else test.labels)
     told += sampling.uneven_classes(learned) if _may_weigh(config) else ()
     train = dataclasses.replace(train, notes=(*train.notes, *told))
     parts = Parts(train, test, _added(beside, len(train.labels) - own), None if test is None else leaked)
     return _with_views(parts, pair, config) if config.views else parts
+
+
+def _check_neighbours(config: TrainConfig, rows: int, pair: Pair) -> None:
+    """Raise FeaturesInvalid where a head shall ask more rows than there are."""
+    if (config.neighbours or 0) > rows:
+        words = f"expected no more than the {rows:,} training rows that there are; use --neighbours {rows} or fewer"
+        raise FeaturesInvalid(f"{pair.train.folder}: --neighbours {config.neighbours}, {words}")
 
 
 def _may_weigh(config: TrainConfig) -> bool:
@@ -277,6 +285,8 @@ def _divided(
     there = manifest.provenance.split_rows
     of = f"the first {manifest.stop:,} of its {there:,}" if manifest.stop < there else f"its {len(labels):,}"
     drawn = f"{len(test):,} of {of} images, drawn from each class in its share, were held out"
+    if len(test) < count - 1 and data.groups is None:
+        drawn += f", and not {count:,} as asked for: each class keeps some to learn from"
     told = found if again else data
     notes = (*told.notes, f"the data set has no test split: {drawn}")
     train, limited = _limited(labels, train, config.train_limit, manifest)

@@ -75,9 +75,11 @@ class Pair:
     @property
     def contents(self) -> str:
         """What is in the pair, and since when."""
-        rows = " and ".join(f"{one.manifest.rows:,} {one.manifest.split} rows" for one in self.sets)
+        counts = [(one.manifest.rows, one.manifest.split) for one in self.sets]
+        rows = " and ".join(f"{count:,} rows" if split == "all" else f"{count:,} {split} rows" for count, split in counts)
         classes, created = self.key.classes, self.train.manifest.provenance.created
-        return f"{rows}, {len(classes)} classes: {listed(classes, 3)}, made {created[:16].replace('T', ' ')}"
+        of = f"{len(classes)} classes: {listed(classes, 3)}" if classes else "no labels"
+        return f"{rows}, {of}, made {created[:16].replace('T', ' ')}"
 
 
 def pairs(

@@ -16,6 +16,7 @@ class Svm(PenalisedHead):
 
     uses = frozenset({"penalty", "class_weight"})
     rank = 4
+    costly_end = True
     caveat = "an svm head's scores are margins, not log-odds: its probabilities rank rightly, but are not to be believed"
     penalties = (1e4, 1e3, 1e2, 1e1, 1.0)
     penalty = 1e3

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from headstart.core.heads.selection.record import Selection
+from headstart.core.heads.selection.record import Selection, Tried
 from headstart.core.heads.settings import distinctions
 
 RULE = "the simplest kind of head within one standard error of the least log loss, at its best"
@@ -28,10 +28,17 @@ def lines(found: Selection, most: int) -> list[Line]:
         places[-1] = found.chosen
     words = distinctions([one.config for one in found.tried])
     shown = [(i, found.tried[i]) for i in places]
-    return [
-        Line(one.config.head, words[i], f"{one.log_loss:.4f} ± {one.error:.4f}", one.accuracy, i == found.chosen)
-        for i, one in shown
-    ]
+    return [Line(one.config.head, words[i], _loss(one), one.accuracy, i == found.chosen) for i, one in shown]
+
+
+def _loss(one: Tried) -> str:
+    """The log loss; that of the least, and of one that says the same of all rows, differs from it by nothing."""
+    return f"{one.log_loss:.4f} ± {one.error:.4f}" if one.error else f"{one.log_loss:.4f}"
+
+
+def rule(found: Selection) -> str:
+    """How the one was chosen among those that were tried."""
+    return RULE if len({one.config.head for one in found.tried}) > 1 else "the least log loss"
 
 
 def on_rows(found: Selection) -> str:

@@ -100,9 +100,14 @@ def fold_count(data: Labelled) -> int:
     """How many folds there are to be: 5, or as many as the largest class has groups. Raises FeaturesInvalid where that is
     one."""
     if (k := min(FOLDS, _most_groups(data))) < 2:
+        rows, classes = f"{len(data.labels)} rows", f"{len(np.unique(data.labels))} classes"
+        if data.groups is None:
+            raise FeaturesInvalid(
+                f"{rows} of {classes} are too few to be cross-validated: no class has two images; add images"
+            )
         raise FeaturesInvalid(
-            f"{len(data.labels)} rows of {len(np.unique(data.labels))} classes are too few to be cross-validated: no class "
-            f"has two images{' of two groups' if data.groups is not None else ''}; add images"
+            f"{rows} of {classes} can't be cross-validated: they are in {len(np.unique(data.groups)):,} groups, copies of "
+            f"a picture and what --group-by has together, and no class is in two; add images, or use another --group-by"
         )
     return k
 

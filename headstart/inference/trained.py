@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from headstart.extraction import warn_if_untrained
 from headstart.observer import Observer
 from headstart.requests import HeadChoice, InferenceOptions
 from headstart.tidying import older_heads
-from headstart.workspace import Workspace
+from headstart.workspace import Workspace, options_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +67,16 @@ def choose(workspace: Workspace, choice: HeadChoice, options: InferenceOptions, 
     for found in chosen:
         observer.head_chosen(found)
     for name, said in older_heads(workspace, [found.run for found in chosen if found.run is not None]).items():
-        observer.note(f"{name}: {said}; `headstart train-head` trains one on them")
+        observer.note(f"{name}: {said}; `{_trained_anew(workspace, name, chosen)}` trains one on them")
     plan.check_weights_asked(plan.expand_models([found.checkpoint.key.backbone for found in chosen]), options.weights)
     return chosen
+
+
+def _trained_anew(workspace: Workspace, name: str, chosen: Sequence[TrainedHead]) -> str:
+    """The command that trains another head on the features of the data set as they are by now."""
+    (key,) = {found.checkpoint.key for found in chosen if found.run is not None and found.run.name == name}
+    own = ("-m", key.backbone, "--dataset", key.dataset)
+    return shlex.join(["headstart", "train-head", *own, *options_of(workspace)])
 
 
 def _newest(workspace: Workspace, choice: HeadChoice) -> list[Run]:

@@ -58,7 +58,7 @@ def _tried(row: Row, found: Selection) -> str:
     more = len(found.tried) - len(shown)
     rest = f" {more} more are in report.json." if more else ""
     took = f"{len(found.tried)} tried on {tried.on_rows(found)}, in {seconds(found.elapsed_s)}"
-    lead = f"{_title(row)}: {took}; chosen is {tried.RULE}.{rest}"
+    lead = f"{_title(row)}: {took}; chosen is {tried.rule(found)}.{rest}"
     return f"{lead}\n\n{table(('', 'head', 'settings', 'log loss', 'accuracy'), body)}"
 
 

@@ -48,7 +48,7 @@ def share(done: Share) -> str:
     if done.features is not None:
         return f"{done.folder.name}: {did}; complete, {shape(done.features)}; {done.folder}"
     size = done.left.array_size or done.left.shards
-    left = f"{len(done.left.parts):,} of {done.left.shards:,} shards left, for the tasks {done.left.array} of {size:,}"
+    left = f"{len(done.left.parts):,} of {done.left.shards:,} shards left, for {_tasks(done.left.array)} of {size:,}"
     return f"{done.folder.name}: {did}; {left}; {done.folder}"
 
 
@@ -63,7 +63,13 @@ def missing(found: Missing) -> str:
     if not found.parts:
         return f"{found.folder.name}: all of its {found.shards:,} shards are there"
     size = found.array_size or found.shards
-    return f"{found.folder.name}: {len(found.parts):,} of {found.shards:,} shards missing; tasks {found.array} of {size:,}"
+    return (
+        f"{found.folder.name}: {len(found.parts):,} of {found.shards:,} shards missing; {_tasks(found.array)} of {size:,}"
+    )
+
+
+def _tasks(array: str) -> str:
+    return f"{'task' if array.isdigit() else 'tasks'} {array}"
 
 
 def missing_json(found: Missing) -> dict[str, Any]:

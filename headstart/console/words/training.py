@@ -42,7 +42,8 @@ def start(training: TrainingStart) -> str:
     several = f"{training.heads} heads from seed {config.seed} on" if training.heads > 1 else f"seed {config.seed}"
     what = f"a sweep, {several}" if training.sweep else several
     views = f" with {len(config.views)} view{'s' if len(config.views) > 1 else ''} of each" if config.views else ""
-    return f"{key.backbone} on {key.dataset}: {config.head}, {config.recipe} recipe, {training.rows:,} rows{views}, {what}"
+    rows = "1 row" if training.rows == 1 else f"{training.rows:,} rows"
+    return f"{key.backbone} on {key.dataset}: {config.head}, {config.recipe} recipe, {rows}{views}, {what}"
 
 
 def is_told(found: Epoch) -> bool:
@@ -115,8 +116,9 @@ def _accuracy(run: Run) -> list[str]:
 
     score, by = run.evaluation.overall, run.evaluated_by
     interval = "95 % interval {:.2%} to {:.2%}".format(*score.interval)
+    images = "1 image" if score.total == 1 else f"{score.total:,} images"
     if not by.cross_validated:
-        return [f"test accuracy {score.accuracy:.2%} ({interval}, {score.total:,} images)"]
+        return [f"test accuracy {score.accuracy:.2%} ({interval}, {images})"]
     each = "each predicted once by a head that did not see it"
     lines = [f"accuracy {score.accuracy:.2%} ({interval} over {score.total:,} images, {each})"]
     if by.deviation is not None:
@@ -196,13 +198,21 @@ def _tried(found: Selection) -> list[str]:
 
     shown = tried.lines(found, MOST_TRIED)
     lines = [["", "head", "settings", "log loss", "accuracy"]]
-    lines += [["*" if it.chosen else "", it.head, it.settings or "-", it.log_loss, f"{it.accuracy:>8.2%}"] for it in shown]
+    lines += [
+        ["*" if it.chosen else "", it.head, it.settings or "the recipe's", it.log_loss, f"{it.accuracy:>8.2%}"]
+        for it in shown
+    ]
     more = len(found.tried) - len(shown)
     return [
         f"tried {len(found.tried):,} configurations in {found.elapsed_s:.2f} s on {tried.on_rows(found)}",
         *columns(lines).split("\n"),
         *([f"and {more:,} more; run.json has all"] if more else []),
-        f"* chosen: {tried.RULE}",
+        f"* chosen: {tried.rule(found)}",
+        *(
+            ["± is the standard error of the difference from the least log loss"]
+            if any("±" in it.log_loss for it in shown)
+            else []
+        ),
     ]
 
 

@@ -154,7 +154,11 @@ def _twins(said: Audit) -> Iterator[str]:
     )
     checked = int(twins.checked.sum())
     if checked == len(twins.near):
-        yield f"near-duplicates: {checked:,} pairs, by their pixels" if checked else "near-duplicates: none found"
+        yield (
+            f"near-duplicates: {checked:,} {'pair' if checked == 1 else 'pairs'}, by their pixels"
+            if checked
+            else "near-duplicates: none found"
+        )
     else:
         by_features = len(twins.near) - checked
         yield f"near-duplicates: {len(twins.near):,} pairs, {by_features:,} of them by features alone"
