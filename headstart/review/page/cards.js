@@ -65,8 +65,8 @@ function twinned({ id, split, given }) {
 }
 
 function proposal(item) {
-  const share = item.share === null ? "" : ` ${percent(item.share)}`;
+  const share = item.share === null ? "" : element("span", { class: "share" }, ` ${percent(item.share)}`);
   if (item.action === "label") return ["→ ", element("strong", {}, named(item.label)), share];
-  if (item.action === "keep") return [`✓ keep${share}`];
+  if (item.action === "keep") return ["✓ keep", share];
   return ["→ ", element("strong", {}, "remove")];
 }
