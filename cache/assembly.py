@@ -14,6 +14,7 @@ from headstart.core.cache.places import names
 from headstart.core.cache.shard_plan import Part
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.task_plan import TaskPlan, read_record, read_task_plan
+from headstart.core.cache.text import set_words
 from headstart.core.cache.writer import SetWriter, vouched
 
 
@@ -99,7 +100,7 @@ def _lacking(folder: Path, lacking: Sequence[Part], shards: int) -> str:
     makes = f"{'task' if one else 'tasks'} {tasks} of {shards} {'makes' if one else 'make'} what is missing"
     return (
         f"{folder}: of {shards:,} shards {len(lacking):,} {'is' if one else 'are'} missing{removed}; {makes}; "
-        f"`headstart cache missing {folder.name} --array` lists them, with --array-size N those of an array of N"
+        f"`headstart cache missing {set_words(folder)} --array` lists them, with --array-size N those of an array of N"
     )
 
 

@@ -1,7 +1,9 @@
 """Words that every room uses: names that are safe on a terminal, lists, suggestions, tables and sizes."""
 
 import difflib
+import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 
 def safe(text: object) -> str:
@@ -41,6 +43,12 @@ def megabytes(size: float) -> str:
 def by_commands(commands: Sequence[str], verb: str, rest: str) -> str:
     """What one command does, or several do one after the other: `a` and `b` make them."""
     return f"{' and '.join(f'`{command}`' for command in commands)} {verb}{'s' * (len(commands) == 1)} {rest}"
+
+
+def set_words(folder: Path) -> str:
+    """A feature set as words of a `headstart cache` command: its name, and where it lies unless that is the default."""
+    top = str(folder.parent)
+    return shlex.join([folder.name] if top == "features" else [folder.name, "--features-dir", top])
 
 
 def volume(size: float) -> str:

@@ -1,7 +1,6 @@
 """Whether a feature set is whole: everything is read, every digest compared, and what is wrong is named."""
 
 import dataclasses
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from headstart.core.cache.feature_set import MEND, REPLACED, FeatureSet
 from headstart.core.cache.files import folder_bytes
 from headstart.core.cache.manifest import NAME, read_manifest
 from headstart.core.cache.store import FeatureStore, newest
+from headstart.core.cache.text import set_words
 
 
 def folders(store: FeatureStore) -> list[Path]:
@@ -83,7 +83,7 @@ def problems(folder: Path) -> list[str]:
     if folder.parent.name == CORRECTED_SETS:
         found = [text.replace(MEND, COPY) for text in found]
     elif found and _is_replaced(features):
-        way_out = f"a later snapshot has replaced this one, `headstart cache rm {shlex.quote(folder.name)}` removes it"
+        way_out = f"a later snapshot has replaced this one, `headstart cache rm {set_words(folder)}` removes it"
         found = [text.replace(MEND, way_out) for text in found]
     return found + [f"{path}: {NAME} does not list this file; move it out of the folder" for path in features.stray_files()]
 

@@ -77,7 +77,9 @@ def test_a_shard_that_is_altered_is_removed_and_asked_for(store: FeatureStore, m
     flip(folder / "shard-00000.h5")
     (folder / "shard-00002.h5").write_bytes(b"")
     said = r"of 3 shards 2 are missing \(2 of them damaged, and removed now\); tasks 1,3 of 3 make what is missing; "
-    with pytest.raises(FeaturesNotFound, match=said + rf"`headstart cache missing {folder.name} --array`"):
+    with pytest.raises(
+        FeaturesNotFound, match=said + rf"`headstart cache missing {folder.name} --features-dir {folder.parent} --array`"
+    ):
         assemble(store, folder.name, never_wait)
     assert not (folder / "manifest.json").exists()
     assert missing(store, folder.name, 2).array == "1"

@@ -14,6 +14,7 @@ from headstart.core.cache.errors import FeaturesDamaged, FeaturesNotFound
 from headstart.core.cache.feature_set import FeatureSet
 from headstart.core.cache.manifest import NAME
 from headstart.core.cache.store import FeatureStore
+from headstart.core.cache.text import set_words
 from headstart.core.cache.verify import folders, problems, state, survey
 
 
@@ -49,7 +50,7 @@ def test_a_replaced_snapshot_is_told_how_to_go_since_nothing_mends_it(features: 
         last = put_all(writer.next(), make_shards(rng))
     flip(features.folder / "shard-00000.h5")
     flip(last.folder / "shard-00000.h5")
-    way_out = f"a later snapshot has replaced this one, `headstart cache rm {features.folder.name}` removes it"
+    way_out = f"a later snapshot has replaced this one, `headstart cache rm {set_words(features.folder)}` removes it"
     (found,) = problems(features.folder)
     assert found.endswith(f"; {way_out}")
     (found,) = problems(last.folder)

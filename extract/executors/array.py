@@ -25,6 +25,7 @@ from headstart.core.cache.shard_plan import Part
 from headstart.core.cache.store import FeatureStore
 from headstart.core.cache.task_plan import NAME as PLAN
 from headstart.core.cache.task_plan import TaskPlan, read_task_plan, write_record, write_task_plan
+from headstart.core.cache.text import set_words
 from headstart.core.cache.writer import SetWriter, ShardWriter, vouched
 from headstart.core.extract.config import ExecutorConfig, ExtractConfig
 from headstart.core.extract.distributed.brief import images_digest
@@ -129,12 +130,13 @@ class _Task:
             if plan.stops[-1] != job.rows and plan.provenance.split_rows == job.images.rows:
                 raise FeaturesStale(
                     f"{writer.folder}: its tasks make the first {plan.stops[-1]:,} rows, this one asks for {job.rows:,}; "
-                    f"give --limit as the others do, or `headstart cache rm {writer.folder.name}` and begin anew"
+                    f"give --limit as the others do, or `headstart cache rm {set_words(writer.folder)}` and begin anew"
                 )
             if (plan.images, plan.stops[-1]) != (images, job.rows):
                 raise FeaturesStale(
                     f"{writer.folder}: tasks have begun it for {plan.stops[-1]:,} rows of other pictures than are there "
-                    f"now ({job.rows:,} rows); go on with those, or `headstart cache rm {writer.folder.name}` begins anew"
+                    f"now ({job.rows:,} rows); go on with those, or `headstart cache rm {set_words(writer.folder)}` begins "
+                    f"anew"
                 )
             self._tell_of_size(plan)
             return writer.folder, plan
@@ -250,7 +252,7 @@ class _Task:
         if backbone.ready().parameters != origin.parameters:
             raise FeaturesStale(
                 f"{folder}: tasks have begun it with other parameters than {self.job.weights.origin} gives now; give this "
-                f"task the same weights, or `headstart cache rm {folder.name}` and begin anew"
+                f"task the same weights, or `headstart cache rm {set_words(folder)}` and begin anew"
             )
         if self.job.device.description != origin.device:
             self.observer.note(
