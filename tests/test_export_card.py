@@ -178,6 +178,7 @@ def test_what_was_tried_and_a_curve_are_said() -> None:
     text = section(card, "Protocol")
     assert "14 tried on 60 training rows, each predicted by a head that did not see it (5 folds)" in text
     assert "The run record has 4 more." in text
+    assert "chosen is the least log loss." in text  # of one kind
     assert text.count("| chosen ") == 1
     assert "More pictures would probably help" in text
 

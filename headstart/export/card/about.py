@@ -138,5 +138,5 @@ def _tried(found: Selection) -> str:
     ]
     more = len(found.tried) - len(shown)
     rest = f" The run record has {more:,} more." if more else ""
-    lead = f"{len(found.tried):,} tried on {tried.on_rows(found)}; chosen is {tried.RULE}.{rest}"
+    lead = f"{len(found.tried):,} tried on {tried.on_rows(found)}; chosen is {tried.rule(found)}.{rest}"
     return f"{lead}\n\n{table(('', 'head', 'settings', 'log loss', 'accuracy'), body)}"
