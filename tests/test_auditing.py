@@ -109,7 +109,7 @@ def test_copies_leaks_and_conflicting_labels_are_found(found: Found) -> None:
     assert {frozenset({row["id"], row["other"]}) for row in near} == {frozenset({"red/p4.png", "red/twin.jpg"})}
     assert float(near[0]["score"]) == pytest.approx(1, abs=0.02)
     assert "leaks: 2 of 17 test pictures have a twin in training" in said
-    assert "near-duplicates: 1 pairs, by their pixels" in said
+    assert "near-duplicates: 1 pair, by their pixels" in said
 
 
 def test_the_accuracy_is_told_without_the_leaks(found: Found) -> None:
