@@ -229,8 +229,16 @@ def _start(
     workspace: Workspace, pair: Pair, config: TrainConfig, heads: int, sweep: bool, observer: Observer
 ) -> tuple[Device, OnEpoch]:
     """The device to train on, and what is called after each epoch; the observer knows of the training."""
-    device, rows = resolve(workspace.device, "fp32"), pair.train.manifest.rows
-    if pair.test is None and config.test_fraction:  # each class keeps a row to learn from
-        rows -= min(data.held_out(rows, config.test_fraction), rows - len(pair.key.classes))
-    observer.training_starts(TrainingStart(pair.key, config, min(config.train_limit or rows, rows), heads, sweep))
+    device, rows = resolve(workspace.device, "fp32"), learned_rows(pair, config)
+    observer.training_starts(TrainingStart(pair.key, config, rows, heads, sweep))
     return device, observer.epoch_ends
+
+
+def learned_rows(pair: Pair, config: TrainConfig) -> int:
+    """How many rows there are to learn from, before any is read: where a part is held out, each class keeps a row. Groups
+    may shift that part by some rows."""
+    rows = pair.train.manifest.rows
+    if pair.test is None and config.test_fraction:
+        held = data.held_out(rows, config.test_fraction)
+        rows -= max(1, min(held, rows - len(pair.key.classes)))  # some classes may have no row
+    return min(config.train_limit or rows, rows)

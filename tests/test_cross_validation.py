@@ -242,7 +242,9 @@ def test_the_way_out_that_is_named_works(counts: tuple[int, ...], tmp_path: Path
 def test_pictures_that_are_all_the_same_are_refused(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path / "features")
     write_set(store, Labelled(np.ones((20, 6), dtype=np.float32), np.arange(20) % 3), "all")
-    with pytest.raises(FeaturesInvalid, match=r"20 rows of 3 classes can't be .* in \d+ groups.* no class is in two; add"):
+    with pytest.raises(
+        FeaturesInvalid, match=r"20 rows of 3 classes can't be .* in \d+ groups.* no class is in two of them; add"
+    ):
         session.fit(only_pair(store), [make_config()], "cpu", "a computer", RunStore(tmp_path / "runs"), silent)
 
 

@@ -212,7 +212,9 @@ def test_another_size_of_shards_is_said_and_not_used(store: FeatureStore) -> Non
     other = dataclasses.replace(other, config=dataclasses.replace(other.config, shard_rows=7))
     assert task(2, 2, other, store, observer).features is not None
     (said,) = observer.notes
-    assert said.endswith("the first task planned shards of up to 4 rows, and they stay so; --shard-rows 7 is not used")
+    assert said.endswith(
+        "the first task planned shards of up to 4 rows, and all tasks make those; --shard-rows, here 7, changes nothing"
+    )
 
 
 def test_a_task_with_other_weights_says_that_it_begins_a_set_of_its_own(store: FeatureStore) -> None:

@@ -150,7 +150,7 @@ def expected_of(answer: Any) -> dict[str, float]:
 
 def test_each_picture_counts_once_in_the_progress(place: Place, tmp_path: Path) -> None:
     said = place.run("export", str(tmp_path / "model.onnx"), "--limit", "8", "--no-card").stderr
-    assert said.count("8 images to do") == 2  # by predict, and by the file
+    assert said.count(": 8 images to do") == 2  # by predict, and by the file
     assert "16 images" not in said
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from extract_samples import write_picture
+from heads_samples import blobs, make_key, only_pair, write_set
 
 from headstart import extraction, reporting, training
 from headstart.core.cache.errors import ArgumentInvalid, RunNotFound, WeightsMismatch
+from headstart.core.cache.store import FeatureStore
 from headstart.core.extract.config import ExtractConfig, ExtractionRequest
 from headstart.core.heads.config import RECIPES, BenchConfig, changed
 from headstart.core.heads.predict import Wanted
@@ -145,3 +147,22 @@ def test_no_head_is_an_error_with_the_next_command(tmp_path: Path) -> None:
 def test_a_reports_folder_is_among_the_runs_unless_another_is_asked_for(tmp_path: Path) -> None:
     assert ReportRequest().folder(tmp_path) == tmp_path / "report"
     assert ReportRequest(output=tmp_path / "out").folder(tmp_path) == tmp_path / "out"
+
+
+@pytest.mark.parametrize(
+    ("rows", "classes", "changes", "learned"),
+    [
+        (60, 3, {"test_fraction": None}, 60),
+        (60, 3, {"test_fraction": 0.2}, 48),
+        (60, 3, {"test_fraction": 0.99}, 3),
+        (60, 3, {"test_fraction": 0.2, "train_limit": 10}, 10),
+        (20, 150, {"test_fraction": 0.2}, 19),  # more names of classes than rows
+    ],
+)
+def test_rows_to_learn_from_are_known_before_any_is_read(
+    rows: int, classes: int, changes: dict[str, Any], learned: int, tmp_path: Path
+) -> None:
+    key = make_key(classes=tuple(f"class-{number:03}" for number in range(classes)))
+    write_set(FeatureStore(tmp_path), blobs(rows), "all", key)
+    config = dataclasses.replace(RECIPES["standard"], **changes)
+    assert training.learned_rows(only_pair(FeatureStore(tmp_path), key), config) == learned

@@ -27,7 +27,7 @@ from headstart.core.cache.task_plan import NAME as PLAN
 from headstart.core.cache.task_plan import TaskPlan, read_task_plan, write_record, write_task_plan
 from headstart.core.cache.text import set_words
 from headstart.core.cache.writer import SetWriter, ShardWriter, vouched
-from headstart.core.extract.config import ExecutorConfig, ExtractConfig
+from headstart.core.extract.config import ExecutorConfig
 from headstart.core.extract.distributed.brief import images_digest
 from headstart.core.extract.executors import Network, Work
 from headstart.core.extract.images.contents import Contents
@@ -192,10 +192,10 @@ class _Task:
     def _tell_of_size(self, plan: TaskPlan) -> None:
         """Say that the plan's shards stay as they are, where this task was told another size."""
         largest, asked = max(part.rows for part in plan.parts), min(self.job.config.shard_rows, self.job.rows)
-        if largest != asked and self.job.config.shard_rows != ExtractConfig.shard_rows:  # who gives none is not told of it
+        if largest != asked:
             self.observer.note(
-                f"{self.job.title}: the first task planned shards of up to {largest:,} rows, and they stay so; "
-                f"--shard-rows {self.job.config.shard_rows} is not used"
+                f"{self.job.title}: the first task planned shards of up to {largest:,} rows, and all tasks make those; "
+                f"--shard-rows, here {self.job.config.shard_rows:,}, changes nothing"
             )
 
     def _tell_of_others(self, writer: SetWriter) -> None:

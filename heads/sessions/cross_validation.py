@@ -107,7 +107,8 @@ def fold_count(data: Labelled) -> int:
             )
         raise FeaturesInvalid(
             f"{rows} of {classes} can't be cross-validated: they are in {len(np.unique(data.groups)):,} groups, copies of "
-            f"a picture and what --group-by has together, and no class is in two; add images, or use another --group-by"
+            f"a picture and what --group-by has together, and no class is in two of them; add images, or use another "
+            f"--group-by"
         )
     return k
 

@@ -74,7 +74,7 @@ def choose(workspace: Workspace, choice: HeadChoice, options: InferenceOptions, 
 
 def _trained_anew(workspace: Workspace, name: str, chosen: Sequence[TrainedHead]) -> str:
     """The command that trains another head on the features of the data set as they are by now."""
-    (key,) = {found.checkpoint.key for found in chosen if found.run is not None and found.run.name == name}
+    key = next(found.checkpoint.key for found in chosen if found.run is not None and found.run.name == name)
     own = ("-m", key.backbone, "--dataset", key.dataset)
     return shlex.join(["headstart", "train-head", *own, *options_of(workspace)])
 

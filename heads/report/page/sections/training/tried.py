@@ -18,7 +18,9 @@ def _tried(view: View) -> Html:
     if not found:
         return Html("")
     on = "training images alone" if not any(it.validation for _, it in found) else "training or validation images"
-    lead = f"Chosen was {tried.RULE}, on {on}: test images had no part in it."
+    rules = {tried.rule(it) for _, it in found}
+    rule = rules.pop() if len(rules) == 1 else tried.RULE
+    lead = f"Chosen was {rule}, on {on}: test images had no part in it."
     more = f"{count(len(found) - MOST_TABLES)} more heads have theirs in report.json." if len(found) > MOST_TABLES else ""
     tables = [below(view, _title(row), *_table(row, it)) for row, it in found[:MOST_TABLES]]
     return section(view, "tried", "What was tried", paragraph(lead), *tables, paragraph(more))
